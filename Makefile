@@ -1,0 +1,35 @@
+# `make demo` and `make test` work from a bare clone: they make .venv themselves.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
+RECIPE := setup.cfg pyproject.toml constraints.txt
+
+.PHONY: demo test wheel clean
+
+demo: $(VENV)/installed
+	$(BIN)/bcd demo out/
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest -q
+
+wheel: $(VENV)/installed-test
+	rm -rf build dist
+	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The build runs in .venv itself, so that the pinned setuptools is the one that is used.
+$(VENV)/installed: $(RECIPE) | $(BIN)/python
+	$(PIP) setuptools
+	$(PIP) --no-build-isolation --editable .
+	touch $@
+
+$(VENV)/installed-test: $(VENV)/installed
+	$(PIP) --no-build-isolation --editable '.[test]'
+	touch $@

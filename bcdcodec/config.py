@@ -1,0 +1,191 @@
+"""Configurations: frozen dataclasses, one per part of the model, that round-trip through JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from bcdcodec.errors import ModelError
+
+
+@dataclass(frozen=True)
+class LatentConfig:
+    """What the diffusion model sees of a picture: pixels, or the latents of an image autoencoder."""
+
+    kind: str = "pixels"  # "pixels" or "vae"
+    picture_size: int = 128  # pixels, the coded square
+    size: int = 128  # latent rows = columns
+    channels: int = 3
+    vae: str = ""  # hub name of the AutoencoderKL (a local folder may replace it when loading)
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """T5-style encoder of section 3.1."""
+
+    width: int = 512
+    ff: int = 2048
+    layers: int = 12
+    heads: int = 8
+    stem: str = "linear"  # "linear": one projection of the flattened latent; "conv": 4x4 patches, then strided convolutions
+    stem_channels: tuple[int, ...] = ()  # of the conv stem: of the patches, then of each convolution, which halves the grid
+
+
+@dataclass(frozen=True)
+class QuantiserConfig:
+    """Group VQ of section 3.2, equations 1-5."""
+
+    groups: int = 64
+    codes: int = 32
+    dim: int = 16  # channels per group
+    alpha: float = 0.25  # scale of the distances, equation 2
+    normalise: bool = True  # zero mean, unit deviation of the motion features before the distance
+    hard: bool = True  # straight-through hard samples in training
+    temperature_max: float = 1.5
+    temperature_min: float = 0.1
+    temperature_decay: float = 0.9999972  # factor per step
+    target_bits: float = 160.0  # bits a frame, H_target
+
+
+@dataclass(frozen=True)
+class ContentConfig:
+    """Content tokens: one per cell of a grid, quantised with a uniform step."""
+
+    rows: int = 8
+    columns: int = 8
+    dim: int = 32  # channels a token, Cc
+    skip: str = "none"  # "klt": transform coefficients of a reference frame are added to the tokens
+    reference_motion: bool = False  # the reference frame's own motion codes travel with the content
+    step: float = 0.25  # quantiser step at step index 0
+    step_ratio: float = 2 ** 0.25  # factor per step index
+    steps: int = 16  # number of step indices
+    default_step: int = 0  # index an encoder starts with
+    byte_budget: int = 2048  # bytes a scene; the encoder raises the index until the content fits
+    predicted_channels: int = 0  # leading channels coded as spatial differences
+
+    @property
+    def tokens(self) -> int:
+        return self.rows * self.columns
+
+    def step_size(self, index: int) -> float:
+        return self.step * self.step_ratio ** index
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    """Diffusion transformer of section 3.3."""
+
+    width: int = 768
+    ff: int = 3072
+    depth: int = 12
+    heads: int = 12
+    patch: int = 4  # latent pixels
+    temporal_indices: tuple[int, ...] = (0, 2, 4, 6, 8, 10)  # spatial blocks followed by a temporal one
+    mask_rate: float = 0.1  # of the condition, for classifier-free guidance
+    guidance: float = 1.5
+    warp_grid: int = 0  # flow vectors per patch side; 0: no warp of the content picture
+    klt_output: int = 0  # the output starts in this many transform components; 0: plain linear
+
+
+@dataclass(frozen=True)
+class DiffusionConfig:
+    """EDM preconditioning, noise distribution and sampling (Karras et al. 2022)."""
+
+    sigma_data: float = 0.5
+    sigma_min: float = 0.002
+    sigma_max: float = 80.0
+    rho: float = 7.0
+    p_mean: float = -1.2
+    p_std: float = 1.2
+    share_at_max: float = 0.0  # share of the training samples with sigma = sigma_max (the one-step regime)
+    steps: int = 128  # recommended sampling steps
+
+
+@dataclass(frozen=True)
+class WindowConfig:
+    """How a long clip is cut for the transformer: frames [first - margin, first + length + margin)."""
+
+    length: int = 16  # frames
+    margin: int = 0  # frames of context on each side whose results are dropped
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Optimisation, section 3.4 and tables A7, A8; a departure is commented in the preset."""
+
+    batch: int = 32  # clips
+    frames: int = 50  # target frames a clip (the second half, which gives the motion)
+    content_frames: int = 50  # frames of the first half, which give the content
+    temporal_stride: int = 2  # source frames between two training frames
+    lr_decoder: float = 2e-4
+    lr_encoder: float = 1e-4
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_steps: int = 100
+    ema_decay: float = 0.9999
+    grad_clip: float = 1.0
+    rate_weight: float = 0.04  # lambda of equation 8, on squared bits
+    rate_start_bits: float = 160.0  # the target falls from here ...
+    rate_anneal: float = 0.0  # ... to target_bits over this share of the run
+    conditional_entropy_weight: float = 0.0  # on mean H(mu) in bits a group
+    gradient_weight: float = 0.0  # on differences of neighbouring pixels
+    warp_weight: float = 0.0  # on the warped content picture at coarse scales
+    content_weight: float = 0.0  # on the estimated bits of the tokens
+    motion_emphasis: float = 0.0  # extra weight where the clip moves
+    swap_weight: float = 0.0  # swap consistency
+    swap_from: float = 0.7  # share of the run after which swap consistency acts
+    temporal_from: float = 0.667  # share of the run after which temporal blocks act (stage 2)
+    procedural_share: float = 0.0  # of the batch: procedural heads, cross-identity pairs with exact truth
+    still_share: float = 0.0  # of the batch: single portraits moved by similarity transforms
+    shift_from: float = 0.6  # share of the run after which target and content are shifted apart
+    shift_max: float = 0.04  # of the picture, at the end of the run
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """A whole model: every field that the weights, the file and the training depend on."""
+
+    name: str
+    latent: LatentConfig
+    encoder: EncoderConfig
+    quantiser: QuantiserConfig
+    content: ContentConfig
+    decoder: DecoderConfig
+    diffusion: DiffusionConfig
+    window: WindowConfig
+    training: TrainingConfig
+    frame_rate: float = 25.0  # Hz, the rate the bitrate target refers to
+
+    @property
+    def motion_channels(self) -> int:
+        return self.quantiser.groups * self.quantiser.dim
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> ModelConfig:
+        """The config that `to_json` wrote. Raises ModelError when it is not one."""
+        try:
+            raw = json.loads(text)
+            return _build(ModelConfig, raw)
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"model config is not readable: {error}") from error
+
+
+_PARTS = {
+    "latent": LatentConfig, "encoder": EncoderConfig, "quantiser": QuantiserConfig, "content": ContentConfig,
+    "decoder": DecoderConfig, "diffusion": DiffusionConfig, "window": WindowConfig, "training": TrainingConfig,
+}
+
+
+def _build(cls: type, raw: dict):
+    values = {}
+    for key, value in raw.items():
+        if cls is ModelConfig and key in _PARTS:
+            value = _build(_PARTS[key], value)
+        elif isinstance(value, list):
+            value = tuple(value)
+        values[key] = value
+    return cls(**values)

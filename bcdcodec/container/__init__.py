@@ -1,0 +1,24 @@
+"""The `.bcd` container (format-spec.md): chunks, their contents, a streaming writer, a lazy reader and a checker."""
+
+from .head import Head
+from .payloads import AncillaryChunk, Content, Motion
+from .reader import BcdReader, ByteCounts, Recording, open_bcd, read_recording
+from .verify import Finding, VerifyReport, verify_file
+from .writer import BcdWriter, write_recording
+
+__all__ = [
+    "AncillaryChunk",
+    "BcdReader",
+    "BcdWriter",
+    "ByteCounts",
+    "Content",
+    "Finding",
+    "Head",
+    "Motion",
+    "Recording",
+    "VerifyReport",
+    "open_bcd",
+    "read_recording",
+    "verify_file",
+    "write_recording",
+]

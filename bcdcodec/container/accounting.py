@@ -1,0 +1,17 @@
+"""Where a file's bytes go."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ByteCounts:
+    """Bytes of a file by class; the four classes add up to the file's size exactly."""
+
+    motion: int  # coded parts of MOTN
+    content: int  # coded parts of CONT
+    container: int  # everything else: signature, chunk headers, fields, HEAD, TABL, mETa, iNDX, TAIL, unknown chunks
+    audio: int  # payloads of AUDI
+
+    @property
+    def total(self) -> int:
+        return self.motion + self.content + self.container + self.audio

@@ -1,0 +1,108 @@
+"""Raw chunks on a binary stream, seekable or not: signature, type, length, CRC, payload."""
+
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from ..errors import ChecksumError, FormatError, LimitError, TruncatedError
+
+SIGNATURE = b"\x89BCD\r\n\x1a\n"
+HEADER_BYTES = 12
+MAX_CHUNK_BYTES = 64 << 20
+
+HEAD, CONT, MOTN, TABL, AUDI, META, INDX, TAIL = (
+    b"HEAD", b"CONT", b"MOTN", b"TABL", b"AUDI", b"mETa", b"iNDX", b"TAIL",
+)  # fmt: skip
+
+_READ_PIECE = 1 << 20
+
+
+@dataclass(frozen=True)
+class RawChunk:
+    """One chunk as it lies in the file."""
+
+    type: bytes  # four ASCII letters
+    offset: int  # of its first byte, bytes from the start of the file
+    length: int  # stated length of the payload, bytes
+    payload: bytes  # shorter than `length` where the file ends first
+    intact: bool  # the payload is whole and its CRC agrees
+
+    @property
+    def name(self) -> str:
+        return self.type.decode("ascii")
+
+    @property
+    def whole(self) -> bool:
+        return len(self.payload) == self.length
+
+    @property
+    def ancillary(self) -> bool:
+        return bool(self.type[0] & 0x20)
+
+    def require_intact(self) -> None:
+        """Raise TruncatedError or ChecksumError unless the chunk is whole and undamaged."""
+        if not self.whole:
+            found = f"{len(self.payload)} of {self.length} bytes"
+            raise TruncatedError(f"the file ends inside chunk {self.name} at byte {self.offset}: {found} are there")
+        if not self.intact:
+            raise ChecksumError(f"chunk {self.name} at byte {self.offset} is damaged: its CRC-32 does not agree")
+
+
+def chunk_crc(kind: bytes, payload: bytes) -> int:
+    """Return the CRC-32 over type, length and payload."""
+    return zlib.crc32(payload, zlib.crc32(kind + struct.pack("<I", len(payload))))
+
+
+def pack_chunk(kind: bytes, payload: bytes) -> bytes:
+    """Return the bytes of a chunk; LimitError for a payload over 64 MiB."""
+    if len(payload) > MAX_CHUNK_BYTES:
+        raise LimitError(f"chunk {kind.decode()} would have {len(payload)} bytes, the limit is {MAX_CHUNK_BYTES}")
+    return kind + struct.pack("<II", len(payload), chunk_crc(kind, payload)) + payload
+
+
+def read_signature(file: BinaryIO) -> None:
+    """Read the first 8 bytes; TruncatedError for an empty or shorter file, FormatError for any other start."""
+    start = read_up_to(file, len(SIGNATURE))
+    if start == SIGNATURE:
+        return
+    if SIGNATURE.startswith(start):
+        raise TruncatedError(f"the file ends after {len(start)} bytes, before the end of the .bcd signature")
+    raise FormatError(f"not a .bcd file: it starts with {start.hex(' ')}, expected {SIGNATURE.hex(' ')}")
+
+
+def read_chunks(file: BinaryIO, offset: int = len(SIGNATURE)) -> Iterator[RawChunk]:
+    """Yield the chunks of `file`, which stands at byte `offset`, until it ends.
+
+    A chunk cut by the end of the file comes with what there is of its payload; so does one whose CRC
+    disagrees, with `intact` False. A cut chunk header ends the iteration.
+    Raises FormatError where no chunk type stands and LimitError for a length above 64 MiB; these, and
+    only these, mean that whatever follows cannot be found.
+    """
+    while True:
+        header = read_up_to(file, HEADER_BYTES)
+        if len(header) < HEADER_BYTES:
+            return
+        kind, length, crc = struct.unpack("<4sII", header)
+        if not kind.isalpha() or not kind.isascii():
+            raise FormatError(f"no chunk at byte {offset}: found {kind.hex(' ')}, expected four ASCII letters")
+        if length > MAX_CHUNK_BYTES:
+            name = kind.decode("ascii")
+            raise LimitError(f"chunk {name} at byte {offset} states {length} bytes, the limit is {MAX_CHUNK_BYTES}")
+        payload = read_up_to(file, length)
+        intact = len(payload) == length and chunk_crc(kind, payload) == crc
+        yield RawChunk(kind, offset, length, payload, intact)
+        offset += HEADER_BYTES + length
+
+
+def read_up_to(file: BinaryIO, size: int) -> bytes:
+    """Return the next `size` bytes, fewer only at the end; never asks for more than 1 MiB at once."""
+    parts = []
+    while size > 0:
+        part = file.read(min(size, _READ_PIECE))
+        if not part:
+            break
+        parts.append(part)
+        size -= len(part)
+    return b"".join(parts)

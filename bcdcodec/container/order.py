@@ -1,0 +1,57 @@
+"""The rules that tie chunks together, the same for writing and reading."""
+
+import numpy as np
+
+from ..errors import FormatError
+
+
+class RecordingOrder:
+    """Follows contents and motion in file order and raises FormatError where one does not fit what came before."""
+
+    def __init__(self, variable_rate: bool):
+        self.variable_rate = variable_rate
+        self.frames = 0  # so far; the number of the next frame
+        self.content_starts: list[int] = []  # first frame of content i
+        self.first_pts: int | None = None
+        self.last_pts: int | None = None
+        self.last_step: int | None = None  # ticks between the last two frames
+
+    def add_content(self, number: int, first_frame: int) -> None:
+        if number != len(self.content_starts):
+            raise FormatError(f"content number is {number}, expected {len(self.content_starts)}: they count from 0")
+        if first_frame < self.frames:
+            raise FormatError(f"content {number} begins at frame {first_frame}, but {self.frames} frames came before it")
+        self.content_starts.append(first_frame)
+
+    def add_motion(self, first_frame: int, frames: int, content: int, pts: np.ndarray | None) -> None:
+        if first_frame != self.frames:
+            raise FormatError(f"motion begins at frame {first_frame}, expected frame {self.frames}")
+        if content >= len(self.content_starts):
+            raise FormatError(f"frame {first_frame} uses content {content}, the file has {len(self.content_starts)} before it")
+        if self.content_starts[content] > first_frame:
+            start = self.content_starts[content]
+            raise FormatError(f"frame {first_frame} uses content {content}, which begins at frame {start}")
+        if (pts is not None) != self.variable_rate:
+            found, rate = ("pts", "constant") if pts is not None else ("no pts", "variable")
+            raise FormatError(f"motion from frame {first_frame} has {found}, but HEAD states a {rate} frame rate")
+        if pts is not None:
+            self._add_pts(first_frame, pts)
+        self.frames += frames
+
+    def _add_pts(self, first_frame: int, pts: np.ndarray) -> None:
+        first = int(pts[0])
+        if self.last_pts is None:
+            self.first_pts = first
+        elif first <= self.last_pts:
+            raise FormatError(f"frame {first_frame} has pts {first}, expected more than {self.last_pts} of the frame before")
+        before = int(pts[-2]) if len(pts) > 1 else self.last_pts
+        self.last_pts = int(pts[-1])
+        self.last_step = None if before is None else self.last_pts - before
+
+    def duration_ticks(self, frame_duration: int) -> int:
+        """Return how long all frames last; at a variable rate the last frame lasts as long as the one before, or 1 tick."""
+        if not self.variable_rate:
+            return self.frames * frame_duration
+        if self.first_pts is None:
+            return 0
+        return self.last_pts - self.first_pts + (self.last_step or 1)

@@ -1,0 +1,235 @@
+"""What the chunks after HEAD hold, packed and unpacked: CONT, MOTN, TABL, TAIL."""
+
+import struct
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from ..entropy.content import check_grid, read_content_values, write_content_values
+from ..entropy.model_tables import ModelTables
+from ..entropy.motion import check_codes, decode_motion, decode_motion_prefix, encode_motion
+from ..entropy.range_coder import RangeDecoder, RangeEncoder
+from ..entropy.tables import FrequencyTables
+from ..errors import FormatError, LimitError, ModelError, TruncatedError, UnsupportedError
+from .varint import pack_varint, read_varint
+
+MAX_FRAMES = 4096  # of one MOTN
+MAX_CONTENTS = 1024
+MAX_FRAME_NUMBER = 0xFFFFFFFF
+MAX_PTS = 1 << 62
+
+FLAG_REFERENCE = 1
+FLAG_PTS = 1
+
+END_MAGIC = b"DCB\n"
+CODES_HASH_BYTES = 16
+
+
+@dataclass(frozen=True, eq=False)
+class Content:
+    """The appearance of one scene as integer tokens."""
+
+    number: int  # 0, 1, 2, ... in order
+    first_frame: int  # from which it may be used
+    rows: int  # of the token grid
+    columns: int
+    step: int  # quantiser step index 0..255; its meaning is the model's
+    reference_codes: np.ndarray | None  # uint8 [g], motion of the picture the content was taken from
+    values: np.ndarray  # int16 [n, d], n = rows * columns in raster order
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """The motion codes of consecutive frames."""
+
+    first_frame: int
+    content: int  # number of the content they move
+    codes: np.ndarray  # uint8 [t, g]
+    pts: np.ndarray | None = None  # int64 [t] ticks, strictly increasing; None = constant frame rate
+
+
+@dataclass(frozen=True)
+class AncillaryChunk:
+    """An ancillary chunk this version does not know, kept as it was."""
+
+    type: bytes
+    payload: bytes
+
+
+@dataclass(frozen=True)
+class ContentFields:
+    """The uncoded start of a CONT payload."""
+
+    number: int
+    first_frame: int
+    rows: int
+    columns: int
+    channels: int
+    step: int
+    has_reference: bool
+    coded_start: int  # bytes before the coded part
+
+
+@dataclass(frozen=True, eq=False)
+class MotionFields:
+    """The uncoded start of a MOTN payload."""
+
+    first_frame: int
+    frames: int
+    content: int
+    pts: np.ndarray | None  # int64 [t]
+    coded_start: int
+
+
+def pack_content(content: Content, tables: ModelTables) -> tuple[bytes, int]:
+    """Return the payload of CONT and how many of its bytes are coded."""
+    if not 0 <= content.number < MAX_CONTENTS:
+        raise LimitError(f"content number is {content.number}, expected 0 to {MAX_CONTENTS - 1}")
+    if not 0 <= content.step <= 255:
+        raise LimitError(f"content {content.number}: step is {content.step}, expected 0 to 255")
+    encoder = RangeEncoder()
+    reference = content.reference_codes
+    if reference is not None:
+        check_codes(reference[None], tables.motion)
+        encoder.encode(tables.motion, reference, np.arange(tables.groups))
+    write_content_values(encoder, content.values, content.rows, content.columns, tables.content)
+    fields = b"".join(
+        pack_varint(v)
+        for v in (content.number, content.first_frame, content.rows, content.columns, content.values.shape[1])
+    )
+    fields += bytes([content.step, FLAG_REFERENCE * (reference is not None)])
+    coded = encoder.finish()
+    return fields + coded, len(coded)
+
+
+def unpack_content_fields(payload: bytes) -> ContentFields:
+    """Return the uncoded fields of CONT, limits checked; needs no tables."""
+    number, at = read_varint(payload, 0)
+    first_frame, at = read_varint(payload, at)
+    rows, at = read_varint(payload, at)
+    columns, at = read_varint(payload, at)
+    channels, at = read_varint(payload, at)
+    if len(payload) < at + 2:
+        raise TruncatedError(f"CONT ends after {len(payload)} bytes, expected at least {at + 2}")
+    step, flags = payload[at : at + 2]
+    if flags & ~FLAG_REFERENCE:
+        raise UnsupportedError(f"CONT has flags {flags:#04x}, this version knows {FLAG_REFERENCE:#04x}; use a newer bcdcodec")
+    if number >= MAX_CONTENTS:
+        raise LimitError(f"content number is {number}, the limit is {MAX_CONTENTS - 1}")
+    if first_frame > MAX_FRAME_NUMBER:
+        raise LimitError(f"content {number} begins at frame {first_frame}, the limit is {MAX_FRAME_NUMBER}")
+    check_grid(rows, columns, channels)
+    return ContentFields(number, first_frame, rows, columns, channels, step, bool(flags), at + 2)
+
+
+def unpack_content(payload: bytes, tables: ModelTables) -> Content:
+    """Return the Content of a whole CONT payload."""
+    fields = unpack_content_fields(payload)
+    if fields.channels != tables.content.channels:
+        found, expected = fields.channels, tables.content.channels
+        raise FormatError(f"content {fields.number} has {found} channels, the model {expected}")
+    decoder = RangeDecoder(payload[fields.coded_start :])
+    reference = None
+    if fields.has_reference:
+        reference = decoder.decode(tables.motion, np.arange(tables.groups)).astype(np.uint8)
+    values = read_content_values(decoder, fields.rows, fields.columns, tables.content)
+    return Content(fields.number, fields.first_frame, fields.rows, fields.columns, fields.step, reference, values)
+
+
+def pack_motion(motion: Motion, tables: FrequencyTables) -> tuple[bytes, int]:
+    """Return the payload of MOTN and how many of its bytes are coded."""
+    check_codes(motion.codes, tables)
+    frames = len(motion.codes)
+    if not 1 <= frames <= MAX_FRAMES:
+        raise LimitError(f"motion from frame {motion.first_frame} has {frames} frames, expected 1 to {MAX_FRAMES}")
+    fields = pack_varint(motion.first_frame) + pack_varint(frames) + pack_varint(motion.content)
+    fields += bytes([FLAG_PTS * (motion.pts is not None)])
+    if motion.pts is not None:
+        pts = np.asarray(motion.pts)
+        if pts.shape != (frames,) or pts.dtype != np.int64:
+            raise FormatError(f"pts are {pts.dtype} {list(pts.shape)} for {frames} frames, expected int64 [{frames}]")
+        if abs(int(pts[0])) > MAX_PTS or abs(int(pts[-1])) > MAX_PTS or (pts[1:] <= pts[:-1]).any():
+            raise FormatError(f"pts from frame {motion.first_frame} do not strictly increase within +-2**62")
+        ticks = pts.tolist()  # of Python, whose differences cannot overflow
+        fields += pack_varint(ticks[0] << 1 if ticks[0] >= 0 else (-ticks[0] << 1) - 1)
+        fields += b"".join(pack_varint(after - before - 1) for before, after in pairwise(ticks))
+    coded = encode_motion(motion.codes, tables)
+    return fields + coded, len(coded)
+
+
+def unpack_motion_fields(payload: bytes) -> MotionFields:
+    """Return the uncoded fields of MOTN, limits checked; needs no tables."""
+    first_frame, at = read_varint(payload, 0)
+    frames, at = read_varint(payload, at)
+    content, at = read_varint(payload, at)
+    if len(payload) <= at:
+        raise TruncatedError(f"MOTN ends after {len(payload)} bytes, expected its flags")
+    flags = payload[at]
+    at += 1
+    if flags & ~FLAG_PTS:
+        raise UnsupportedError(f"MOTN has flags {flags:#04x}, this version knows {FLAG_PTS:#04x}; use a newer bcdcodec")
+    if not 1 <= frames <= MAX_FRAMES:
+        raise LimitError(f"motion from frame {first_frame} states {frames} frames, expected 1 to {MAX_FRAMES}")
+    if first_frame + frames - 1 > MAX_FRAME_NUMBER:
+        raise LimitError(f"motion states frames {first_frame} to {first_frame + frames - 1}, the limit is {MAX_FRAME_NUMBER}")
+    if content >= MAX_CONTENTS:
+        raise LimitError(f"motion from frame {first_frame} uses content {content}, the limit is {MAX_CONTENTS - 1}")
+    if not flags & FLAG_PTS:
+        return MotionFields(first_frame, frames, content, None, at)
+    zigzag, at = read_varint(payload, at)
+    ticks = [-(zigzag + 1 >> 1) if zigzag & 1 else zigzag >> 1]
+    for _ in range(frames - 1):
+        delta, at = read_varint(payload, at)
+        ticks.append(ticks[-1] + delta + 1)
+    if max(abs(ticks[0]), abs(ticks[-1])) > MAX_PTS:
+        raise LimitError(f"motion from frame {first_frame} states pts {ticks[0]} to {ticks[-1]}, the limit is 2**62")
+    return MotionFields(first_frame, frames, content, np.array(ticks, np.int64), at)
+
+
+def unpack_motion(payload: bytes, tables: FrequencyTables) -> Motion:
+    """Return the Motion of a whole MOTN payload."""
+    fields = unpack_motion_fields(payload)
+    codes = decode_motion(payload[fields.coded_start :], fields.frames, tables)
+    return Motion(fields.first_frame, fields.content, codes, fields.pts)
+
+
+def unpack_motion_prefix(payload: bytes, tables: FrequencyTables) -> Motion | None:
+    """Return the frames that a MOTN payload cut by the end of the file holds for certain; None if there are none."""
+    try:
+        fields = unpack_motion_fields(payload)
+    except TruncatedError:
+        return None
+    codes = decode_motion_prefix(payload[fields.coded_start :], fields.frames, tables)
+    if not len(codes):
+        return None
+    pts = None if fields.pts is None else fields.pts[: len(codes)]
+    return Motion(fields.first_frame, fields.content, codes, pts)
+
+
+def pack_tables(tables: FrequencyTables) -> bytes:
+    """Return the payload of TABL: frequencies [g, k] as u16."""
+    return tables.frequencies.astype("<u2").tobytes()
+
+
+def unpack_tables(payload: bytes, groups: int, codes: int) -> FrequencyTables:
+    """Return the motion tables [groups, codes] of TABL."""
+    if len(payload) != 2 * groups * codes:
+        raise FormatError(f"TABL has {len(payload)} bytes, {groups} groups of {codes} codes want {2 * groups * codes}")
+    try:
+        return FrequencyTables(np.frombuffer(payload, "<u2").reshape(groups, codes))
+    except ModelError as error:
+        raise FormatError(f"TABL: {error}") from error
+
+
+def pack_tail(frames: int, codes_hash: bytes) -> bytes:
+    """Return the payload of TAIL; `codes_hash` is the SHA-256 of all codes."""
+    return struct.pack("<I", frames) + codes_hash[:CODES_HASH_BYTES] + END_MAGIC
+
+
+def unpack_tail(payload: bytes) -> tuple[int, bytes]:
+    """Return the frame count and the 16-byte hash in TAIL."""
+    if len(payload) != 4 + CODES_HASH_BYTES + len(END_MAGIC) or not payload.endswith(END_MAGIC):
+        found = f"{len(payload)} bytes ending in {payload[-4:]!r}"
+        raise FormatError(f"TAIL has {found}, expected {4 + CODES_HASH_BYTES + len(END_MAGIC)} ending in {END_MAGIC!r}")
+    return struct.unpack("<I", payload[:4])[0], payload[4:-4]

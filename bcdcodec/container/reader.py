@@ -1,0 +1,323 @@
+"""Reads `.bcd` files: sizes and head at once and without tables, contents and motion when asked for."""
+
+import copy
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import BinaryIO
+
+from ..entropy.model_tables import ModelTables
+from ..entropy.tables import FrequencyTables
+from ..errors import BcdError, ChecksumError, FormatError, LimitError, ModelMismatchError, TruncatedError, UnsupportedError
+from .accounting import ByteCounts
+from .chunks import AUDI, CONT, HEAD, HEADER_BYTES, INDX, META, MOTN, TABL, TAIL, RawChunk, read_chunks, read_signature
+from .head import TABLES_FINGERPRINT_BYTES, Head, unpack_head
+from .index import IndexEntry
+from .metadata import META_BYTES, unpack_metadata
+from .order import RecordingOrder
+from .payloads import (
+    CODES_HASH_BYTES,
+    AncillaryChunk,
+    Content,
+    Motion,
+    unpack_content,
+    unpack_content_fields,
+    unpack_motion,
+    unpack_motion_fields,
+    unpack_motion_prefix,
+    unpack_tables,
+    unpack_tail,
+)
+
+_SPOOL_BYTES = 16 << 20  # a pipe is kept in memory up to here, then on disk
+_COPY_PIECE = 1 << 20
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """A whole file in memory."""
+
+    head: Head
+    contents: tuple[Content, ...]
+    motions: tuple[Motion, ...]
+    metadata: dict | None = None
+    ancillary: tuple[AncillaryChunk, ...] = ()
+    complete: bool = True  # the file ended in a TAIL that agreed with it
+
+
+class BcdReader:
+    """An open `.bcd` file.
+
+    Opening walks and checks all chunks once without keeping them. What is wrong with the signature or
+    HEAD is raised at once; the first fault further on is kept in `fault`, and `motion` raises it after
+    the frames before it. A file that merely ends early is no fault: `complete` is False.
+    """
+
+    def __init__(self, file: BinaryIO, size: int):
+        self.size = size  # bytes
+        self.fault: BcdError | None = None
+        self.chunks: list[tuple[str, int, int]] = []  # name, offset, payload bytes; intact ones in file order
+        self.index: list[IndexEntry] = []  # of CONT and MOTN
+        self._file = file
+        self._tail: tuple[int, bytes] | None = None
+        self._cut_motion: int | None = None  # offset of a MOTN that the file's end cuts
+        self._motion_tables: FrequencyTables | None = None
+        self._ancillary: list[int] = []
+        self._meta: bytes | None = None
+        self._coded = {CONT: 0, MOTN: 0, AUDI: 0}
+
+        file.seek(0)
+        read_signature(file)
+        chunks = read_chunks(file)
+        first = next(chunks, None)
+        if first is None:
+            raise TruncatedError(f"the file ends after {size} bytes, before its HEAD")
+        if first.type != HEAD:
+            raise FormatError(f"the first chunk is {first.name}, expected HEAD")
+        first.require_intact()
+        self.head = unpack_head(first.payload)
+        self.chunks.append((first.name, first.offset, first.length))
+        self._order = RecordingOrder(variable_rate=self.head.frame_duration == 0)
+        try:
+            for chunk in chunks:
+                self._scan(chunk)
+            self._scan_end()
+        except BcdError as fault:
+            self.fault = fault
+
+    def __enter__(self) -> "BcdReader":
+        return self
+
+    def __exit__(self, *exception) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._file.close()
+
+    @property
+    def complete(self) -> bool:
+        """Whether the file ends in a TAIL and nothing was wrong on the way."""
+        return self._tail is not None and self.fault is None
+
+    @property
+    def frames(self) -> int:
+        """Frames in the whole MOTN chunks; `motion` may find more in one that the file's end cuts."""
+        return self._order.frames
+
+    @property
+    def duration_seconds(self) -> float:
+        ticks = self._order.duration_ticks(self.head.frame_duration)
+        return ticks * self.head.time_base_num / self.head.time_base_den
+
+    @property
+    def content_count(self) -> int:
+        return len(self._order.content_starts)
+
+    @property
+    def has_own_tables(self) -> bool:
+        return self._motion_tables is not None
+
+    @property
+    def byte_counts(self) -> ByteCounts:
+        coded = self._coded
+        container = self.size - sum(coded.values())
+        return ByteCounts(motion=coded[MOTN], content=coded[CONT], container=container, audio=coded[AUDI])
+
+    @property
+    def metadata(self) -> dict | None:
+        """The metadata, None without any; FormatError or LimitError if it is not valid."""
+        return None if self._meta is None else unpack_metadata(self._meta)
+
+    def ancillary(self) -> Iterator[AncillaryChunk]:
+        """Yield the ancillary chunks this version does not know."""
+        for offset in self._ancillary:
+            chunk = self._chunk_at(offset)
+            yield AncillaryChunk(chunk.type, chunk.payload)
+
+    def contents(self, tables: ModelTables) -> Iterator[Content]:
+        """Yield every whole content; raises what stopped the file, or TruncatedError, if there is none."""
+        tables = self.checked_tables(tables)
+        if not self.content_count:
+            raise self.fault or TruncatedError("the file has no whole content; nothing can be decoded from it")
+        for entry in self.index:
+            if entry.type == CONT:
+                yield unpack_content(self._chunk_at(entry.offset).payload, tables)
+
+    def content(self, number: int, tables: ModelTables) -> Content:
+        """Return one content; FormatError if the file does not have it."""
+        tables = self.checked_tables(tables)
+        offsets = [entry.offset for entry in self.index if entry.type == CONT]
+        if not 0 <= number < len(offsets):
+            raise self.fault or FormatError(f"the file has no content {number}, it has {len(offsets)}")
+        return unpack_content(self._chunk_at(offsets[number]).payload, tables)
+
+    def motion(self, tables: ModelTables) -> Iterator[Motion]:
+        """Yield the motion in order, of a cut last chunk the frames before the cut.
+
+        After the frames before it raises the file's fault; ChecksumError if the codes differ from TAIL's hash.
+        """
+        tables = self.checked_tables(tables)
+        digest = hashlib.sha256()
+        for entry in self.index:
+            if entry.type == MOTN:
+                motion = unpack_motion(self._chunk_at(entry.offset).payload, tables.motion)
+                digest.update(motion.codes.tobytes())
+                yield motion
+        if self.fault is not None:
+            raise self.fault
+        if self._cut_motion is not None:
+            motion = unpack_motion_prefix(self._chunk_at(self._cut_motion, whole=False).payload, tables.motion)
+            if motion is not None:
+                copy.deepcopy(self._order).add_motion(
+                    motion.first_frame, len(motion.codes), motion.content, motion.pts
+                )
+                yield motion
+        if self._tail is not None and self._tail[1] != digest.digest()[:CODES_HASH_BYTES]:
+            found, expected = digest.digest()[:CODES_HASH_BYTES].hex(), self._tail[1].hex()
+            raise ChecksumError(f"the codes have SHA-256 {found}, TAIL states {expected}: tables or file are damaged")
+
+    def read(self, tables: ModelTables) -> Recording:
+        """Return everything in memory; raises the file's fault if it has one."""
+        if self.fault is not None:
+            raise self.fault
+        return Recording(
+            head=self.head,
+            contents=tuple(self.contents(tables)) if self.content_count else (),
+            motions=tuple(self.motion(tables)),
+            metadata=self.metadata,
+            ancillary=tuple(self.ancillary()),
+            complete=self.complete,
+        )
+
+    def checked_tables(self, tables: ModelTables) -> ModelTables:
+        """Return the tables this file is coded with, its own in place of the model's; ModelMismatchError if they differ."""
+        if self._motion_tables is not None:
+            tables = replace(tables, motion=self._motion_tables)
+        found = tables.fingerprint()[:TABLES_FINGERPRINT_BYTES]
+        if found != self.head.tables_fingerprint:
+            raise ModelMismatchError(
+                f"the file was made with model {self.head.model_name!r}, tables {self.head.tables_fingerprint.hex()}; "
+                f"the tables at hand are {found.hex()}: use the model it was made with"
+            )
+        if (tables.groups, tables.codes) != (self.head.groups, self.head.codes):
+            raise FormatError(
+                f"HEAD states {self.head.groups} groups of {self.head.codes} codes, "
+                f"its tables have {tables.groups} of {tables.codes}"
+            )
+        return tables
+
+    def _scan(self, chunk: RawChunk) -> None:
+        """Take note of one chunk after HEAD."""
+        if self._tail is not None:
+            raise FormatError(f"chunk {chunk.name} at byte {chunk.offset} follows TAIL, expected the end of the file")
+        if not chunk.whole:
+            if chunk.type == MOTN:
+                self._cut_motion = chunk.offset
+            if chunk.type in self._coded:
+                self._coded[chunk.type] += self._coded_bytes(chunk)
+            return
+        chunk.require_intact()
+        if chunk.type == CONT:
+            fields = unpack_content_fields(chunk.payload)
+            self._order.add_content(fields.number, fields.first_frame)
+            self.index.append(IndexEntry(CONT, chunk.offset, fields.first_frame))
+        elif chunk.type == MOTN:
+            fields = unpack_motion_fields(chunk.payload)
+            self._order.add_motion(fields.first_frame, fields.frames, fields.content, fields.pts)
+            self.index.append(IndexEntry(MOTN, chunk.offset, fields.first_frame))
+        elif chunk.type == TABL:
+            if self.index or self._motion_tables is not None:
+                raise FormatError(f"TABL at byte {chunk.offset}, expected at most one, before all CONT and MOTN")
+            self._motion_tables = unpack_tables(chunk.payload, self.head.groups, self.head.codes)
+        elif chunk.type == META:
+            if self._meta is not None:
+                raise FormatError(f"a second mETa at byte {chunk.offset}, expected at most one")
+            if chunk.length > META_BYTES:
+                raise LimitError(f"metadata has {chunk.length} bytes, the limit is {META_BYTES}")
+            self._meta = chunk.payload
+        elif chunk.type == TAIL:
+            self._tail = unpack_tail(chunk.payload)
+        elif chunk.type == HEAD:
+            raise FormatError(f"a second HEAD at byte {chunk.offset}, expected one")
+        elif chunk.type not in (AUDI, INDX):
+            if not chunk.ancillary:
+                raise UnsupportedError(f"unknown critical chunk {chunk.name} at byte {chunk.offset}; use a newer bcdcodec")
+            self._ancillary.append(chunk.offset)
+        if chunk.type in self._coded:
+            self._coded[chunk.type] += self._coded_bytes(chunk)
+        self.chunks.append((chunk.name, chunk.offset, chunk.length))
+
+    def _scan_end(self) -> None:
+        """Compare the frame counts once the last chunk was seen."""
+        if self._tail is None:
+            return
+        _, offset, length = self.chunks[-1]
+        end = offset + HEADER_BYTES + length
+        if end != self.size:
+            raise FormatError(f"{self.size - end} bytes follow TAIL, expected the end of the file")
+        if self._tail[0] != self.frames:
+            raise FormatError(f"TAIL states {self._tail[0]} frames, the file has {self.frames}")
+        if self.head.frame_count not in (0, self.frames):
+            raise FormatError(f"HEAD states {self.head.frame_count} frames, the file has {self.frames}")
+
+    def _coded_bytes(self, chunk: RawChunk) -> int:
+        if chunk.type == AUDI:
+            return len(chunk.payload)
+        unpack_fields = unpack_content_fields if chunk.type == CONT else unpack_motion_fields
+        try:
+            return len(chunk.payload) - unpack_fields(chunk.payload).coded_start
+        except TruncatedError:  # cut inside its fields
+            return 0
+
+    def _chunk_at(self, offset: int, whole: bool = True) -> RawChunk:
+        try:
+            self._file.seek(offset)
+            chunk = next(read_chunks(self._file, offset), None)
+        except OSError as error:
+            raise BcdError(f"cannot read the file at byte {offset}: {error.strerror}") from error
+        if chunk is None:
+            raise TruncatedError(f"the file no longer has the chunk at byte {offset}: it changed while it was read")
+        if whole:
+            chunk.require_intact()
+        return chunk
+
+
+def open_bcd(source: str | Path | BinaryIO) -> BcdReader:
+    """Open a `.bcd` file by path, or one already open for binary reading (a pipe is first copied to a temporary file).
+
+    The reader closes the file. Raises BcdError if it cannot be opened, FormatError and its kinds if it is no
+    `.bcd` file that this version reads.
+    """
+    file = source
+    if isinstance(source, str | Path):
+        try:
+            file = open(source, "rb")
+        except OSError as error:
+            raise BcdError(f"cannot open {source}: {error.strerror}") from error
+    try:
+        if not file.seekable():
+            file = _spooled(file)
+        return BcdReader(file, file.seek(0, os.SEEK_END))
+    except OSError as error:
+        file.close()
+        raise BcdError(f"cannot read {source}: {error.strerror}") from error
+    except BaseException:
+        file.close()
+        raise
+
+
+def read_recording(source: str | Path | BinaryIO, tables: ModelTables) -> Recording:
+    """Return a whole file in memory; of a file that ends early, what is there."""
+    with open_bcd(source) as reader:
+        return reader.read(tables)
+
+
+def _spooled(pipe: BinaryIO) -> BinaryIO:
+    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)
+    while piece := pipe.read(_COPY_PIECE):
+        spool.write(piece)
+    pipe.close()
+    return spool

@@ -1,0 +1,173 @@
+"""Writes `.bcd` files chunk by chunk; a path appears only when its file is complete."""
+
+import hashlib
+import os
+import secrets
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+from ..entropy.model_tables import ModelTables
+from ..errors import BcdError, FormatError, ModelMismatchError
+from .accounting import ByteCounts
+from .chunks import CONT, HEAD, INDX, META, MOTN, SIGNATURE, TABL, TAIL, pack_chunk
+from .head import TABLES_FINGERPRINT_BYTES, Head, pack_head
+from .index import INDEX_ABOVE, IndexEntry, pack_index
+from .metadata import pack_metadata
+from .order import RecordingOrder
+from .payloads import MAX_FRAME_NUMBER, Content, Motion, pack_content, pack_motion, pack_tables, pack_tail
+from .reader import Recording
+
+
+class BcdWriter:
+    """Streams one recording to a path or to a file open for binary writing.
+
+    A path is written under a temporary name beside it and renamed by `close`; leaving the `with` block
+    by an exception removes it. A path's HEAD gets the frame count at the end; a file is only ever
+    appended to, so its HEAD keeps the count given. `own_motion_tables` stores the motion tables in the
+    file, for tables that are not the model's.
+    Raises ModelMismatchError if `tables` are not those of `head`, BcdError if the file cannot be written.
+    """
+
+    def __init__(
+        self,
+        target: str | Path | BinaryIO,
+        head: Head,
+        tables: ModelTables,
+        metadata: dict | None = None,
+        own_motion_tables: bool = False,
+    ):
+        found = tables.fingerprint()[:TABLES_FINGERPRINT_BYTES]
+        if found != head.tables_fingerprint:
+            raise ModelMismatchError(f"HEAD names tables {head.tables_fingerprint.hex()}, the tables at hand are {found.hex()}")
+        if (head.groups, head.codes) != (tables.groups, tables.codes):
+            raise FormatError(
+                f"HEAD states {head.groups} groups of {head.codes} codes, the tables have {tables.groups} of {tables.codes}"
+            )
+        self._head = head
+        self._tables = tables
+        self._order = RecordingOrder(variable_rate=head.frame_duration == 0)
+        self._digest = hashlib.sha256()
+        self._index: list[IndexEntry] = []
+        self._motion_bytes = self._content_bytes = self._total_bytes = 0
+        start = SIGNATURE + pack_chunk(HEAD, pack_head(head))
+        if own_motion_tables:
+            start += pack_chunk(TABL, pack_tables(tables.motion))
+        if metadata:
+            start += pack_chunk(META, pack_metadata(metadata))
+
+        self._path = Path(target) if isinstance(target, str | Path) else None
+        self._open = True
+        if self._path is None:
+            self._file = target
+        else:
+            if self._path.exists() and not self._path.is_file():
+                raise BcdError(f"cannot write {self._path}: it exists and is not a regular file")
+            self._part = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}.part")
+            try:
+                self._file = open(self._part, "xb")
+            except OSError as error:
+                raise BcdError(f"cannot write {self._path}: {error.strerror}") from error
+        self._write(start)
+
+    def __enter__(self) -> "BcdWriter":
+        return self
+
+    def __exit__(self, kind, *exception) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self.abort()
+
+    @property
+    def byte_counts(self) -> ByteCounts:
+        """What was written so far."""
+        container = self._total_bytes - self._motion_bytes - self._content_bytes
+        return ByteCounts(motion=self._motion_bytes, content=self._content_bytes, container=container, audio=0)
+
+    @property
+    def frames(self) -> int:
+        return self._order.frames
+
+    def write_content(self, content: Content) -> None:
+        """Append one content; it must come before the motion that uses it."""
+        payload, coded = pack_content(content, self._tables)
+        self._order.add_content(content.number, content.first_frame)
+        self._content_bytes += coded
+        self._write_indexed(CONT, payload, content.first_frame)
+
+    def write_motion(self, motion: Motion) -> None:
+        """Append the motion of the next frames, about four to five seconds at a time."""
+        payload, coded = pack_motion(motion, self._tables.motion)
+        if motion.first_frame + len(motion.codes) > MAX_FRAME_NUMBER:
+            raise FormatError(f"frame {motion.first_frame + len(motion.codes)} is too many, the limit is {MAX_FRAME_NUMBER}")
+        self._order.add_motion(motion.first_frame, len(motion.codes), motion.content, motion.pts)
+        self._motion_bytes += coded
+        self._digest.update(motion.codes.tobytes())
+        self._write_indexed(MOTN, payload, motion.first_frame)
+
+    def close(self) -> None:
+        """Write what ends the file and give it its name; FormatError without frames or with another count than HEAD's."""
+        if not self._open:
+            return
+        try:
+            if not self.frames:
+                raise FormatError("nothing to write: the recording has 0 frames, expected at least 1")
+            if self._head.frame_count not in (0, self.frames):
+                raise FormatError(f"HEAD states {self._head.frame_count} frames, {self.frames} were written")
+            if len(self._index) > INDEX_ABOVE:
+                self._write(pack_chunk(INDX, pack_index(self._index)))
+            self._write(pack_chunk(TAIL, pack_tail(self.frames, self._digest.digest())))
+            if self._path is not None:
+                self._finish_path()
+        except BaseException:
+            self.abort()
+            raise
+        self._open = False
+
+    def abort(self) -> None:
+        """Give up and leave nothing behind at the path."""
+        if self._open and self._path is not None:
+            self._file.close()
+            self._part.unlink(missing_ok=True)
+        self._open = False
+
+    def _finish_path(self) -> None:
+        try:
+            head = replace(self._head, frame_count=self.frames)
+            self._file.seek(len(SIGNATURE))
+            self._file.write(pack_chunk(HEAD, pack_head(head)))
+            self._file.close()
+            os.replace(self._part, self._path)
+        except OSError as error:
+            raise BcdError(f"cannot write {self._path}: {error.strerror}") from error
+
+    def _write_indexed(self, kind: bytes, payload: bytes, first_frame: int) -> None:
+        self._index.append(IndexEntry(kind, self._total_bytes, first_frame))
+        self._write(pack_chunk(kind, payload))
+
+    def _write(self, data: bytes) -> None:
+        if not self._open:
+            raise FormatError("the recording is closed, nothing more can be written to it")
+        try:
+            self._file.write(data)
+        except OSError as error:
+            self.abort()
+            raise BcdError(f"cannot write {self._path or 'the recording'}: {error.strerror}") from error
+        self._total_bytes += len(data)
+
+
+def write_recording(
+    target: str | Path | BinaryIO, recording: Recording, tables: ModelTables, own_motion_tables: bool = False
+) -> ByteCounts:
+    """Write a recording in memory, each content just before the motion that first uses it; return where the bytes went."""
+    waiting = list(recording.contents)
+    with BcdWriter(target, recording.head, tables, recording.metadata, own_motion_tables) as writer:
+        for motion in recording.motions:
+            while waiting and waiting[0].number <= motion.content:
+                writer.write_content(waiting.pop(0))
+            writer.write_motion(motion)
+        for content in waiting:
+            writer.write_content(content)
+        writer.close()
+        return writer.byte_counts

@@ -1,0 +1,21 @@
+"""Integer entropy coding of motion codes and content tokens (numpy and constriction only)."""
+
+from .content import ContentModel, count_contexts, decode_content, encode_content
+from .model_tables import ModelTables
+from .motion import decode_motion, decode_motion_prefix, encode_motion
+from .range_coder import RangeDecoder, RangeEncoder
+from .tables import FrequencyTables
+
+__all__ = [
+    "ContentModel",
+    "FrequencyTables",
+    "ModelTables",
+    "RangeDecoder",
+    "RangeEncoder",
+    "count_contexts",
+    "decode_content",
+    "decode_motion",
+    "decode_motion_prefix",
+    "encode_content",
+    "encode_motion",
+]

@@ -1,0 +1,99 @@
+"""All integer tables of a model as one safetensors file, the only thing that coding needs of a model."""
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import ModelError
+from .content import ContentModel
+from .tables import FrequencyTables
+
+LAYOUT_VERSION = 1
+MAX_FILE_BYTES = 64 << 20
+_NAMES = {
+    "motion_frequencies": (np.uint32, 2),
+    "content_frequencies": (np.uint32, 2),
+    "band_of_channel": (np.uint8, 1),
+    "predicted_channels": (np.uint32, 1),
+    "layout_version": (np.uint32, 1),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class ModelTables:
+    """Motion tables [g, k] and the content model of one model; k is at most 256, a code is one byte."""
+
+    motion: FrequencyTables  # [g, k]
+    content: ContentModel
+
+    def __post_init__(self):
+        if self.motion.n_symbols > 256:
+            raise ModelError(f"motion tables have {self.motion.n_symbols} codes a group, expected at most 256")
+
+    @property
+    def groups(self) -> int:
+        return self.motion.n_tables
+
+    @property
+    def codes(self) -> int:
+        return self.motion.n_symbols
+
+    def fingerprint(self) -> bytes:
+        """Return the SHA-256 (32 bytes) of both tables' fingerprints, u32 predicted channels and the bands, one byte each."""
+        content = self.content
+        digest = hashlib.sha256(self.motion.fingerprint() + content.tables.fingerprint())
+        digest.update(struct.pack("<I", content.predicted_channels) + content.band_of_channel.tobytes())
+        return digest.digest()
+
+    def save(self, path: str | Path) -> None:
+        """Write the tables to `path`; ModelError if it cannot be written."""
+        from safetensors.numpy import save
+
+        arrays = {
+            "motion_frequencies": self.motion.frequencies,
+            "content_frequencies": self.content.tables.frequencies,
+            "band_of_channel": self.content.band_of_channel,
+            "predicted_channels": np.array([self.content.predicted_channels], np.uint32),
+            "layout_version": np.array([LAYOUT_VERSION], np.uint32),
+        }
+        try:
+            Path(path).write_bytes(save(arrays))
+        except OSError as error:
+            raise ModelError(f"cannot write tables {path}: {error.strerror}") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> "ModelTables":
+        """Read the tables from `path`; ModelError if it is missing or anything in it is not as written by `save`."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load
+
+        try:
+            size = Path(path).stat().st_size
+            if size > MAX_FILE_BYTES:
+                raise ModelError(f"tables {path} are {size} bytes, the limit is {MAX_FILE_BYTES}")
+            arrays = load(Path(path).read_bytes())
+        except OSError as error:
+            raise ModelError(f"cannot read tables {path}: {error.strerror}") from error
+        except (SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise ModelError(f"tables {path} are not a safetensors file: {error}") from error
+        if set(arrays) != set(_NAMES):
+            raise ModelError(f"tables {path} hold {sorted(arrays)}, expected {sorted(_NAMES)}")
+        for name, (dtype, axes) in _NAMES.items():
+            if arrays[name].dtype != dtype or arrays[name].ndim != axes:
+                found = f"{arrays[name].dtype} {list(arrays[name].shape)}"
+                raise ModelError(f"tables {path}: {name} is {found}, expected {np.dtype(dtype)} with {axes} axes")
+        for name in ("predicted_channels", "layout_version"):
+            if arrays[name].size != 1:
+                raise ModelError(f"tables {path}: {name} has {arrays[name].size} values, expected 1")
+        version = int(arrays["layout_version"][0])
+        if version != LAYOUT_VERSION:
+            raise ModelError(f"tables {path} have layout {version}, this version reads {LAYOUT_VERSION}")
+        content = ContentModel(
+            tables=FrequencyTables(arrays["content_frequencies"]),
+            band_of_channel=arrays["band_of_channel"],
+            predicted_channels=int(arrays["predicted_channels"][0]),
+        )
+        return cls(motion=FrequencyTables(arrays["motion_frequencies"]), content=content)

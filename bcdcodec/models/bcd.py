@@ -1,0 +1,111 @@
+"""The whole model (figure 2): encoder, group VQ, content quantiser, preconditioned diffusion decoder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdcodec.config import ModelConfig
+from bcdcodec.models.content import ContentQuantiser, PatchTransform
+from bcdcodec.models.dit import Condition, DiT
+from bcdcodec.models.edm import preconditioning, sample_heun
+from bcdcodec.models.encoder import Encoder
+from bcdcodec.models.group_vq import GroupVQ
+from bcdcodec.models.warp import warp
+
+
+@dataclass(frozen=True)
+class Denoised:
+    """D(x; sigma) and what it was made of."""
+
+    latents: Tensor  # [b, t, c, h, w]
+    flow: Tensor | None  # [b, t, 2, gh, gw]
+    still: Tensor | None  # [b, c, h, w] the content picture
+
+
+class BCD(nn.Module):
+    """Bitrate-controlled diffusion over latents [b, t, c, h, w] (pixels in [-1, 1], or VAE latents)."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config)
+        self.vq = GroupVQ(config.quantiser)
+        self.content = ContentQuantiser(config)
+        self.decoder = DiT(config)
+        self.transform: PatchTransform | None = None
+        if config.content.skip == "klt":
+            components = max(config.content.dim, config.decoder.klt_output)
+            self.transform = PatchTransform(
+                config.decoder.patch, config.latent.channels, config.content.rows, config.content.columns, components)
+
+    def encode(self, z: Tensor, reference: int = 0) -> tuple[Tensor, Tensor]:
+        """Content tokens [b, n, d] and motion features [b, t, g * d'] of latents [b, t, c, h, w].
+
+        `reference`: the frame whose patches the content tokens start from, where the preset has that skip.
+        """
+        skip = None
+        if self.transform is not None:
+            skip = self.transform(z[:, reference])[..., : self.config.content.dim]
+        return self.encoder(z, skip)
+
+    def still(self, content: Tensor) -> Tensor | None:
+        """The picture the content tokens [b, n, d] hold, [b, c, h, w]; None without the transform."""
+        return None if self.transform is None else self.transform.inverse(content)
+
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition, temporal: bool = True) -> Denoised:
+        """D(x; sigma) for noisy latents x [b, t, c, h, w] and noise levels sigma [b].
+
+        Where the output warps the content picture, that warp is the mean of the prior: with a Gaussian
+        residual of deviation sigma_data the best estimate is c_skip x + (1 - c_skip) warp, and the
+        network corrects it. Without a warp this is EDM's equation 7.
+        """
+        c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
+        expand = (slice(None), None, None, None, None)
+        out = self.decoder(x * c_in[expand], c_noise, condition, temporal, self.transform)
+        latents = c_skip[expand] * x + c_out[expand] * out.residual
+        still = None
+        if out.flow is not None:
+            b, t = x.shape[:2]
+            still = self.still(condition.content)
+            frames = still[:, None].expand(b, t, *still.shape[1:]).flatten(0, 1)
+            warped = warp(frames, out.flow.flatten(0, 1)).unflatten(0, (b, t))
+            latents = latents + (1 - c_skip[expand]) * warped
+        return Denoised(latents, out.flow, still)
+
+    @torch.no_grad()
+    def decode(self, condition: Condition, noise: Tensor, steps: int, guidance: float | None = None) -> Tensor:
+        """Sample latents [b, t, c, h, w] from unit noise of that shape in `steps` EDM steps."""
+        scale = self.config.decoder.guidance if guidance is None else guidance
+        masked = Condition(condition.content, condition.motion, condition.reference_motion,
+                           keep=torch.zeros(noise.shape[0], device=noise.device))
+
+        def denoise(x: Tensor, sigma: float) -> Tensor:
+            levels = torch.full((x.shape[0],), sigma, device=x.device)
+            with_condition = self.denoise(x, levels, condition).latents
+            if scale == 1.0:
+                return with_condition
+            without = self.denoise(x, levels, masked).latents
+            return without + scale * (with_condition - without)
+
+        return sample_heun(denoise, noise, self.config.diffusion, steps)
+
+
+def coarse_warp_error(still: Tensor, flow: Tensor, target: Tensor) -> Tensor:
+    """Mean squared error of the warped content picture at two coarse scales, [].
+
+    Photometric gradients reach only neighbouring pixels; on averaged pictures they reach far.
+    still [b, c, h, w], flow [b, t, 2, gh, gw], target [b, t, c, h, w].
+    """
+    b, t = target.shape[:2]
+    frames, target = still[:, None].expand(b, t, *still.shape[1:]).flatten(0, 1), target.flatten(0, 1)
+    flow = flow.flatten(0, 1)
+    total = target.new_zeros(())
+    for factor in (4, 8):
+        size = target.shape[-1] // factor
+        coarse_flow = F.adaptive_avg_pool2d(flow, min(size, flow.shape[-1]))
+        total = total + F.mse_loss(warp(F.avg_pool2d(frames, factor), coarse_flow), F.avg_pool2d(target, factor))
+    return total

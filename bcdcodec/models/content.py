@@ -1,0 +1,76 @@
+"""Content tokens (section 3.1): the patch transform behind them, their quantisation and the picture they hold."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bcdcodec.config import ModelConfig
+from bcdcodec.models.layers import patchify, unpatchify
+
+
+class PatchTransform(nn.Module):
+    """Karhunen-Loeve transform of picture patches, fitted on training pictures: an orthonormal linear autoencoder.
+
+    The leading components of a patch are what a transform coder would keep of it.
+    """
+
+    def __init__(self, patch: int, channels: int, rows: int, columns: int, components: int):
+        super().__init__()
+        self.patch, self.rows, self.columns = patch, rows, columns
+        size = channels * patch * patch
+        self.register_buffer("mean", torch.zeros(size))
+        self.register_buffer("basis", torch.eye(size)[:, :components].contiguous())  # [size, components]
+        self.register_buffer("deviation", torch.ones(components))  # of each component over training patches
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Pictures [b, c, h, w] -> coefficients [b, n, components]."""
+        return (patchify(x.float(), self.patch) - self.mean) @ self.basis
+
+    def inverse(self, coefficients: Tensor) -> Tensor:
+        """Leading coefficients [b, n, d <= components] -> pictures [b, c, h, w]."""
+        d = coefficients.shape[-1]
+        patches = coefficients.float() @ self.basis[:, :d].T + self.mean
+        return unpatchify(patches, self.patch, self.rows, self.columns)
+
+    @torch.no_grad()
+    def fit(self, pictures: Tensor) -> None:
+        """Fit on pictures [b, c, h, w] by the eigenvectors of the patches' covariance."""
+        patches = patchify(pictures.float(), self.patch).flatten(0, 1).double()  # [n, size]
+        mean = patches.mean(0)
+        covariance = (patches - mean).T @ (patches - mean) / len(patches)
+        values, vectors = torch.linalg.eigh(covariance)  # ascending
+        k = self.basis.shape[1]
+        # A sign convention makes the basis a function of the data alone.
+        vectors = vectors.flip(1)[:, :k]
+        vectors = vectors * torch.sign(vectors.sum(0) + 1e-12)
+        self.mean.copy_(mean)
+        self.basis.copy_(vectors)
+        self.deviation.copy_(values.flip(0)[:k].clamp_min(1e-8).sqrt())
+
+
+class ContentQuantiser(nn.Module):
+    """Uniform quantisation of content tokens with a chosen step, and its straight-through training form."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        self.config = config.content
+
+    def quantise(self, content: Tensor, step_index: int) -> Tensor:
+        """Tokens [b, n, d] -> integers [b, n, d] (int32)."""
+        return torch.round(content / self.config.step_size(step_index)).int()
+
+    def dequantise(self, values: Tensor, step_index: int) -> Tensor:
+        """Integers [b, n, d] -> tokens [b, n, d]."""
+        return values.float() * self.config.step_size(step_index)
+
+    def forward(self, content: Tensor, step_index: Tensor) -> Tensor:
+        """Training: what the decoder would receive at step indices [b], with the gradient passed through."""
+        size = self.config.step * self.config.step_ratio ** step_index.float()[:, None, None]
+        rounded = torch.round(content / size) * size
+        return content + (rounded - content).detach()
+
+    def bits(self, content: Tensor, step_index: Tensor) -> Tensor:
+        """A smooth estimate of the coded bits [b]: log2(1 + |c| / step) summed over tokens."""
+        size = self.config.step * self.config.step_ratio ** step_index.float()[:, None, None]
+        return torch.log2(1 + content.abs() / size).sum(dim=(1, 2))

@@ -1,0 +1,130 @@
+"""Conditional diffusion transformer (section 3.3): motion in AdaLN, content joined to the noisy input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from bcdcodec.config import ModelConfig
+from bcdcodec.models.layers import (
+    FeedForward, MultiHeadAttention, grid_positions, patchify, sinusoidal, unpatchify,
+)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What the decoder knows of a clip."""
+
+    content: Tensor  # [b, n, d] dequantised tokens
+    motion: Tensor  # [b, t, g * d'] quantised features
+    reference_motion: Tensor | None  # [b, g * d'] of the frame the content shows
+    keep: Tensor | None = None  # [b] 1 keeps the condition, 0 masks it (classifier-free guidance)
+
+
+@dataclass(frozen=True)
+class DenoiserOutput:
+    """Raw network output F, before preconditioning."""
+
+    residual: Tensor  # [b, t, c, h, w]
+    flow: Tensor | None  # [b, t, 2, gh, gw], displacement in units of half a picture
+
+
+class DiTBlock(nn.Module):
+    """Attention and feed-forward modulated by the condition (AdaLN-zero), equation 13."""
+
+    def __init__(self, width: int, ff: int, heads: int):
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.attention = MultiHeadAttention(width, heads, bias=True)
+        self.norm_ff = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.ff = FeedForward(width, ff)
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """x [b, n, d], condition [b, 1 or n, d]."""
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(condition).chunk(6, dim=-1)
+        x = x + gate_a * self.attention(self.norm_attention(x) * (1 + scale_a) + shift_a)
+        return x + gate_f * self.ff(self.norm_ff(x) * (1 + scale_f) + shift_f)
+
+
+class DiT(nn.Module):
+    """F(x; sigma, c, m): noisy latents [b, t, c, h, w] -> DenoiserOutput."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        d, latent = config.decoder, config.latent
+        self.patch, self.side = d.patch, latent.size // d.patch
+        self.channels, self.warp_grid, self.klt_output = latent.channels, d.warp_grid, d.klt_output
+        if (config.content.rows, config.content.columns) != (self.side, self.side):
+            raise ValueError("content needs one token a patch")
+        patch_size = latent.channels * d.patch ** 2
+        self.embed = nn.Linear(patch_size, d.width)
+        self.embed_content = nn.Linear(config.content.dim, d.width, bias=False)
+        self.register_buffer("positions", grid_positions(self.side, self.side, d.width), persistent=False)
+        self.sigma_embed = nn.Sequential(nn.Linear(256, d.width), nn.SiLU(), nn.Linear(d.width, d.width))
+        self.motion_embed = nn.Linear(config.motion_channels, d.width)
+        self.with_reference = config.content.reference_motion
+        if self.with_reference:
+            self.reference_embed = nn.Linear(config.motion_channels, d.width)
+            # Motion starts as the difference to the reference frame.
+            with torch.no_grad():
+                self.reference_embed.weight.copy_(-self.motion_embed.weight)
+        self.condition_activation = nn.SiLU()
+        self.null_motion = nn.Parameter(torch.zeros(d.width))
+        self.null_content = nn.Parameter(torch.zeros(d.width))
+        self.blocks = nn.ModuleList(DiTBlock(d.width, d.ff, d.heads) for _ in range(d.depth))
+        self.temporal = nn.ModuleDict({str(i): DiTBlock(d.width, d.ff, d.heads) for i in d.temporal_indices})
+        self.norm = nn.LayerNorm(d.width, elementwise_affine=False, eps=1e-6)
+        self.modulation = nn.Linear(d.width, 2 * d.width)
+        self.to_residual = nn.Linear(d.width, d.klt_output or patch_size)
+        heads = [self.modulation, self.to_residual]
+        if d.warp_grid:
+            self.to_flow = nn.Linear(d.width, 2 * d.warp_grid ** 2)
+            heads.append(self.to_flow)
+        for head in heads:
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+
+    def forward(self, x: Tensor, log_sigma: Tensor, condition: Condition, temporal: bool,
+                transform: nn.Module | None = None) -> DenoiserOutput:
+        """x [b, t, c, h, w] scaled by c_in; log_sigma [b]; `temporal`: whether temporal blocks act (stage 2)."""
+        b, t = x.shape[:2]
+        n = self.side ** 2
+        content = self.embed_content(condition.content.to(x.dtype))  # [b, n, d]
+        motion = self.motion_embed(condition.motion.to(x.dtype))  # [b, t, d]
+        if self.with_reference:
+            motion = motion + self.reference_embed(condition.reference_motion.to(x.dtype))[:, None]
+        if condition.keep is not None:
+            keep = condition.keep.to(x.dtype)[:, None, None]
+            content = keep * content + (1 - keep) * self.null_content
+            motion = keep * motion + (1 - keep) * self.null_motion
+        sigma = self.sigma_embed(sinusoidal(log_sigma * 250.0, 256).to(x.dtype))  # [b, d]
+        c = self.condition_activation(sigma[:, None] + motion).view(b * t, 1, -1)  # equation 13's two inputs
+        h = self.embed(patchify(x.flatten(0, 1), self.patch))  # [b * t, n, d]
+        h = h + self.positions.to(h.dtype) + content.repeat_interleave(t, dim=0)
+        d = h.shape[-1]
+        if temporal:
+            c_frames = c.view(b, 1, t, d).expand(b, n, t, d).reshape(b * n, t, d)
+            frame_positions = sinusoidal(torch.arange(t, device=x.device), d).to(h.dtype)
+        for index, block in enumerate(self.blocks):
+            h = block(h, c)
+            if temporal and str(index) in self.temporal:
+                rows = h.view(b, t, n, d).transpose(1, 2).reshape(b * n, t, d)
+                moved = self.temporal[str(index)](rows + frame_positions, c_frames) - frame_positions
+                h = moved.view(b, n, t, d).transpose(1, 2).reshape(b * t, n, d)
+        shift, scale = self.modulation(c).chunk(2, dim=-1)
+        h = self.norm(h) * (1 + scale) + shift
+        residual = self.to_residual(h).float()
+        if transform is not None and self.klt_output:
+            # Outputs of unit size are scaled to each component's own deviation.
+            k = self.klt_output
+            residual = (residual * transform.deviation[:k]) @ transform.basis[:, :k].T
+        residual = unpatchify(residual, self.patch, self.side, self.side).unflatten(0, (b, t))
+        flow = None
+        if self.warp_grid:
+            flow = unpatchify(self.to_flow(h).float(), self.warp_grid, self.side, self.side).unflatten(0, (b, t))
+        return DenoiserOutput(residual, flow)

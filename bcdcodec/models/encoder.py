@@ -1,0 +1,129 @@
+"""Disentangling encoder (section 3.1): frames and K learnable queries through a T5-style transformer."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdcodec.config import ModelConfig
+from bcdcodec.models.layers import MultiHeadAttention, patchify
+
+
+class RelativeBias(nn.Module):
+    """T5's bucketed relative position bias, shared by all layers: n -> [heads, n, n]."""
+
+    def __init__(self, heads: int, buckets: int = 32, max_distance: int = 128):
+        super().__init__()
+        self.buckets, self.max_distance = buckets, max_distance
+        self.table = nn.Embedding(buckets, heads)
+        nn.init.normal_(self.table.weight, std=0.1)
+
+    def forward(self, n: int) -> Tensor:
+        position = torch.arange(n, device=self.table.weight.device)
+        relative = position[None, :] - position[:, None]  # [n, n]
+        half = self.buckets // 2
+        exact = half // 2
+        distance = relative.abs()
+        far = exact + (torch.log(distance.clamp(min=1).float() / exact)
+                       / math.log(self.max_distance / exact) * (half - exact)).long()
+        bucket = torch.where(distance < exact, distance, far.clamp(max=half - 1)) + (relative > 0).long() * half
+        return self.table(bucket).permute(2, 0, 1)
+
+
+class T5Layer(nn.Module):
+    """Pre-norm (RMS) attention without scaling and a ReLU feed-forward, both without bias, as in T5."""
+
+    def __init__(self, width: int, ff: int, heads: int):
+        super().__init__()
+        self.norm_attention = nn.RMSNorm(width, eps=1e-6)
+        self.attention = MultiHeadAttention(width, heads, bias=False)
+        self.norm_ff = nn.RMSNorm(width, eps=1e-6)
+        self.ff_in = nn.Linear(width, ff, bias=False)
+        self.ff_out = nn.Linear(ff, width, bias=False)
+        # T5 folds the missing 1 / sqrt(d') into the initialisation of the queries.
+        nn.init.normal_(self.attention.qkv.weight[:width], std=(width * (width // heads)) ** -0.5)
+        nn.init.normal_(self.attention.qkv.weight[width:], std=width ** -0.5)
+
+    def forward(self, x: Tensor, bias: Tensor) -> Tensor:
+        x = x + self.attention(self.norm_attention(x), bias, scale=1.0)
+        return x + self.ff_out(F.relu(self.ff_in(self.norm_ff(x))))
+
+
+class ConvStem(nn.Module):
+    """Patches of 4x4, then strided convolutions, each halving the grid, then one projection: [b, c, h, w] -> [b, width]."""
+
+    PATCH = 4
+
+    def __init__(self, channels: int, size: int, widths: tuple[int, ...], width: int):
+        super().__init__()
+        side = size // self.PATCH
+        # A linear map of patches: convolutions at full resolution would cost more than all the rest.
+        self.embed = nn.Linear(channels * self.PATCH ** 2, widths[0])
+        layers: list[nn.Module] = []
+        for before, after in zip(widths[:-1], widths[1:]):
+            layers += [nn.GroupNorm(8, before), nn.GELU(approximate="tanh"),
+                       nn.Conv2d(before, after, 4, stride=2, padding=1)]
+            side //= 2
+        self.layers = nn.Sequential(*layers, nn.GroupNorm(8, widths[-1]), nn.GELU(approximate="tanh"))
+        self.project = nn.Linear(widths[-1] * side * side, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, _, h, w = x.shape
+        x = self.embed(patchify(x, self.PATCH)).view(b, h // self.PATCH, w // self.PATCH, -1).permute(0, 3, 1, 2)
+        return self.project(self.layers(x).flatten(1))
+
+
+class LinearStem(nn.Module):
+    """The paper's: one frame, one token: [b, c, h, w] -> [b, width]."""
+
+    def __init__(self, channels: int, size: int, width: int):
+        super().__init__()
+        self.project = nn.Linear(channels * size * size, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.project(x.flatten(1))
+
+
+class Encoder(nn.Module):
+    """T(z) = (content c, motion m): latents [b, t, c, h, w] -> ([b, n, d], [b, t, g * d'])."""
+
+    def __init__(self, config: ModelConfig):
+        super().__init__()
+        e, latent = config.encoder, config.latent
+        if e.stem == "conv":
+            self.stem: nn.Module = ConvStem(latent.channels, latent.size, e.stem_channels, e.width)
+        else:
+            self.stem = LinearStem(latent.channels, latent.size, e.width)
+        self.queries = nn.Parameter(torch.randn(config.content.tokens, e.width) * 0.02)
+        self.bias = RelativeBias(e.heads)
+        self.layers = nn.ModuleList(T5Layer(e.width, e.ff, e.heads) for _ in range(e.layers))
+        self.norm = nn.RMSNorm(e.width, eps=1e-6)
+        self.to_motion = nn.Linear(e.width, config.motion_channels)
+        self.to_content = nn.Linear(e.width, config.content.dim)
+        self.with_skip = config.content.skip == "klt"
+        if self.with_skip:
+            self.from_skip = nn.Linear(config.content.dim, e.width)
+            # The tokens start as the plain transform coefficients.
+            nn.init.zeros_(self.to_content.weight)
+            nn.init.zeros_(self.to_content.bias)
+
+    def forward(self, z: Tensor, skip: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`skip` [b, n, d]: transform coefficients of the reference frame, where the preset has them."""
+        b, t = z.shape[:2]
+        frames = self.stem(z.flatten(0, 1)).view(b, t, -1)  # [b, t, d]
+        queries = self.queries[None].expand(b, -1, -1)
+        if skip is not None:
+            queries = queries + self.from_skip(skip)
+        x = torch.cat([queries, frames.to(queries.dtype)], dim=1)  # [b, n + t, d]
+        bias = self.bias(x.shape[1])
+        for layer in self.layers:
+            x = layer(x, bias)
+        x = self.norm(x)
+        n = queries.shape[1]
+        content = self.to_content(x[:, :n]).float()
+        if skip is not None:
+            content = content + skip
+        return content, self.to_motion(x[:, n:]).float()

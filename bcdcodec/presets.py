@@ -1,0 +1,99 @@
+"""The models of the paper and ours, as values of `ModelConfig`, next to the table they come from."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from bcdcodec.config import (
+    ContentConfig, DecoderConfig, DiffusionConfig, EncoderConfig, LatentConfig, ModelConfig, QuantiserConfig,
+    TrainingConfig, WindowConfig,
+)
+from bcdcodec.errors import ModelError
+
+# Table A7. The main text gives learning rates 1e-4 (decoder) and 2e-4 (encoder) and a temperature
+# from 1.1 to 0.5 with factor 0.999; the appendix, followed here, swaps and widens them.
+# The paper fixes neither the number of content tokens nor their width: one token a patch of the
+# decoder (32 / 4 = 8 a side), so that it can be concatenated with the noisy input.
+LRS3 = ModelConfig(
+    name="lrs3",
+    latent=LatentConfig("vae", 256, 32, 4, "stabilityai/stable-diffusion-2-base"),
+    encoder=EncoderConfig(width=512, ff=2048, layers=12, heads=8),
+    quantiser=QuantiserConfig(
+        groups=64, codes=32, dim=16, alpha=1.0, normalise=False, hard=False,
+        temperature_max=1.5, temperature_min=0.1, temperature_decay=0.9999972, target_bits=160.0),
+    content=ContentConfig(rows=8, columns=8, dim=32),
+    decoder=DecoderConfig(width=768, ff=3072, depth=12, heads=12, patch=4),
+    diffusion=DiffusionConfig(steps=128),
+    window=WindowConfig(length=50),
+    training=TrainingConfig(batch=32, frames=25, content_frames=25, lr_decoder=2e-4, lr_encoder=1e-4),
+)
+
+# Table A8.
+SPRITES = ModelConfig(
+    name="sprites",
+    latent=LatentConfig("pixels", 64, 64, 3),
+    encoder=EncoderConfig(width=384, ff=1536, layers=12, heads=6),
+    quantiser=QuantiserConfig(
+        groups=1, codes=64, dim=384, alpha=1.0, normalise=False, hard=False,
+        temperature_max=2.0, temperature_min=0.5, temperature_decay=0.9999972, target_bits=6.0),
+    content=ContentConfig(rows=8, columns=8, dim=32),
+    decoder=DecoderConfig(width=384, ff=1536, depth=12, heads=6, patch=8),
+    diffusion=DiffusionConfig(steps=50),
+    window=WindowConfig(length=8),
+    training=TrainingConfig(
+        batch=128, frames=4, content_frames=4, temporal_stride=1, lr_decoder=5e-5, lr_encoder=5e-5,
+        rate_start_bits=6.0),
+)
+
+# The default: works in pixels, with no downloaded weights, and decodes in one step.
+# Departures from table A7, and why:
+# - pixels, x-prediction, 16x16 patches: no VAE is needed, and 64 tokens a frame run in real time on a CPU;
+# - content tokens carry the transform (KLT) coefficients of one reference frame's patches, so that an
+#   unseen person is described at once and the header is a rate-controlled still of at most 2 KB;
+#   the reference's own motion codes travel with it (20 bytes), so that motion is known on both sides;
+# - the decoder's output is a warp of the content picture plus a correction: copying need not be learned;
+# - convolutional stem: a single linear map of all pixels does not generalise to unseen faces;
+# - normalised motion features, hard samples, an annealed rate target: the literal recipe collapses.
+HEADS = ModelConfig(
+    name="heads",
+    latent=LatentConfig("pixels", 128, 128, 3),
+    encoder=EncoderConfig(width=256, ff=1024, layers=4, heads=4, stem="conv", stem_channels=(64, 128, 256)),
+    quantiser=QuantiserConfig(
+        groups=64, codes=32, dim=16, alpha=0.25, normalise=True, hard=True,
+        temperature_max=1.0, temperature_min=0.3, temperature_decay=0.9995, target_bits=165.0),
+    content=ContentConfig(
+        rows=8, columns=8, dim=192, skip="klt", reference_motion=True, step=0.15, default_step=4,
+        byte_budget=2000, predicted_channels=3),
+    decoder=DecoderConfig(
+        width=256, ff=1024, depth=8, heads=4, patch=16, temporal_indices=(3, 5, 7), mask_rate=0.0, guidance=1.0,
+        warp_grid=4, klt_output=256),
+    diffusion=DiffusionConfig(sigma_data=0.25, sigma_max=20.0, share_at_max=0.75, p_mean=-1.0, steps=1),
+    window=WindowConfig(length=8),
+    training=TrainingConfig(
+        batch=12, frames=8, content_frames=2, temporal_stride=2, lr_decoder=6e-4, lr_encoder=4e-4,
+        ema_decay=0.998, rate_weight=1e-5, rate_start_bits=300.0, rate_anneal=0.6,
+        conditional_entropy_weight=0.02, gradient_weight=1.0, warp_weight=0.5, content_weight=0.0,
+        motion_emphasis=2.0, swap_weight=0.02, procedural_share=0.34, still_share=0.16),
+)
+
+# For tests and for a first look at the format: untrained quality, a second a clip.
+TINY = replace(
+    HEADS,
+    name="tiny",
+    latent=LatentConfig("pixels", 32, 32, 3),
+    encoder=EncoderConfig(width=32, ff=64, layers=2, heads=2, stem="conv", stem_channels=(8, 16)),
+    quantiser=replace(HEADS.quantiser, groups=8, codes=8, dim=4, target_bits=16.0),
+    content=replace(HEADS.content, rows=4, columns=4, dim=24, byte_budget=400),
+    decoder=replace(HEADS.decoder, width=32, ff=64, depth=2, heads=2, patch=8, temporal_indices=(1,), klt_output=0),
+    window=WindowConfig(length=4),
+    training=replace(HEADS.training, batch=4, frames=4, rate_start_bits=22.0, swap_weight=0.0),
+)
+
+PRESETS = {config.name: config for config in (LRS3, SPRITES, HEADS, TINY)}
+
+
+def preset(name: str) -> ModelConfig:
+    """The preset of that name. Raises ModelError that lists the known ones."""
+    if name not in PRESETS:
+        raise ModelError(f"no preset named {name!r}; known presets: {', '.join(sorted(PRESETS))}")
+    return PRESETS[name]

@@ -1,0 +1,25 @@
+"""Video in and out: files and folders to square upright images, and back.
+
+PyAV is imported when a video is opened, not with this package.
+"""
+
+from bcdcodec.errors import VideoError
+from bcdcodec.video.geometry import Crop, centre_crop, parse_crop
+from bcdcodec.video.read import FrameReader, VideoInfo, probe_video, read_frames
+from bcdcodec.video.timing import constant_frame_duration
+from bcdcodec.video.write import VideoWriter, encode_png, write_video
+
+__all__ = [
+    "Crop",
+    "FrameReader",
+    "VideoError",
+    "VideoInfo",
+    "VideoWriter",
+    "centre_crop",
+    "constant_frame_duration",
+    "encode_png",
+    "parse_crop",
+    "probe_video",
+    "read_frames",
+    "write_video",
+]

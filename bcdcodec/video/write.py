@@ -1,0 +1,333 @@
+"""Images and timestamps into a video file or a folder of PNGs: `write_video`."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from bcdcodec.errors import VideoError
+from bcdcodec.video.tags import tag_apng_file, tag_gif_file, tag_png
+
+if TYPE_CHECKING:
+    import av
+
+STILL_DURATION = Fraction(1, 25)  # seconds a single frame is shown when nothing else is said
+
+
+@dataclass(frozen=True)
+class FileFormat:
+    """How FFmpeg is to write the files of one suffix."""
+
+    muxer: str
+    codec: str
+    pixel_format: str
+    even_sides: bool  # 4:2:0 chroma needs an even width and height
+
+
+# No B-frames: then packets leave in the order of their pts, and no player shifts the start.
+_X264 = {"crf": "16", "bf": "0"}
+FORMATS = {
+    ".mp4": FileFormat("mp4", "libx264", "yuv420p", even_sides=True),
+    ".mkv": FileFormat("matroska", "libx264", "yuv420p", even_sides=True),
+    ".gif": FileFormat("gif", "gif", "pal8", even_sides=False),
+    ".apng": FileFormat("apng", "apng", "rgb24", even_sides=False),
+}
+
+
+def write_video(
+    path: str | os.PathLike,
+    width: int,
+    height: int,
+    time_base: Fraction,
+    metadata: dict[str, str] | None = None,
+) -> VideoWriter:
+    """Returns a writer of uint8 [height, width, 3] images; what it makes depends on `path`.
+
+    - `.mp4`: H.264 at crf 16, pts exact when `time_base` has a numerator of 1 or its
+      multiples do; `.mkv`: the same, pts rounded to Matroska's milliseconds.
+    - `.gif`: 256 colours a frame, pts rounded to hundredths of a second.
+    - `.apng`: lossless; the last frame is shown as long as the one before it.
+    - a folder (no suffix, a final `/`, or an existing folder): `000000.png`, ...; timestamps
+      are not kept.
+
+    An odd side of a video file is padded to the next even one by repeating its last row or
+    column. `metadata` becomes tags of the file (of every PNG). All is written under a
+    temporary name beside `path` and renamed on success; after an exception nothing is left.
+
+    VideoError when the suffix is unknown, the target cannot be written, or a folder that
+    exists is not empty.
+    """
+    return VideoWriter(path, width, height, time_base, metadata)
+
+
+class VideoWriter:
+    """Writes one image after the other; use it in a `with` statement, which finishes it."""
+
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        width: int,
+        height: int,
+        time_base: Fraction,
+        metadata: dict[str, str] | None = None,
+    ):
+        self.path = Path(path)
+        self._shape = (height, width, 3)
+        self._time_base = Fraction(time_base)
+        self._waiting: tuple[np.ndarray, int, int | None] | None = None
+        self._step: int | None = None  # ticks between the two newest frames
+        self._frames = 0
+        as_folder = str(os.fspath(path)).endswith(("/", os.sep)) or self.path.is_dir()
+        suffix = self.path.suffix.lower()
+        if not (as_folder or suffix == "" or suffix in FORMATS):
+            raise VideoError(
+                f"cannot write {self.path}: {self.path.suffix} is not one of "
+                f"{', '.join(FORMATS)} or a folder"
+            )
+        # The suffix goes last, so that a program that looks at the folder knows what it is.
+        self._partial = self.path.with_name(
+            f".{self.path.stem}.partial-{secrets.token_hex(4)}{suffix if not as_folder else ''}"
+        )
+        try:
+            if as_folder or suffix == "":
+                self._sink = _FolderSink(self._partial, self.path, metadata or {})
+            else:
+                self._sink = _FileSink(
+                    self._partial, FORMATS[suffix], self._shape, self._time_base, metadata or {}
+                )
+        except OSError as error:
+            raise VideoError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def write(self, image: np.ndarray, pts: int, duration: int | None = None) -> None:
+        """Adds an image, uint8 [height, width, 3], shown from `pts`, in ticks.
+
+        It is shown until the next one; `duration`, in ticks, counts for the last image only
+        (None: as long as the one before it, or 1/25 s if it is alone). VideoError when the
+        image has another shape, or pts is negative or not after the one before.
+        """
+        if image.shape != self._shape or image.dtype != np.uint8:
+            raise VideoError(
+                f"frame {self._frames} is {image.dtype} {list(image.shape)}, "
+                f"{self.path} takes uint8 {list(self._shape)}"
+            )
+        if pts < 0:
+            raise VideoError(f"frame {self._frames} has pts {pts}, below zero")
+        if self._waiting is not None:
+            before = self._waiting[1]
+            if pts <= before:
+                raise VideoError(f"frame {self._frames} has pts {pts}, not after {before}")
+            self._step = pts - before
+            self._put(self._waiting, self._step)
+        self._waiting = (image.copy(), pts, duration)  # the caller may reuse its array
+        self._frames += 1
+
+    def _put(self, waiting: tuple[np.ndarray, int, int | None], duration: int) -> None:
+        import av
+
+        image, pts, _ = waiting
+        try:
+            self._sink.put(image, pts, duration)
+        except (OSError, av.FFmpegError) as error:
+            raise VideoError(f"cannot write {self.path}: {error.strerror}") from None
+
+    def __enter__(self) -> VideoWriter:
+        return self
+
+    def __exit__(self, exception_type, exception, traceback) -> None:
+        if exception_type is None:
+            self.close()
+        else:
+            self._sink.discard()
+
+    def close(self) -> None:
+        """Finishes the video and gives it its name; VideoError when no frame was written."""
+        import av
+
+        try:
+            if self._waiting is None:
+                raise VideoError(f"no frame to write into {self.path}")
+            still = max(1, round(STILL_DURATION / self._time_base))
+            self._put(self._waiting, self._waiting[2] or self._step or still)
+            self._waiting = None
+            self._sink.finish()
+            if self._partial.is_dir() and self.path.is_dir():
+                self.path.rmdir()  # empty, as checked; some systems do not replace a folder
+            os.replace(self._partial, self.path)
+        except (OSError, av.FFmpegError) as error:
+            raise VideoError(f"cannot write {self.path}: {error.strerror}") from None
+        finally:
+            self._sink.discard()
+
+
+class _FileSink:
+    """One file through FFmpeg; opened with the first frame, when the rate is known."""
+
+    def __init__(
+        self,
+        path: Path,
+        file_format: FileFormat,
+        shape: tuple[int, int, int],
+        time_base: Fraction,
+        metadata: dict[str, str],
+    ):
+        self._path = path
+        self._format = file_format
+        self._time_base = time_base
+        self._metadata = metadata
+        height, width, _ = shape
+        self._pad = (height % 2, width % 2) if file_format.even_sides else (0, 0)
+        self._size = (width + self._pad[1], height + self._pad[0])
+        self._container: av.container.OutputContainer | None = None
+        self._durations: dict[int, int] = {}  # ticks of each frame inside the encoder, by pts
+        path.touch()  # an unwritable target is found now, not after an hour's decoding
+
+    def put(self, image: np.ndarray, pts: int, duration: int) -> None:
+        import av
+
+        if self._container is None:
+            self._open(rate=1 / (duration * self._time_base))
+        if any(self._pad):
+            image = np.pad(image, ((0, self._pad[0]), (0, self._pad[1]), (0, 0)), mode="edge")
+        frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+        frame.pts, frame.time_base = pts, self._time_base
+        self._durations[pts] = duration
+        self._mux(self._stream.encode(self._converted(frame)))
+
+    def _open(self, rate: Fraction) -> None:
+        import av
+
+        options = {}
+        if self._format.muxer == "mp4":
+            # One tick of the file is one of the time base's denominator, so pts are exact.
+            options["video_track_timescale"] = str(self._time_base.denominator)
+            options["movflags"] = "faststart" + ("+use_metadata_tags" if self._metadata else "")
+        # As a URL, a path with a colon in it is not taken for a network protocol.
+        self._container = av.open(
+            f"file:{self._path}", "w", format=self._format.muxer, container_options=options
+        )
+        self._container.metadata.update(self._metadata)
+        self._stream = self._container.add_stream(
+            self._format.codec, rate=rate.limit_denominator(1_000_000)
+        )
+        self._stream.width, self._stream.height = self._size
+        self._stream.pix_fmt = self._format.pixel_format
+        self._stream.time_base = self._stream.codec_context.time_base = self._time_base
+        if self._format.codec == "libx264":
+            self._stream.options = dict(_X264)
+        self._palette = None
+        if self._format.pixel_format == "pal8":
+            self._palette = _palette_graph(*self._size, self._time_base)
+
+    def _converted(self, frame: av.VideoFrame) -> av.VideoFrame:
+        """Returns an RGB frame in the pixel format that the encoder takes."""
+        from av.video.reformatter import ColorRange, Colorspace, Interpolation
+
+        if self._palette is not None:
+            pts = frame.pts
+            self._palette.push(frame)
+            frame = self._palette.pull()
+            frame.pts, frame.time_base = pts, self._time_base
+            return frame
+        if self._format.pixel_format == frame.format.name:
+            return frame
+        # BT.601, limited range: what players assume of a small video whatever its tags say.
+        return frame.reformat(
+            format=self._format.pixel_format,
+            dst_colorspace=Colorspace.ITU601,
+            dst_color_range=ColorRange.MPEG,
+            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+            threads=1,
+        )
+
+    def _mux(self, packets: list[av.Packet]) -> None:
+        for packet in packets:
+            packet.duration = self._durations.pop(packet.pts, packet.duration)
+            self._container.mux(packet)
+
+    def finish(self) -> None:
+        self._mux(self._stream.encode(None))
+        self._container.close()
+        if self._metadata and self._format.muxer == "apng":
+            tag_apng_file(self._path, self._metadata)
+        if self._metadata and self._format.muxer == "gif":
+            tag_gif_file(self._path, self._metadata)
+
+    def discard(self) -> None:
+        """Closes and removes the temporary file, if it is still there."""
+        import av
+
+        if self._container is not None:
+            try:
+                self._container.close()
+            except (OSError, av.FFmpegError):
+                pass  # the file goes; why its end could not be written no longer matters
+        self._path.unlink(missing_ok=True)
+
+
+class _FolderSink:
+    """A folder of numbered PNG files."""
+
+    def __init__(self, path: Path, target: Path, metadata: dict[str, str]):
+        self._path = path
+        self._metadata = metadata
+        self._count = 0
+        if target.exists() and not target.is_dir():
+            raise VideoError(f"cannot write folder {target}: it is a file")
+        entries = len(os.listdir(target)) if target.exists() else 0
+        if entries:
+            raise VideoError(
+                f"folder {target} is not empty but holds {entries} entries; give a new one"
+            )
+        path.mkdir()
+
+    def put(self, image: np.ndarray, pts: int, duration: int) -> None:
+        png = tag_png(encode_png(image), self._metadata)
+        (self._path / f"{self._count:06d}.png").write_bytes(png)
+        self._count += 1
+
+    def finish(self) -> None:
+        """Does nothing: every file is whole once it is written."""
+
+    def discard(self) -> None:
+        """Removes the temporary folder, if it is still there."""
+        shutil.rmtree(self._path, ignore_errors=True)
+
+
+def encode_png(image: np.ndarray) -> bytes:
+    """Returns the bytes of a PNG file of an image, uint8 [h, w, 3]."""
+    import av
+
+    frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
+    encoder = av.CodecContext.create("png", "w")
+    encoder.width, encoder.height, encoder.pix_fmt = frame.width, frame.height, "rgb24"
+    encoder.time_base = Fraction(1, 25)
+    return b"".join(bytes(packet) for packet in [*encoder.encode(frame), *encoder.encode(None)])
+
+
+def _palette_graph(width: int, height: int, time_base: Fraction) -> av.filter.Graph:
+    """Returns a filter that gives every frame the best 256 colours of its own.
+
+    No dithering: its pattern would crawl over a face from frame to frame.
+    """
+    from av.filter import Graph
+
+    graph = Graph()
+    source = graph.add_buffer(width=width, height=height, format="rgb24", time_base=time_base)
+    split = graph.add("split")
+    generate = graph.add("palettegen", "stats_mode=single:reserve_transparent=0")
+    use = graph.add("paletteuse", "new=1:dither=none")
+    sink = graph.add("buffersink")
+    source.link_to(split)
+    split.link_to(use, 0, 0)
+    split.link_to(generate, 1, 0)
+    generate.link_to(use, 0, 1)
+    use.link_to(sink)
+    graph.configure()
+    return graph

@@ -1,0 +1,191 @@
+"""A second `.bcd` reader, written from format-spec.md with the standard library only, to check the first against."""
+
+import hashlib
+import json
+import struct
+import zlib
+from bisect import bisect_right
+from itertools import accumulate
+
+THRESHOLDS = (0, 1, 2, 3, 5, 8, 12, 18, 28)
+KNOWN = {b"HEAD", b"TABL", b"CONT", b"MOTN", b"AUDI", b"mETa", b"iNDX", b"TAIL"}
+
+
+class RangeDecoder:
+    """Section 9."""
+
+    def __init__(self, data, fill=b"\0"):
+        self.data, self.fill, self.at, self.range = data, fill, 8, 2**64 - 1
+        self.offset = int.from_bytes(data[:8].ljust(8, fill), "big")
+
+    def symbol(self, cumulative):
+        scale = self.range >> 24
+        quantile = self.offset // scale
+        if quantile >= 1 << 24:
+            raise ValueError("coded data outside the range")
+        symbol = bisect_right(cumulative, quantile >> 8) - 1
+        self.offset -= scale * 256 * cumulative[symbol]
+        self.range = scale * 256 * (cumulative[symbol + 1] - cumulative[symbol])
+        if self.range < 1 << 32:
+            word = int.from_bytes(self.data[self.at : self.at + 4].ljust(4, self.fill), "big")
+            self.range, self.offset, self.at = self.range << 32, self.offset << 32 | word, self.at + 4
+        return symbol
+
+
+def cumulative(frequencies):
+    return list(accumulate(frequencies, initial=0))
+
+
+class Tables:
+    """Section 5: cumulative tables from a safetensors file."""
+
+    def __init__(self, path):
+        data = path.read_bytes()
+        size = struct.unpack("<Q", data[:8])[0]
+        header, body = json.loads(data[8 : 8 + size]), data[8 + size :]
+
+        def tensor(name):
+            start, end = header[name]["data_offsets"]
+            kind = {"U32": "I", "U8": "B"}[header[name]["dtype"]]
+            return struct.unpack(f"<{(end - start) // struct.calcsize(kind)}{kind}", body[start:end]), header[name]["shape"]
+
+        def rows(name):
+            flat, (n, k) = tensor(name)
+            return [flat[i * k : (i + 1) * k] for i in range(n)]
+
+        self.motion_frequencies = rows("motion_frequencies")
+        self.content_frequencies = rows("content_frequencies")
+        self.content = [cumulative(row) for row in self.content_frequencies]
+        self.band = tensor("band_of_channel")[0]
+        self.predicted = tensor("predicted_channels")[0][0]
+
+    def fingerprint(self):
+        def one(rows):
+            flat = [f for row in rows for f in row]
+            return hashlib.sha256(struct.pack(f"<{2 + len(flat)}I", len(rows), len(rows[0]), *flat)).digest()
+
+        both = one(self.motion_frequencies) + one(self.content_frequencies)
+        return hashlib.sha256(both + struct.pack("<I", self.predicted) + bytes(self.band)).digest()
+
+
+def varint(data, at):
+    value, shift = 0, 0
+    while True:
+        byte = data[at]
+        value |= (byte & 127) << shift
+        at, shift = at + 1, shift + 7
+        if byte < 128:
+            return value, at
+
+
+def chunks(data):
+    """Yield (type, payload, whole) of a file; section 1."""
+    if data[:8] != b"\x89BCD\r\n\x1a\n":
+        raise ValueError("signature")
+    at = 8
+    while len(data) - at >= 12:
+        kind, length, crc = struct.unpack("<4sII", data[at : at + 12])
+        payload = data[at + 12 : at + 12 + length]
+        whole = len(payload) == length
+        if whole and zlib.crc32(data[at : at + 8] + payload) != crc:
+            raise ValueError(f"crc of {kind}")
+        yield kind, payload, whole
+        at += 12 + length
+
+
+def read_content(payload, tables, motion):
+    """Section 3; returns (reference codes or None, values [n][d])."""
+    at, fields = 0, []
+    for _ in range(5):
+        value, at = varint(payload, at)
+        fields.append(value)
+    rows, columns, d = fields[2:]
+    flags = payload[at + 1]
+    decoder = RangeDecoder(payload[at + 2 :])
+    reference = [decoder.symbol(table) for table in motion] if flags & 1 else None
+    v = {}
+
+    def m(row, column, j):
+        return abs(v.get((row, column, j), 0)) if j >= tables.predicted else 0
+
+    grid = [(row, column) for row in range(rows) for column in range(columns)]
+    for j in range(d):
+        escaped = []
+        for r, c in grid:
+            a = 2 * (m(r, c, j - 1) + m(r, c, j - 2)) + m(r, c, j - 3) + m(r, c, j - 4)
+            a += m(r - 1, c, j - 1) + m(r + 1, c, j - 1) + m(r, c - 1, j - 1) + m(r, c + 1, j - 1)
+            symbol = decoder.symbol(tables.content[tables.band[j] * 10 + sum(t < a for t in THRESHOLDS)])
+            v[r, c, j] = symbol - 63
+            if symbol == 127:
+                escaped.append((r, c))
+        for r, c in escaped:
+            length = 1
+            while not decoder.symbol([0, 32768, 65536]):
+                length += 1
+            x = 1
+            for _ in range(length - 1):
+                x = 2 * x + decoder.symbol([0, 32768, 65536])
+            v[r, c, j] = (x + 63) * (-1 if decoder.symbol([0, 32768, 65536]) else 1)
+    for j in range(tables.predicted):
+        for r, c in grid:
+            v[r, c, j] += v[r, c - 1, j] if c else v[r - 1, c, j] if r else 0
+    return reference, [[v[r, c, j] for j in range(d)] for r, c in grid]
+
+
+def read_motion(payload, motion, whole):
+    """Sections 4 and 10; returns (first frame, content, codes [t][g], pts [t] or None)."""
+    first, at = varint(payload, 0)
+    frames, at = varint(payload, at)
+    content, at = varint(payload, at)
+    flags, at, pts = payload[at], at + 1, None
+    if flags & 1:
+        zigzag, at = varint(payload, at)
+        pts = [-(zigzag + 1) // 2 if zigzag % 2 else zigzag // 2]
+        for _ in range(frames - 1):
+            step, at = varint(payload, at)
+            pts.append(pts[-1] + step + 1)
+    low, high, codes = RangeDecoder(payload[at:]), RangeDecoder(payload[at:], b"\xff"), []
+    for _ in range(frames):
+        frame = [low.symbol(table) for table in motion]
+        if not whole:
+            try:
+                if frame != [high.symbol(table) for table in motion]:
+                    break
+            except ValueError:
+                break
+        codes.append(frame)
+    return first, content, codes, pts[: len(codes)] if pts else None
+
+
+def read(data, tables):
+    """Return {"contents": [(reference, values)], "codes": [t][g], "pts": [t] or None, "used": [t], "complete": bool}."""
+    contents, codes, pts, used, complete = [], [], [], [], False
+    motion = [cumulative(row) for row in tables.motion_frequencies]
+    for kind, payload, whole in chunks(data):
+        if kind == b"HEAD":
+            groups, k = struct.unpack("<HH", payload[36:40])
+        elif kind == b"TABL":
+            flat = struct.unpack(f"<{groups * k}H", payload)
+            motion = [cumulative(flat[i * k : (i + 1) * k]) for i in range(groups)]
+        elif kind == b"CONT" and whole:
+            contents.append(read_content(payload, tables, motion))
+        elif kind == b"MOTN":
+            try:
+                first, content, new, ticks = read_motion(payload, motion, whole)
+            except IndexError:
+                if whole:
+                    raise
+                break  # cut inside its fields
+            if first != len(codes):
+                raise ValueError("frames out of order")
+            codes += new
+            used += [content] * len(new)
+            pts += ticks or []
+        elif kind == b"TAIL" and whole:
+            digest = hashlib.sha256(bytes(code for frame in codes for code in frame)).digest()
+            if payload != struct.pack("<I", len(codes)) + digest[:16] + b"DCB\n":
+                raise ValueError("TAIL")
+            complete = True
+        elif kind not in KNOWN and not kind[:1].islower():
+            raise ValueError(f"critical {kind}")
+    return {"contents": contents, "codes": codes, "pts": pts or None, "used": used, "complete": complete}

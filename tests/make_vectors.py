@@ -1,0 +1,242 @@
+"""Writes the conformance vectors: `python tests/make_vectors.py [FOLDER]`; the same bytes every time."""
+
+import hashlib
+import io
+import json
+import struct
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from bcdcodec.container import Content, Head, Motion, Recording, write_recording
+from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks
+from bcdcodec.container.metadata import pack_metadata
+from bcdcodec.container.varint import pack_varint
+from bcdcodec.entropy import ContentModel, FrequencyTables, ModelTables
+
+VECTORS = Path(__file__).parent / "vectors"
+
+
+def numbers(seed: str, shape: tuple[int, ...], high: int) -> np.ndarray:
+    """Return integers 0..high-1 from SHA-256, so that no version of any random generator matters."""
+    count = int(np.prod(shape))
+    data = b"".join(hashlib.sha256(f"{seed}/{i}".encode()).digest() for i in range(count // 8 + 1))
+    return (np.frombuffer(data, "<u4")[:count].astype(np.int64) % high).reshape(shape)
+
+
+def make_tables(seed: str, groups: int, codes: int, bands: list[int], predicted: int) -> ModelTables:
+    """Return skewed tables; in motion table 0 one code has all it can get and the others 1."""
+    counts = numbers(f"{seed}/motion", (groups, codes), 40) ** 3
+    motion = np.array(FrequencyTables.from_counts(counts).frequencies)
+    motion[0] = 1
+    motion[0, codes // 2] = 65536 - (codes - 1)
+    distance = np.abs(np.arange(128) - 63)[None]
+    spread = 1 + np.arange(10 * (max(bands) + 1))[:, None] % 10
+    content_counts = (1 << 20) // (1 + (distance * distance) // spread)
+    content_counts[:, 127] = 1 << 14
+    content = ContentModel(FrequencyTables.from_counts(content_counts), np.array(bands, np.uint8), predicted)
+    return ModelTables(FrequencyTables(motion), content)
+
+
+SMALL = make_tables("small", 5, 8, [0, 0, 1, 1, 1, 1], 2)
+WIDE = make_tables("wide", 3, 256, [0], 0)
+OWN = replace(SMALL, motion=make_tables("own", 5, 8, [0], 0).motion)  # SMALL's content model, other motion tables
+
+
+def head_for(tables: ModelTables, **changes) -> Head:
+    head = Head(
+        source_width=640, source_height=480, crop=(80, 0, 480, 480), coded_width=32, coded_height=32,
+        time_base_num=1, time_base_den=25, frame_duration=1, frame_count=0, groups=tables.groups, codes=tables.codes,
+        sampler_seed=7, model_fingerprint=hashlib.sha256(b"vector model").digest()[:16],
+        tables_fingerprint=tables.fingerprint()[:8], model_name="vectors",
+    )  # fmt: skip
+    return replace(head, **changes)
+
+
+def content_for(tables: ModelTables, number=0, first_frame=0, rows=2, columns=2, reference=True, spread=7) -> Content:
+    d = tables.content.channels
+    values = numbers(f"content {number}", (rows * columns, d), spread) - spread // 2
+    codes = numbers(f"reference {number}", (tables.groups,), tables.codes).astype(np.uint8) if reference else None
+    return Content(number, first_frame, rows, columns, 3, codes, values.astype(np.int16))
+
+
+def motion_for(tables: ModelTables, first_frame=0, frames=6, content=0, pts=None) -> Motion:
+    codes = numbers(f"motion {first_frame}", (frames, tables.groups), tables.codes).astype(np.uint8)
+    return Motion(first_frame, content, codes, None if pts is None else np.array(pts, np.int64))
+
+
+def file_bytes(recording: Recording, tables: ModelTables, own=False) -> bytes:
+    """Return the file as written to a path: with the frame count in HEAD."""
+    frames = sum(len(motion.codes) for motion in recording.motions)
+    buffer = io.BytesIO()
+    write_recording(buffer, replace(recording, head=replace(recording.head, frame_count=frames)), tables, own)
+    return buffer.getvalue()
+
+
+def recording(tables=SMALL, contents=None, motions=None, metadata=None, **head) -> Recording:
+    return Recording(
+        head=head_for(tables, **head),
+        contents=tuple(contents or [content_for(tables)]),
+        motions=tuple(motions or [motion_for(tables, 0, 6), motion_for(tables, 6, 4)]),
+        metadata=metadata,
+    )
+
+
+def split(data: bytes) -> list[tuple[bytes, bytes]]:
+    return [(chunk.type, chunk.payload) for chunk in read_chunks(io.BytesIO(data[8:]))]
+
+
+def join(parts: list[tuple[bytes, bytes]]) -> bytes:
+    return SIGNATURE + b"".join(pack_chunk(kind, payload) for kind, payload in parts)
+
+
+def with_payload(data: bytes, kind: bytes, change) -> bytes:
+    """Return the file with the payload of its first chunk of a kind changed and its CRC made right."""
+    parts, done = [], False
+    for k, payload in split(data):
+        parts.append((k, change(payload) if k == kind and not done else payload))
+        done |= k == kind
+    return join(parts)
+
+
+def with_chunk(data: bytes, at: int, kind: bytes, payload: bytes) -> bytes:
+    parts = split(data)
+    parts.insert(at, (kind, payload))
+    return join(parts)
+
+
+def put(payload: bytes, at: int, new: bytes) -> bytes:
+    return payload[:at] + new + payload[at + len(new) :]
+
+
+def valid_vectors() -> dict[str, tuple[str, bytes]]:
+    """Return name -> (tables' name, bytes)."""
+    plain = file_bytes(recording(), SMALL)
+    three = [content_for(SMALL, 0), content_for(SMALL, 1, 3, 1, 3), content_for(SMALL, 2, 5, 3, 1, reference=False)]
+    moves = [motion_for(SMALL, 0, 3, 0), motion_for(SMALL, 3, 2, 1), motion_for(SMALL, 5, 2, 2), motion_for(SMALL, 7, 1, 0)]
+    rates = [motion_for(SMALL, 0, 4, pts=[-7, 0, 33, 1000]), motion_for(SMALL, 4, 2, pts=[1001, 2**40])]
+    streaming = io.BytesIO()
+    write_recording(streaming, recording(), SMALL)
+    newer = with_payload(plain, b"HEAD", lambda p: put(p, 1, b"\x09") + b"later")
+    tail_start = plain.rindex(b"TAIL")
+    last_motion = plain.rindex(b"MOTN")
+    return {
+        "plain": ("small", plain),
+        "one_frame": ("small", file_bytes(recording(motions=[motion_for(SMALL, 0, 1)]), SMALL)),
+        "variable_rate": ("small", file_bytes(recording(motions=rates, frame_duration=0, time_base_den=1000), SMALL)),
+        "three_contents": ("small", file_bytes(recording(contents=three, motions=moves), SMALL)),
+        "no_reference": ("small", file_bytes(recording(contents=[content_for(SMALL, reference=False)]), SMALL)),
+        "odd_sizes": (
+            "small",
+            file_bytes(recording(source_width=641, source_height=1, crop=(640, 0, 1, 1), coded_height=8192), SMALL),
+        ),
+        "wide_alphabet": ("wide", file_bytes(recording(WIDE), WIDE)),
+        "own_tables": ("small", file_bytes(recording(OWN), OWN, own=True)),
+        "escapes": ("small", file_bytes(recording(contents=[content_for(SMALL, spread=65535)]), SMALL)),
+        "metadata": ("small", file_bytes(recording(metadata={"title": "ä", "made_by": {"n": [1, 2.5, None]}}), SMALL)),
+        "flags": ("small", file_bytes(recording(generated=True, reenacted=True), SMALL)),
+        "indexed": ("small", file_bytes(recording(motions=[motion_for(SMALL, i, 1) for i in range(9)]), SMALL)),
+        "streaming": ("small", streaming.getvalue()),
+        "newer_minor": ("small", newer),
+        "unknown_ancillary": ("small", with_chunk(plain, 2, b"zzTp", b"kept")),
+        "no_tail": ("small", plain[:tail_start]),
+        "cut_in_motion": ("small", plain[: tail_start - 3]),
+        "cut_in_header": ("small", plain[: last_motion + 5]),
+    }
+
+
+def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
+    """Return name -> (tables' name, bytes, class of the error)."""
+    plain = file_bytes(recording(), SMALL)
+    motn = plain.index(b"MOTN")
+
+    def head(at, new):
+        return with_payload(plain, b"HEAD", lambda p: put(p, at, new))
+
+    def motion(change):
+        return with_payload(plain, b"MOTN", change)
+
+    def content(change):
+        return with_payload(plain, b"CONT", change)
+
+    huge_grid = b"".join(pack_varint(v) for v in (0, 0, 1 << 20, 1 << 20, 6)) + b"\3\0"
+    parts = split(plain)
+    deep = b"\x81\xa1a" + b"\x91" * 9 + b"\xc0"
+    return {
+        "empty": ("small", b"", "TruncatedError"),
+        "garbage": ("small", numbers("garbage", (300,), 256).astype(np.uint8).tobytes(), "FormatError"),
+        "text_mode": ("small", plain.replace(b"\r\n", b"\n", 1), "FormatError"),
+        "cut_signature": ("small", plain[:5], "TruncatedError"),
+        "cut_head": ("small", plain[:50], "TruncatedError"),
+        "no_head": ("small", join(parts[1:]), "FormatError"),
+        "second_head": ("small", with_chunk(plain, 2, *parts[0]), "FormatError"),
+        "newer_major": ("small", head(0, b"\x02"), "UnsupportedError"),
+        "must_understand_flag": ("small", head(2, b"\x04"), "UnsupportedError"),
+        "entropy_profile": ("small", head(48, b"\x01"), "UnsupportedError"),
+        "content_profile": ("small", head(49, b"\x01"), "UnsupportedError"),
+        "side_9000": ("small", head(4, struct.pack("<H", 9000)), "LimitError"),
+        "crop_outside": ("small", head(8, struct.pack("<H", 161)), "FormatError"),
+        "time_base_zero": ("small", head(24, bytes(4)), "LimitError"),
+        "one_code": ("small", head(38, b"\x01\x00"), "LimitError"),
+        "long_head": ("small", with_payload(plain, b"HEAD", lambda p: p + b"x"), "FormatError"),
+        "short_head": ("small", with_payload(plain, b"HEAD", lambda p: p[:-1]), "FormatError"),
+        "other_model": ("small", head(66, b"\0" * 8), "ModelMismatchError"),
+        "other_groups": ("small", head(36, b"\x06\x00"), "FormatError"),
+        "head_frame_count": ("small", head(32, b"\x09\x00"), "FormatError"),
+        "damaged_head": ("small", put(plain, 30, b"\xff"), "ChecksumError"),
+        "damaged_motion": ("small", put(plain, motn + 20, bytes([plain[motn + 20] ^ 1])), "ChecksumError"),
+        "unknown_critical": ("small", with_chunk(plain, 2, b"ZZTP", b""), "UnsupportedError"),
+        "no_chunk": ("small", plain[:motn] + b"\0" * 40, "FormatError"),
+        "chunk_too_long": ("small", put(plain, motn + 4, struct.pack("<I", (64 << 20) + 1)), "LimitError"),
+        "no_content": ("small", SIGNATURE + pack_chunk(*parts[0]), "TruncatedError"),
+        "content_number": ("small", content(lambda p: b"\x01" + p[1:]), "FormatError"),
+        "content_too_large": ("small", content(lambda p: huge_grid), "LimitError"),
+        "content_empty_grid": ("small", content(lambda p: put(p, 2, b"\0")), "FormatError"),
+        "content_channels": ("small", content(lambda p: put(p, 4, b"\x07")), "FormatError"),
+        "content_flags": ("small", content(lambda p: put(p, 6, b"\x80")), "UnsupportedError"),
+        "content_late": ("small", content(lambda p: put(p, 1, b"\x01")), "FormatError"),
+        "motion_4097_frames": ("small", motion(lambda p: p[:1] + pack_varint(4097) + p[2:]), "LimitError"),
+        "motion_no_frames": ("small", motion(lambda p: put(p, 1, b"\0")), "LimitError"),
+        "motion_gap": ("small", motion(lambda p: put(p, 0, b"\x01")), "FormatError"),
+        "motion_content": ("small", motion(lambda p: put(p, 2, b"\x01")), "FormatError"),
+        "motion_flags": ("small", motion(lambda p: put(p, 3, b"\x02")), "UnsupportedError"),
+        "motion_outside_range": ("small", motion(lambda p: p[:4] + b"\xff" * 40), "FormatError"),
+        "pts_at_constant_rate": ("small", motion(lambda p: p[:3] + b"\x01" + bytes(6) + p[4:]), "FormatError"),
+        "no_pts_at_variable_rate": ("small", head(28, bytes(4)), "FormatError"),
+        "long_varint": ("small", motion(lambda p: b"\x80\x00" + p[1:]), "FormatError"),
+        "tables_sum": ("small", with_chunk(plain, 1, b"TABL", b"\1\0" * 40), "FormatError"),
+        "tables_size": ("small", with_chunk(plain, 1, b"TABL", b"\1\0" * 39), "FormatError"),
+        "tables_late": ("small", with_chunk(plain, 2, b"TABL", b"\1\0" * 40), "FormatError"),
+        "metadata_too_deep": ("small", with_chunk(plain, 1, b"mETa", deep), "LimitError"),
+        "metadata_extension": ("small", with_chunk(plain, 1, b"mETa", b"\x81\xa1a\xd4\x05\x00"), "FormatError"),
+        "metadata_timestamp": ("small", with_chunk(plain, 1, b"mETa", b"\x81\xa1a\xd6\xff\x00\x00\x00\x00"), "FormatError"),
+        "metadata_list": ("small", with_chunk(plain, 1, b"mETa", b"\x90"), "FormatError"),
+        "metadata_cut": ("small", with_chunk(plain, 1, b"mETa", pack_metadata({"a": "bcd"})[:-1]), "FormatError"),
+        "metadata_twice": ("small", with_chunk(with_chunk(plain, 1, b"mETa", b"\x80"), 1, b"mETa", b"\x80"), "FormatError"),
+        "tail_hash": ("small", with_payload(plain, b"TAIL", lambda p: put(p, 4, b"\0\0")), "ChecksumError"),
+        "tail_count": ("small", with_payload(plain, b"TAIL", lambda p: put(p, 0, b"\x0b")), "FormatError"),
+        "tail_magic": ("small", with_payload(plain, b"TAIL", lambda p: p[:-1] + b"!"), "FormatError"),
+        "bytes_after_tail": ("small", plain + b"\0", "FormatError"),
+        "chunk_after_tail": ("small", plain + pack_chunk(b"zzTp", b""), "FormatError"),
+    }
+
+
+def make(folder: Path) -> None:
+    """Write all vectors, the tables and `faulty.json` with the error each faulty one gives."""
+    folder.mkdir(parents=True, exist_ok=True)
+    SMALL.save(folder / "small.safetensors")
+    WIDE.save(folder / "wide.safetensors")
+    for name, (_, data) in valid_vectors().items():
+        (folder / f"{name}.bcd").write_bytes(data)
+    (folder / "faulty").mkdir(exist_ok=True)
+    for name, (_, data, _) in faulty_vectors().items():
+        (folder / "faulty" / f"{name}.bcd").write_bytes(data)
+    valid = {name: tables for name, (tables, _) in valid_vectors().items()}
+    faulty = {name: error for name, (_, _, error) in faulty_vectors().items()}
+    (folder / "index.json").write_text(json.dumps({"valid": valid, "faulty": faulty}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]) if len(sys.argv) > 1 else VECTORS)

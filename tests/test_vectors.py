@@ -1,0 +1,120 @@
+"""Both readers agree on every valid vector, and every faulty one gives the error it must."""
+
+import io
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import independent_reader
+import make_vectors
+import pytest
+from make_vectors import VECTORS
+
+from bcdcodec import errors
+from bcdcodec.container import open_bcd, read_recording, verify_file, write_recording
+from bcdcodec.entropy import ModelTables
+
+INDEX = json.loads((VECTORS / "index.json").read_text())
+SPEC = Path(__file__).parent.parent / "format-spec.md"
+INCOMPLETE = {"no_tail": 10, "cut_in_motion": 9, "cut_in_header": 6}  # frames that are there
+NOT_REWRITTEN = {"newer_minor", "unknown_ancillary", "streaming"}  # a writer of this version to a path does not make these
+
+
+@pytest.fixture(scope="module", params=sorted(INDEX["valid"]))
+def valid(request):
+    tables = ModelTables.load(VECTORS / f"{INDEX['valid'][request.param]}.safetensors")
+    return request.param, VECTORS / f"{request.param}.bcd", tables
+
+
+def test_both_readers_agree(valid):
+    name, path, tables = valid
+    ours = read_recording(path, tables)
+    theirs = independent_reader.read(
+        path.read_bytes(), independent_reader.Tables(VECTORS / f"{INDEX['valid'][name]}.safetensors")
+    )
+    assert [frame for motion in ours.motions for frame in motion.codes.tolist()] == theirs["codes"]
+    assert [motion.content for motion in ours.motions for _ in motion.codes] == theirs["used"]
+    assert [content.values.tolist() for content in ours.contents] == [values for _, values in theirs["contents"]]
+    references = [None if c.reference_codes is None else c.reference_codes.tolist() for c in ours.contents]
+    assert references == [reference for reference, _ in theirs["contents"]]
+    pts = [tick for motion in ours.motions if motion.pts is not None for tick in motion.pts.tolist()]
+    assert (pts or None) == theirs["pts"]
+    assert ours.complete == theirs["complete"] == (name not in INCOMPLETE)
+
+
+def test_fingerprints_agree():
+    for tables in ("small", "wide"):
+        path = VECTORS / f"{tables}.safetensors"
+        assert independent_reader.Tables(path).fingerprint() == ModelTables.load(path).fingerprint()
+
+
+def test_valid_vectors_verify(valid):
+    name, path, tables = valid
+    report = verify_file(path, tables)
+    assert report.ok
+    assert bool(report.findings) == (name in INCOMPLETE)
+    assert report.frames == INCOMPLETE.get(name, report.frames)
+    assert report.byte_counts.total == path.stat().st_size
+
+
+@pytest.mark.parametrize("name", sorted(set(INDEX["valid"]) - set(INCOMPLETE) - NOT_REWRITTEN))
+def test_a_valid_vector_written_again_is_the_same_file(name, tmp_path):
+    path, own = VECTORS / f"{name}.bcd", name == "own_tables"
+    tables = ModelTables.load(VECTORS / f"{INDEX['valid'][name]}.safetensors")
+    used = make_vectors.OWN if own else tables
+    write_recording(tmp_path / "again.bcd", read_recording(path, tables), used, own)
+    assert (tmp_path / "again.bcd").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("name", sorted(INDEX["faulty"]))
+def test_a_faulty_vector_gives_its_error(name):
+    with pytest.raises(errors.BcdError) as caught:
+        with open_bcd(VECTORS / "faulty" / f"{name}.bcd") as reader:
+            _ = reader.metadata
+            list(reader.contents(make_vectors.SMALL))
+            list(reader.motion(make_vectors.SMALL))
+    assert type(caught.value) is getattr(errors, INDEX["faulty"][name])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_damaged_chunk_keeps_the_frames_before_it():
+    data = bytearray((VECTORS / "plain.bcd").read_bytes())
+    data[data.rindex(b"MOTN") + 14] ^= 1
+    with open_bcd(io.BytesIO(bytes(data))) as reader:
+        motions = reader.motion(make_vectors.SMALL)
+        assert next(motions).codes.shape == (6, 5)
+        with pytest.raises(errors.ChecksumError, match="MOTN"):
+            next(motions)
+
+
+def test_the_vectors_are_what_their_generator_makes(tmp_path):
+    make_vectors.make(tmp_path)
+    made = {path.relative_to(tmp_path): path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    kept = {path.relative_to(VECTORS): path.read_bytes() for path in VECTORS.rglob("*") if path.is_file()}
+    assert made == kept
+
+
+def test_the_worked_example_of_the_format_is_its_vector():
+    text = SPEC.read_text()
+    lines = re.findall(r"^[0-9a-f]{4}  ((?:[0-9a-f]{2} ?)+)", text, re.MULTILINE)
+    assert bytes.fromhex("".join(lines)) == (VECTORS / "one_frame.bcd").read_bytes()
+    tokens = [[int(v) for v in line.split()] for line in re.findall(r"^token \d: +(.*)$", text, re.MULTILINE)]
+    recording = read_recording(VECTORS / "one_frame.bcd", make_vectors.SMALL)
+    assert tokens == recording.contents[0].values.tolist()
+    stream = bytes.fromhex(re.search(r"symbols 0 1 2 3 0 0 1 are the bytes `([0-9a-f ]+)`", text)[1])
+    decoder = independent_reader.RangeDecoder(stream)
+    assert [decoder.symbol([0, 32768, 49152, 57344, 65536]) for _ in range(7)] == [0, 1, 2, 3, 0, 0, 1]
+
+
+def test_codes_decode_without_torch_or_av():
+    program = (
+        "import sys; sys.modules.update(torch=None, av=None, diffusers=None, transformers=None)\n"
+        "from bcdcodec.container import read_recording\n"
+        "from bcdcodec.entropy import ModelTables\n"
+        f"tables = ModelTables.load({str(VECTORS / 'small.safetensors')!r})\n"
+        f"print(sum(len(m.codes) for m in read_recording({str(VECTORS / 'plain.bcd')!r}, tables).motions))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("10\n", "")

@@ -1,0 +1,131 @@
+"""Batches for the cross-driven objective: content from one half, motion from the other, and the truth."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bcdcodec.config import ModelConfig
+from bcdcodec.training.clips import ClipStore
+from bcdcodec.training.procedural_pairs import PEOPLE, PairStore
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Pictures in [-1, 1]. The target shows the content's person in the driving pictures' motion."""
+
+    content: Tensor  # [b, tc, c, h, w]
+    driving: Tensor  # [b, t, c, h, w]
+    target: Tensor  # [b, t, c, h, w]
+
+
+def to_pictures(frames: np.ndarray) -> Tensor:
+    """uint8 [..., h, w, 3] -> float [..., 3, h, w] in [-1, 1]."""
+    return torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, -3).float() / 127.5 - 1
+
+
+class BatchSampler:
+    """Batches as a function of (seed, step), so that a resumed run sees the same ones."""
+
+    def __init__(self, config: ModelConfig, clips: ClipStore, pairs: PairStore | None, seed: int):
+        self.training, self.clips, self.pairs, self.seed = config.training, clips, pairs, seed
+        span = 2 * config.training.temporal_stride
+        self.moving = np.flatnonzero(clips.lengths >= span * 2)
+        self.stills = np.flatnonzero(clips.lengths < span * 2)
+        self.weights = np.minimum(clips.lengths[self.moving], 150).astype(float)
+
+    def batch(self, step: int, progress: float) -> Batch:
+        """The batch of one step; `progress` in [0, 1] of the run brings the shifts in."""
+        rng = np.random.default_rng((self.seed, step))
+        c = self.training
+        procedural = round(c.batch * c.procedural_share) if self.pairs is not None else 0
+        stills = round(c.batch * c.still_share) if len(self.stills) else 0
+        if not len(self.moving):
+            stills = c.batch - procedural
+        parts = [self._pair(rng) for _ in range(procedural)]
+        parts += [self._still(rng) for _ in range(stills)]
+        parts += [self._clip(rng) for _ in range(c.batch - procedural - stills)]
+        content, driving, target = (torch.stack(x) for x in zip(*parts))
+        shift = c.shift_max * max(0.0, (progress - c.shift_from) / max(1e-6, 1 - c.shift_from))
+        return _augment(Batch(content, driving, target), rng, shift)
+
+    def _clip(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Halves of a real clip: content from one, motion and target from the other."""
+        c = self.training
+        index = rng.choice(self.moving, p=self.weights / self.weights.sum())
+        clip = self.clips.clip(index)
+        stride = c.temporal_stride if len(clip) >= 2 * c.frames * c.temporal_stride else 1
+        stride = int(rng.integers(1, stride + 2)) if len(clip) >= 2 * c.frames * (stride + 1) else stride
+        span = min(c.frames * stride, len(clip) // 2)
+        start = int(rng.integers(0, len(clip) - span + 1))
+        target = start + np.minimum(np.arange(c.frames) * stride, span - 1)
+        outside = np.concatenate([np.arange(0, start), np.arange(start + span, len(clip))])
+        content = rng.choice(outside, c.content_frames, replace=len(outside) < c.content_frames)
+        pictures = to_pictures(clip[target])
+        return to_pictures(clip[np.sort(content)]), pictures, pictures
+
+    def _still(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """One portrait under a smooth similarity motion."""
+        c = self.training
+        picture = to_pictures(self.clips.clip(int(rng.choice(self.stills)))[:1])  # [1, c, h, w]
+        t = c.frames + c.content_frames
+        ends = rng.normal(0, 1, (3, 4)) * (0.06, 0.05, 0.05, 0.08)  # shift x, y, log scale, radians
+        ramp = np.linspace(0, 1, c.frames)[:, None]
+        path = np.concatenate([ends[0] * (1 - ramp) + ends[1] * ramp, np.repeat(ends[2:], c.content_frames, 0)])
+        moved = _similarity(picture.expand(t, -1, -1, -1), torch.from_numpy(path[:t]).float())
+        return moved[c.frames :], moved[: c.frames], moved[: c.frames]
+
+    def _pair(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Procedural heads: motion of one person, content and truth of another."""
+        c = self.training
+        group = int(rng.integers(len(self.pairs.driven)))
+        a, b = int(rng.integers(PEOPLE)), int(rng.integers(PEOPLE))
+        driven, content = self.pairs.driven[group], self.pairs.content[group, b]
+        return to_pictures(content[: c.content_frames]), to_pictures(driven[a, : c.frames]), \
+            to_pictures(driven[b, : c.frames])
+
+
+def _similarity(pictures: Tensor, path: Tensor) -> Tensor:
+    """Pictures [n, c, h, w] moved by [n, 4]: shift x, shift y (fractions), log scale, radians."""
+    x, y, log_scale, angle = path.unbind(1)
+    cos, sin = torch.cos(angle) / log_scale.exp(), torch.sin(angle) / log_scale.exp()
+    theta = torch.stack([torch.stack([cos, sin, -2 * x], 1), torch.stack([-sin, cos, -2 * y], 1)], 1)
+    grid = F.affine_grid(theta, list(pictures.shape), align_corners=False)
+    return F.grid_sample(pictures, grid, padding_mode="reflection", align_corners=False)
+
+
+def _augment(batch: Batch, rng: np.random.Generator, shift: float) -> Batch:
+    """Flip, scale and colour alike for a clip; shift content apart from target; colour the driving pictures apart."""
+    b = len(batch.content)
+    flip = torch.from_numpy(rng.random(b) < 0.5)[:, None, None, None, None]
+    together = rng.normal(0, 1, (b, 4)) * (0.02, 0.02, 0.06, 0.04)
+    apart = rng.normal(0, 1, (b, 4)) * (shift, shift, shift, shift)
+    target_path = torch.from_numpy(together).float()
+    content_path = torch.from_numpy(together + apart).float()
+    gain, offset = _colour(rng, b, 0.10)
+    driving_gain, driving_offset = _colour(rng, b, 0.15)
+
+    def place(pictures: Tensor, path: Tensor) -> Tensor:
+        t = pictures.shape[1]
+        pictures = torch.where(flip, pictures.flip(-1), pictures)
+        return _similarity(pictures.flatten(0, 1), path.repeat_interleave(t, 0)).unflatten(0, (b, t))
+
+    same = batch.driving is batch.target or torch.equal(batch.driving, batch.target)
+    target = place(batch.target, target_path)
+    driving = target if same else place(batch.driving, target_path)
+    colour = lambda x, g, o: (x * g + o).clamp(-1, 1)  # noqa: E731
+    return Batch(
+        colour(place(batch.content, content_path), gain, offset),
+        colour(driving, driving_gain, driving_offset), colour(target, gain, offset))
+
+
+def _colour(rng: np.random.Generator, b: int, strength: float) -> tuple[Tensor, Tensor]:
+    """Random contrast and tint, each [b, 1, 3, 1, 1]."""
+    gain = math.e ** rng.normal(0, strength, (b, 1, 1)) * math.e ** rng.normal(0, strength / 2, (b, 1, 3))
+    offset = rng.normal(0, strength, (b, 1, 1)) + rng.normal(0, strength / 2, (b, 1, 3))
+    return tuple(torch.from_numpy(x).float()[..., None, None] for x in (gain, offset))

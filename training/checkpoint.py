@@ -1,0 +1,83 @@
+"""Checkpoints as safetensors folders from which a run goes on exactly."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+
+from bcdcodec.errors import ModelError
+
+
+def save_sharded(tensors: dict[str, torch.Tensor], folder: Path, stem: str, shard_mib: int | None) -> None:
+    """Write tensors as `stem-00001.safetensors`, ...; one file, or files of at most `shard_mib` MiB.
+
+    A single tensor larger than a shard gets a file of its own.
+    """
+    limit = float("inf") if shard_mib is None else shard_mib * 2**20
+    shard: dict[str, torch.Tensor] = {}
+    size, number = 0, 1
+    for name in sorted(tensors):
+        tensor = tensors[name].detach().cpu().contiguous().clone()
+        nbytes = tensor.numel() * tensor.element_size()
+        if shard and size + nbytes > limit:
+            save_file(shard, folder / f"{stem}-{number:05d}.safetensors")
+            shard, size, number = {}, 0, number + 1
+        shard[name] = tensor
+        size += nbytes
+    save_file(shard, folder / f"{stem}-{number:05d}.safetensors")
+
+
+def load_sharded(folder: Path, stem: str) -> dict[str, torch.Tensor]:
+    """All tensors of `stem-*.safetensors`. Raises ModelError when there is none or one is damaged."""
+    files = sorted(folder.glob(f"{stem}-*.safetensors"))
+    if not files:
+        raise ModelError(f"no {stem}-*.safetensors in {folder}")
+    tensors: dict[str, torch.Tensor] = {}
+    for path in files:
+        try:
+            tensors.update(load_file(path))
+        except Exception as error:  # safetensors raises its own untyped errors
+            raise ModelError(f"{path} is not readable as safetensors: {error}") from error
+    return tensors
+
+
+def save_checkpoint(folder: Path, model: torch.nn.Module, ema: dict[str, torch.Tensor],
+                    optimiser: torch.optim.Optimizer, state: dict, shard_mib: int | None) -> None:
+    """Replace the checkpoint in `folder` as a whole: a crash leaves the old one or the new one."""
+    new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
+    for leftover in (new, old):
+        shutil.rmtree(leftover, ignore_errors=True)
+    new.mkdir(parents=True)
+    save_sharded(model.state_dict(), new, "model", shard_mib)
+    save_sharded(ema, new, "ema", shard_mib)
+    moments = {}
+    for index, values in optimiser.state_dict()["state"].items():
+        for key, value in values.items():
+            moments[f"{index}.{key}"] = torch.as_tensor(value)
+    if moments:
+        save_sharded(moments, new, "optimiser", shard_mib)
+    (new / "state.json").write_text(json.dumps(state))
+    if folder.exists():
+        folder.rename(old)
+    new.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def load_checkpoint(folder: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> tuple[dict, dict]:
+    """Restore model and optimiser in place; return (EMA tensors, state). Raises ModelError."""
+    if not (folder / "state.json").exists():
+        raise ModelError(f"no checkpoint in {folder}: start without --resume, or name the run's --out folder")
+    model.load_state_dict(load_sharded(folder, "model"))
+    full = optimiser.state_dict()
+    if list(folder.glob("optimiser-*.safetensors")):
+        moments: dict[int, dict[str, torch.Tensor]] = {}
+        for name, value in load_sharded(folder, "optimiser").items():
+            index, key = name.split(".", 1)
+            moments.setdefault(int(index), {})[key] = value
+        full["state"] = moments
+        optimiser.load_state_dict(full)
+    return load_sharded(folder, "ema"), json.loads((folder / "state.json").read_text())

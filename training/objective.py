@@ -1,0 +1,130 @@
+"""The rate-distortion objective (section 3.4, equations 6-8) with the terms that keep it from collapsing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bcdcodec.config import ModelConfig
+from bcdcodec.models.bcd import BCD, coarse_warp_error
+from bcdcodec.models.dit import Condition
+from bcdcodec.models.edm import loss_weight, training_sigmas
+from bcdcodec.models.group_vq import temperature_at
+from bcdcodec.training.batches import Batch
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """Where a run stands."""
+
+    step: int
+    progress: float  # 0..1
+
+    def target_bits(self, config: ModelConfig) -> float:
+        """H_target now, bits a frame: falls from rate_start_bits to the quantiser's target."""
+        end, start = config.quantiser.target_bits, config.training.rate_start_bits
+        if config.training.rate_anneal == 0:
+            return end
+        return start + (end - start) * min(1.0, self.progress / config.training.rate_anneal)
+
+    def temporal(self, config: ModelConfig) -> bool:
+        return self.progress >= config.training.temporal_from
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Terms of one step; `total` is what is minimised."""
+
+    total: Tensor
+    distortion: Tensor  # L_d, weighted by 1 / sigma_data^2 as in EDM
+    H_model: Tensor  # soft bits a frame, equation 5
+    mutual_information: Tensor  # bits a frame
+    mse_at_max: Tensor  # plain mean squared error of the samples at sigma_max, pictures in [-1, 1]
+    codes: Tensor  # [b, t, g] of the driving frames
+    condition: Condition
+
+
+def rate_distortion(model: BCD, batch: Batch, schedule: Schedule) -> Losses:
+    """L = L_d + lambda (H_model - H_target)^2 and the preset's auxiliary terms, of one batch."""
+    config, training = model.config, model.config.training
+    b, t = batch.target.shape[:2]
+    tc = batch.content.shape[1]
+    reference = int(torch.randint(tc, ()))
+    content, m_content = model.encode(batch.content, reference)
+    _, m_driving = model.encode(batch.driving)
+    m_hat, logits, rate = model.vq(torch.cat([m_content, m_driving], 1), temperature_at(config.quantiser, schedule.step))
+
+    step_index = torch.randint(0, config.content.steps // 2 + 1, (b,), device=content.device)
+    tokens = model.content(content, step_index)
+    keep = (torch.rand(b, device=content.device) >= config.decoder.mask_rate).float() if config.decoder.mask_rate else None
+    condition = Condition(
+        tokens, m_hat[:, tc:], m_hat[:, reference] if config.content.reference_motion else None, keep)
+
+    sigma = training_sigmas(b, config.diffusion).to(content.device)
+    expand = (slice(None), None, None, None, None)
+    noisy = batch.target + sigma[expand] * torch.randn_like(batch.target)
+    denoised = model.denoise(noisy, sigma, condition, schedule.temporal(config))
+
+    weight = loss_weight(sigma, config.diffusion.sigma_data)  # [b]
+    where = _emphasis(batch.target, training.motion_emphasis)  # [b, t, 1, h, w]
+    squared = (denoised.latents - batch.target).square()
+    distortion = (weight * (where * squared).mean(dim=(1, 2, 3, 4))).mean()
+    total = distortion
+    if training.gradient_weight:
+        total = total + training.gradient_weight * (weight * _gradient_error(denoised.latents, batch.target, where)).mean()
+    if training.warp_weight and denoised.flow is not None:
+        scale = config.diffusion.sigma_data ** -2
+        total = total + training.warp_weight * scale * coarse_warp_error(denoised.still, denoised.flow, batch.target)
+    total = total + training.rate_weight * (rate.H_model - schedule.target_bits(config)).square()  # equation 7
+    total = total + training.conditional_entropy_weight * rate.H_conditional / config.quantiser.groups
+    if training.content_weight:
+        total = total + training.content_weight * model.content.bits(content, step_index).mean()
+    at_max = sigma >= config.diffusion.sigma_max
+    mse = squared.detach().mean(dim=(1, 2, 3, 4))
+    mse = mse[at_max].mean() if at_max.any() else mse.new_tensor(float("nan"))
+    return Losses(total, distortion.detach(), rate.H_model.detach(), rate.mutual_information.detach(), mse,
+                  logits[:, tc:].argmax(-1).detach(), condition)
+
+
+def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temporal: bool) -> Tensor:
+    """Cross entropy (nats a group) of the codes read back from a one-step decode with another clip's content.
+
+    `frozen` is a copy of the model whose weights do not learn: it reads the decoded pictures. What is
+    constant within a clip but is motion then cannot hide in the content.
+    """
+    config = model.config
+    c = losses.condition
+    codes = losses.codes[clips]
+    roll = lambda x: x[clips].roll(1, dims=0)  # noqa: E731
+    swapped = Condition(roll(c.content).detach(), c.motion[clips],
+                        None if c.reference_motion is None else roll(c.reference_motion).detach())
+    b, t = codes.shape[:2]
+    shape = (b, t, config.latent.channels, config.latent.size, config.latent.size)
+    sigma = torch.full((b,), config.diffusion.sigma_max, device=codes.device)
+    noisy = config.diffusion.sigma_max * torch.randn(shape, device=codes.device)
+    pictures = model.denoise(noisy, sigma, swapped, temporal).latents
+    _, m = frozen.encode(pictures)
+    logits = -config.quantiser.alpha * frozen.vq.distances(frozen.vq.features(m))
+    return F.cross_entropy(logits.flatten(0, 2), codes.flatten())
+
+
+def _emphasis(target: Tensor, strength: float) -> Tensor:
+    """Weights of mean 1 that are larger where a clip moves: [b, t, 1, h, w]."""
+    if not strength:
+        return target.new_ones(())
+    moving = (target - target.mean(1, keepdim=True)).abs().mean(2, keepdim=True)
+    moving = F.avg_pool2d(moving.flatten(0, 1), 5, 1, 2).view_as(moving)
+    weight = 1 + strength * (moving / (moving.mean(dim=(1, 2, 3, 4), keepdim=True) + 0.02)).clamp(max=4)
+    return weight / weight.mean(dim=(1, 2, 3, 4), keepdim=True)
+
+
+def _gradient_error(x: Tensor, y: Tensor, where: Tensor) -> Tensor:
+    """Mean absolute error of neighbouring pixels' differences, [b]: rewards edges that a squared error blurs."""
+    d = x - y
+    where = where.expand(*d.shape[:2], 1, *d.shape[3:]) if where.ndim else where.expand_as(d)
+    vertical = (d[..., 1:, :] - d[..., :-1, :]).abs() * where[..., 1:, :]
+    horizontal = (d[..., 1:] - d[..., :-1]).abs() * where[..., 1:]
+    return 0.1 * (vertical.mean(dim=(1, 2, 3, 4)) + horizontal.mean(dim=(1, 2, 3, 4)))

@@ -1,0 +1,240 @@
+"""The training loop: two stages, schedules, EMA, bf16 autocast, exact resume, log and pictures."""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from bcdcodec.config import ModelConfig
+from bcdcodec.errors import ModelError
+from bcdcodec.models.bcd import BCD
+from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
+from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint
+from bcdcodec.training.clips import ClipStore, load_store
+from bcdcodec.training.evaluate import evaluate
+from bcdcodec.training.objective import Schedule, rate_distortion, swap_consistency
+from bcdcodec.training.procedural_pairs import PairStore, load_pairs
+
+HELD_OUT_SEED = 10_000_000  # procedural groups from here on are never trained on
+COUNT_DECAY = 0.99  # of the code histogram, a step
+SETUP_STEP = 2**40  # batches from here on serve the initialisation, not the steps
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """What a run is given, beside the preset."""
+
+    data: Path | None
+    out: Path
+    steps: int | None  # optimiser steps in all, or
+    minutes: float | None  # minutes of training in all, over all resumed parts
+    resume: bool
+    device: str  # "auto", "cpu", "cuda"
+    seed: int
+    procedural_groups: int
+    checkpoint_minutes: float = 5.0
+    evaluate_minutes: float = 10.0
+    shard_mib: int | None = None
+
+
+class Trainer:
+    """One run of `bcd train`. `run()` returns when its steps or minutes are used up."""
+
+    def __init__(self, config: ModelConfig, options: RunOptions):
+        if (options.steps is None) == (options.minutes is None):
+            raise ModelError("give either a number of steps or of minutes")
+        self.config, self.options = config, options
+        self.device = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+        self.out = options.out
+        if (self.out / "checkpoint").exists() and not options.resume:
+            raise ModelError(f"{self.out} holds a run: give --resume to go on with it, or another --out")
+        self.out.mkdir(parents=True, exist_ok=True)
+        self.clips, self.held_out, self.pairs, self.held_out_pairs = load_data(config, options)
+        self.sampler = BatchSampler(config, self.clips, self.pairs, options.seed)
+        torch.manual_seed(options.seed)
+        self.model = BCD(config).to(self.device)
+        self.frozen = copy.deepcopy(self.model).requires_grad_(False)  # carries the EMA weights
+        self.optimiser = torch.optim.AdamW(
+            [{"params": list(self.model.decoder.parameters()), "peak": config.training.lr_decoder},
+             {"params": [*self.model.encoder.parameters(), *self.model.vq.parameters()],
+              "peak": config.training.lr_encoder}],
+            lr=1e-4, betas=config.training.betas, weight_decay=config.training.weight_decay)
+        self.step, self.elapsed = 0, 0.0  # seconds
+        self.counts = torch.ones(config.quantiser.groups, config.quantiser.codes)
+        if options.resume:
+            ema, state = load_checkpoint(self.out / "checkpoint", self.model, self.optimiser)
+            self.counts = ema.pop("code_counts")
+            self.frozen.load_state_dict(ema)
+            self.step, self.elapsed = state["step"], state["elapsed_s"]
+        else:
+            self._initialise()
+
+    def _initialise(self) -> None:
+        """Fit the patch transform and draw the codebooks from data, before the first step."""
+        if self.model.transform is not None:
+            pictures = [self.sampler.batch(SETUP_STEP + i, 0.0).target[:, 0] for i in range(40)]
+            self.model.transform.fit(torch.cat(pictures).to(self.device))
+        batch = self._to_device(self.sampler.batch(SETUP_STEP - 1, 0.0))
+        self.model.train()
+        with torch.no_grad():
+            _, m = self.model.encode(batch.driving)
+            self.model.vq.seed_codebooks(m, torch.Generator().manual_seed(self.options.seed))
+        self.frozen.load_state_dict(self.model.state_dict())
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0..1."""
+        if self.options.steps is not None:
+            return min(1.0, self.step / self.options.steps)
+        return min(1.0, self.elapsed / (60 * self.options.minutes))
+
+    def run(self) -> None:
+        """Train to the end, saving, logging and measuring on the way."""
+        from tqdm import tqdm
+
+        next_save, next_look = (self.elapsed + 60 * m for m in (
+            self.options.checkpoint_minutes, self.options.evaluate_minutes))
+        log = (self.out / "log.jsonl").open("a")
+        with tqdm(total=1000, initial=int(1000 * self.progress), disable=None, unit="‰", desc=self.config.name) as bar:
+            while self.progress < 1:
+                began = time.monotonic()
+                record = self.train_step()
+                self.elapsed += time.monotonic() - began
+                if self.step % 10 == 0:
+                    log.write(json.dumps(record) + "\n")
+                    log.flush()
+                bar.update(int(1000 * self.progress) - bar.n)
+                bar.set_postfix_str(f"step {self.step} psnr {record['psnr_at_max']:.1f} bits {record['H_model']:.0f}")
+                if self.elapsed >= next_save:
+                    self.save()
+                    next_save = self.elapsed + 60 * self.options.checkpoint_minutes
+                if self.elapsed >= next_look:
+                    self.look(log)
+                    next_look = self.elapsed + 60 * self.options.evaluate_minutes
+        self.save()
+        self.look(log)
+        log.close()
+
+    def train_step(self) -> dict:
+        """One optimiser step; its record for the log. A function of the seed and the step alone."""
+        c = self.config.training
+        schedule = Schedule(self.step, self.progress)
+        torch.manual_seed(self.options.seed * 1_000_003 + self.step)
+        batch = self._to_device(self.sampler.batch(self.step, schedule.progress))
+        self.model.train()
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * self._lr_factor(schedule, group is self.optimiser.param_groups[1])
+        with torch.autocast(self.device, dtype=torch.bfloat16):
+            losses = rate_distortion(self.model, batch, schedule)
+            total = losses.total
+            if c.swap_weight and schedule.progress >= c.swap_from and self.step % 4 == 0:
+                few = slice(len(batch.target) // 3, len(batch.target))
+                swap = swap_consistency(self.model, self.frozen.eval(), losses, few, schedule.temporal(self.config))
+                total = total + c.swap_weight * swap
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.grad_clip)
+        if torch.isfinite(norm):  # one bad batch must not end a long run
+            self.optimiser.step()
+        self.step += 1
+        self._average()
+        codes = losses.codes.flatten(0, 1).cpu()
+        seen = torch.nn.functional.one_hot(codes, self.config.quantiser.codes).sum(0).float()
+        self.counts = COUNT_DECAY * self.counts + (1 - COUNT_DECAY) * seen
+        return {
+            "step": self.step, "minutes": round(self.elapsed / 60, 2), "loss": round(total.item(), 4),
+            "distortion": round(losses.distortion.item(), 4), "H_model": round(losses.H_model.item(), 1),
+            "hard_bits": round(self._hard_bits(codes), 1), "target_bits": round(schedule.target_bits(self.config), 1),
+            "mutual_information": round(losses.mutual_information.item(), 1),
+            "psnr_at_max": round(10 * math.log10(4 / max(losses.mse_at_max.item(), 1e-9)), 3)
+            if math.isfinite(losses.mse_at_max.item()) else 0.0,
+            "grad_norm": round(norm.item(), 3),
+        }
+
+    def look(self, log) -> None:
+        """Measure on held-out clips and write a picture."""
+        from PIL import Image
+
+        state = torch.get_rng_state()
+        self.frozen.cpu()
+        measures, picture = evaluate(self.frozen, self.held_out, self.held_out_pairs, self.log2_p(),
+                                     Schedule(self.step, self.progress).temporal(self.config))
+        self.frozen.to(self.device)
+        torch.set_rng_state(state)
+        log.write(json.dumps({"step": self.step, "minutes": round(self.elapsed / 60, 2), "held_out": measures.as_dict()}) + "\n")
+        log.flush()
+        Image.fromarray(picture).save(self.out / f"look-{self.step:06d}.png")
+
+    def save(self) -> None:
+        ema = dict(self.frozen.state_dict())
+        ema["code_counts"] = self.counts
+        save_checkpoint(self.out / "checkpoint", self.model, ema, self.optimiser,
+                        {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed,
+                         "config": json.loads(self.config.to_json())}, self.options.shard_mib)
+
+    def log2_p(self) -> torch.Tensor:
+        """log2 of the code probabilities of recent training batches, [g, k]."""
+        p = self.counts + 1e-3 * self.counts.sum(1, keepdim=True) / self.counts.shape[1]
+        return (p / p.sum(1, keepdim=True)).log2()
+
+    def _hard_bits(self, codes: torch.Tensor) -> float:
+        g = torch.arange(codes.shape[1])
+        return -self.log2_p()[g, codes].sum(-1).mean().item()
+
+    def _lr_factor(self, schedule: Schedule, encoder: bool) -> float:
+        c = self.config.training
+        factor = min(1.0, (self.step + 1) / c.warmup_steps) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * schedule.progress)))
+        return factor * (0.5 if encoder and schedule.temporal(self.config) else 1.0)  # stage 2 halves the encoder's
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.training.ema_decay, (1 + self.step) / (10 + self.step))
+        for (name, mean), value in zip(self.frozen.state_dict().items(), self.model.state_dict().values()):
+            if mean.is_floating_point() and "running" not in name:
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+    def _to_device(self, batch: Batch) -> Batch:
+        return Batch(*(x.to(self.device) for x in (batch.content, batch.driving, batch.target)))
+
+
+def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, ClipStore, PairStore | None, PairStore | None]:
+    """Training clips, held-out clips, training pairs, held-out pairs; procedural heads stand in for missing clips."""
+    c = config.training
+    cache = options.out / "data"
+    size = config.latent.picture_size
+    pairs = held_out_pairs = None
+    if c.procedural_share or options.data is None:
+        frames = max(c.frames, config.window.length)
+        pairs = load_pairs(options.procedural_groups, 0, frames, c.content_frames, c.temporal_stride, size, cache)
+        held_out_pairs = load_pairs(12, HELD_OUT_SEED, frames, c.content_frames, c.temporal_stride, size, cache)
+    if options.data is not None:
+        return (load_store(options.data, "train", size, cache), load_store(options.data, "val", size, cache),
+                pairs, held_out_pairs)
+    return procedural_clips(0, 40, size, cache), procedural_clips(HELD_OUT_SEED, 8, size, cache), pairs, held_out_pairs
+
+
+def procedural_clips(first_seed: int, count: int, size: int, cache: Path) -> ClipStore:
+    """Clips of procedural heads, four seconds each, for a run without footage."""
+    import numpy as np
+
+    from bcdcodec.training.procedural import Identity, render, sample_motion
+
+    path = cache / f"procedural-clips-{size}-{first_seed}-{count}.npy"
+    frames = 100
+    if not path.exists():
+        clips = []
+        for i in range(count):
+            rng = np.random.default_rng((20252, first_seed + i))
+            clips.append(render(Identity.sample(rng), sample_motion(rng, frames), size))
+        np.save(path, np.concatenate(clips))
+    lengths = np.full(count, frames, np.int64)
+    return ClipStore(np.load(path, mmap_mode="r"), np.cumsum(lengths) - lengths, lengths,
+                     tuple(f"procedural {first_seed + i}" for i in range(count)))
