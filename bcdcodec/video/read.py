@@ -18,6 +18,7 @@ from bcdcodec.video.geometry import (
     centre_crop,
     check_crop,
 )
+from bcdcodec.video.scaling import BICUBIC, resize
 from bcdcodec.video.source import Source, open_source
 from bcdcodec.video.timing import PtsRepair
 
@@ -158,7 +159,7 @@ def _frame_geometry(frame: av.VideoFrame, pixel_aspect: Fraction) -> FrameGeomet
 
 def _rgb(frame: av.VideoFrame, geometry: FrameGeometry, reformatter) -> np.ndarray:
     """Returns the frame as RGB uint8 [stored h, stored w, 3]."""
-    from av.video.reformatter import Colorspace, Interpolation
+    from av.video.reformatter import Colorspace
 
     untagged_hd = frame.colorspace == UNTAGGED and geometry.stored_height >= HD_HEIGHT
     rgb = reformatter.reformat(
@@ -167,27 +168,7 @@ def _rgb(frame: av.VideoFrame, geometry: FrameGeometry, reformatter) -> np.ndarr
         height=geometry.stored_height,
         format="rgb24",
         src_colorspace=Colorspace.ITU709 if untagged_hd else None,
-        interpolation=Interpolation.BICUBIC,
+        interpolation=BICUBIC,
         threads=1,
     )
     return rgb.to_ndarray()
-
-
-def resize(image: np.ndarray, size: int, reformatter=None) -> np.ndarray:
-    """Returns uint8 [h, w, 3] as uint8 [size, size, 3], by swscale's bicubic filter.
-
-    Going down, the filter widens with the ratio, so it does not alias; its flags make the
-    result the same on every machine. Rows must be contiguous. A reformatter given here
-    keeps its scaler from one call to the next.
-    """
-    import av
-    from av.video.reformatter import Interpolation, VideoReformatter
-
-    if image.shape[:2] == (size, size):
-        return image
-    frame = av.VideoFrame.from_numpy_buffer(image, format="rgb24")
-    exact = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
-    reformatter = reformatter or VideoReformatter()
-    return reformatter.reformat(
-        frame, width=size, height=size, interpolation=exact, threads=1
-    ).to_ndarray()

@@ -82,8 +82,12 @@ class StreamSource:
         streams = self._container.streams
         for stream in streams.video:
             # A cover picture in a music file is a video stream to FFmpeg, not to us.
-            if not stream.disposition & Disposition.attached_pic:
-                return stream
+            if stream.disposition & Disposition.attached_pic:
+                continue
+            if stream.codec_context is None:
+                self.close()
+                raise VideoError(f"{self.name} holds video of a codec this PyAV cannot decode")
+            return stream
         audio, covers = len(streams.audio), len(streams.video)
         self.close()
         if audio + covers == 0:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcdcodec.errors import VideoError
+from bcdcodec.video.scaling import ACCURATE_ROUNDING, BICUBIC
 from bcdcodec.video.tags import tag_apng_file, tag_gif_file, tag_png
 
 if TYPE_CHECKING:
@@ -227,7 +228,7 @@ class _FileSink:
 
     def _converted(self, frame: av.VideoFrame) -> av.VideoFrame:
         """Returns an RGB frame in the pixel format that the encoder takes."""
-        from av.video.reformatter import ColorRange, Colorspace, Interpolation
+        from av.video.reformatter import ColorRange, Colorspace
 
         if self._palette is not None:
             pts = frame.pts
@@ -242,7 +243,7 @@ class _FileSink:
             format=self._format.pixel_format,
             dst_colorspace=Colorspace.ITU601,
             dst_color_range=ColorRange.MPEG,
-            interpolation=Interpolation.BICUBIC | Interpolation.ACCURATE_RND,
+            interpolation=BICUBIC | ACCURATE_ROUNDING,
             threads=1,
         )
 

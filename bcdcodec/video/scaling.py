@@ -1,0 +1,41 @@
+"""The one place where images change size: FFmpeg's swscale, bicubic."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from av.video.reformatter import VideoReformatter
+
+# swscale's flags by value, as PyAV names the last two only from version 18 on.
+BICUBIC = 0x4
+ACCURATE_ROUNDING = 0x40000
+SAME_ON_EVERY_MACHINE = 0x80000  # SWS_BITEXACT
+
+
+def resize(
+    image: np.ndarray, size: int, reformatter: VideoReformatter | None = None
+) -> np.ndarray:
+    """Returns uint8 [h, w, 3] as uint8 [size, size, 3].
+
+    Going down, the filter widens with the ratio, so it does not alias. The pixels of a row
+    must be contiguous; the rows need not be, so a crop is taken without a copy. A
+    reformatter given here keeps its scaler from one call to the next.
+    """
+    import av
+    from av.video.reformatter import VideoReformatter
+
+    if image.shape[:2] == (size, size):
+        return image
+    frame = av.VideoFrame.from_numpy_buffer(image, format="rgb24")
+    reformatter = reformatter or VideoReformatter()
+    square = reformatter.reformat(
+        frame,
+        width=size,
+        height=size,
+        interpolation=BICUBIC | ACCURATE_ROUNDING | SAME_ON_EVERY_MACHINE,
+        threads=1,
+    )
+    return square.to_ndarray()
