@@ -1,0 +1,269 @@
+"""Encode pictures into content and motion codes and back: video -> codes -> video, in windows, memory flat."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bcdcodec.container import Content, Head, Motion, Recording
+from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES, TABLES_FINGERPRINT_BYTES
+from bcdcodec.entropy.content import encode_content
+from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
+from bcdcodec.models.bcd import BCD
+from bcdcodec.models.dit import Condition
+from bcdcodec.models.latents import Latents, open_latents
+from bcdcodec.modelstore import ModelFolder, open_model
+
+CHUNK_SECONDS = 4.0  # of motion in one MOTN
+LOOK_AHEAD_SECONDS = 10.0  # of video among which the reference frame is chosen
+WINDOWS_AT_ONCE = 4  # run through the networks together
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """Where the coded square lies in the source picture, pixels."""
+
+    source_width: int
+    source_height: int
+    crop: tuple[int, int, int, int]  # x, y, w, h
+
+
+def load(name_or_folder: str | os.PathLike = "heads", device: str = "cpu", vae: str | None = None) -> Codec:
+    """A codec with a shipped model's weights, or those of a model folder.
+
+    `vae`: a hub name or local folder of the image autoencoder, for models over latents.
+    Raises ModelError.
+    """
+    return Codec(open_model(name_or_folder), device, vae)
+
+
+class Codec:
+    """A loaded model that encodes and decodes."""
+
+    def __init__(self, folder: ModelFolder, device: str = "cpu", vae: str | None = None):
+        self.folder, self.config, self.device = folder, folder.config, device
+        self.model = load_weights(folder).to(device).eval()
+        self.latents: Latents = open_latents(self.config.latent, device, vae)
+        if _fast_bf16(device):  # weights are converted once; autocast would convert them at every call
+            self.model.decoder.to(torch.bfloat16)
+
+    @property
+    def picture_size(self) -> int:
+        """Side of the coded square, pixels."""
+        return self.config.latent.picture_size
+
+    # ---- encoding
+
+    def encode(self, frames: np.ndarray, frame_rate: Fraction | int = 25) -> Recording:
+        """Pictures uint8 [t, h, w, 3] (h = w = picture_size) at a constant rate -> Recording.
+
+        Raises FormatError for another shape or no frames.
+        """
+        size = self.picture_size
+        if frames.ndim != 4 or frames.shape[1:] != (size, size, 3) or frames.dtype != np.uint8 or not len(frames):
+            raise FormatError(f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 [t >= 1, {size}, {size}, 3]")
+        rate = Fraction(frame_rate)
+        head = self.head(Geometry(size, size, (0, 0, size, size)), 1 / rate, 1)
+        contents, motions = [], []
+        for item in self.encode_stream((i, frame) for i, frame in enumerate(frames)):
+            (contents if isinstance(item, Content) else motions).append(item)
+        motions = tuple(replace(m, pts=None) for m in motions)
+        return Recording(replace(head, frame_count=len(frames)), tuple(contents), motions)
+
+    def head(self, geometry: Geometry, time_base: Fraction, frame_duration: int, seed: int = 0) -> Head:
+        """The HEAD of a recording by this model; `frame_duration` in ticks, 0 when it varies."""
+        q = self.config.quantiser
+        return Head(
+            geometry.source_width, geometry.source_height, geometry.crop, self.picture_size, self.picture_size,
+            time_base.numerator, time_base.denominator, frame_duration, 0, q.groups, q.codes, seed,
+            self.folder.fingerprint[:MODEL_FINGERPRINT_BYTES],
+            self.folder.tables.fingerprint()[:TABLES_FINGERPRINT_BYTES], self.config.name)
+
+    def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]], chunk_frames: int = 96) -> Iterator[Content | Motion]:
+        """`(pts, uint8 [h, w, 3])` one by one -> the Content, then Motion chunks with pts; memory stays flat.
+
+        The first LOOK_AHEAD_SECONDS are held back to choose the content's reference frame among them.
+        """
+        ahead = int(LOOK_AHEAD_SECONDS * self.config.frame_rate)
+        source = iter(frames)
+        held: list[tuple[int, np.ndarray]] = []
+        for item in source:
+            held.append(item)
+            if len(held) == ahead:
+                break
+        if not held:
+            return
+        pictures = np.stack([picture for _, picture in held])
+        features = self._motion_features(pictures)  # [t, g * d']
+        yield self._content(pictures, features)
+        first, pts = 0, [p for p, _ in held]
+        codes = [self._codes(features)]  # [t, g] each
+        window: list[np.ndarray] = []
+        # What is held may end inside a window: its tail is encoded again, together with what follows.
+        whole = len(held) - len(held) % self.config.window.length if len(held) == ahead else len(held)
+        codes[0] = codes[0][:whole]
+        window = [picture for _, picture in held[whole:]]
+        del held, pictures
+        block = self.config.window.length * WINDOWS_AT_ONCE
+        for p, picture in source:
+            pts.append(p)
+            window.append(picture)
+            if len(window) == block:
+                codes.append(self._codes(self._motion_features(np.stack(window))))
+                window = []
+                while sum(map(len, codes)) >= chunk_frames:
+                    merged = np.concatenate(codes)
+                    yield Motion(first, 0, merged[:chunk_frames], np.array(pts[:chunk_frames], np.int64))
+                    first, pts, codes = first + chunk_frames, pts[chunk_frames:], [merged[chunk_frames:]]
+        if window:
+            codes.append(self._codes(self._motion_features(np.stack(window))))
+        merged = np.concatenate(codes)
+        for start in range(0, len(merged), chunk_frames):
+            yield Motion(first + start, 0, merged[start : start + chunk_frames],
+                         np.array(pts[start : start + chunk_frames], np.int64))
+
+    @torch.inference_mode()
+    def _motion_features(self, pictures: np.ndarray) -> Tensor:
+        """Motion features [t, g * d'] of pictures uint8 [t, h, w, 3], window by window."""
+        length = self.config.window.length
+        out = []
+        for start in range(0, len(pictures), length * WINDOWS_AT_ONCE):
+            block = pictures[start : start + length * WINDOWS_AT_ONCE]
+            t = len(block)
+            missing = -t % length  # the last window is filled up with its last frame
+            block = np.concatenate([block, np.repeat(block[-1:], missing, 0)])
+            z = self.latents.encode(block).unflatten(0, (-1, length))  # [b, t, c, h, w]
+            _, m = self.model.encode(z)
+            out.append(m.flatten(0, 1)[:t])
+        return torch.cat(out)
+
+    def _codes(self, features: Tensor) -> np.ndarray:
+        """Codes uint8 [t, g] of motion features."""
+        with torch.inference_mode():
+            return self.model.vq.encode(features[None])[0].to(torch.uint8).cpu().numpy()
+
+    @torch.inference_mode()
+    def _content(self, pictures: np.ndarray, features: Tensor) -> Content:
+        """Content tokens from the frame whose motion is nearest to the mean, and that frame's codes."""
+        config = self.config.content
+        normal = self.model.vq.features(features[None])[0].flatten(1)  # [t, g * d']
+        order = (normal - normal.mean(0)).square().sum(1).argsort()
+        count = min(self.config.training.content_frames, len(pictures))
+        picked = order[torch.linspace(0, len(order) - 1, count).long()].cpu().numpy()
+        z = self.latents.encode(pictures[picked])[None]
+        tokens, m = self.model.encode(z, reference=0)
+        codes = self.model.vq.encode(m[:, :1])[0, 0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
+        index = config.default_step
+        while True:
+            values = self.model.content.quantise(tokens, index)[0].clamp(-32768, 32767).to(torch.int16).cpu().numpy()
+            size = len(encode_content(values, config.rows, config.columns, self.folder.tables.content))
+            if size <= config.byte_budget or index + 1 >= config.steps:
+                return Content(0, 0, config.rows, config.columns, index, codes, values)
+            index += 1
+
+    # ---- decoding
+
+    def decode(self, recording: Recording, content: Recording | None = None, steps: int | None = None,
+               seed: int | None = None) -> np.ndarray:
+        """Pictures uint8 [t, h, w, 3] of a recording; with `content`, that recording's person in this one's motion."""
+        self.check(recording.head)
+        source = recording
+        if content is not None:
+            self.check(content.head)
+            source = content
+        if not source.contents:
+            raise FormatError("the recording holds no content, nothing can be decoded")
+        frames = [picture for _, picture in self.decode_stream(
+            iter(recording.motions), source.contents if content is None else source.contents[:1],
+            recording.head.sampler_seed if seed is None else seed, steps)]
+        size = self.picture_size
+        return np.stack(frames) if frames else np.zeros((0, size, size, 3), np.uint8)
+
+    def check(self, head: Head) -> None:
+        """Raise ModelMismatchError unless a file's HEAD names this model."""
+        mine = self.folder.fingerprint[:MODEL_FINGERPRINT_BYTES]
+        if head.model_fingerprint != mine:
+            raise ModelMismatchError(
+                f"the file was made with model {head.model_name!r} ({head.model_fingerprint.hex()[:12]}), "
+                f"this is {self.config.name!r} ({mine.hex()[:12]}): use --model with the folder it was made with")
+
+    @torch.inference_mode()
+    def decode_stream(self, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,
+                      steps: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+        """`(frame number, uint8 [h, w, 3])` one by one; one fixed noise picture for the whole clip.
+
+        With a single content that one serves every motion chunk.
+        """
+        config = self.config
+        steps = config.diffusion.steps if steps is None else steps
+        length = config.window.length
+        latent = config.latent
+        noise = torch.randn((1, 1, latent.channels, latent.size, latent.size),
+                            generator=torch.Generator().manual_seed(seed)).to(self.device)
+        by_number = {c.number: c for c in contents}
+        loaded: tuple[int, Tensor, Tensor | None] | None = None
+        for motion in motions:
+            number = motion.content if len(contents) > 1 else contents[0].number
+            if loaded is None or loaded[0] != number:
+                if number not in by_number:
+                    raise FormatError(f"frame {motion.first_frame} asks for content {number}, the file has {len(contents)}")
+                loaded = (number, *self._dequantised(by_number[number]))
+            _, tokens, reference = loaded
+            for start in range(0, len(motion.codes), length * WINDOWS_AT_ONCE):
+                codes = torch.from_numpy(motion.codes[start : start + length * WINDOWS_AT_ONCE].astype(np.int64))
+                t = len(codes)
+                codes = torch.cat([codes, codes[-1:].expand(-t % length, -1)]).view(-1, length, codes.shape[1])
+                b = len(codes)
+                m_hat = self.model.vq.lookup(codes.to(self.device))
+                condition = Condition(tokens.expand(b, -1, -1), m_hat,
+                                      None if reference is None else reference.expand(b, -1))
+                z = self.model.decode(condition, noise.expand(b, length, -1, -1, -1), steps)
+                for i, picture in enumerate(self.latents.decode(z.flatten(0, 1)[:t])):
+                    yield motion.first_frame + start + i, picture
+
+    def _dequantised(self, content: Content) -> tuple[Tensor, Tensor | None]:
+        """Tokens [1, n, d] and reference motion [1, g * d'] of a file's content."""
+        config = self.config.content
+        if (content.rows, content.columns, content.values.shape[1]) != (config.rows, config.columns, config.dim):
+            raise FormatError(f"content is {content.rows}x{content.columns}x{content.values.shape[1]}, "
+                              f"the model has {config.rows}x{config.columns}x{config.dim}")
+        if content.step >= config.steps:
+            raise FormatError(f"content has step index {content.step}, the model knows 0 to {config.steps - 1}")
+        if config.reference_motion != (content.reference_codes is not None):
+            raise FormatError("content and model disagree on the reference frame's motion codes")
+        values = torch.from_numpy(content.values.astype(np.int32))[None].to(self.device)
+        tokens = self.model.content.dequantise(values, content.step)
+        reference = None
+        if content.reference_codes is not None:
+            codes = torch.from_numpy(content.reference_codes.astype(np.int64))[None, None].to(self.device)
+            reference = self.model.vq.lookup(codes)[:, 0]
+        return tokens, reference
+
+
+def load_weights(folder: ModelFolder) -> BCD:
+    """The network of a model folder in float32. Raises ModelError when weights and config disagree."""
+    from safetensors.torch import load_file
+
+    model = BCD(folder.config)
+    tensors: dict[str, Tensor] = {}
+    try:
+        for path in folder.weight_files:
+            tensors.update(load_file(path))
+    except Exception as error:  # safetensors raises its own untyped errors
+        raise ModelError(f"weights in {folder.path} are not readable: {error}") from error
+    try:
+        model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
+    except RuntimeError as error:
+        raise ModelError(f"weights in {folder.path} do not fit its config: {str(error).splitlines()[0]}") from error
+    return model
+
+
+def _fast_bf16(device: str) -> bool:
+    """Whether bfloat16 matrix products are faster than float32 there; without hardware they are far slower."""
+    return device.startswith("cuda") or torch.cpu._is_avx512_bf16_supported()

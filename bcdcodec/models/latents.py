@@ -1,0 +1,79 @@
+"""Pictures to what the diffusion model sees, and back: pixels as they are, or an image autoencoder's latents."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bcdcodec.config import LatentConfig
+from bcdcodec.errors import ModelError
+
+
+class Latents(Protocol):
+    """uint8 [t, h, w, 3] <-> float [t, c, h', w']."""
+
+    def encode(self, pictures: np.ndarray) -> Tensor: ...
+
+    def decode(self, z: Tensor) -> np.ndarray: ...
+
+
+def to_unit(pictures: np.ndarray, device: str = "cpu") -> Tensor:
+    """uint8 [t, h, w, 3] -> float [t, 3, h, w] in [-1, 1]."""
+    return torch.from_numpy(np.array(pictures)).to(device).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+def to_uint8(pictures: Tensor) -> np.ndarray:
+    """Float [t, 3, h, w] in [-1, 1] -> uint8 [t, h, w, 3]."""
+    return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+class Pixels:
+    """The identity: pictures in [-1, 1]."""
+
+    def __init__(self, device: str):
+        self.device = device
+
+    def encode(self, pictures: np.ndarray) -> Tensor:
+        return to_unit(pictures, self.device)
+
+    def decode(self, z: Tensor) -> np.ndarray:
+        return to_uint8(z)
+
+
+class VaeLatents:
+    """diffusers' AutoencoderKL (Stable Diffusion 2.0's for the paper's model), means scaled to unit deviation."""
+
+    def __init__(self, name_or_folder: str, device: str):
+        from diffusers import AutoencoderKL
+
+        try:
+            self.vae = AutoencoderKL.from_pretrained(name_or_folder).to(device).eval()
+        except ValueError:
+            # A whole Stable Diffusion pipeline keeps its autoencoder in a subfolder.
+            self.vae = AutoencoderKL.from_pretrained(name_or_folder, subfolder="vae").to(device).eval()
+        except OSError as error:
+            try:
+                self.vae = AutoencoderKL.from_pretrained(name_or_folder, subfolder="vae").to(device).eval()
+            except OSError:
+                raise ModelError(f"no autoencoder at {name_or_folder!r}: give a local folder or a hub name "
+                                 f"({str(error).splitlines()[0]})") from error
+        self.device = device
+
+    @torch.inference_mode()
+    def encode(self, pictures: np.ndarray) -> Tensor:
+        mean = self.vae.encode(to_unit(pictures, self.device)).latent_dist.mean
+        return mean * self.vae.config.scaling_factor
+
+    @torch.inference_mode()
+    def decode(self, z: Tensor) -> np.ndarray:
+        return to_uint8(self.vae.decode(z / self.vae.config.scaling_factor).sample)
+
+
+def open_latents(config: LatentConfig, device: str, vae: str | None = None) -> Latents:
+    """What the config asks for. Raises ModelError when the autoencoder is not to be had."""
+    if config.kind == "vae":
+        return VaeLatents(vae or config.vae, device)
+    return Pixels(device)

@@ -1,0 +1,80 @@
+"""Model folders: where they are, what is in them, their fingerprint. Needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from bcdcodec.config import ModelConfig
+from bcdcodec.entropy.model_tables import ModelTables
+from bcdcodec.errors import ModelError
+
+SHIPPED = Path(__file__).parent / "weights"
+CONFIG, TABLES, CARD = "config.json", "tables.safetensors", "README.md"
+DEFAULT_MODEL = "heads"
+
+
+@dataclass(frozen=True)
+class ModelFolder:
+    """A folder of config.json, weights-*.safetensors, tables.safetensors and a card README.md."""
+
+    path: Path
+    config: ModelConfig
+
+    @property
+    def name(self) -> str:
+        return self.config.name
+
+    @cached_property
+    def tables(self) -> ModelTables:
+        return ModelTables.load(self.path / TABLES)
+
+    @property
+    def weight_files(self) -> list[Path]:
+        return sorted(self.path.glob("weights-*.safetensors"))
+
+    @cached_property
+    def fingerprint(self) -> bytes:
+        """SHA-256 over the config and every tensor in name order, as format-spec.md states it."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        tensors: dict[str, np.ndarray] = {}
+        try:
+            for path in self.weight_files:
+                tensors.update(load_file(path))
+        except (OSError, SafetensorError) as error:
+            raise ModelError(f"weights in {self.path} are not readable: {error}") from error
+        if not tensors:
+            raise ModelError(f"{self.path} has no weights-*.safetensors")
+        digest = hashlib.sha256(self.config.to_json().encode())
+        for name in sorted(tensors):
+            tensor = tensors[name]
+            digest.update(f"{name}|{tensor.dtype.name}|{','.join(map(str, tensor.shape))}|".encode())
+            digest.update(np.ascontiguousarray(tensor).tobytes())
+        return digest.digest()
+
+
+def open_model(name_or_folder: str | os.PathLike) -> ModelFolder:
+    """A shipped model by name, or any model folder by path. Raises ModelError that lists the shipped ones."""
+    path = SHIPPED / str(name_or_folder)
+    if not (path / CONFIG).is_file() or os.sep in str(name_or_folder):
+        path = Path(name_or_folder)
+    if not (path / CONFIG).is_file():
+        raise ModelError(f"no model {str(name_or_folder)!r}: shipped models are {', '.join(shipped_models()) or 'none'}; "
+                         f"a folder needs {CONFIG}, {TABLES} and weights-*.safetensors")
+    try:
+        text = (path / CONFIG).read_text()
+    except OSError as error:
+        raise ModelError(f"cannot read {path / CONFIG}: {error.strerror}") from error
+    return ModelFolder(path, ModelConfig.from_json(text))
+
+
+def shipped_models() -> list[str]:
+    """Names of the models in the package."""
+    return sorted(p.parent.name for p in SHIPPED.glob(f"*/{CONFIG}"))

@@ -1,0 +1,143 @@
+"""From a checkpoint to a model folder: integer tables fitted on training codes, weights, config and card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bcdcodec.config import ModelConfig
+from bcdcodec.entropy.content import ContentModel, count_contexts
+from bcdcodec.entropy.model_tables import ModelTables
+from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.errors import ModelError
+from bcdcodec.models.bcd import BCD
+from bcdcodec.models.latents import open_latents
+from bcdcodec.modelstore import CARD, CONFIG, TABLES
+from bcdcodec.training.checkpoint import load_sharded, save_sharded
+from bcdcodec.training.clips import ClipStore
+
+CLIP_FRAMES = 48  # of each training clip, for the tables
+BAND_STARTS = (0, 1, 2, 3, 6, 12, 24, 48, 96)  # channels from here share their content tables
+
+
+@dataclass(frozen=True)
+class ExportReport:
+    """What the tables say of the codes they were fitted on."""
+
+    bits_per_frame: float  # entropy of the fitted tables on those codes
+    rate_lambda: float  # of the encoder's choice that reaches the target
+    codes_used: float  # codes a group that occur
+    content_bytes: float  # mean coded size of the content tokens at the default step
+    clips: int
+
+
+def export_model(checkpoint: Path, out: Path, clips: ClipStore, card: str, max_clips: int = 160,
+                 shard_mib: int | None = None) -> ExportReport:
+    """Write the model folder `out` from a run's checkpoint folder, using its EMA weights in float16.
+
+    The rate-lambda of the encoder is set so that the codes of the training clips take the config's target bits.
+    Raises ModelError when the checkpoint is not one.
+    """
+    try:
+        state = json.loads((checkpoint / "state.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no checkpoint in {checkpoint}: {error}") from error
+    config = ModelConfig.from_json(json.dumps(state["config"]))
+    tensors = load_sharded(checkpoint, "ema")
+    tensors.pop("code_counts", None)
+    model = BCD(config)
+    # Rounded first, so that tables are fitted on what the shipped weights do.
+    model.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in tensors.items()})
+    model.eval()
+    features, values = _training_features(model, clips, max_clips)
+    counts = _fit_rate(model, features)
+    tables = ModelTables(
+        FrequencyTables.from_counts(counts.astype(np.int64)), _content_model(config, values))
+    folder = out.with_name(out.name + ".new")
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    half = {k: v.half() if v.is_floating_point() and k != "vq.rate_lambda" else v for k, v in model.state_dict().items()}
+    save_sharded(half, folder, "weights", shard_mib)
+    (folder / CONFIG).write_text(config.to_json())
+    tables.save(folder / TABLES)
+    (folder / CARD).write_text(card)
+    if out.exists():
+        shutil.rmtree(out)
+    folder.rename(out)
+    p = tables.motion.frequencies / 65536
+    frames = counts.sum() / counts.shape[0]
+    from bcdcodec.entropy.content import encode_content
+    sizes = [len(encode_content(v, config.content.rows, config.content.columns, tables.content)) for v in values]
+    return ExportReport(float(-(counts * np.log2(p)).sum() / frames), float(model.vq.rate_lambda),
+                        float((counts > 0).sum(1).mean()), float(np.mean(sizes)), len(values))
+
+
+@torch.inference_mode()
+def _training_features(model: BCD, clips: ClipStore, max_clips: int) -> tuple[torch.Tensor, list[np.ndarray]]:
+    """Normalised motion features [t, g, d] of training clips and their quantised content tokens [n, d]."""
+    config = model.config
+    latents = open_latents(config.latent, "cpu")
+    length = config.window.length
+    features, values = [], []
+    order = np.random.default_rng(0).permutation(len(clips.lengths))[:max_clips]
+    for index in order:
+        frames = np.array(clips.clip(index)[:CLIP_FRAMES])
+        if len(frames) >= length:
+            z = latents.encode(frames[: len(frames) - len(frames) % length]).unflatten(0, (-1, length))
+            _, m = model.encode(z)
+            features.append(model.vq.features(m).flatten(0, 1))
+        picked = np.linspace(0, len(frames) - 1, config.training.content_frames).astype(int)
+        tokens, _ = model.encode(latents.encode(frames[picked])[None])
+        quantised = model.content.quantise(tokens, config.content.default_step)[0]
+        values.append(quantised.clamp(-32768, 32767).to(torch.int16).numpy())
+    return torch.cat(features), values
+
+
+@torch.inference_mode()
+def _fit_rate(model: BCD, features: torch.Tensor) -> np.ndarray:
+    """Set the model's code costs and rate-lambda; return code counts [g, k] of the training frames.
+
+    The tables and the choice of codes depend on each other: they are refitted in turn at each lambda.
+    """
+    vq, config = model.vq, model.config.quantiser
+    scores = -config.alpha * vq.distances(features[:, None])[:, 0]  # [t, g, k]
+
+    def fit(rate_lambda: float) -> tuple[np.ndarray, torch.Tensor, float]:
+        log2_p = torch.zeros(config.groups, config.codes)
+        for _ in range(4 if rate_lambda else 1):
+            codes = (scores + rate_lambda * log2_p).argmax(-1)
+            counts = torch.nn.functional.one_hot(codes, config.codes).sum(0)
+            p = (counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)
+            log2_p = p.log2()
+        bits = -(counts * log2_p).sum().item() / len(scores)
+        return counts.numpy(), log2_p, bits
+
+    low, high = 0.0, 0.0
+    best = fit(0.0)
+    if best[2] > config.target_bits:
+        high = 0.01
+        while fit(high)[2] > config.target_bits and high < 10:
+            low, high = high, high * 2
+        for _ in range(8):
+            middle = (low + high) / 2
+            low, high = (middle, high) if fit(middle)[2] > config.target_bits else (low, middle)
+        best = fit(high)
+    counts, log2_p, _ = best
+    vq.log2_p.copy_(log2_p.half().float())
+    vq.rate_lambda.fill_(high)
+    return counts
+
+
+def _content_model(config: ModelConfig, values: list[np.ndarray]) -> ContentModel:
+    """Content tables fitted on the training clips' tokens."""
+    c = config.content
+    starts = [s for s in BAND_STARTS if s < c.dim]
+    bands = np.searchsorted(starts, np.arange(c.dim), side="right").astype(np.uint8) - 1
+    bands = bands.astype(np.uint8)
+    counts = sum(count_contexts(v, c.rows, c.columns, bands, c.predicted_channels) for v in values)
+    return ContentModel(FrequencyTables.from_counts(counts), bands, c.predicted_channels)
