@@ -83,14 +83,50 @@ def chunks(data):
     if data[:8] != b"\x89BCD\r\n\x1a\n":
         raise ValueError("signature")
     at = 8
-    while len(data) - at >= 12:
-        kind, length, crc = struct.unpack("<4sII", data[at : at + 12])
-        payload = data[at + 12 : at + 12 + length]
+    while len(data) - at >= 9:
+        kind = data[at : at + 4]
+        length, end = varint(data, at + 4)
+        start = end + 4
+        if start > len(data):
+            return
+        crc = struct.unpack("<I", data[end:start])[0]
+        payload = data[start : start + length]
         whole = len(payload) == length
-        if whole and zlib.crc32(data[at : at + 8] + payload) != crc:
+        if whole and zlib.crc32(data[at:end] + payload) != crc:
             raise ValueError(f"crc of {kind}")
         yield kind, payload, whole
-        at += 12 + length
+        at = start + length
+
+
+def read_head(payload):
+    """Section 2; returns all fields by name."""
+    at = 19 + payload[18]
+    flags = payload[1]
+    head = {"frame_count": struct.unpack("<I", payload[2:6])[0], "model_name": payload[19:at].decode("ascii")}
+    head |= {"model_fingerprint": payload[6:14], "tables_fingerprint": payload[14:18]}
+    if payload[0] >> 4 != 1 or flags & 0x60:
+        raise ValueError("version or flags")
+
+    def fields(*names):
+        nonlocal at
+        for name in names:
+            head[name], at = varint(payload, at)
+
+    fields("source_width", "source_height")
+    side = min(head["source_width"], head["source_height"])
+    head |= {"x": (head["source_width"] - side) // 2, "y": (head["source_height"] - side) // 2, "w": side, "h": side}
+    fields(*("x", "y", "w", "h") if flags & 1 else ())
+    head["crop"] = tuple(head.pop(name) for name in ("x", "y", "w", "h"))
+    fields("coded_width")
+    head["coded_height"] = head["coded_width"]
+    fields(*("coded_height",) if flags & 2 else ())
+    fields("time_base_num", "time_base_den", "frame_duration")
+    head |= {"groups": 64, "codes": 32, "sampler_seed": 0}
+    fields(*("groups", "codes") if flags & 4 else ())
+    fields(*("sampler_seed",) if flags & 8 else ())
+    head["entropy_profile"], head["content_profile"] = payload[at : at + 2] if flags & 16 else (0, 0)
+    ignorable = payload[at + (2 if flags & 16 else 0)] if flags & 128 else 0
+    return head | {"generated": bool(ignorable & 1), "reenacted": bool(ignorable & 2)}
 
 
 def read_content(payload, tables, motion):
@@ -100,8 +136,8 @@ def read_content(payload, tables, motion):
         value, at = varint(payload, at)
         fields.append(value)
     rows, columns, d = fields[2:]
-    flags = payload[at + 1]
-    decoder = RangeDecoder(payload[at + 2 :])
+    flags = fields[0] % 4
+    decoder = RangeDecoder(payload[at + 1 :])
     reference = [decoder.symbol(table) for table in motion] if flags & 1 else None
     v = {}
 
@@ -135,9 +171,9 @@ def read_content(payload, tables, motion):
 def read_motion(payload, motion, whole):
     """Sections 4 and 10; returns (first frame, content, codes [t][g], pts [t] or None)."""
     first, at = varint(payload, 0)
-    frames, at = varint(payload, at)
+    flagged, at = varint(payload, at)
     content, at = varint(payload, at)
-    flags, at, pts = payload[at], at + 1, None
+    frames, flags, pts = flagged // 4, flagged % 4, None
     if flags & 1:
         zigzag, at = varint(payload, at)
         pts = [-(zigzag + 1) // 2 if zigzag % 2 else zigzag // 2]
@@ -158,12 +194,14 @@ def read_motion(payload, motion, whole):
 
 
 def read(data, tables):
-    """Return {"contents": [(reference, values)], "codes": [t][g], "pts": [t] or None, "used": [t], "complete": bool}."""
+    """Return {"head": fields, "contents": [(reference, values)], "codes": [t][g], "pts": [t] or None, "used": [t],
+    "complete": bool}."""
     contents, codes, pts, used, complete = [], [], [], [], False
     motion = [cumulative(row) for row in tables.motion_frequencies]
     for kind, payload, whole in chunks(data):
         if kind == b"HEAD":
-            groups, k = struct.unpack("<HH", payload[36:40])
+            head = read_head(payload)
+            groups, k = head["groups"], head["codes"]
         elif kind == b"TABL":
             flat = struct.unpack(f"<{groups * k}H", payload)
             motion = [cumulative(flat[i * k : (i + 1) * k]) for i in range(groups)]
@@ -183,9 +221,10 @@ def read(data, tables):
             pts += ticks or []
         elif kind == b"TAIL" and whole:
             digest = hashlib.sha256(bytes(code for frame in codes for code in frame)).digest()
-            if payload != struct.pack("<I", len(codes)) + digest[:16] + b"DCB\n":
+            count = struct.pack("<I", len(codes))
+            if payload != digest[:8] + (b"" if head["frame_count"] else count):
                 raise ValueError("TAIL")
             complete = True
         elif kind not in KNOWN and not kind[:1].islower():
             raise ValueError(f"critical {kind}")
-    return {"contents": contents, "codes": codes, "pts": pts or None, "used": used, "complete": complete}
+    return {"head": head, "contents": contents, "codes": codes, "pts": pts or None, "used": used, "complete": complete}

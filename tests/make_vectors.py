@@ -49,8 +49,8 @@ def head_for(tables: ModelTables, **changes) -> Head:
     head = Head(
         source_width=640, source_height=480, crop=(80, 0, 480, 480), coded_width=32, coded_height=32,
         time_base_num=1, time_base_den=25, frame_duration=1, frame_count=0, groups=tables.groups, codes=tables.codes,
-        sampler_seed=7, model_fingerprint=hashlib.sha256(b"vector model").digest()[:16],
-        tables_fingerprint=tables.fingerprint()[:8], model_name="vectors",
+        sampler_seed=7, model_fingerprint=hashlib.sha256(b"vector model").digest()[:8],
+        tables_fingerprint=tables.fingerprint()[:4], model_name="vectors",
     )  # fmt: skip
     return replace(head, **changes)
 
@@ -119,7 +119,7 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
     rates = [motion_for(SMALL, 0, 4, pts=[-7, 0, 33, 1000]), motion_for(SMALL, 4, 2, pts=[1001, 2**40])]
     streaming = io.BytesIO()
     write_recording(streaming, recording(), SMALL)
-    newer = with_payload(plain, b"HEAD", lambda p: put(p, 1, b"\x09") + b"later")
+    newer = with_payload(plain, b"HEAD", lambda p: put(p, 0, b"\x19") + b"later")
     tail_start = plain.rindex(b"TAIL")
     last_motion = plain.rindex(b"MOTN")
     return {
@@ -151,9 +151,18 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
     """Return name -> (tables' name, bytes, class of the error)."""
     plain = file_bytes(recording(), SMALL)
     motn = plain.index(b"MOTN")
+    streaming = io.BytesIO()
+    write_recording(streaming, recording(), SMALL)
+    streaming = streaming.getvalue()
 
     def head(at, new):
         return with_payload(plain, b"HEAD", lambda p: put(p, at, new))
+
+    def head_with(flag, at, new):
+        return with_payload(plain, b"HEAD", lambda p: put(p, 1, bytes([p[1] | flag]))[:at] + new + p[at:])
+
+    def tail(data, change):
+        return with_payload(data, b"TAIL", change)
 
     def motion(change):
         return with_payload(plain, b"MOTN", change)
@@ -161,7 +170,7 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
     def content(change):
         return with_payload(plain, b"CONT", change)
 
-    huge_grid = b"".join(pack_varint(v) for v in (0, 0, 1 << 20, 1 << 20, 6)) + b"\3\0"
+    huge_grid = b"".join(pack_varint(v) for v in (0, 0, 1 << 20, 1 << 20, 6)) + b"\3"
     parts = split(plain)
     deep = b"\x81\xa1a" + b"\x91" * 9 + b"\xc0"
     return {
@@ -169,42 +178,46 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "garbage": ("small", numbers("garbage", (300,), 256).astype(np.uint8).tobytes(), "FormatError"),
         "text_mode": ("small", plain.replace(b"\r\n", b"\n", 1), "FormatError"),
         "cut_signature": ("small", plain[:5], "TruncatedError"),
-        "cut_head": ("small", plain[:50], "TruncatedError"),
+        "cut_head": ("small", plain[:40], "TruncatedError"),
         "no_head": ("small", join(parts[1:]), "FormatError"),
         "second_head": ("small", with_chunk(plain, 2, *parts[0]), "FormatError"),
-        "newer_major": ("small", head(0, b"\x02"), "UnsupportedError"),
-        "must_understand_flag": ("small", head(2, b"\x04"), "UnsupportedError"),
-        "entropy_profile": ("small", head(48, b"\x01"), "UnsupportedError"),
-        "content_profile": ("small", head(49, b"\x01"), "UnsupportedError"),
-        "side_9000": ("small", head(4, struct.pack("<H", 9000)), "LimitError"),
-        "crop_outside": ("small", head(8, struct.pack("<H", 161)), "FormatError"),
-        "time_base_zero": ("small", head(24, bytes(4)), "LimitError"),
-        "one_code": ("small", head(38, b"\x01\x00"), "LimitError"),
+        "newer_major": ("small", head(0, b"\x20"), "UnsupportedError"),
+        "must_understand_flag": ("small", head_with(32, 37, b""), "UnsupportedError"),
+        "entropy_profile": ("small", head_with(16, 37, b"\x01\x00"), "UnsupportedError"),
+        "content_profile": ("small", head_with(16, 37, b"\x00\x01"), "UnsupportedError"),
+        "side_9000": ("small", head(26, pack_varint(9000)), "LimitError"),
+        "crop_outside": ("small", head_with(1, 30, b"\xa1\x01\x00\xe0\x03\xe0\x03"), "FormatError"),
+        "time_base_zero": ("small", head(31, b"\0"), "LimitError"),
+        "one_code": ("small", head(35, b"\x01"), "LimitError"),
+        "name_too_long": ("small", head(18, b"\x11"), "FormatError"),
+        "seed_too_large": ("small", head(36, b"\xff" * 9 + b"\x02"), "FormatError"),
         "long_head": ("small", with_payload(plain, b"HEAD", lambda p: p + b"x"), "FormatError"),
         "short_head": ("small", with_payload(plain, b"HEAD", lambda p: p[:-1]), "FormatError"),
-        "other_model": ("small", head(66, b"\0" * 8), "ModelMismatchError"),
-        "other_groups": ("small", head(36, b"\x06\x00"), "FormatError"),
-        "head_frame_count": ("small", head(32, b"\x09\x00"), "FormatError"),
+        "other_model": ("small", head(14, b"\0" * 4), "ModelMismatchError"),
+        "other_groups": ("small", head(34, b"\x06"), "FormatError"),
+        "head_frame_count": ("small", head(2, b"\x09\x00"), "FormatError"),
         "damaged_head": ("small", put(plain, 30, b"\xff"), "ChecksumError"),
         "damaged_motion": ("small", put(plain, motn + 20, bytes([plain[motn + 20] ^ 1])), "ChecksumError"),
         "unknown_critical": ("small", with_chunk(plain, 2, b"ZZTP", b""), "UnsupportedError"),
         "no_chunk": ("small", plain[:motn] + b"\0" * 40, "FormatError"),
-        "chunk_too_long": ("small", put(plain, motn + 4, struct.pack("<I", (64 << 20) + 1)), "LimitError"),
+        "chunk_too_long": ("small", plain[: motn + 4] + pack_varint((64 << 20) + 1) + plain[motn + 5 :], "LimitError"),
+        "length_of_5_bytes": ("small", plain[: motn + 4] + pack_varint(1 << 28) + plain[motn + 5 :], "LimitError"),
+        "long_length": ("small", put(plain, motn + 4, bytes([plain[motn + 4] | 0x80, 0])), "FormatError"),
         "no_content": ("small", SIGNATURE + pack_chunk(*parts[0]), "TruncatedError"),
-        "content_number": ("small", content(lambda p: b"\x01" + p[1:]), "FormatError"),
+        "content_number": ("small", content(lambda p: b"\x05" + p[1:]), "FormatError"),
         "content_too_large": ("small", content(lambda p: huge_grid), "LimitError"),
         "content_empty_grid": ("small", content(lambda p: put(p, 2, b"\0")), "FormatError"),
         "content_channels": ("small", content(lambda p: put(p, 4, b"\x07")), "FormatError"),
-        "content_flags": ("small", content(lambda p: put(p, 6, b"\x80")), "UnsupportedError"),
+        "content_flags": ("small", content(lambda p: put(p, 0, b"\x02")), "UnsupportedError"),
         "content_late": ("small", content(lambda p: put(p, 1, b"\x01")), "FormatError"),
-        "motion_4097_frames": ("small", motion(lambda p: p[:1] + pack_varint(4097) + p[2:]), "LimitError"),
+        "motion_4097_frames": ("small", motion(lambda p: p[:1] + pack_varint(4 * 4097) + p[2:]), "LimitError"),
         "motion_no_frames": ("small", motion(lambda p: put(p, 1, b"\0")), "LimitError"),
         "motion_gap": ("small", motion(lambda p: put(p, 0, b"\x01")), "FormatError"),
         "motion_content": ("small", motion(lambda p: put(p, 2, b"\x01")), "FormatError"),
-        "motion_flags": ("small", motion(lambda p: put(p, 3, b"\x02")), "UnsupportedError"),
-        "motion_outside_range": ("small", motion(lambda p: p[:4] + b"\xff" * 40), "FormatError"),
-        "pts_at_constant_rate": ("small", motion(lambda p: p[:3] + b"\x01" + bytes(6) + p[4:]), "FormatError"),
-        "no_pts_at_variable_rate": ("small", head(28, bytes(4)), "FormatError"),
+        "motion_flags": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 2]))), "UnsupportedError"),
+        "motion_outside_range": ("small", motion(lambda p: p[:3] + b"\xff" * 40), "FormatError"),
+        "pts_at_constant_rate": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 1]))[:3] + bytes(6) + p[3:]), "FormatError"),
+        "no_pts_at_variable_rate": ("small", head(33, b"\0"), "FormatError"),
         "long_varint": ("small", motion(lambda p: b"\x80\x00" + p[1:]), "FormatError"),
         "tables_sum": ("small", with_chunk(plain, 1, b"TABL", b"\1\0" * 40), "FormatError"),
         "tables_size": ("small", with_chunk(plain, 1, b"TABL", b"\1\0" * 39), "FormatError"),
@@ -215,9 +228,10 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "metadata_list": ("small", with_chunk(plain, 1, b"mETa", b"\x90"), "FormatError"),
         "metadata_cut": ("small", with_chunk(plain, 1, b"mETa", pack_metadata({"a": "bcd"})[:-1]), "FormatError"),
         "metadata_twice": ("small", with_chunk(with_chunk(plain, 1, b"mETa", b"\x80"), 1, b"mETa", b"\x80"), "FormatError"),
-        "tail_hash": ("small", with_payload(plain, b"TAIL", lambda p: put(p, 4, b"\0\0")), "ChecksumError"),
-        "tail_count": ("small", with_payload(plain, b"TAIL", lambda p: put(p, 0, b"\x0b")), "FormatError"),
-        "tail_magic": ("small", with_payload(plain, b"TAIL", lambda p: p[:-1] + b"!"), "FormatError"),
+        "tail_hash": ("small", tail(plain, lambda p: put(p, 0, b"\0\0")), "ChecksumError"),
+        "tail_count": ("small", tail(streaming, lambda p: put(p, 8, b"\x0b")), "FormatError"),
+        "tail_without_count": ("small", tail(streaming, lambda p: p[:8]), "FormatError"),
+        "tail_with_two_counts": ("small", tail(plain, lambda p: p + struct.pack("<I", 10)), "FormatError"),
         "bytes_after_tail": ("small", plain + b"\0", "FormatError"),
         "chunk_after_tail": ("small", plain + pack_chunk(b"zzTp", b""), "FormatError"),
     }

@@ -34,12 +34,19 @@ def path(tmp_path):
     return tmp_path / "clip.bcd"
 
 
-def ten_second_clip(frames_per_chunk) -> tuple[Recording, ModelTables]:
+HEADS = dict(model_name="heads", coded_width=256, coded_height=256, sampler_seed=0)  # as the default model writes them
+NTSC = dict(time_base_num=1001, time_base_den=30000)
+MP4_TRACK = dict(time_base_den=90000, frame_duration=3600)
+
+
+def clip(frames=250, frames_per_chunk=256, **head) -> tuple[Recording, ModelTables]:
+    """Return a recording of the default model's shape, of ten seconds unless said otherwise."""
     values, content_model = content_sample(8, 8)
     tables = ModelTables(learned_tables(), content_model)
-    codes = drawn_codes(tables.motion, 250)
-    motions = [Motion(i, 0, codes[i : i + frames_per_chunk]) for i in range(0, 250, frames_per_chunk)]
-    return Recording(head_for(tables), (Content(0, 0, 8, 8, 3, codes[0], values),), tuple(motions)), tables
+    codes = drawn_codes(tables.motion, frames)
+    motions = [Motion(i, 0, codes[i : i + frames_per_chunk]) for i in range(0, frames, frames_per_chunk)]
+    contents = (Content(0, 0, 8, 8, 3, codes[0], values),)
+    return Recording(head_for(tables, **(HEADS | head)), contents, tuple(motions)), tables
 
 
 def assert_same(found: Recording, given: Recording):
@@ -80,7 +87,8 @@ VARIABLE = dict(frame_duration=0, time_base_num=1001, time_base_den=30000)
         (recording(metadata={"title": "Ünïcode", "list": [1, -2, 2.5, True, None, b"\0"], "map": {"a": {}}}), SMALL),
         (recording(generated=True, sampler_seed=2**64 - 1, model_name="sixteen letters!"), SMALL),
         (recording(reenacted=True, model_name=""), SMALL),
-        ten_second_clip(100),
+        clip(frames_per_chunk=100),
+        clip(300, frame_duration=1, crop=(0, 0, 100, 200), coded_height=255, **NTSC),
     ],
 )
 def test_a_recording_survives_its_file(given, tables, path):
@@ -102,18 +110,58 @@ def test_a_file_with_its_own_tables_needs_only_the_models_content_tables(path):
         assert reader.has_own_tables
 
 
-@pytest.mark.parametrize("frames_per_chunk", [100, 125])
-def test_motion_chunks_cost_less_than_two_percent_of_their_motion(frames_per_chunk, path):
-    given, tables = ten_second_clip(frames_per_chunk)
+@pytest.mark.parametrize("head", [{}, NTSC, MP4_TRACK, dict(source_width=1920, source_height=1080, crop=(420, 0, 1080, 1080))])
+def test_the_whole_container_of_ten_seconds_is_at_most_100_bytes_two_percent_of_their_motion(head, path):
+    given, tables = clip(250, **head)
     counts = write_recording(path, given, tables)
+    assert counts.container <= 100 == 0.02 * 250 * 160 / 8  # at the default 160 bits a frame
+    assert counts.container + counts.content + counts.motion == path.stat().st_size
+
+
+def test_the_container_of_a_plain_ten_second_clip_is_97_bytes(path):
+    assert write_recording(path, *clip(250)).container == 97
+
+
+def test_every_further_chunk_costs_15_bytes(path):
+    sizes = [write_recording(path, *clip(256 * n)).container for n in (1, 2, 3, 4)]
+    assert np.diff(sizes).tolist() == [15, 15, 15]  # 0.3 % of the 5120 bytes of motion that a chunk holds
+
+
+def test_half_of_a_chunk_of_256_frames_yields_half_of_them(path):
+    given, tables = clip(256)
+    motion_bytes = write_recording(path, given, tables).motion
+    data = path.read_bytes()
+    start = data.index(b"MOTN") + 14  # type, length, CRC and fields
+    found = read_recording(io.BytesIO(data[: start + motion_bytes // 2]), tables).motions[0].codes
+    assert len(found) >= 125 and np.array_equal(found, given.motions[0].codes[: len(found)])
+
+
+def test_two_minutes_cost_at_most_two_percent_with_its_index_too(path):
+    given, tables = clip(3000)
+    assert write_recording(path, given, tables).container <= 0.02 * 3000 * 160 / 8
     with open_bcd(path) as reader:
-        growing = sum(12 + length for name, _, length in reader.chunks if name == "MOTN") - counts.motion
-    assert growing <= 0.02 * 250 * 160 / 8  # of the motion's bytes at the default 160 bits a frame
-    assert counts.container <= (214 if frames_per_chunk == 100 else 197)
+        assert "iNDX" in [name for name, _, _ in reader.chunks]
+
+
+def test_fields_that_differ_from_what_is_usual_cost_their_bytes_only(path):
+    base = write_recording(path, *clip()).container
+    assert write_recording(path, *clip(sampler_seed=7)).container == base + 1
+    assert write_recording(path, *clip(crop=(0, 0, 100, 100))).container == base + 4
+    assert write_recording(path, *clip(coded_height=64)).container == base + 1
+    assert write_recording(path, *clip(generated=True)).container == base + 1
+
+
+@pytest.mark.parametrize("nothing", [None, {}])
+def test_no_metadata_costs_no_bytes(nothing, path):
+    given, tables = clip()
+    plain = write_recording(path, given, tables).container
+    assert write_recording(path, replace(given, metadata=nothing), tables).container == plain
+    with open_bcd(path) as reader:
+        assert reader.metadata is None
 
 
 def test_opening_needs_no_tables_and_says_what_info_shows(path):
-    given, tables = ten_second_clip(125)
+    given, tables = clip(frames_per_chunk=125)
     write_recording(path, replace(given, metadata={"title": "x"}), tables)
     with open_bcd(path) as reader:
         assert (reader.frames, reader.content_count, reader.complete, reader.fault) == (250, 1, True, None)
@@ -134,7 +182,7 @@ def test_tables_of_another_model_are_refused_with_both_fingerprints(path):
     with open_bcd(path) as reader:
         with pytest.raises(ModelMismatchError) as caught:
             next(reader.motion(WIDE))
-    assert SMALL.fingerprint()[:8].hex() in str(caught.value) and WIDE.fingerprint()[:8].hex() in str(caught.value)
+    assert SMALL.fingerprint()[:4].hex() in str(caught.value) and WIDE.fingerprint()[:4].hex() in str(caught.value)
     with pytest.raises(ModelMismatchError):
         BcdWriter(io.BytesIO(), head_for(SMALL), WIDE)
 
@@ -242,7 +290,7 @@ def test_pts_that_do_not_increase_are_refused(pts, path):
         (dict(sampler_seed=-1), "sampler_seed"),
         (dict(model_name="seventeen letters"), "16"),
         (dict(model_name="a\nb"), "printable"),
-        (dict(model_fingerprint=b""), "0 bytes, expected 16"),
+        (dict(model_fingerprint=b""), "0 bytes, expected 8"),
     ],
 )
 def test_a_head_that_no_file_may_have_is_refused(changes, message):
@@ -282,7 +330,7 @@ def test_varints_have_one_form_each():
 def test_stated_sizes_are_refused_before_anything_is_allocated():
     plain = file_bytes(recording(), SMALL)
     at = plain.index(b"MOTN") + 4
-    claims = plain[:at] + (64 << 20).to_bytes(4, "little") + plain[at + 4 :]  # allowed, but not there
+    claims = plain[:at] + pack_varint(64 << 20) + plain[at + 1 :]  # allowed, but not there
     tracemalloc.start()
     assert [chunk.whole for chunk in read_chunks(io.BytesIO(claims[8:]))] == [True, True, False]
     assert tracemalloc.get_traced_memory()[1] < 4 << 20

@@ -8,7 +8,7 @@ import pytest
 from make_vectors import SMALL, file_bytes, motion_for, recording, valid_vectors
 
 from bcdcodec.container import open_bcd, read_recording, verify_file
-from bcdcodec.container.chunks import SIGNATURE, pack_chunk
+from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks
 from bcdcodec.container.head import pack_head
 from bcdcodec.errors import BcdError
 
@@ -121,14 +121,15 @@ def test_random_payloads_with_a_right_crc_give_bcd_errors_only(kind, tmp_path):
 def _chunks(kind: bytes) -> bytes:
     data = file_bytes(FILES["constant"], SMALL)
     start = data.index(kind)
-    return data[start : start + 12 + int.from_bytes(data[start + 4 : start + 8], "little")]
+    chunk = next(read_chunks(io.BytesIO(data[start:]), start))
+    return pack_chunk(chunk.type, chunk.payload)
 
 
 def test_garbage_gives_bcd_errors_and_takes_no_memory():
     rng = np.random.default_rng(10)
     tracemalloc.start()
     for size in (0, 1, 7, 8, 9, 19, 20, 21, 200, 5000):
-        for start in (b"", SIGNATURE, SIGNATURE + b"HEAD", SIGNATURE + b"HEAD\x5a\0\0\0"):
+        for start in (b"", SIGNATURE, SIGNATURE + b"HEAD", SIGNATURE + b"HEAD\x28", SIGNATURE + b"HEAD\xff\xff\xff\x1f"):
             assert frames_until_error((start + rng.bytes(size))[: max(size, 1) - 1])[2] is not None
             frames_until_error(start + rng.bytes(size))
     assert tracemalloc.get_traced_memory()[1] < 8 << 20

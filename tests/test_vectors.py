@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import independent_reader
@@ -14,6 +15,7 @@ from make_vectors import VECTORS
 
 from bcdcodec import errors
 from bcdcodec.container import open_bcd, read_recording, verify_file, write_recording
+from bcdcodec.container.head import pack_head, unpack_head
 from bcdcodec.entropy import ModelTables
 
 INDEX = json.loads((VECTORS / "index.json").read_text())
@@ -34,6 +36,7 @@ def test_both_readers_agree(valid):
     theirs = independent_reader.read(
         path.read_bytes(), independent_reader.Tables(VECTORS / f"{INDEX['valid'][name]}.safetensors")
     )
+    assert asdict(ours.head) == theirs["head"]
     assert [frame for motion in ours.motions for frame in motion.codes.tolist()] == theirs["codes"]
     assert [motion.content for motion in ours.motions for _ in motion.codes] == theirs["used"]
     assert [content.values.tolist() for content in ours.contents] == [values for _, values in theirs["contents"]]
@@ -42,6 +45,23 @@ def test_both_readers_agree(valid):
     pts = [tick for motion in ours.motions if motion.pts is not None for tick in motion.pts.tolist()]
     assert (pts or None) == theirs["pts"]
     assert ours.complete == theirs["complete"] == (name not in INCOMPLETE)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        dict(groups=64, codes=32, sampler_seed=0),
+        dict(groups=64, codes=31),
+        dict(sampler_seed=2**64 - 1, coded_height=31, crop=(79, 0, 480, 480)),
+        dict(source_width=8192, source_height=1, crop=(4095, 0, 1, 1), model_name=""),
+        dict(source_width=1, source_height=8192, crop=(0, 0, 1, 8192), reenacted=True),
+        dict(time_base_num=2**32 - 1, time_base_den=2**32 - 1, frame_duration=2**32 - 1, frame_count=2**32 - 1),
+    ],
+)
+def test_both_readers_agree_on_every_field_that_head_may_leave_out(changes):
+    head = make_vectors.head_for(make_vectors.SMALL, **changes)
+    assert unpack_head(pack_head(head)) == head
+    assert independent_reader.read_head(pack_head(head)) == asdict(head)
 
 
 def test_fingerprints_agree():

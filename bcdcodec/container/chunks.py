@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from ..errors import ChecksumError, FormatError, LimitError, TruncatedError
+from .varint import pack_varint, read_varint
 
 SIGNATURE = b"\x89BCD\r\n\x1a\n"
-HEADER_BYTES = 12
 MAX_CHUNK_BYTES = 64 << 20
 
 HEAD, CONT, MOTN, TABL, AUDI, META, INDX, TAIL = (
     b"HEAD", b"CONT", b"MOTN", b"TABL", b"AUDI", b"mETa", b"iNDX", b"TAIL",
 )  # fmt: skip
 
+_TYPE_BYTES = _CRC_BYTES = 4
+_LENGTH_BYTES = 4  # at most, of a length up to the limit
+_LEAST_HEADER_BYTES = _TYPE_BYTES + 1 + _CRC_BYTES
 _READ_PIECE = 1 << 20
 
 
@@ -52,14 +55,19 @@ class RawChunk:
 
 def chunk_crc(kind: bytes, payload: bytes) -> int:
     """Return the CRC-32 over type, length and payload."""
-    return zlib.crc32(payload, zlib.crc32(kind + struct.pack("<I", len(payload))))
+    return zlib.crc32(payload, zlib.crc32(kind + pack_varint(len(payload))))
+
+
+def header_bytes(length: int) -> int:
+    """Return the size of the type, length and CRC before a payload of `length` bytes: 9 to 12."""
+    return _TYPE_BYTES + len(pack_varint(length)) + _CRC_BYTES
 
 
 def pack_chunk(kind: bytes, payload: bytes) -> bytes:
     """Return the bytes of a chunk; LimitError for a payload over 64 MiB."""
     if len(payload) > MAX_CHUNK_BYTES:
         raise LimitError(f"chunk {kind.decode()} would have {len(payload)} bytes, the limit is {MAX_CHUNK_BYTES}")
-    return kind + struct.pack("<II", len(payload), chunk_crc(kind, payload)) + payload
+    return kind + pack_varint(len(payload)) + struct.pack("<I", chunk_crc(kind, payload)) + payload
 
 
 def read_signature(file: BinaryIO) -> None:
@@ -77,23 +85,40 @@ def read_chunks(file: BinaryIO, offset: int = len(SIGNATURE)) -> Iterator[RawChu
 
     A chunk cut by the end of the file comes with what there is of its payload; so does one whose CRC
     disagrees, with `intact` False. A cut chunk header ends the iteration.
-    Raises FormatError where no chunk type stands and LimitError for a length above 64 MiB; these, and
-    only these, mean that whatever follows cannot be found.
+    Raises FormatError where no chunk type stands or a length is not in its shortest form, and LimitError
+    for a length above 64 MiB; these, and only these, mean that whatever follows cannot be found.
     """
     while True:
-        header = read_up_to(file, HEADER_BYTES)
-        if len(header) < HEADER_BYTES:
+        header = read_up_to(file, _LEAST_HEADER_BYTES)
+        if len(header) < _LEAST_HEADER_BYTES:
             return
-        kind, length, crc = struct.unpack("<4sII", header)
+        kind = header[:_TYPE_BYTES]
         if not kind.isalpha() or not kind.isascii():
             raise FormatError(f"no chunk at byte {offset}: found {kind.hex(' ')}, expected four ASCII letters")
-        if length > MAX_CHUNK_BYTES:
-            name = kind.decode("ascii")
-            raise LimitError(f"chunk {name} at byte {offset} states {length} bytes, the limit is {MAX_CHUNK_BYTES}")
+        length = _stated_length(header, offset)
+        header += read_up_to(file, header_bytes(length) - _LEAST_HEADER_BYTES)
+        if len(header) < header_bytes(length):
+            return
+        crc = struct.unpack("<I", header[-_CRC_BYTES:])[0]
         payload = read_up_to(file, length)
         intact = len(payload) == length and chunk_crc(kind, payload) == crc
         yield RawChunk(kind, offset, length, payload, intact)
-        offset += HEADER_BYTES + length
+        offset += len(header) + length
+
+
+def _stated_length(header: bytes, offset: int) -> int:
+    """Return the payload's length from the least bytes a chunk header has; they hold all of any length within the limit."""
+    name = header[:_TYPE_BYTES].decode("ascii")
+    if min(header[_TYPE_BYTES : _TYPE_BYTES + _LENGTH_BYTES]) >= 0x80:
+        found = f"a length of more than {_LENGTH_BYTES} bytes"
+        raise LimitError(f"chunk {name} at byte {offset} states {found}, the limit is {MAX_CHUNK_BYTES}")
+    try:
+        length, _ = read_varint(header, _TYPE_BYTES)
+    except FormatError as error:
+        raise FormatError(f"chunk {name} at byte {offset} does not state its length in the shortest form") from error
+    if length > MAX_CHUNK_BYTES:
+        raise LimitError(f"chunk {name} at byte {offset} states {length} bytes, the limit is {MAX_CHUNK_BYTES}")
+    return length
 
 
 def read_up_to(file: BinaryIO, size: int) -> bytes:

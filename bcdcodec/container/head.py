@@ -3,22 +3,32 @@
 import struct
 from dataclasses import dataclass
 
-from ..errors import FormatError, LimitError, UnsupportedError
+from ..errors import FormatError, LimitError, TruncatedError, UnsupportedError
+from .varint import pack_varint, read_varint
 
 MAJOR, MINOR = 1, 0
 MAX_SIDE = 8192  # pixels
 MAX_GROUPS = 1024
-MODEL_FINGERPRINT_BYTES = 16
-TABLES_FINGERPRINT_BYTES = 8
+MODEL_FINGERPRINT_BYTES = 8
+TABLES_FINGERPRINT_BYTES = 4
 NAME_BYTES = 16
 
-FLAG_GENERATED = 1
-FLAG_REENACTED = 2
+# Fields that are only there where they differ from what most recordings have; a reader must understand all these flags.
+FLAG_CROP = 1  # not the source's centred largest square
+FLAG_CODED_HEIGHT = 2  # other than the coded width
+FLAG_SHAPE = 4  # not 64 groups of 32 codes
+FLAG_SEED = 8  # not 0
+FLAG_PROFILES = 16  # not both 0
+FLAG_IGNORABLE = 128  # a byte of flags that a reader need not understand
+_KNOWN_FLAGS = FLAG_CROP | FLAG_CODED_HEIGHT | FLAG_SHAPE | FLAG_SEED | FLAG_PROFILES | FLAG_IGNORABLE
+DEFAULT_SHAPE = (64, 32)  # groups, codes
 
-# version major and minor, must-understand flags, ignorable flags, source size, crop, coded size, time base,
-# frame duration, frame count, groups, codes, seed, profiles, model fingerprint, tables fingerprint, model name
-_LAYOUT = struct.Struct("<4B8H4I2HQ2B16s8s16s")
-HEAD_BYTES = _LAYOUT.size  # 90; a newer minor version may append to it
+IGNORABLE_GENERATED = 1
+IGNORABLE_REENACTED = 2
+
+# version (major in the high four bits), flags, frame count, model fingerprint, tables fingerprint, length of the model name.
+# The count is of fixed size at a fixed place: it is filled in when all is written.
+_START = struct.Struct("<BBI8s4sB")
 
 
 @dataclass(frozen=True)
@@ -41,8 +51,8 @@ class Head:
     groups: int  # codes a frame, 1..1024
     codes: int  # values a code can take, 2..256
     sampler_seed: int
-    model_fingerprint: bytes  # 16 bytes
-    tables_fingerprint: bytes  # 8 bytes
+    model_fingerprint: bytes  # 8 bytes
+    tables_fingerprint: bytes  # 4 bytes
     model_name: str  # up to 16 printable ASCII characters
     generated: bool = False  # the video this was made from is synthetic
     reenacted: bool = False  # content and motion come from different sources
@@ -82,15 +92,34 @@ class Head:
 
 
 def pack_head(head: Head) -> bytes:
-    """Return the payload of HEAD."""
-    ignorable = FLAG_GENERATED * head.generated | FLAG_REENACTED * head.reenacted
-    return _LAYOUT.pack(
-        MAJOR, MINOR, 0, ignorable,
-        head.source_width, head.source_height, *head.crop, head.coded_width, head.coded_height,
-        head.time_base_num, head.time_base_den, head.frame_duration, head.frame_count,
-        head.groups, head.codes, head.sampler_seed, head.entropy_profile, head.content_profile,
-        head.model_fingerprint, head.tables_fingerprint, head.model_name.encode("ascii"),
+    """Return the payload of HEAD; its size does not depend on the frame count."""
+    crop = tuple(head.crop)
+    optional = {
+        FLAG_CROP: crop if crop != _centred_square(head.source_width, head.source_height) else (),
+        FLAG_CODED_HEIGHT: (head.coded_height,) if head.coded_height != head.coded_width else (),
+        FLAG_SHAPE: (head.groups, head.codes) if (head.groups, head.codes) != DEFAULT_SHAPE else (),
+        FLAG_SEED: (head.sampler_seed,) if head.sampler_seed else (),
+    }
+    profiles = bytes([head.entropy_profile, head.content_profile])
+    ignorable = IGNORABLE_GENERATED * head.generated | IGNORABLE_REENACTED * head.reenacted
+    flags = sum(flag for flag, values in optional.items() if values)
+    flags |= FLAG_PROFILES * any(profiles) | FLAG_IGNORABLE * (ignorable != 0)
+    name = head.model_name.encode("ascii")
+    numbers = (
+        head.source_width, head.source_height, *optional[FLAG_CROP],
+        head.coded_width, *optional[FLAG_CODED_HEIGHT],
+        head.time_base_num, head.time_base_den, head.frame_duration,
+        *optional[FLAG_SHAPE], *optional[FLAG_SEED],
     )  # fmt: skip
+    return b"".join([
+        _START.pack(
+            MAJOR << 4 | MINOR, flags, head.frame_count, head.model_fingerprint, head.tables_fingerprint, len(name)
+        ),
+        name,
+        *(pack_varint(number) for number in numbers),
+        profiles if any(profiles) else b"",
+        bytes([ignorable]) if ignorable else b"",
+    ])  # fmt: skip
 
 
 def unpack_head(payload: bytes) -> Head:
@@ -101,41 +130,89 @@ def unpack_head(payload: bytes) -> Head:
     """
     if not payload:
         raise FormatError("HEAD has 0 bytes, expected at least a version")
-    if payload[0] != MAJOR:
-        raise UnsupportedError(f"the file has format version {payload[0]}, this bcdcodec reads {MAJOR}; use a newer bcdcodec")
-    if len(payload) < HEAD_BYTES:
-        raise FormatError(f"HEAD has {len(payload)} bytes, expected at least {HEAD_BYTES}")
-    minor = payload[1]
-    if minor <= MINOR and len(payload) != HEAD_BYTES:
-        raise FormatError(f"HEAD of version {MAJOR}.{minor} has {len(payload)} bytes, expected {HEAD_BYTES}")
-    fields = _LAYOUT.unpack(payload[:HEAD_BYTES])
-    required, ignorable = fields[2:4]
-    if required:
-        raise UnsupportedError(f"HEAD has must-understand flags {required:#04x}, this version knows none; use a newer bcdcodec")
-    name = fields[23].rstrip(b"\0")
+    major, minor = payload[0] >> 4, payload[0] & 15
+    if major != MAJOR:
+        raise UnsupportedError(f"the file has format version {major}, this bcdcodec reads {MAJOR}; use a newer bcdcodec")
+    try:
+        head, end = _read_head(payload)
+    except TruncatedError as error:
+        raise FormatError(f"HEAD has {len(payload)} bytes and ends inside its fields, expected more") from error
+    if minor <= MINOR and len(payload) != end:
+        raise FormatError(f"HEAD of version {major}.{minor} has {len(payload)} bytes, expected {end}")
+    return head
+
+
+def _read_head(payload: bytes) -> tuple[Head, int]:
+    """Return the Head and the position after its fields; TruncatedError if they are not all there."""
+    cursor = _Cursor(payload)
+    _, flags, frame_count, model_fingerprint, tables_fingerprint, name_bytes = _START.unpack(cursor.take(_START.size))
+    unknown = flags & ~_KNOWN_FLAGS
+    if unknown:
+        known = f"this version knows {_KNOWN_FLAGS:#04x}"
+        raise UnsupportedError(f"HEAD has must-understand flags {unknown:#04x}, {known}; use a newer bcdcodec")
+    if name_bytes > NAME_BYTES:
+        raise FormatError(f"HEAD: the model name has {name_bytes} bytes, the limit is {NAME_BYTES}")
+    name = cursor.take(name_bytes)
     if not name.isascii():
         raise FormatError(f"HEAD: model name {name!r} is not ASCII")
-    return Head(
-        source_width=fields[4],
-        source_height=fields[5],
-        crop=fields[6:10],
-        coded_width=fields[10],
-        coded_height=fields[11],
-        time_base_num=fields[12],
-        time_base_den=fields[13],
-        frame_duration=fields[14],
-        frame_count=fields[15],
-        groups=fields[16],
-        codes=fields[17],
-        sampler_seed=fields[18],
-        model_fingerprint=fields[21],
-        tables_fingerprint=fields[22],
+    source_width, source_height = cursor.varints(2)
+    crop = tuple(cursor.varints(4)) if flags & FLAG_CROP else _centred_square(source_width, source_height)
+    coded_width = cursor.varints(1)[0]
+    coded_height = cursor.varints(1)[0] if flags & FLAG_CODED_HEIGHT else coded_width
+    time_base_num, time_base_den, frame_duration = cursor.varints(3)
+    groups, codes = cursor.varints(2) if flags & FLAG_SHAPE else DEFAULT_SHAPE
+    sampler_seed = cursor.varints(1)[0] if flags & FLAG_SEED else 0
+    entropy_profile, content_profile = cursor.take(2) if flags & FLAG_PROFILES else (0, 0)
+    ignorable = cursor.take(1)[0] if flags & FLAG_IGNORABLE else 0
+    head = Head(
+        source_width=source_width,
+        source_height=source_height,
+        crop=crop,
+        coded_width=coded_width,
+        coded_height=coded_height,
+        time_base_num=time_base_num,
+        time_base_den=time_base_den,
+        frame_duration=frame_duration,
+        frame_count=frame_count,
+        groups=groups,
+        codes=codes,
+        sampler_seed=sampler_seed,
+        model_fingerprint=model_fingerprint,
+        tables_fingerprint=tables_fingerprint,
         model_name=name.decode("ascii"),
-        generated=bool(ignorable & FLAG_GENERATED),
-        reenacted=bool(ignorable & FLAG_REENACTED),
-        entropy_profile=fields[19],
-        content_profile=fields[20],
+        generated=bool(ignorable & IGNORABLE_GENERATED),
+        reenacted=bool(ignorable & IGNORABLE_REENACTED),
+        entropy_profile=entropy_profile,
+        content_profile=content_profile,
     )
+    return head, cursor.at
+
+
+class _Cursor:
+    """A place in a payload that moves on with each field."""
+
+    def __init__(self, payload: bytes):
+        self.payload = payload
+        self.at = 0
+
+    def take(self, size: int) -> bytes:
+        if len(self.payload) < self.at + size:
+            raise TruncatedError(f"a field ends at byte {len(self.payload)} of its chunk, expected {self.at + size}")
+        self.at += size
+        return self.payload[self.at - size : self.at]
+
+    def varints(self, count: int) -> list[int]:
+        values = []
+        for _ in range(count):
+            value, self.at = read_varint(self.payload, self.at)
+            values.append(value)
+        return values
+
+
+def _centred_square(width: int, height: int) -> tuple[int, int, int, int]:
+    """Return x, y, width, height of the largest square in the middle, rounded towards the top left."""
+    side = min(width, height)
+    return (width - side) // 2, (height - side) // 2, side, side
 
 
 def _within(name: str, value: int, low: int, high: int) -> None:

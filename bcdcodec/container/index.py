@@ -4,7 +4,7 @@ import struct
 from dataclasses import dataclass
 
 from ..errors import FormatError
-from .chunks import CONT, HEADER_BYTES, MOTN
+from .chunks import CONT, MOTN, header_bytes
 from .varint import pack_varint, read_varint
 
 INDEX_ABOVE = 8  # CONT and MOTN chunks; with fewer, walking the chunk headers is as fast
@@ -30,13 +30,14 @@ def pack_index(entries: list[IndexEntry]) -> bytes:
         out += pack_varint(entry.offset - before.offset)
         out += pack_varint(entry.first_frame)
         before = entry
-    return bytes(out) + struct.pack("<I", HEADER_BYTES + len(out) + 4)
+    return bytes(out) + struct.pack("<I", _chunk_bytes(len(out) + 4))
 
 
 def unpack_index(payload: bytes) -> list[IndexEntry]:
     """Return the entries of iNDX."""
-    if len(payload) < 4 or struct.unpack("<I", payload[-4:])[0] != HEADER_BYTES + len(payload):
-        raise FormatError(f"iNDX of {len(payload)} bytes does not end in its chunk's size {HEADER_BYTES + len(payload)}")
+    expected = _chunk_bytes(len(payload))
+    if len(payload) < 4 or struct.unpack("<I", payload[-4:])[0] != expected:
+        raise FormatError(f"iNDX of {len(payload)} bytes does not end in its chunk's size {expected}")
     body, at, offset, entries = payload[:-4], 0, 0, []
     while at < len(body):
         kind = body[at]
@@ -47,3 +48,7 @@ def unpack_index(payload: bytes) -> list[IndexEntry]:
         offset += step
         entries.append(IndexEntry(_KINDS[kind], offset, first_frame))
     return entries
+
+
+def _chunk_bytes(length: int) -> int:
+    return header_bytes(length) + length

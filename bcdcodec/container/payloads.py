@@ -19,11 +19,11 @@ MAX_CONTENTS = 1024
 MAX_FRAME_NUMBER = 0xFFFFFFFF
 MAX_PTS = 1 << 62
 
+FLAG_BITS = 2  # the lowest of the varint that a CONT's number or a MOTN's frame count shares with its flags
 FLAG_REFERENCE = 1
 FLAG_PTS = 1
 
-END_MAGIC = b"DCB\n"
-CODES_HASH_BYTES = 16
+CODES_HASH_BYTES = 8
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,25 +94,24 @@ def pack_content(content: Content, tables: ModelTables) -> tuple[bytes, int]:
         check_codes(reference[None], tables.motion)
         encoder.encode(tables.motion, reference, np.arange(tables.groups))
     write_content_values(encoder, content.values, content.rows, content.columns, tables.content)
-    fields = b"".join(
-        pack_varint(v)
-        for v in (content.number, content.first_frame, content.rows, content.columns, content.values.shape[1])
-    )
-    fields += bytes([content.step, FLAG_REFERENCE * (reference is not None)])
+    numbered = content.number << FLAG_BITS | FLAG_REFERENCE * (reference is not None)
+    channels = content.values.shape[1]
+    fields = b"".join(pack_varint(v) for v in (numbered, content.first_frame, content.rows, content.columns, channels))
+    fields += bytes([content.step])
     coded = encoder.finish()
     return fields + coded, len(coded)
 
 
 def unpack_content_fields(payload: bytes) -> ContentFields:
     """Return the uncoded fields of CONT, limits checked; needs no tables."""
-    number, at = read_varint(payload, 0)
+    number, flags, at = _read_flagged(payload, 0)
     first_frame, at = read_varint(payload, at)
     rows, at = read_varint(payload, at)
     columns, at = read_varint(payload, at)
     channels, at = read_varint(payload, at)
-    if len(payload) < at + 2:
-        raise TruncatedError(f"CONT ends after {len(payload)} bytes, expected at least {at + 2}")
-    step, flags = payload[at : at + 2]
+    if len(payload) <= at:
+        raise TruncatedError(f"CONT ends after {len(payload)} bytes, expected its step")
+    step = payload[at]
     if flags & ~FLAG_REFERENCE:
         raise UnsupportedError(f"CONT has flags {flags:#04x}, this version knows {FLAG_REFERENCE:#04x}; use a newer bcdcodec")
     if number >= MAX_CONTENTS:
@@ -120,7 +119,7 @@ def unpack_content_fields(payload: bytes) -> ContentFields:
     if first_frame > MAX_FRAME_NUMBER:
         raise LimitError(f"content {number} begins at frame {first_frame}, the limit is {MAX_FRAME_NUMBER}")
     check_grid(rows, columns, channels)
-    return ContentFields(number, first_frame, rows, columns, channels, step, bool(flags), at + 2)
+    return ContentFields(number, first_frame, rows, columns, channels, step, bool(flags), at + 1)
 
 
 def unpack_content(payload: bytes, tables: ModelTables) -> Content:
@@ -143,8 +142,8 @@ def pack_motion(motion: Motion, tables: FrequencyTables) -> tuple[bytes, int]:
     frames = len(motion.codes)
     if not 1 <= frames <= MAX_FRAMES:
         raise LimitError(f"motion from frame {motion.first_frame} has {frames} frames, expected 1 to {MAX_FRAMES}")
-    fields = pack_varint(motion.first_frame) + pack_varint(frames) + pack_varint(motion.content)
-    fields += bytes([FLAG_PTS * (motion.pts is not None)])
+    flagged = frames << FLAG_BITS | FLAG_PTS * (motion.pts is not None)
+    fields = pack_varint(motion.first_frame) + pack_varint(flagged) + pack_varint(motion.content)
     if motion.pts is not None:
         pts = np.asarray(motion.pts)
         if pts.shape != (frames,) or pts.dtype != np.int64:
@@ -161,12 +160,8 @@ def pack_motion(motion: Motion, tables: FrequencyTables) -> tuple[bytes, int]:
 def unpack_motion_fields(payload: bytes) -> MotionFields:
     """Return the uncoded fields of MOTN, limits checked; needs no tables."""
     first_frame, at = read_varint(payload, 0)
-    frames, at = read_varint(payload, at)
+    frames, flags, at = _read_flagged(payload, at)
     content, at = read_varint(payload, at)
-    if len(payload) <= at:
-        raise TruncatedError(f"MOTN ends after {len(payload)} bytes, expected its flags")
-    flags = payload[at]
-    at += 1
     if flags & ~FLAG_PTS:
         raise UnsupportedError(f"MOTN has flags {flags:#04x}, this version knows {FLAG_PTS:#04x}; use a newer bcdcodec")
     if not 1 <= frames <= MAX_FRAMES:
@@ -185,6 +180,12 @@ def unpack_motion_fields(payload: bytes) -> MotionFields:
     if max(abs(ticks[0]), abs(ticks[-1])) > MAX_PTS:
         raise LimitError(f"motion from frame {first_frame} states pts {ticks[0]} to {ticks[-1]}, the limit is 2**62")
     return MotionFields(first_frame, frames, content, np.array(ticks, np.int64), at)
+
+
+def _read_flagged(payload: bytes, at: int) -> tuple[int, int, int]:
+    """Return a number, the flags in its varint's lowest bits and the position after it."""
+    value, at = read_varint(payload, at)
+    return value >> FLAG_BITS, value & (1 << FLAG_BITS) - 1, at
 
 
 def unpack_motion(payload: bytes, tables: FrequencyTables) -> Motion:
@@ -222,14 +223,14 @@ def unpack_tables(payload: bytes, groups: int, codes: int) -> FrequencyTables:
         raise FormatError(f"TABL: {error}") from error
 
 
-def pack_tail(frames: int, codes_hash: bytes) -> bytes:
-    """Return the payload of TAIL; `codes_hash` is the SHA-256 of all codes."""
-    return struct.pack("<I", frames) + codes_hash[:CODES_HASH_BYTES] + END_MAGIC
+def pack_tail(codes_hash: bytes, frames: int | None) -> bytes:
+    """Return the payload of TAIL; `codes_hash` is the SHA-256 of all codes, `frames` None where HEAD states the count."""
+    return codes_hash[:CODES_HASH_BYTES] + (b"" if frames is None else struct.pack("<I", frames))
 
 
-def unpack_tail(payload: bytes) -> tuple[int, bytes]:
-    """Return the frame count and the 16-byte hash in TAIL."""
-    if len(payload) != 4 + CODES_HASH_BYTES + len(END_MAGIC) or not payload.endswith(END_MAGIC):
-        found = f"{len(payload)} bytes ending in {payload[-4:]!r}"
-        raise FormatError(f"TAIL has {found}, expected {4 + CODES_HASH_BYTES + len(END_MAGIC)} ending in {END_MAGIC!r}")
-    return struct.unpack("<I", payload[:4])[0], payload[4:-4]
+def unpack_tail(payload: bytes, has_count: bool) -> tuple[bytes, int | None]:
+    """Return the 8-byte hash in TAIL and its frame count, which it has exactly where HEAD states none."""
+    expected = CODES_HASH_BYTES + 4 * has_count
+    if len(payload) != expected:
+        raise FormatError(f"TAIL has {len(payload)} bytes, expected {expected}")
+    return payload[:CODES_HASH_BYTES], struct.unpack("<I", payload[CODES_HASH_BYTES:])[0] if has_count else None

@@ -13,7 +13,7 @@ from ..entropy.model_tables import ModelTables
 from ..entropy.tables import FrequencyTables
 from ..errors import BcdError, ChecksumError, FormatError, LimitError, ModelMismatchError, TruncatedError, UnsupportedError
 from .accounting import ByteCounts
-from .chunks import AUDI, CONT, HEAD, HEADER_BYTES, INDX, META, MOTN, TABL, TAIL, RawChunk, read_chunks, read_signature
+from .chunks import AUDI, CONT, HEAD, INDX, META, MOTN, TABL, TAIL, RawChunk, header_bytes, read_chunks, read_signature
 from .head import TABLES_FINGERPRINT_BYTES, Head, unpack_head
 from .index import IndexEntry
 from .metadata import META_BYTES, unpack_metadata
@@ -62,7 +62,7 @@ class BcdReader:
         self.chunks: list[tuple[str, int, int]] = []  # name, offset, payload bytes; intact ones in file order
         self.index: list[IndexEntry] = []  # of CONT and MOTN
         self._file = file
-        self._tail: tuple[int, bytes] | None = None
+        self._tail: tuple[bytes, int | None] | None = None  # hash, frame count
         self._cut_motion: int | None = None  # offset of a MOTN that the file's end cuts
         self._motion_tables: FrequencyTables | None = None
         self._ancillary: list[int] = []
@@ -175,8 +175,8 @@ class BcdReader:
                     motion.first_frame, len(motion.codes), motion.content, motion.pts
                 )
                 yield motion
-        if self._tail is not None and self._tail[1] != digest.digest()[:CODES_HASH_BYTES]:
-            found, expected = digest.digest()[:CODES_HASH_BYTES].hex(), self._tail[1].hex()
+        if self._tail is not None and self._tail[0] != digest.digest()[:CODES_HASH_BYTES]:
+            found, expected = digest.digest()[:CODES_HASH_BYTES].hex(), self._tail[0].hex()
             raise ChecksumError(f"the codes have SHA-256 {found}, TAIL states {expected}: tables or file are damaged")
 
     def read(self, tables: ModelTables) -> Recording:
@@ -239,7 +239,7 @@ class BcdReader:
                 raise LimitError(f"metadata has {chunk.length} bytes, the limit is {META_BYTES}")
             self._meta = chunk.payload
         elif chunk.type == TAIL:
-            self._tail = unpack_tail(chunk.payload)
+            self._tail = unpack_tail(chunk.payload, has_count=self.head.frame_count == 0)
         elif chunk.type == HEAD:
             raise FormatError(f"a second HEAD at byte {chunk.offset}, expected one")
         elif chunk.type not in (AUDI, INDX):
@@ -255,13 +255,12 @@ class BcdReader:
         if self._tail is None:
             return
         _, offset, length = self.chunks[-1]
-        end = offset + HEADER_BYTES + length
+        end = offset + header_bytes(length) + length
         if end != self.size:
             raise FormatError(f"{self.size - end} bytes follow TAIL, expected the end of the file")
-        if self._tail[0] != self.frames:
-            raise FormatError(f"TAIL states {self._tail[0]} frames, the file has {self.frames}")
-        if self.head.frame_count not in (0, self.frames):
-            raise FormatError(f"HEAD states {self.head.frame_count} frames, the file has {self.frames}")
+        place, stated = ("TAIL", self._tail[1]) if self.head.frame_count == 0 else ("HEAD", self.head.frame_count)
+        if stated != self.frames:
+            raise FormatError(f"{place} states {stated} frames, the file has {self.frames}")
 
     def _coded_bytes(self, chunk: RawChunk) -> int:
         if chunk.type == AUDI:

@@ -1,4 +1,4 @@
-"""Unsigned integers of variable length (LEB128), the fields of CONT, MOTN and iNDX."""
+"""Unsigned integers of variable length (LEB128), as in chunk lengths and most fields."""
 
 from ..errors import FormatError, LimitError, TruncatedError
 
