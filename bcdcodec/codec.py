@@ -20,7 +20,7 @@ from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents, open_latents
 from bcdcodec.modelstore import ModelFolder, open_model
 
-CHUNK_SECONDS = 4.0  # of motion in one MOTN
+CHUNK_FRAMES = 256  # of motion in one MOTN
 LOOK_AHEAD_SECONDS = 10.0  # of video among which the reference frame is chosen
 WINDOWS_AT_ONCE = 4  # run through the networks together
 
@@ -85,7 +85,7 @@ class Codec:
             self.folder.fingerprint[:MODEL_FINGERPRINT_BYTES],
             self.folder.tables.fingerprint()[:TABLES_FINGERPRINT_BYTES], self.config.name)
 
-    def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]], chunk_frames: int = 96) -> Iterator[Content | Motion]:
+    def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]], chunk_frames: int = CHUNK_FRAMES) -> Iterator[Content | Motion]:
         """`(pts, uint8 [h, w, 3])` one by one -> the Content, then Motion chunks with pts; memory stays flat.
 
         The first LOOK_AHEAD_SECONDS are held back to choose the content's reference frame among them.
@@ -139,7 +139,7 @@ class Codec:
             missing = -t % length  # the last window is filled up with its last frame
             block = np.concatenate([block, np.repeat(block[-1:], missing, 0)])
             z = self.latents.encode(block).unflatten(0, (-1, length))  # [b, t, c, h, w]
-            _, m = self.model.encode(z)
+            m = self.model.encode_motion(z)
             out.append(m.flatten(0, 1)[:t])
         return torch.cat(out)
 
@@ -226,6 +226,13 @@ class Codec:
                 z = self.model.decode(condition, noise.expand(b, length, -1, -1, -1), steps)
                 for i, picture in enumerate(self.latents.decode(z.flatten(0, 1)[:t])):
                     yield motion.first_frame + start + i, picture
+
+    @torch.inference_mode()
+    def still(self, recording: Recording, number: int = 0) -> np.ndarray | None:
+        """The picture a content holds, uint8 [h, w, 3]; None for models whose tokens are no picture."""
+        tokens, _ = self._dequantised(recording.contents[number])
+        picture = self.model.still(tokens)
+        return None if picture is None else self.latents.decode(picture)[0]
 
     def _dequantised(self, content: Content) -> tuple[Tensor, Tensor | None]:
         """Tokens [1, n, d] and reference motion [1, g * d'] of a file's content."""

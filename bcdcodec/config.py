@@ -28,6 +28,7 @@ class EncoderConfig:
     ff: int = 2048
     layers: int = 12
     heads: int = 8
+    frames_see_queries: bool = True  # the paper's: one attention over all; False: motion costs no queries
     stem: str = "linear"  # "linear": one projection of the flattened latent; "conv": 4x4 patches, then strided convolutions
     stem_channels: tuple[int, ...] = ()  # of the conv stem: of the patches, then of each convolution, which halves the grid
 
@@ -55,7 +56,7 @@ class ContentConfig:
     rows: int = 8
     columns: int = 8
     dim: int = 32  # channels a token, Cc
-    skip: str = "none"  # "klt": transform coefficients of a reference frame are added to the tokens
+    still_dim: int = 0  # leading channels that are transform coefficients of a reference frame, not learned
     reference_motion: bool = False  # the reference frame's own motion codes travel with the content
     step: float = 0.25  # quantiser step at step index 0
     step_ratio: float = 2 ** 0.25  # factor per step index
@@ -132,6 +133,9 @@ class TrainingConfig:
     gradient_weight: float = 0.0  # on differences of neighbouring pixels
     warp_weight: float = 0.0  # on the warped content picture at coarse scales
     content_weight: float = 0.0  # on the estimated bits of the tokens
+    motion_weight: float = 0.0  # on reading the true motion of procedural heads from the features
+    motion_steps: int = 0  # steps of the encoder on that alone, before the first step of the run
+    stage1_split: int = 1  # stage 1 takes so many times more clips, of so many times fewer frames
     motion_emphasis: float = 0.0  # extra weight where the clip moves
     swap_weight: float = 0.0  # swap consistency
     swap_from: float = 0.7  # share of the run after which swap consistency acts

@@ -40,7 +40,7 @@ class ModelFolder:
 
     @cached_property
     def fingerprint(self) -> bytes:
-        """SHA-256 over the config and every tensor in name order, as format-spec.md states it."""
+        """SHA-256 over the bytes of config.json and every tensor in name order, as format-spec.md states it."""
         from safetensors import SafetensorError
         from safetensors.numpy import load_file
 
@@ -52,7 +52,8 @@ class ModelFolder:
             raise ModelError(f"weights in {self.path} are not readable: {error}") from error
         if not tensors:
             raise ModelError(f"{self.path} has no weights-*.safetensors")
-        digest = hashlib.sha256(self.config.to_json().encode())
+        # The file's bytes, not the parsed config: a field added to a later version must not change old models.
+        digest = hashlib.sha256((self.path / CONFIG).read_bytes())
         for name in sorted(tensors):
             tensor = tensors[name]
             digest.update(f"{name}|{tensor.dtype.name}|{','.join(map(str, tensor.shape))}|".encode())

@@ -22,11 +22,12 @@ class Batch:
     content: Tensor  # [b, tc, c, h, w]
     driving: Tensor  # [b, t, c, h, w]
     target: Tensor  # [b, t, c, h, w]
+    motion: Tensor  # [pairs, tc + t, p] true motion of the first clips of the batch, those of procedural heads
 
 
 def to_pictures(frames: np.ndarray) -> Tensor:
     """uint8 [..., h, w, 3] -> float [..., 3, h, w] in [-1, 1]."""
-    return torch.from_numpy(np.ascontiguousarray(frames)).movedim(-1, -3).float() / 127.5 - 1
+    return torch.from_numpy(np.array(frames)).movedim(-1, -3).float() / 127.5 - 1
 
 
 class BatchSampler:
@@ -39,55 +40,76 @@ class BatchSampler:
         self.stills = np.flatnonzero(clips.lengths < span * 2)
         self.weights = np.minimum(clips.lengths[self.moving], 150).astype(float)
 
-    def batch(self, step: int, progress: float) -> Batch:
-        """The batch of one step; `progress` in [0, 1] of the run brings the shifts in."""
+    def batch(self, step: int, progress: float, temporal: bool = True) -> Batch:
+        """The batch of one step; `progress` in [0, 1] of the run brings the shifts in.
+
+        Before stage 2 (`temporal`) it has more clips of fewer frames: what one clip's frames teach is much alike.
+        """
         rng = np.random.default_rng((self.seed, step))
         c = self.training
-        procedural = round(c.batch * c.procedural_share) if self.pairs is not None else 0
-        stills = round(c.batch * c.still_share) if len(self.stills) else 0
+        split = 1 if temporal else c.stage1_split
+        b, t = c.batch * split, c.frames // split
+        procedural = round(b * c.procedural_share) if self.pairs is not None else 0
+        stills = round(b * c.still_share) if len(self.stills) else 0
         if not len(self.moving):
-            stills = c.batch - procedural
-        parts = [self._pair(rng) for _ in range(procedural)]
-        parts += [self._still(rng) for _ in range(stills)]
-        parts += [self._clip(rng) for _ in range(c.batch - procedural - stills)]
-        content, driving, target = (torch.stack(x) for x in zip(*parts))
+            stills = b - procedural
+        parts = [self._pair(rng, t) for _ in range(procedural)]
+        parts += [(*self._still(rng, t), None) for _ in range(stills)]
+        parts += [(*self._clip(rng, t), None) for _ in range(b - procedural - stills)]
+        content, driving, target = (torch.stack(x) for x in list(zip(*parts))[:3])
         shift = c.shift_max * max(0.0, (progress - c.shift_from) / max(1e-6, 1 - c.shift_from))
-        return _augment(Batch(content, driving, target), rng, shift)
+        motion = torch.stack([p[3] for p in parts[:procedural]]) if procedural else torch.zeros(0, 1, 1)
+        return _augment(Batch(content, driving, target, motion), rng, shift)
 
-    def _clip(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def motion_pictures(self, step: int, count: int) -> tuple[Tensor, Tensor]:
+        """Single procedural pictures [n, 1, c, h, w] with random colours and their true motion [n, 1, p]."""
+        rng = np.random.default_rng((self.seed, 1, step))
+        pictures, motions = [], []
+        for _ in range(count):
+            group, person = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE))
+            t, tc = self.pairs.motion.shape[1], self.pairs.content_motion.shape[2]
+            i = int(rng.integers(-tc, t)) if rng.random() < 0.5 else int(rng.integers(-tc, 0))
+            pictures.append(self.pairs.driven[group, person, i] if i >= 0 else self.pairs.content[group, person, i])
+            motions.append(self.pairs.motion[group, i] if i >= 0 else self.pairs.content_motion[group, person, i])
+        gain, offset = _colour(rng, count, 0.2)
+        z = to_pictures(np.stack(pictures))[:, None]
+        return (z * gain + offset).clamp(-1, 1), torch.from_numpy(np.stack(motions))[:, None]
+
+    def _clip(self, rng: np.random.Generator, t: int) -> tuple[Tensor, Tensor, Tensor]:
         """Halves of a real clip: content from one, motion and target from the other."""
         c = self.training
         index = rng.choice(self.moving, p=self.weights / self.weights.sum())
         clip = self.clips.clip(index)
-        stride = c.temporal_stride if len(clip) >= 2 * c.frames * c.temporal_stride else 1
-        stride = int(rng.integers(1, stride + 2)) if len(clip) >= 2 * c.frames * (stride + 1) else stride
-        span = min(c.frames * stride, len(clip) // 2)
+        # Strides up to 1.5 times the preset's, and as far as half of the clip in stage 1, where frames are few.
+        most = min(max(1, 3 * c.temporal_stride // 2) * (c.frames // t) ** 2, max(1, len(clip) // (2 * t)))
+        stride = int(rng.integers(1, most + 1))
+        span = min(t * stride, len(clip) // 2)
         start = int(rng.integers(0, len(clip) - span + 1))
-        target = start + np.minimum(np.arange(c.frames) * stride, span - 1)
+        target = start + np.minimum(np.arange(t) * stride, span - 1)
         outside = np.concatenate([np.arange(0, start), np.arange(start + span, len(clip))])
         content = rng.choice(outside, c.content_frames, replace=len(outside) < c.content_frames)
         pictures = to_pictures(clip[target])
         return to_pictures(clip[np.sort(content)]), pictures, pictures
 
-    def _still(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _still(self, rng: np.random.Generator, frames: int) -> tuple[Tensor, Tensor, Tensor]:
         """One portrait under a smooth similarity motion."""
         c = self.training
         picture = to_pictures(self.clips.clip(int(rng.choice(self.stills)))[:1])  # [1, c, h, w]
-        t = c.frames + c.content_frames
+        t = frames + c.content_frames
         ends = rng.normal(0, 1, (3, 4)) * (0.06, 0.05, 0.05, 0.08)  # shift x, y, log scale, radians
-        ramp = np.linspace(0, 1, c.frames)[:, None]
+        ramp = np.linspace(0, 1, frames)[:, None]
         path = np.concatenate([ends[0] * (1 - ramp) + ends[1] * ramp, np.repeat(ends[2:], c.content_frames, 0)])
         moved = _similarity(picture.expand(t, -1, -1, -1), torch.from_numpy(path[:t]).float())
-        return moved[c.frames :], moved[: c.frames], moved[: c.frames]
+        return moved[frames:], moved[:frames], moved[:frames]
 
-    def _pair(self, rng: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """Procedural heads: motion of one person, content and truth of another."""
-        c = self.training
-        group = int(rng.integers(len(self.pairs.driven)))
-        a, b = int(rng.integers(PEOPLE)), int(rng.integers(PEOPLE))
-        driven, content = self.pairs.driven[group], self.pairs.content[group, b]
-        return to_pictures(content[: c.content_frames]), to_pictures(driven[a, : c.frames]), \
-            to_pictures(driven[b, : c.frames])
+    def _pair(self, rng: np.random.Generator, t: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Procedural heads: motion of one person, content and truth of another; the true motion of content and driving."""
+        group, a, b = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE)), int(rng.integers(PEOPLE))
+        picks = np.sort(rng.choice(self.pairs.motion.shape[1], t, replace=False))
+        driven = self.pairs.driven[group]
+        motion = np.concatenate([self.pairs.content_motion[group, b], self.pairs.motion[group, picks]])
+        return (to_pictures(self.pairs.content[group, b]), to_pictures(driven[a, picks]), to_pictures(driven[b, picks]),
+                torch.from_numpy(motion))
 
 
 def _similarity(pictures: Tensor, path: Tensor) -> Tensor:
@@ -104,6 +126,9 @@ def _augment(batch: Batch, rng: np.random.Generator, shift: float) -> Batch:
     b = len(batch.content)
     flip = torch.from_numpy(rng.random(b) < 0.5)[:, None, None, None, None]
     together = rng.normal(0, 1, (b, 4)) * (0.02, 0.02, 0.06, 0.04)
+    # Procedural heads keep their true motion.
+    flip[: len(batch.motion)] = False
+    together[: len(batch.motion)] = 0
     apart = rng.normal(0, 1, (b, 4)) * (shift, shift, shift, shift)
     target_path = torch.from_numpy(together).float()
     content_path = torch.from_numpy(together + apart).float()
@@ -121,7 +146,7 @@ def _augment(batch: Batch, rng: np.random.Generator, shift: float) -> Batch:
     colour = lambda x, g, o: (x * g + o).clamp(-1, 1)  # noqa: E731
     return Batch(
         colour(place(batch.content, content_path), gain, offset),
-        colour(driving, driving_gain, driving_offset), colour(target, gain, offset))
+        colour(driving, driving_gain, driving_offset), colour(target, gain, offset), batch.motion)
 
 
 def _colour(rng: np.random.Generator, b: int, strength: float) -> tuple[Tensor, Tensor]:

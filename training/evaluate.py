@@ -95,9 +95,9 @@ def _transfer(model: BCD, content: Tensor, driving: Tensor, noise: Tensor, tempo
     """Still [b, c, h, w], one-step decode [b, t, c, h, w], hard codes [b, t, g] and rate terms of the driving frames."""
     config = model.config
     tokens, m_content = model.encode(content, 0)
-    _, m = model.encode(driving)
+    m = model.encode_motion(driving)
     codes = model.vq.encode(m)
-    _, _, rate = model.vq(m, config.quantiser.temperature_min)
+    _, _, rate, _ = model.vq(m, config.quantiser.temperature_min)
     index = config.content.default_step
     tokens = model.content.dequantise(model.content.quantise(tokens, index), index)
     reference = model.vq.lookup(model.vq.encode(m_content[:, :1]))[:, 0] if config.content.reference_motion else None

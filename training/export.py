@@ -19,7 +19,8 @@ from bcdcodec.models.bcd import BCD
 from bcdcodec.models.latents import open_latents
 from bcdcodec.modelstore import CARD, CONFIG, TABLES
 from bcdcodec.training.checkpoint import load_sharded, save_sharded
-from bcdcodec.training.clips import ClipStore
+from bcdcodec.training.clips import ClipStore, load_store
+from bcdcodec.training.trainer import procedural_clips
 
 CLIP_FRAMES = 48  # of each training clip, for the tables
 BAND_STARTS = (0, 1, 2, 3, 6, 12, 24, 48, 96)  # channels from here share their content tables
@@ -43,13 +44,10 @@ def export_model(checkpoint: Path, out: Path, clips: ClipStore, card: str, max_c
     The rate-lambda of the encoder is set so that the codes of the training clips take the config's target bits.
     Raises ModelError when the checkpoint is not one.
     """
-    try:
-        state = json.loads((checkpoint / "state.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ModelError(f"no checkpoint in {checkpoint}: {error}") from error
+    state = read_state(checkpoint)
     config = ModelConfig.from_json(json.dumps(state["config"]))
     tensors = load_sharded(checkpoint, "ema")
-    tensors.pop("code_counts", None)
+    tensors = {k: v for k, v in tensors.items() if k != "code_counts" and not k.startswith("reader.")}
     model = BCD(config)
     # Rounded first, so that tables are fitted on what the shipped weights do.
     model.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in tensors.items()})
@@ -89,7 +87,7 @@ def _training_features(model: BCD, clips: ClipStore, max_clips: int) -> tuple[to
         frames = np.array(clips.clip(index)[:CLIP_FRAMES])
         if len(frames) >= length:
             z = latents.encode(frames[: len(frames) - len(frames) % length]).unflatten(0, (-1, length))
-            _, m = model.encode(z)
+            m = model.encode_motion(z)
             features.append(model.vq.features(m).flatten(0, 1))
         picked = np.linspace(0, len(frames) - 1, config.training.content_frames).astype(int)
         tokens, _ = model.encode(latents.encode(frames[picked])[None])
@@ -141,3 +139,26 @@ def _content_model(config: ModelConfig, values: list[np.ndarray]) -> ContentMode
     bands = bands.astype(np.uint8)
     counts = sum(count_contexts(v, c.rows, c.columns, bands, c.predicted_channels) for v in values)
     return ContentModel(FrequencyTables.from_counts(counts), bands, c.predicted_channels)
+
+
+def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_mib: int | None = None) -> ExportReport:
+    """Write the model folder `out` from a `bcd train` folder, with tables fitted on `data` (None: procedural heads).
+
+    Without a `card` the model gets two lines of facts. Raises ModelError when `run` is none, VideoError when
+    nothing in `data` can be read.
+    """
+    checkpoint = run / "checkpoint"
+    state = read_state(checkpoint)
+    config = ModelConfig.from_json(json.dumps(state["config"]))
+    size, cache = config.latent.picture_size, run / "data"
+    clips = procedural_clips(0, 40, size, cache) if data is None else load_store(data, "train", size, cache)
+    facts = f"# {config.name}\n\n{state['step']} training steps, {state['elapsed_s'] / 60:.0f} minutes, seed {state['seed']}.\n"
+    return export_model(checkpoint, out, clips, facts if card is None else card, shard_mib=shard_mib)
+
+
+def read_state(checkpoint: Path) -> dict:
+    """The step, time, seed and config of a checkpoint. Raises ModelError when it is not one."""
+    try:
+        return json.loads((checkpoint / "state.json").read_text())
+    except (OSError, ValueError) as error:
+        raise ModelError(f"no checkpoint in {checkpoint}: {error}") from error

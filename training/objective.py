@@ -44,18 +44,35 @@ class Losses:
     mutual_information: Tensor  # bits a frame
     mse_at_max: Tensor  # plain mean squared error of the samples at sigma_max, pictures in [-1, 1]
     codes: Tensor  # [b, t, g] of the driving frames
+    motion_error: Tensor  # of the auxiliary reader, 2 when nothing is read
     condition: Condition
 
 
-def rate_distortion(model: BCD, batch: Batch, schedule: Schedule) -> Losses:
+class MotionReader(torch.nn.Module):
+    """A linear map from motion features to the true motion of procedural heads; it is not part of the model.
+
+    Without it thousands of steps pass before the features follow motion rather than looks.
+    """
+
+    def __init__(self, channels: int, parameters: int):
+        super().__init__()
+        self.linear = torch.nn.Linear(channels, parameters)
+        torch.nn.init.normal_(self.linear.weight, std=channels ** -0.5)
+
+    def error(self, features: Tensor, m_hat: Tensor, motion: Tensor) -> Tensor:
+        """Mean squared error of features and quantised features [b, t, d] against motion [b, t, p] of unit deviation."""
+        return F.mse_loss(self.linear(features), motion) + F.mse_loss(self.linear(m_hat), motion)
+
+
+def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Schedule) -> Losses:
     """L = L_d + lambda (H_model - H_target)^2 and the preset's auxiliary terms, of one batch."""
     config, training = model.config, model.config.training
     b, t = batch.target.shape[:2]
     tc = batch.content.shape[1]
     reference = int(torch.randint(tc, ()))
     content, m_content = model.encode(batch.content, reference)
-    _, m_driving = model.encode(batch.driving)
-    m_hat, logits, rate = model.vq(torch.cat([m_content, m_driving], 1), temperature_at(config.quantiser, schedule.step))
+    m_driving = model.encode_motion(batch.driving)
+    m_hat, logits, rate, features = model.vq(torch.cat([m_content, m_driving], 1), temperature_at(config.quantiser, schedule.step))
 
     step_index = torch.randint(0, config.content.steps // 2 + 1, (b,), device=content.device)
     tokens = model.content(content, step_index)
@@ -80,13 +97,18 @@ def rate_distortion(model: BCD, batch: Batch, schedule: Schedule) -> Losses:
         total = total + training.warp_weight * scale * coarse_warp_error(denoised.still, denoised.flow, batch.target)
     total = total + training.rate_weight * (rate.H_model - schedule.target_bits(config)).square()  # equation 7
     total = total + training.conditional_entropy_weight * rate.H_conditional / config.quantiser.groups
+    motion_error = total.new_zeros(())
+    if training.motion_weight and len(batch.motion):
+        k = len(batch.motion)
+        motion_error = reader.error(features[:k].flatten(2), m_hat[:k], batch.motion)
+        total = total + training.motion_weight * motion_error
     if training.content_weight:
         total = total + training.content_weight * model.content.bits(content, step_index).mean()
     at_max = sigma >= config.diffusion.sigma_max
     mse = squared.detach().mean(dim=(1, 2, 3, 4))
     mse = mse[at_max].mean() if at_max.any() else mse.new_tensor(float("nan"))
     return Losses(total, distortion.detach(), rate.H_model.detach(), rate.mutual_information.detach(), mse,
-                  logits[:, tc:].argmax(-1).detach(), condition)
+                  logits[:, tc:].argmax(-1).detach(), motion_error.detach(), condition)
 
 
 def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temporal: bool) -> Tensor:
@@ -106,7 +128,7 @@ def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temp
     sigma = torch.full((b,), config.diffusion.sigma_max, device=codes.device)
     noisy = config.diffusion.sigma_max * torch.randn(shape, device=codes.device)
     pictures = model.denoise(noisy, sigma, swapped, temporal).latents
-    _, m = frozen.encode(pictures)
+    m = frozen.encode_motion(pictures)
     logits = -config.quantiser.alpha * frozen.vq.distances(frozen.vq.features(m))
     return F.cross_entropy(logits.flatten(0, 2), codes.flatten())
 

@@ -20,20 +20,26 @@ class PairStore:
 
     driven: np.ndarray  # uint8 [groups, people, t, h, w, 3], all people of a group follow one motion
     content: np.ndarray  # uint8 [groups, people, tc, h, w, 3], each person in a motion of its own
+    motion: np.ndarray  # float32 [groups, t, p] parameters of the driven frames, zero mean and unit deviation
+    content_motion: np.ndarray  # float32 [groups, people, tc, p] of the content frames, on the same scale
+
+
+def draw_group(seed: int, frames: int, content_frames: int, stride: int) -> tuple[list[Identity], np.ndarray, np.ndarray]:
+    """A group before rendering, a function of its seed: people, driving motion [t, p], content motion [people, tc, p]."""
+    rng = np.random.default_rng((20251, seed))
+    motion = sample_motion(rng, frames * stride)[::stride]
+    people, own = [], []
+    for _ in range(PEOPLE):
+        people.append(Identity.sample(rng))
+        own.append(sample_motion(rng, 100)[rng.choice(100, content_frames, replace=False)])
+    return people, motion, np.stack(own)
 
 
 def render_group(seed: int, frames: int, content_frames: int, stride: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """One group, a function of its seed: driven [people, t, h, w, 3], content [people, tc, h, w, 3]."""
-    rng = np.random.default_rng((20251, seed))
-    motion = sample_motion(rng, frames * stride)[::stride]
-    driven, content = [], []
-    for _ in range(PEOPLE):
-        identity = Identity.sample(rng)
-        own = sample_motion(rng, 100)[rng.choice(100, content_frames, replace=False)]
-        pictures = render(identity, np.concatenate([motion, own]), size)
-        driven.append(pictures[:frames])
-        content.append(pictures[frames:])
-    return np.stack(driven), np.stack(content)
+    """One group in pictures: driven [people, t, h, w, 3], content [people, tc, h, w, 3]."""
+    people, motion, own = draw_group(seed, frames, content_frames, stride)
+    pictures = np.stack([render(who, np.concatenate([motion, mine]), size) for who, mine in zip(people, own)])
+    return pictures[:, :frames], pictures[:, frames:]
 
 
 def load_pairs(groups: int, first_seed: int, frames: int, content_frames: int, stride: int, size: int,
@@ -55,4 +61,8 @@ def load_pairs(groups: int, first_seed: int, frames: int, content_frames: int, s
         a.flush(), b.flush()
         (cache / "driven.part").rename(driven)
         (cache / "content.part").rename(content)
-    return PairStore(np.load(driven, mmap_mode="r"), np.load(content, mmap_mode="r"))
+    drawn = [draw_group(first_seed + i, frames, content_frames, stride) for i in range(groups)]
+    motion, own = np.stack([x[1] for x in drawn]), np.stack([x[2] for x in drawn])
+    mean, deviation = own.mean((0, 1, 2)), own.std((0, 1, 2)) + 1e-6
+    return PairStore(np.load(driven, mmap_mode="r"), np.load(content, mmap_mode="r"),
+                     ((motion - mean) / deviation).astype(np.float32), ((own - mean) / deviation).astype(np.float32))

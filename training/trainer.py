@@ -18,11 +18,13 @@ from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.evaluate import evaluate
-from bcdcodec.training.objective import Schedule, rate_distortion, swap_consistency
+from bcdcodec.training.objective import MotionReader, Schedule, rate_distortion, swap_consistency
+from bcdcodec.training.procedural import MOTION_PARAMETERS
 from bcdcodec.training.procedural_pairs import PairStore, load_pairs
 
 HELD_OUT_SEED = 10_000_000  # procedural groups from here on are never trained on
 COUNT_DECAY = 0.99  # of the code histogram, a step
+MOTION_LR, MOTION_BATCH = 1e-3, 64  # of the steps on motion alone
 SETUP_STEP = 2**40  # batches from here on serve the initialisation, not the steps
 
 
@@ -60,9 +62,10 @@ class Trainer:
         torch.manual_seed(options.seed)
         self.model = BCD(config).to(self.device)
         self.frozen = copy.deepcopy(self.model).requires_grad_(False)  # carries the EMA weights
+        self.reader = MotionReader(config.motion_channels, len(MOTION_PARAMETERS)).to(self.device)
         self.optimiser = torch.optim.AdamW(
             [{"params": list(self.model.decoder.parameters()), "peak": config.training.lr_decoder},
-             {"params": [*self.model.encoder.parameters(), *self.model.vq.parameters()],
+             {"params": [*self.model.encoder.parameters(), *self.model.vq.parameters(), *self.reader.parameters()],
               "peak": config.training.lr_encoder}],
             lr=1e-4, betas=config.training.betas, weight_decay=config.training.weight_decay)
         self.step, self.elapsed = 0, 0.0  # seconds
@@ -70,6 +73,7 @@ class Trainer:
         if options.resume:
             ema, state = load_checkpoint(self.out / "checkpoint", self.model, self.optimiser)
             self.counts = ema.pop("code_counts")
+            self.reader.load_state_dict({k[7:]: ema.pop(k) for k in list(ema) if k.startswith("reader.")})
             self.frozen.load_state_dict(ema)
             self.step, self.elapsed = state["step"], state["elapsed_s"]
         else:
@@ -80,12 +84,36 @@ class Trainer:
         if self.model.transform is not None:
             pictures = [self.sampler.batch(SETUP_STEP + i, 0.0).target[:, 0] for i in range(40)]
             self.model.transform.fit(torch.cat(pictures).to(self.device))
-        batch = self._to_device(self.sampler.batch(SETUP_STEP - 1, 0.0))
         self.model.train()
+        if self.pairs is not None:
+            self._teach_motion(self.config.training.motion_steps)
+        batch = self._to_device(self.sampler.batch(SETUP_STEP - 1, 0.0, temporal=False))
         with torch.no_grad():
-            _, m = self.model.encode(batch.driving)
+            m = self.model.encode_motion(batch.driving)
             self.model.vq.seed_codebooks(m, torch.Generator().manual_seed(self.options.seed))
         self.frozen.load_state_dict(self.model.state_dict())
+
+    def _teach_motion(self, steps: int) -> None:
+        """Train the encoder alone to show the true motion of procedural heads in its features."""
+        began = time.monotonic()
+        parameters = [*self.model.encoder.parameters(), *self.reader.parameters()]
+        optimiser = torch.optim.AdamW(parameters, lr=MOTION_LR, weight_decay=self.config.training.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, MOTION_LR, max(steps, 2))
+        for step in range(steps):
+            pictures, motion = (x.to(self.device) for x in self.sampler.motion_pictures(step, MOTION_BATCH))
+            with torch.autocast(self.device, dtype=torch.bfloat16):
+                m = self.model.encode_motion(pictures)
+                features = self.model.vq.features(m).flatten(2)
+                error = self.reader.error(features, features, motion)
+            optimiser.zero_grad(set_to_none=True)
+            error.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            schedule.step()
+            if step % 50 == 49:
+                with (self.out / "log.jsonl").open("a") as log:
+                    log.write(json.dumps({"motion_step": step + 1, "motion_error": round(error.item(), 3)}) + "\n")
+        self.elapsed += time.monotonic() - began
 
     @property
     def progress(self) -> float:
@@ -126,12 +154,12 @@ class Trainer:
         c = self.config.training
         schedule = Schedule(self.step, self.progress)
         torch.manual_seed(self.options.seed * 1_000_003 + self.step)
-        batch = self._to_device(self.sampler.batch(self.step, schedule.progress))
+        batch = self._to_device(self.sampler.batch(self.step, schedule.progress, schedule.temporal(self.config)))
         self.model.train()
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * self._lr_factor(schedule, group is self.optimiser.param_groups[1])
         with torch.autocast(self.device, dtype=torch.bfloat16):
-            losses = rate_distortion(self.model, batch, schedule)
+            losses = rate_distortion(self.model, self.reader, batch, schedule)
             total = losses.total
             if c.swap_weight and schedule.progress >= c.swap_from and self.step % 4 == 0:
                 few = slice(len(batch.target) // 3, len(batch.target))
@@ -151,6 +179,7 @@ class Trainer:
             "step": self.step, "minutes": round(self.elapsed / 60, 2), "loss": round(total.item(), 4),
             "distortion": round(losses.distortion.item(), 4), "H_model": round(losses.H_model.item(), 1),
             "hard_bits": round(self._hard_bits(codes), 1), "target_bits": round(schedule.target_bits(self.config), 1),
+            "motion_error": round(losses.motion_error.item(), 3),
             "mutual_information": round(losses.mutual_information.item(), 1),
             "psnr_at_max": round(10 * math.log10(4 / max(losses.mse_at_max.item(), 1e-9)), 3)
             if math.isfinite(losses.mse_at_max.item()) else 0.0,
@@ -174,6 +203,7 @@ class Trainer:
     def save(self) -> None:
         ema = dict(self.frozen.state_dict())
         ema["code_counts"] = self.counts
+        ema |= {f"reader.{name}": value for name, value in self.reader.state_dict().items()}
         save_checkpoint(self.out / "checkpoint", self.model, ema, self.optimiser,
                         {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed,
                          "config": json.loads(self.config.to_json())}, self.options.shard_mib)
@@ -202,7 +232,7 @@ class Trainer:
                 mean.copy_(value)
 
     def _to_device(self, batch: Batch) -> Batch:
-        return Batch(*(x.to(self.device) for x in (batch.content, batch.driving, batch.target)))
+        return Batch(*(x.to(self.device) for x in (batch.content, batch.driving, batch.target, batch.motion)))
 
 
 def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, ClipStore, PairStore | None, PairStore | None]:
@@ -210,15 +240,16 @@ def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, Clip
     c = config.training
     cache = options.out / "data"
     size = config.latent.picture_size
+    if options.data is not None:  # first, as a wrong folder must show before minutes of rendering
+        clips, held_out = (load_store(options.data, split, size, cache) for split in ("train", "val"))
     pairs = held_out_pairs = None
     if c.procedural_share or options.data is None:
         frames = max(c.frames, config.window.length)
         pairs = load_pairs(options.procedural_groups, 0, frames, c.content_frames, c.temporal_stride, size, cache)
         held_out_pairs = load_pairs(12, HELD_OUT_SEED, frames, c.content_frames, c.temporal_stride, size, cache)
-    if options.data is not None:
-        return (load_store(options.data, "train", size, cache), load_store(options.data, "val", size, cache),
-                pairs, held_out_pairs)
-    return procedural_clips(0, 40, size, cache), procedural_clips(HELD_OUT_SEED, 8, size, cache), pairs, held_out_pairs
+    if options.data is None:
+        clips, held_out = procedural_clips(0, 40, size, cache), procedural_clips(HELD_OUT_SEED, 8, size, cache)
+    return clips, held_out, pairs, held_out_pairs
 
 
 def procedural_clips(first_seed: int, count: int, size: int, cache: Path) -> ClipStore:

@@ -37,24 +37,32 @@ class BCD(nn.Module):
         self.content = ContentQuantiser(config)
         self.decoder = DiT(config)
         self.transform: PatchTransform | None = None
-        if config.content.skip == "klt":
-            components = max(config.content.dim, config.decoder.klt_output)
+        if config.content.still_dim:
+            components = max(config.content.still_dim, config.decoder.klt_output)
             self.transform = PatchTransform(
                 config.decoder.patch, config.latent.channels, config.content.rows, config.content.columns, components)
 
     def encode(self, z: Tensor, reference: int = 0) -> tuple[Tensor, Tensor]:
         """Content tokens [b, n, d] and motion features [b, t, g * d'] of latents [b, t, c, h, w].
 
-        `reference`: the frame whose patches the content tokens start from, where the preset has that skip.
+        `reference`: the frame whose patches the tokens hold, where the preset keeps a still.
         """
-        skip = None
+        still = None
         if self.transform is not None:
-            skip = self.transform(z[:, reference])[..., : self.config.content.dim]
-        return self.encoder(z, skip)
+            still = self.transform(z[:, reference])[..., : self.config.content.still_dim]
+        return self.encoder(z, still)
+
+    def encode_motion(self, z: Tensor) -> Tensor:
+        """The motion features of `encode` alone, [b, t, g * d']."""
+        if self.config.encoder.frames_see_queries:
+            return self.encode(z)[1]
+        return self.encoder.motion(z)
 
     def still(self, content: Tensor) -> Tensor | None:
         """The picture the content tokens [b, n, d] hold, [b, c, h, w]; None without the transform."""
-        return None if self.transform is None else self.transform.inverse(content)
+        if self.transform is None:
+            return None
+        return self.transform.inverse(content[..., : self.config.content.still_dim])
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition, temporal: bool = True) -> Denoised:
         """D(x; sigma) for noisy latents x [b, t, c, h, w] and noise levels sigma [b].
@@ -65,7 +73,8 @@ class BCD(nn.Module):
         """
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
         expand = (slice(None), None, None, None, None)
-        out = self.decoder(x * c_in[expand], c_noise, condition, temporal, self.transform)
+        scaled = (x * c_in[expand]).to(self.decoder.to_residual.weight.dtype)  # a decoder in bfloat16 takes bfloat16
+        out = self.decoder(scaled, c_noise, condition, temporal, self.transform)
         latents = c_skip[expand] * x + c_out[expand] * out.residual
         still = None
         if out.flow is not None:

@@ -25,12 +25,15 @@ class PatchTransform(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Pictures [b, c, h, w] -> coefficients [b, n, components]."""
-        return (patchify(x.float(), self.patch) - self.mean) @ self.basis
+        # Half precision would cost more than the quantiser: its error grows with the patch's mean.
+        with torch.autocast(x.device.type, enabled=False):
+            return (patchify(x.float(), self.patch) - self.mean) @ self.basis
 
     def inverse(self, coefficients: Tensor) -> Tensor:
         """Leading coefficients [b, n, d <= components] -> pictures [b, c, h, w]."""
         d = coefficients.shape[-1]
-        patches = coefficients.float() @ self.basis[:, :d].T + self.mean
+        with torch.autocast(coefficients.device.type, enabled=False):
+            patches = coefficients.float() @ self.basis[:, :d].T + self.mean
         return unpatchify(patches, self.patch, self.rows, self.columns)
 
     @torch.no_grad()

@@ -13,6 +13,10 @@ from bcdcodec.models.layers import (
 )
 
 
+# One optimiser step moves every weight by the learning rate: without the scale, by pixels in the picture.
+FLOW_SCALE = 0.1
+
+
 @dataclass(frozen=True)
 class Condition:
     """What the decoder knows of a clip."""
@@ -126,5 +130,5 @@ class DiT(nn.Module):
         residual = unpatchify(residual, self.patch, self.side, self.side).unflatten(0, (b, t))
         flow = None
         if self.warp_grid:
-            flow = unpatchify(self.to_flow(h).float(), self.warp_grid, self.side, self.side).unflatten(0, (b, t))
+            flow = unpatchify(FLOW_SCALE * self.to_flow(h).float(), self.warp_grid, self.side, self.side).unflatten(0, (b, t))
         return DenoiserOutput(residual, flow)

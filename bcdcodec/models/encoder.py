@@ -98,32 +98,45 @@ class Encoder(nn.Module):
         else:
             self.stem = LinearStem(latent.channels, latent.size, e.width)
         self.queries = nn.Parameter(torch.randn(config.content.tokens, e.width) * 0.02)
+        self.frames_see_queries = e.frames_see_queries
         self.bias = RelativeBias(e.heads)
         self.layers = nn.ModuleList(T5Layer(e.width, e.ff, e.heads) for _ in range(e.layers))
         self.norm = nn.RMSNorm(e.width, eps=1e-6)
         self.to_motion = nn.Linear(e.width, config.motion_channels)
-        self.to_content = nn.Linear(e.width, config.content.dim)
-        self.with_skip = config.content.skip == "klt"
-        if self.with_skip:
-            self.from_skip = nn.Linear(config.content.dim, e.width)
-            # The tokens start as the plain transform coefficients.
-            nn.init.zeros_(self.to_content.weight)
-            nn.init.zeros_(self.to_content.bias)
+        self.to_content = nn.Linear(e.width, config.content.dim - config.content.still_dim)
+        if config.content.still_dim:
+            self.from_still = nn.Linear(config.content.still_dim, e.width)
 
-    def forward(self, z: Tensor, skip: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """`skip` [b, n, d]: transform coefficients of the reference frame, where the preset has them."""
-        b, t = z.shape[:2]
-        frames = self.stem(z.flatten(0, 1)).view(b, t, -1)  # [b, t, d]
-        queries = self.queries[None].expand(b, -1, -1)
-        if skip is not None:
-            queries = queries + self.from_skip(skip)
+    def forward(self, z: Tensor, still: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """`still` [b, n, d]: transform coefficients of the reference frame, the leading channels of its tokens."""
+        frames = self._frames(z)  # [b, t, d]
+        queries = self.queries[None].expand(len(frames), -1, -1)
+        if still is not None:
+            queries = queries + self.from_still(still)
+        n = queries.shape[1]
         x = torch.cat([queries, frames.to(queries.dtype)], dim=1)  # [b, n + t, d]
         bias = self.bias(x.shape[1])
+        if not self.frames_see_queries:
+            hidden = torch.zeros_like(bias)
+            hidden[:, n:, :n] = float("-inf")
+            bias = bias + hidden
+        x = self._layers(x, bias)
+        content = self.to_content(x[:, :n]).float()
+        if still is not None:
+            content = torch.cat([still, content], dim=-1)
+        return content, self.to_motion(x[:, n:]).float()
+
+    def motion(self, z: Tensor) -> Tensor:
+        """The motion of `forward` alone; cheaper where the frames do not see the queries."""
+        if self.frames_see_queries:
+            raise ValueError("motion depends on the queries in this model")
+        frames = self._frames(z)
+        return self.to_motion(self._layers(frames, self.bias(frames.shape[1]))).float()
+
+    def _frames(self, z: Tensor) -> Tensor:
+        return self.stem(z.flatten(0, 1)).unflatten(0, z.shape[:2])
+
+    def _layers(self, x: Tensor, bias: Tensor) -> Tensor:
         for layer in self.layers:
             x = layer(x, bias)
-        x = self.norm(x)
-        n = queries.shape[1]
-        content = self.to_content(x[:, :n]).float()
-        if skip is not None:
-            content = content + skip
-        return content, self.to_motion(x[:, n:]).float()
+        return self.norm(x)

@@ -48,15 +48,20 @@ class GroupVQ(nn.Module):
         cross = torch.einsum("btgd,gkd->btgk", features, E)
         return features.square().sum(-1, keepdim=True) - 2 * cross + E.square().sum(-1)
 
-    def forward(self, m: Tensor, temperature: float) -> tuple[Tensor, Tensor, RateTerms]:
-        """Training pass: quantised features [b, t, g * d], logits [b, t, g, k], rate terms."""
-        logits = -self.config.alpha * self.distances(self.features(m))  # [b, t, g, k]
-        mu = F.gumbel_softmax(logits, tau=temperature, hard=self.config.hard, dim=-1)  # equation 2
+    def forward(self, m: Tensor, temperature: float) -> tuple[Tensor, Tensor, RateTerms, Tensor]:
+        """Training pass: quantised features [b, t, g * d], logits [b, t, g, k], rate terms, features [b, t, g, d]."""
+        features = self.features(m)
+        logits = -self.config.alpha * self.distances(features)  # [b, t, g, k]
+        if self.config.hard:
+            # A hard sample does not feel tau unless the logits do: so divided, tau sets how often it is not the nearest.
+            mu = F.gumbel_softmax(logits / temperature, tau=1.0, hard=True, dim=-1)
+        else:
+            mu = F.gumbel_softmax(logits, tau=temperature, dim=-1)  # equation 2
         m_hat = torch.einsum("btgk,gkd->btgd", mu, self.codebooks.float())
         # The histogram is taken without the Gumbel noise, which would flatten it.
         soft = torch.softmax(logits / temperature, dim=-1)
         mu_avg = soft.mean(dim=(0, 1))  # [g, k], equation 4
-        return m_hat.flatten(2), logits, RateTerms(_entropy(mu_avg).sum(), _entropy(soft).mean(dim=(0, 1)).sum())
+        return m_hat.flatten(2), logits, RateTerms(_entropy(mu_avg).sum(), _entropy(soft).mean(dim=(0, 1)).sum()), features
 
     def encode(self, m: Tensor) -> Tensor:
         """Codes as written to a file: [b, t, g * d] -> int64 [b, t, g]."""

@@ -1,0 +1,89 @@
+"""What a `.bcd` file or a model folder says of itself, as plain dicts for people and programs. Needs no torch."""
+
+from __future__ import annotations
+
+import os
+
+from bcdcodec.container import VerifyReport, open_bcd, verify_file
+from bcdcodec.container.head import MAJOR
+from bcdcodec.errors import ModelMismatchError
+from bcdcodec.modelstore import CARD, ModelFolder, open_model, shipped_models
+from bcdcodec.opening import naming, open_sound
+
+
+def describe_file(path: str | os.PathLike) -> dict:
+    """The facts of a `.bcd` file, read without its model; only JSON types.
+
+    Bytes are of the file: `motion` and `content` the coded parts, `container` everything else; kbps are
+    thousands of bits a second of shown time (None for no time). Of a file that ends early (`complete`
+    False) the frames and times are those of its whole chunks.
+    Raises FormatError and its kinds for a damaged file, BcdError for one that cannot be read.
+    """
+    with open_sound(path) as reader:
+        head, counts, seconds = reader.head, reader.byte_counts, reader.duration_seconds
+        constant = head.frame_duration > 0
+
+        def kbps(size: int) -> float | None:
+            return round(size * 8 / seconds / 1000, 4) if seconds > 0 else None
+
+        return {
+            "version": MAJOR,
+            "model": head.model_name,
+            "model_fingerprint": head.model_fingerprint.hex(),
+            "frames": reader.frames,
+            "width": head.coded_width,
+            "height": head.coded_height,
+            "duration_s": seconds,
+            "frame_rate": head.time_base_den / (head.time_base_num * head.frame_duration) if constant else "variable",
+            "source_width": head.source_width,
+            "source_height": head.source_height,
+            "crop": list(head.crop),
+            "groups": head.groups,
+            "codes": head.codes,
+            "contents": reader.content_count,
+            "content_bytes_each": [size for name, _, size in reader.chunks if name == "CONT"],  # with their few fields
+            "bits_per_frame": counts.motion * 8 / reader.frames if reader.frames else None,
+            "bytes": {"motion": counts.motion, "content": counts.content, "container": counts.container,
+                      "audio": counts.audio, "total": counts.total},
+            "kbps": {"motion": kbps(counts.motion), "motion_container": kbps(counts.motion + counts.container),
+                     "total": kbps(counts.total)},
+            "complete": reader.complete,
+            "reenacted": head.reenacted,
+            "generated": head.generated,
+        }
+
+
+def check_file(path: str | os.PathLike, model: str | os.PathLike | None = None) -> VerifyReport:
+    """Verify a file as far as the models at hand allow: its codes are checked with `model`, or the shipped one it names.
+
+    Raises BcdError where there is nothing to check, ModelMismatchError if `model` is not the file's.
+    """
+    path = str(path)
+    with naming(path):
+        with open_bcd(path) as reader:
+            name = reader.head.model_name
+        if model is not None:
+            return verify_file(path, open_model(model).tables)
+        if name in shipped_models():
+            try:
+                return verify_file(path, open_model(name).tables)
+            except ModelMismatchError:
+                pass  # made with other weights of that name: the bytes can still be checked
+        return verify_file(path)
+
+
+def describe_model(folder: ModelFolder) -> dict:
+    """The facts of a model folder: sizes in pixels and bytes, rates in bits a frame and kbit/s; only JSON types."""
+    config = folder.config
+    card = folder.path / CARD
+    lines = card.read_text().splitlines() if card.is_file() else []
+    return {
+        "name": folder.name,
+        "picture_size": config.latent.picture_size,
+        "groups": config.quantiser.groups,
+        "codes": config.quantiser.codes,
+        "target_bits_per_frame": config.quantiser.target_bits,
+        "target_kbps": config.quantiser.target_bits * config.frame_rate / 1000,
+        "bytes_on_disk": sum(file.stat().st_size for file in folder.path.iterdir() if file.is_file()),
+        "card": next((line.lstrip("# ").strip() for line in lines if line.strip()), ""),
+    }

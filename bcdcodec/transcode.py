@@ -1,0 +1,247 @@
+"""Files to files: video to `.bcd`, `.bcd` to video, and one recording's motion under another's content."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from bcdcodec.container import BcdReader, BcdWriter, ByteCounts, Content, Head, Motion, Recording, write_recording
+from bcdcodec.device import pick_device
+from bcdcodec.entropy.model_tables import ModelTables
+from bcdcodec.errors import BcdError, LimitError, ModelMismatchError, TruncatedError
+from bcdcodec.modelstore import DEFAULT_MODEL, open_model
+from bcdcodec.opening import model_of, naming, open_sound
+from bcdcodec.video import Crop, constant_frame_duration, read_frames, write_video
+
+CHUNK_FRAMES = 256  # in one MOTN: each costs some 20 bytes beside its codes
+MAX_FRAMES = 1_000_000  # of one decode, eleven hours at 25 frames a second
+MAX_FRAME_DURATION = 0xFFFFFFFF  # ticks, as HEAD can hold
+MAX_TICK = 2**31 - 1  # numerator and denominator of a time base in FFmpeg
+MAX_FRAME_SECONDS = 86400
+MARK = "synthesised: the face and the motion come from different recordings"
+MARK_GENERATED = "synthesised: made from generated video"
+
+PathLike = str | os.PathLike
+Progress = Callable[[int, int | None], None]  # frames done, frames in all where known
+
+
+@dataclass(frozen=True)
+class EncodeSummary:
+    """What `encode_file` wrote."""
+
+    frames: int
+    duration_s: float  # seconds
+    byte_counts: ByteCounts
+    notes: tuple[str, ...]  # what the user should know, one line each
+
+
+@dataclass(frozen=True)
+class DecodeSummary:
+    """What `decode_file` wrote."""
+
+    frames: int
+    duration_s: float  # seconds
+    notes: tuple[str, ...]
+
+
+def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MODEL, crop: Crop | None = None,
+                device: str = "auto", seed: int = 0, progress: Progress | None = None) -> EncodeSummary:
+    """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all.
+
+    The times between frames stay exact; the first frame is moved to 0. Frames at equal distances are stored as
+    a constant frame duration, others in the coarsest ticks that hold all distances. Pictures never accumulate; codes do (one byte a
+    group and frame), because only the last frame tells whether the rate was constant.
+    Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
+    """
+    target = _checked_target(target, source)
+    if target.suffix.lower() != ".bcd":
+        raise BcdError(f"cannot encode into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
+    folder = open_model(model)
+    size = folder.config.latent.picture_size
+    with read_frames(source, crop, size) as video:
+        from bcdcodec.codec import Codec, Geometry  # after the cheap checks: torch takes seconds
+
+        codec = Codec(folder, pick_device(device))
+        square = (video.crop.x, video.crop.y, video.crop.w, video.crop.h)
+        geometry = Geometry(video.info.width, video.info.height, square)
+        head = codec.head(geometry, video.time_base, 0, seed)
+        info = video.info
+        total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
+        contents, motions = [], []
+        for item in codec.encode_stream(_counted(video, progress, total), CHUNK_FRAMES):
+            (contents if isinstance(item, Content) else motions).append(item)
+        pts = np.concatenate([motion.pts for motion in motions])
+        step = constant_frame_duration(pts.tolist()) if len(pts) > 1 else video.last_duration
+        time_base = video.time_base
+        if step is not None and step <= MAX_FRAME_DURATION:
+            head = replace(head, frame_duration=int(step))
+            motions = [replace(motion, pts=None) for motion in motions]
+            ticks = len(pts) * step
+        else:
+            unit = int(np.gcd.reduce(np.diff(pts)))  # counted in these, most distances take one byte instead of two
+            time_base *= unit
+            head = replace(head, time_base_num=time_base.numerator, time_base_den=time_base.denominator)
+            motions = [replace(motion, pts=(motion.pts - pts[0]) // unit) for motion in motions]
+            ticks = int(2 * pts[-1] - pts[-2] - pts[0]) // unit
+        notes = []
+        if info.has_audio:
+            notes.append(f"the sound of {source} is dropped: only the picture is coded")
+        if video.damage:
+            notes.append(video.damage)
+        counts = write_recording(target, Recording(head, tuple(contents), tuple(motions)), folder.tables)
+        return EncodeSummary(len(pts), float(ticks * time_base), counts, tuple(notes))
+
+
+def decode_file(source: PathLike, target: PathLike, content: PathLike | None = None, steps: int | None = None,
+                seed: int | None = None, model: PathLike | None = None, device: str = "auto",
+                max_frames: int = MAX_FRAMES, progress: Progress | None = None) -> DecodeSummary:
+    """Decode a `.bcd` file into a video or a folder of PNGs, as `write_video` takes them, whole or not at all.
+
+    `content`: a `.bcd` file of the same model whose first content is shown in the motion of `source`; the
+    result carries a tag that says so. Into a `.bcd` target goes the recording that has this motion and that
+    content, without any network. Of a file that ends early, the frames before the cut are decoded, with a note.
+    `model`: a name or folder, else the shipped model that `source` names; `steps`, `seed`: else the model's
+    and the file's own.
+    Raises FormatError and its kinds for a damaged file, LimitError for more than `max_frames` frames,
+    ModelMismatchError, BcdError for a target that cannot be written.
+    """
+    target = _checked_target(target, source, content)
+    with ExitStack() as stack:
+        reader = stack.enter_context(open_sound(source))
+        _refuse_above(max_frames, reader.frames, source)
+        head = reader.head
+        other = None
+        if content is not None:
+            other = stack.enter_context(open_sound(content))
+            _check_same_model(source, head, content, other.head)
+        with naming(source):
+            folder = model_of(head, model)
+            tables = reader.checked_tables(folder.tables)
+            contents = tuple(reader.contents(tables))
+        if other is not None:
+            with naming(content):
+                contents = (replace(other.content(0, folder.tables), number=0, first_frame=0),)
+        clock = _Clock(head.frame_duration)
+        motions = _motions(source, reader, tables, max_frames, clock)
+        if target.suffix.lower() == ".bcd" and not target.is_dir():
+            if other is None:
+                raise BcdError(f"{target} would be a copy of {source}: give --content, or a video as the output")
+            head = replace(head, reenacted=True, generated=head.generated or other.head.generated, frame_count=0)
+            _write_recording(target, head, contents[0], motions, tables, reader.has_own_tables)
+        else:
+            marks = [MARK] * (other is not None or head.reenacted) + [MARK_GENERATED] * head.generated
+            metadata = {"comment": "; ".join(marks)} if marks else None
+            size = folder.config.latent.picture_size
+            with write_video(target, size, size, _playable_time_base(source, head), metadata) as video:
+                from bcdcodec.codec import Codec  # after the cheap checks: torch takes seconds
+
+                codec = Codec(folder, pick_device(device))
+                for number, picture in codec.decode_stream(motions, contents, head.sampler_seed if seed is None else seed, steps):
+                    video.write(picture, clock.waiting.popleft(), head.frame_duration or None)
+                    if progress:
+                        progress(number + 1, reader.frames or None)
+        notes = []
+        if not reader.complete:
+            stated = f" of {reader.head.frame_count}" if reader.head.frame_count else ""
+            notes.append(f"{source} ends early: {clock.frames}{stated} frames were there and are decoded")
+        if other is not None:
+            notes.append(f"{target} is marked as synthesised: the motion of {source} with the face of {content}")
+        elif head.reenacted:
+            notes.append(f"{source} is reenacted: its face and its motion come from different recordings")
+        return DecodeSummary(clock.frames, clock.end * head.time_base_num / head.time_base_den, tuple(notes))
+
+
+@dataclass
+class _Clock:
+    """When frames are shown, in ticks from the first one's start, noted as motion is read."""
+
+    frame_duration: int  # ticks; 0 = variable
+    frames: int = 0  # read so far
+    end: int = 0  # where the last of them ends
+    waiting: deque[int] = field(default_factory=deque)  # starts of the frames that are read and not yet shown
+    _first_pts: int = 0
+    _last: int = 0  # start of the last frame read
+
+    def add(self, motion: Motion) -> None:
+        if motion.pts is None:
+            starts = [i * self.frame_duration for i in range(self.frames, self.frames + len(motion.codes))]
+            step = self.frame_duration
+        else:
+            if not self.frames:
+                self._first_pts = int(motion.pts[0])
+            starts = [int(p) - self._first_pts for p in motion.pts]
+            step = starts[-1] - (starts[-2] if len(starts) > 1 else self._last) or 1
+        self.frames += len(starts)
+        self.end, self._last = starts[-1] + step, starts[-1]
+        self.waiting.extend(starts)
+
+
+def _motions(path: PathLike, reader: BcdReader, tables: ModelTables, max_frames: int, clock: _Clock) -> Iterator[Motion]:
+    """The motion of a file, noted in `clock`. Raises TruncatedError for a file without a frame."""
+    with naming(path):
+        for motion in reader.motion(tables):
+            _refuse_above(max_frames, motion.first_frame + len(motion.codes), path)
+            clock.add(motion)
+            yield motion
+        if not clock.frames:
+            raise TruncatedError("it ends before its first frame, nothing can be decoded")
+
+
+def _write_recording(target: Path, head: Head, content: Content, motions: Iterator[Motion], tables: ModelTables,
+                     own_tables: bool) -> None:
+    """Write one content under all the motion."""
+    with BcdWriter(target, head, tables, {"synthesised": True}, own_tables) as writer:
+        writer.write_content(content)
+        for motion in motions:
+            writer.write_motion(replace(motion, content=0))
+
+
+def _counted(frames: Iterable, progress: Progress | None, total: int | None) -> Iterator:
+    for i, frame in enumerate(frames):
+        yield frame
+        if progress:
+            progress(i + 1, total)
+
+
+def _check_same_model(source: PathLike, head: Head, content: PathLike, other: Head) -> None:
+    if head.model_fingerprint != other.model_fingerprint:
+        raise ModelMismatchError(
+            f"{content} was made with model {other.model_name!r} ({other.model_fingerprint.hex()[:12]}), {source} with "
+            f"{head.model_name!r} ({head.model_fingerprint.hex()[:12]}): --content must be of the same model")
+
+
+def _checked_target(target: PathLike, *sources: PathLike | None) -> Path:
+    """The path of an output, checked before any work is put into it."""
+    path = Path(target)
+    parent = path.parent
+    if not parent.is_dir():
+        reason = "is not a folder" if parent.exists() else "does not exist; make it first"
+        raise BcdError(f"cannot write {path}: folder {parent} {reason}")
+    if not os.access(parent, os.W_OK):
+        raise BcdError(f"cannot write {path}: folder {parent} is not writable")
+    for source in sources:
+        if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+            raise BcdError(f"the output {path} is the input {source}: give another name")
+    return path
+
+
+def _playable_time_base(path: PathLike, head: Head) -> Fraction:
+    """Seconds a tick. Raises LimitError where no video file can hold it: the format reaches further than FFmpeg."""
+    time_base = Fraction(head.time_base_num, head.time_base_den)
+    frame = time_base * max(head.frame_duration, 1)
+    if max(time_base.numerator, time_base.denominator) > MAX_TICK or frame > MAX_FRAME_SECONDS:
+        raise LimitError(f"{path}: a tick is {time_base} s and a frame {head.frame_duration} ticks; a video holds ticks "
+                         f"with numbers to {MAX_TICK} and frames to {MAX_FRAME_SECONDS} s")
+    return time_base
+
+
+def _refuse_above(max_frames: int, frames: int, path: PathLike) -> None:
+    if frames > max_frames:
+        raise LimitError(f"{path} has {frames} frames or more, the limit is {max_frames}: raise it with --max-frames")

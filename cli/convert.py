@@ -1,0 +1,85 @@
+"""`bcd encode`, `bcd decode` and `bcd demo`."""
+
+from __future__ import annotations
+
+import click
+
+SEED = click.IntRange(0, 2**64 - 1)
+DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+
+
+@click.command()
+@click.argument("source", metavar="IN")
+@click.argument("target", metavar="OUT.bcd")
+@click.option("--model", default="heads", show_default=True, help="A shipped model, or the folder of one.")
+@click.option("--crop", metavar="X,Y,W,H", help="The square to code, in pixels of the upright picture. [default: the centre]")
+@DEVICE
+@click.option("--seed", type=SEED, default=0, show_default=True, help="Of the decoder's noise, kept in the file.")
+def encode(source: str, target: str, model: str, crop: str | None, device: str, seed: int) -> None:
+    """Encode a video into a .bcd file.
+
+    IN is a video file or a folder of PNGs, of any size and frame rate. Sound is dropped.
+    """
+    from bcdcodec.cli.progress import progress_bar, show_notes
+    from bcdcodec.transcode import encode_file
+    from bcdcodec.video import parse_crop
+
+    square = parse_crop(crop) if crop else None
+    with progress_bar("encode") as progress:
+        done = encode_file(source, target, model, square, device, seed, progress)
+    show_notes(done.notes)
+    counts = done.byte_counts
+    click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {counts.total} bytes "
+               f"(motion {counts.motion}, content {counts.content}, container {counts.container})")
+
+
+@click.command()
+@click.argument("source", metavar="IN.bcd")
+@click.argument("target", metavar="OUT")
+@click.option("--content", metavar="OTHER.bcd", help="Show the face of this recording in the motion of IN.")
+@click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]")
+@click.option("--seed", type=SEED, help="Of the noise. [default: the file's]")
+@click.option("--model", help="Name or folder of the model. [default: the shipped one that IN names]")
+@DEVICE
+@click.option("--max-frames", type=click.IntRange(min=1), default=1_000_000, show_default=True,
+              help="Refuse files with more frames.")
+def decode(source: str, target: str, content: str | None, steps: int | None, seed: int | None, model: str | None,
+           device: str, max_frames: int) -> None:
+    """Decode a .bcd file into a video.
+
+    OUT ends in .mp4, .mkv, .gif or .apng, or is a folder for PNGs; with --content also .bcd. What
+    --content makes is marked as synthesised.
+    """
+    from bcdcodec.cli.progress import progress_bar, show_notes
+    from bcdcodec.transcode import decode_file
+
+    with progress_bar("decode") as progress:
+        done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress)
+    show_notes(done.notes)
+    click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s")
+
+
+@click.command()
+@click.argument("folder", metavar="OUT_DIR")
+@click.option("--model", default="heads", show_default=True, help="A shipped model, or the folder of one.")
+@DEVICE
+def demo(folder: str, model: str, device: str) -> None:
+    """Render two people, code them, and put one's face in the other's motion.
+
+    Writes the videos, the .bcd files and demo.png, and prints what they measure.
+    """
+    from bcdcodec.cli.progress import progress_bar
+    from bcdcodec.demo import run_demo
+
+    with progress_bar("demo", "step") as progress:
+        report = run_demo(folder, model, device, progress)
+    for person, facts in report.facts.items():
+        kbps, size = facts["kbps"], facts["bytes"]
+        click.echo(f"{person}.bcd: {facts['frames']} frames, {facts['duration_s']:.2f} s; motion {kbps['motion']:.2f} kbit/s, "
+                   f"with container {kbps['motion_container']:.2f}; content {size['content']} bytes; total {kbps['total']:.2f}")
+        click.echo(f"{person}, decoded: {report.decoded_db[person]:.1f} dB against its original")
+    click.echo(f"b in a's motion: {report.reenacted_db:.1f} dB against its exact rendering "
+               f"(b's first frame {report.still_db:.1f} dB, a's own video {report.unchanged_db:.1f} dB)")
+    click.echo(f"videos and .bcd files are in {folder}; {report.picture} shows, from above:")
+    for row in report.rows:
+        click.echo(f"  {row}")

@@ -1,0 +1,82 @@
+"""`bcd info`, `bcd verify` and `bcd models`: they load neither torch nor PyAV."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command()
+@click.argument("path", metavar="FILE")
+@click.option("--json", "as_json", is_flag=True, help="All facts, for programs.")
+def info(path: str, as_json: bool) -> None:
+    """Tell what a .bcd file holds and where its bytes go."""
+    from bcdcodec.describe import describe_file
+
+    facts = describe_file(path)
+    if as_json:
+        click.echo(json.dumps(facts, indent=1))
+        return
+    rate = facts["frame_rate"]
+    x, y, w, h = facts["crop"]
+    frame_rate = "variable frame rate" if rate == "variable" else f"{rate:.6g} frames/s"
+    rows = [
+        ("model", f"{facts['model']} ({facts['model_fingerprint'][:12]}), {facts['groups']} x {facts['codes']} codes"),
+        ("picture", f"{facts['width']} x {facts['height']}, from {w} x {h} at ({x}, {y}) of {facts['source_width']} x {facts['source_height']}"),
+        ("frames", f"{facts['frames']}, {facts['duration_s']:.3f} s, {frame_rate}"),
+    ]
+    size, kbps = facts["bytes"], facts["kbps"]
+    bits = f", {facts['bits_per_frame']:.1f} bits a frame" if facts["frames"] else ""
+    each = ", ".join(str(n) for n in facts["content_bytes_each"][:8])
+    rows += [
+        ("motion", f"{size['motion']} bytes{_rate(kbps['motion'])}{bits}"),
+        ("content", f"{size['content']} bytes, {facts['contents']} content{'s' * (facts['contents'] != 1)} ({each or '-'})"),
+        ("container", f"{size['container']} bytes, with motion{_rate(kbps['motion_container']) or ' -'}"),
+        ("audio", f"{size['audio']} bytes"),
+        ("total", f"{size['total']} bytes{_rate(kbps['total'])}"),
+    ]
+    for name, value in rows:
+        click.echo(f"{name:<10} {value}")
+    if not facts["complete"]:
+        click.echo("INCOMPLETE: the file ends early; the figures are those of its whole chunks")
+    if facts["reenacted"]:
+        click.echo("SYNTHESISED: the face and the motion come from different recordings")
+    if facts["generated"]:
+        click.echo("SYNTHESISED: made from generated video")
+
+
+@click.command()
+@click.argument("path", metavar="FILE")
+@click.option("--model", help="Name or folder of the model that made it. [default: the shipped one it names]")
+def verify(path: str, model: str | None) -> None:
+    """Check a .bcd file; exit code 1 unless it is whole and undamaged."""
+    from bcdcodec.describe import check_file
+
+    report = check_file(path, model)
+    for finding in report.findings:
+        click.echo(f"{finding.severity}: {finding.message}")
+    codes = "codes checked" if report.codes_checked else "codes not checked: that needs the model; give --model"
+    if report.findings:
+        click.echo(f"{path}: not good, {report.frames} frames found")
+        raise click.exceptions.Exit(1)
+    click.echo(f"{path}: good, {report.frames} frames, {codes}")
+
+
+@click.command()
+def models() -> None:
+    """List the models that are shipped."""
+    from bcdcodec.describe import describe_model
+    from bcdcodec.modelstore import open_model, shipped_models
+
+    for name in shipped_models():
+        m = describe_model(open_model(name))
+        click.echo(f"{name:<10} {m['picture_size']} x {m['picture_size']} pixels, {m['groups']} x {m['codes']} codes, "
+                   f"{m['target_bits_per_frame']:g} bits a frame ({m['target_kbps']:.2f} kbit/s), "
+                   f"{m['bytes_on_disk'] / 2**20:.1f} MiB: {m['card']}")
+    if not shipped_models():
+        click.echo("no model is shipped with this installation; use --model with a folder that `bcd export` wrote")
+
+
+def _rate(kbps: float | None) -> str:
+    return "" if kbps is None else f" {kbps:.2f} kbit/s"

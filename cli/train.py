@@ -1,0 +1,53 @@
+"""`bcd train` and `bcd export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+FOLDER = click.Path(path_type=Path)
+
+
+@click.command()
+@click.argument("preset")
+@click.option("--data", type=FOLDER, help="Folder of videos and pictures. [default: procedural heads only]")
+@click.option("--out", type=FOLDER, required=True, help="Folder of the run.")
+@click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in all, or ...")
+@click.option("--steps", type=click.IntRange(min=1), help="... optimiser steps in all.")
+@click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
+@click.option("--procedural-groups", type=click.IntRange(min=1), default=800, show_default=True,
+              help="Groups of procedural heads to render once.")
+@click.option("--shard-mib", type=click.IntRange(min=1), help="Split checkpoints into files of this size.")
+def train(preset: str, data: Path | None, out: Path, minutes: float | None, steps: int | None, resume: bool,
+          device: str, seed: int, procedural_groups: int, shard_mib: int | None) -> None:
+    """Train a model; PRESET is lrs3, sprites, heads or tiny."""
+    if (minutes is None) == (steps is None):
+        raise click.UsageError("give either --minutes or --steps")
+    from bcdcodec import presets
+    from bcdcodec.device import pick_device
+    from bcdcodec.training.trainer import RunOptions, Trainer
+
+    config = presets.preset(preset)
+    options = RunOptions(data, out, steps, minutes, resume, pick_device(device), seed, procedural_groups,
+                         shard_mib=shard_mib)
+    trainer = Trainer(config, options)
+    trainer.run()
+    click.echo(f"{out / 'checkpoint'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes")
+
+
+@click.command()
+@click.argument("run", type=FOLDER)
+@click.argument("target", metavar="OUT_MODEL_DIR", type=FOLDER)
+@click.option("--data", type=FOLDER, help="The run's training data, for the tables. [default: procedural heads]")
+@click.option("--card", type=FOLDER, help="Text of the model card. [default: two lines of facts]")
+@click.option("--shard-mib", type=click.IntRange(min=1), help="Split the weights into files of this size.")
+def export(run: Path, target: Path, data: Path | None, card: Path | None, shard_mib: int | None) -> None:
+    """Make a model folder from a training run: entropy tables, weights, config and card."""
+    from bcdcodec.training.export import export_run
+
+    report = export_run(run, target, data, card.read_text() if card else None, shard_mib)
+    click.echo(f"{target}: {report.bits_per_frame:.1f} bits a frame, content {report.content_bytes:.0f} bytes, "
+               f"{report.codes_used:.1f} codes used a group, tables from {report.clips} clips")

@@ -1,0 +1,103 @@
+"""Fixtures of the smallest real things: a tiny model trained for a few steps, and clips of procedural heads."""
+
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from head_clips import head_frames, write_clip
+
+@pytest.fixture
+def bcd(monkeypatch, capfd):
+    """Run `bcd` in this process, where torch is loaded already; returns its exit code and what it printed."""
+    from bcdcodec.cli import main as command
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["bcd", *map(str, arguments)])
+        capfd.readouterr()
+        code = 0
+        try:
+            command.main()
+        except SystemExit as exit:
+            code = exit.code or 0
+        out, err = capfd.readouterr()
+        return SimpleNamespace(code=code, out=out, err=err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def footage(tmp_path_factory) -> Path:
+    """A folder of four short clips of different procedural heads, to train on."""
+    folder = tmp_path_factory.mktemp("footage")
+    for i in range(4):
+        write_clip(folder / f"head-{i}.mp4", head_frames(i, 24, 32))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_run(footage, tmp_path_factory) -> Path:
+    """A folder as `bcd train tiny` leaves it after a few steps."""
+    from bcdcodec.presets import preset
+    from bcdcodec.training.trainer import RunOptions, Trainer
+
+    out = tmp_path_factory.mktemp("run")
+    options = RunOptions(footage, out, 6, None, False, "cpu", 0, procedural_groups=4)
+    Trainer(preset("tiny"), options).run()
+    return out
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_run, footage, tmp_path_factory) -> Path:
+    """The folder of a tiny model that codes and decodes, if poorly."""
+    from bcdcodec.training.export import export_run
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    export_run(tiny_run, folder, footage, "# tiny\n\nFor tests.\n")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def other_model(tiny_run, footage, tmp_path_factory) -> Path:
+    """Another tiny model: the same network with one weight changed."""
+    from safetensors.numpy import load_file, save_file
+
+    from bcdcodec.training.export import export_run
+
+    folder = tmp_path_factory.mktemp("models") / "other"
+    export_run(tiny_run, folder, footage, "# other\n")
+    (path,) = folder.glob("weights-*.safetensors")
+    tensors = load_file(path)
+    name = next(name for name, value in tensors.items() if value.dtype.kind == "f" and value.ndim > 1)
+    tensors[name] = tensors[name] + np.float16(0.5)
+    save_file(tensors, path)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory) -> Path:
+    """Two and a half seconds of one head, 64 x 48 pixels, 25 frames a second."""
+    frames = head_frames(11, 62, 64)[:, 8:56]
+    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", frames)
+
+
+@pytest.fixture(scope="session")
+def recording(clip, tiny_model) -> Path:
+    """`clip`, encoded with the tiny model."""
+    from bcdcodec.transcode import encode_file
+
+    path = clip.with_name("clip.bcd")
+    encode_file(clip, path, tiny_model, device="cpu")
+    return path
+
+
+@pytest.fixture(scope="session")
+def other_person(tmp_path_factory, tiny_model) -> Path:
+    """Another head, encoded with the tiny model."""
+    from bcdcodec.transcode import encode_file
+
+    folder = tmp_path_factory.mktemp("others")
+    source = write_clip(folder / "other.mp4", head_frames(12, 30))
+    encode_file(source, folder / "other.bcd", tiny_model, device="cpu")
+    return folder / "other.bcd"

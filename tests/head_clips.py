@@ -1,0 +1,25 @@
+"""Small clips of procedural heads."""
+
+from fractions import Fraction
+
+import numpy as np
+
+from bcdcodec.video import write_video
+
+TICK = Fraction(1, 25)
+
+
+def head_frames(seed, frames, size=48):
+    """A procedural head in motion, uint8 [t, size, size, 3]."""
+    from bcdcodec.training.procedural import Identity, render, sample_motion
+
+    rng = np.random.default_rng((77, seed))
+    return render(Identity.sample(rng), sample_motion(rng, frames), size)
+
+
+def write_clip(path, frames, pts=None, time_base=TICK):
+    """Pictures [t, h, w, 3] as a video, 25 a second unless pts in ticks are given."""
+    with write_video(path, frames.shape[2], frames.shape[1], time_base) as video:
+        for i, frame in enumerate(frames):
+            video.write(frame, i if pts is None else pts[i])
+    return path

@@ -1,0 +1,337 @@
+"""The verbs of `bcd` on good input: what they write, print and keep."""
+
+import json
+import struct
+from fractions import Fraction
+
+import av
+import numpy as np
+import pytest
+from head_clips import head_frames, write_clip
+
+import bcdcodec
+from bcdcodec.modelstore import shipped_models
+from bcdcodec.transcode import CHUNK_FRAMES
+from bcdcodec.video import read_frames
+
+needs_weights = pytest.mark.skipif("heads" not in shipped_models(), reason="no weights of heads are shipped yet")
+
+
+def pts_and_end(path):
+    """Every frame's start and the last one's end, in seconds, as the container states them."""
+    with av.open(str(path)) as container:
+        frames = [(p.pts, p.duration, p.time_base) for p in container.demux(video=0) if p.pts is not None]
+    starts = sorted(frames)
+    pts, duration, tick = starts[-1]
+    return [p * t for p, _, t in starts], (pts + duration) * tick
+
+
+def facts_of(bcd, path):
+    done = bcd("info", path, "--json")
+    assert done.code == 0
+    return json.loads(done.out)
+
+
+# ---- encode
+
+
+def test_encode_writes_a_file_that_verifies(bcd, clip, tiny_model, tmp_path):
+    done = bcd("encode", clip, tmp_path / "a.bcd", "--model", tiny_model)
+    assert done.code == 0 and "62 frames" in done.out and done.err == ""
+    assert bcd("verify", tmp_path / "a.bcd", "--model", tiny_model).code == 0
+
+
+def test_encoding_twice_gives_the_same_bytes(bcd, clip, recording, tiny_model, tmp_path):
+    bcd("encode", clip, tmp_path / "again.bcd", "--model", tiny_model)
+    assert (tmp_path / "again.bcd").read_bytes() == recording.read_bytes()
+
+
+def test_encode_codes_the_centre_square(bcd, recording):
+    facts = facts_of(bcd, recording)
+    assert (facts["source_width"], facts["source_height"]) == (64, 48)
+    assert facts["crop"] == [8, 0, 48, 48]
+    assert (facts["width"], facts["height"]) == (32, 32)
+
+
+def test_encode_takes_a_crop(bcd, clip, tiny_model, tmp_path):
+    assert bcd("encode", clip, tmp_path / "a.bcd", "--model", tiny_model, "--crop", "3,4,40,40").code == 0
+    assert facts_of(bcd, tmp_path / "a.bcd")["crop"] == [3, 4, 40, 40]
+
+
+def test_encode_keeps_the_seed(bcd, clip, tiny_model, tmp_path):
+    bcd("encode", clip, tmp_path / "a.bcd", "--model", tiny_model, "--seed", 4321)
+    assert bcdcodec.read(tmp_path / "a.bcd", tiny_model).head.sampler_seed == 4321
+
+
+def test_encode_says_that_sound_is_dropped(bcd, tiny_model, tmp_path):
+    path = tmp_path / "loud.mp4"
+    with av.open(str(path), "w") as container:
+        video = container.add_stream("libx264", rate=25)
+        video.width = video.height = 64
+        video.pix_fmt = "yuv420p"
+        audio = container.add_stream("aac", rate=16000, layout="mono")
+        for i, picture in enumerate(head_frames(3, 5, 64)):
+            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
+            frame.pts = i
+            container.mux(video.encode(frame))
+        sound = av.AudioFrame.from_ndarray(np.zeros((1, 3200), np.float32), "fltp", "mono")
+        sound.sample_rate, sound.pts = 16000, 0
+        container.mux(audio.encode(sound))
+        for stream in (video, audio):
+            container.mux(stream.encode(None))
+    done = bcd("encode", path, tmp_path / "a.bcd", "--model", tiny_model)
+    assert done.code == 0
+    assert done.err == f"note: the sound of {path} is dropped: only the picture is coded\n"
+
+
+def test_encode_takes_a_folder_of_pictures(bcd, recording, tiny_model, tmp_path):
+    bcd("decode", recording, tmp_path / "pictures", "--model", tiny_model)
+    assert bcd("encode", tmp_path / "pictures", tmp_path / "a.bcd", "--model", tiny_model).code == 0
+    assert facts_of(bcd, tmp_path / "a.bcd")["frames"] == 62
+
+
+def test_a_long_clip_is_cut_into_chunks(bcd, tiny_model, tmp_path):
+    frames = np.tile(head_frames(5, 20, 32), (30, 1, 1, 1))
+    write_clip(tmp_path / "long.mp4", frames)
+    assert bcd("encode", tmp_path / "long.mp4", tmp_path / "a.bcd", "--model", tiny_model).code == 0
+    motions = bcdcodec.read(tmp_path / "a.bcd", tiny_model).motions
+    assert [len(m.codes) for m in motions] == [CHUNK_FRAMES, CHUNK_FRAMES, 600 - 2 * CHUNK_FRAMES]
+
+
+# ---- time
+
+
+def test_a_constant_rate_costs_no_timestamps(recording, tiny_model):
+    found = bcdcodec.read(recording, tiny_model)
+    assert found.head.frame_duration > 0 and found.motions[0].pts is None
+
+
+@pytest.mark.parametrize(
+    "pts, time_base",
+    [
+        ([0, 1, 2, 3, 4, 5, 6, 7, 8], Fraction(1, 25)),
+        ([0, 1, 2, 5, 6, 7, 11, 12, 20], Fraction(1, 25)),
+        ([0, 1001, 2002, 3003, 4004, 5005], Fraction(1, 30000)),
+        ([0, 1, 2, 3, 5, 4000, 4001], Fraction(1, 90000)),
+        ([0], Fraction(1, 10)),
+    ],
+    ids=["constant", "variable", "29.97", "ticks apart", "one frame"],
+)
+def test_timestamps_come_back_exactly(bcd, tiny_model, tmp_path, pts, time_base):
+    write_clip(tmp_path / "in.mp4", head_frames(6, len(pts), 32), pts, time_base)
+    assert bcd("encode", tmp_path / "in.mp4", tmp_path / "a.bcd", "--model", tiny_model).code == 0
+    assert bcd("decode", tmp_path / "a.bcd", tmp_path / "out.mp4", "--model", tiny_model).code == 0
+    starts, end = pts_and_end(tmp_path / "in.mp4")
+    assert pts_and_end(tmp_path / "out.mp4") == (starts, end)
+    assert facts_of(bcd, tmp_path / "a.bcd")["duration_s"] == pytest.approx(float(end))
+
+
+def test_a_first_timestamp_above_zero_is_moved_to_zero(bcd, tiny_model, tmp_path):
+    write_clip(tmp_path / "in.mkv", head_frames(6, 6, 32), [10, 11, 12, 15, 16, 17])
+    bcd("encode", tmp_path / "in.mkv", tmp_path / "a.bcd", "--model", tiny_model)
+    bcd("decode", tmp_path / "a.bcd", tmp_path / "out.mkv", "--model", tiny_model)
+    before, after = (pts_and_end(tmp_path / name)[0] for name in ("in.mkv", "out.mkv"))
+    assert after == [t - before[0] for t in before] and after[0] == 0
+
+
+def test_every_verb_states_the_same_duration(bcd, recording, tiny_model, tmp_path):
+    write_clip(tmp_path / "in.mp4", head_frames(6, 5, 32), [0, 10, 50, 75, 100])
+    lines = [bcd("encode", tmp_path / "in.mp4", tmp_path / "a.bcd", "--model", tiny_model).out]
+    lines += [bcd("decode", tmp_path / "a.bcd", tmp_path / "out.mp4", "--model", tiny_model).out]
+    lines += [bcd("info", tmp_path / "a.bcd").out]
+    assert all("5.000 s" in line for line in lines)
+
+
+def test_uneven_times_are_counted_in_the_coarsest_ticks(bcd, tiny_model, tmp_path):
+    pts = [0, 512, 1024, 2048, 2560, 4096]
+    write_clip(tmp_path / "in.mp4", head_frames(6, len(pts), 32), pts, Fraction(1, 15360))
+    bcd("encode", tmp_path / "in.mp4", tmp_path / "a.bcd", "--model", tiny_model)
+    found = bcdcodec.read(tmp_path / "a.bcd", tiny_model)
+    assert found.motions[0].pts.tolist() == [0, 1, 2, 4, 5, 8]
+    assert Fraction(found.head.time_base_num, found.head.time_base_den) == Fraction(512, 15360)
+
+
+# ---- decode
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.gif", "out.apng", "pictures"])
+def test_decode_writes_every_kind_of_output(bcd, recording, tiny_model, tmp_path, name):
+    done = bcd("decode", recording, tmp_path / name, "--model", tiny_model)
+    assert done.code == 0 and done.err == "" and "62 frames" in done.out
+    with read_frames(tmp_path / name, None, 32) as video:
+        assert len(list(video)) == 62
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+def test_decode_takes_steps_and_seed(bcd, recording, tiny_model, tmp_path):
+    def decoded(name, *options):
+        assert bcd("decode", recording, tmp_path / name, "--model", tiny_model, *options).code == 0
+        with read_frames(tmp_path / name, None, 32) as video:
+            return np.stack([picture for _, picture in video])
+
+    plain = decoded("a.apng")
+    assert np.array_equal(plain, decoded("b.apng", "--seed", 0))
+    assert not np.array_equal(plain, decoded("c.apng", "--seed", 1))
+    assert not np.array_equal(plain, decoded("d.apng", "--steps", 3))
+
+
+def test_decode_gives_what_the_python_interface_gives(bcd, recording, tiny_model, tmp_path):
+    bcd("decode", recording, tmp_path / "a.apng", "--model", tiny_model, "--device", "cpu")
+    with read_frames(tmp_path / "a.apng", None, 32) as video:
+        found = np.stack([picture for _, picture in video])
+    assert np.array_equal(found, bcdcodec.load(tiny_model).decode(bcdcodec.read(recording, tiny_model)))
+
+
+def test_a_cut_file_is_decoded_up_to_the_cut_with_a_note(bcd, recording, tiny_model, tmp_path):
+    (tmp_path / "cut.bcd").write_bytes(recording.read_bytes()[:-90])
+    done = bcd("decode", tmp_path / "cut.bcd", tmp_path / "out", "--model", tiny_model)
+    assert done.code == 0
+    pictures = len(list((tmp_path / "out").iterdir()))
+    assert 10 < pictures < 62
+    assert done.err == f"note: {tmp_path / 'cut.bcd'} ends early: {pictures} of 62 frames were there and are decoded\n"
+
+
+# ---- reenactment
+
+
+def test_content_of_another_keeps_the_timing_and_marks_the_video(bcd, recording, other_person, tiny_model, tmp_path):
+    out = tmp_path / "out.mp4"
+    done = bcd("decode", recording, out, "--content", other_person, "--model", tiny_model)
+    assert done.code == 0 and "marked as synthesised" in done.err
+    assert len(pts_and_end(out)[0]) == 62
+    with av.open(str(out)) as container:
+        assert "synthesised" in container.metadata["comment"]
+
+
+def test_plain_decoding_marks_nothing(bcd, recording, tiny_model, tmp_path):
+    bcd("decode", recording, tmp_path / "out.mp4", "--model", tiny_model)
+    with av.open(str(tmp_path / "out.mp4")) as container:
+        assert "comment" not in container.metadata
+
+
+def test_reenactment_into_a_bcd_file_takes_motion_from_one_and_content_from_the_other(
+    bcd, recording, other_person, tiny_model, tmp_path
+):
+    out = tmp_path / "out.bcd"
+    assert bcd("decode", recording, out, "--content", other_person, "--model", tiny_model).code == 0
+    made, motion, face = (bcdcodec.read(path, tiny_model) for path in (out, recording, other_person))
+    assert np.array_equal(made.motions[0].codes, motion.motions[0].codes)
+    assert np.array_equal(made.contents[0].values, face.contents[0].values)
+    assert made.head.reenacted and made.complete and made.metadata == {"synthesised": True}
+    assert "SYNTHESISED" in bcd("info", out).out
+
+
+def test_a_reenacted_bcd_file_decodes_to_the_same_marked_video(bcd, recording, other_person, tiny_model, tmp_path):
+    bcd("decode", recording, tmp_path / "out.bcd", "--content", other_person, "--model", tiny_model)
+    bcd("decode", tmp_path / "out.bcd", tmp_path / "late.apng", "--model", tiny_model)
+    bcd("decode", recording, tmp_path / "direct.apng", "--content", other_person, "--model", tiny_model)
+    videos = []
+    for name in ("late", "direct"):
+        assert b"synthesised" in (tmp_path / f"{name}.apng").read_bytes()
+        with read_frames(tmp_path / f"{name}.apng", None, 32) as video:
+            videos.append(np.stack([picture for _, picture in video]))
+    assert np.array_equal(*videos)
+
+
+# ---- info, verify, models
+
+
+def test_info_json_has_every_promised_field(bcd, recording):
+    facts = facts_of(bcd, recording)
+    assert facts["frames"] == 62 and facts["duration_s"] == pytest.approx(2.48)
+    assert facts["model"] == "tiny" and facts["contents"] == 1 and facts["frame_rate"] == pytest.approx(25)
+    assert set(facts["bytes"]) == {"motion", "content", "container", "audio", "total"}
+    assert set(facts["kbps"]) == {"motion", "motion_container", "total"}
+    assert (facts["complete"], facts["reenacted"], facts["generated"]) == (True, False, False)
+
+
+def test_info_accounts_for_every_byte(bcd, recording):
+    facts = facts_of(bcd, recording)
+    size = facts["bytes"]
+    assert size["total"] == recording.stat().st_size
+    assert size["motion"] + size["content"] + size["container"] + size["audio"] == size["total"]
+    assert facts["kbps"]["total"] == pytest.approx(size["total"] * 8 / 2.48 / 1000, abs=1e-3)
+    assert facts["bits_per_frame"] == pytest.approx(size["motion"] * 8 / 62)
+
+
+def test_info_for_people_has_the_same_numbers(bcd, recording):
+    out = bcd("info", recording).out
+    facts = facts_of(bcd, recording)
+    for text in ("62, 2.480 s, 25 frames/s", f"{facts['bytes']['motion']} bytes", f"{facts['kbps']['total']:.2f} kbit/s"):
+        assert text in out
+
+
+def test_info_takes_the_rate_from_the_timestamps(bcd, tiny_model, tmp_path):
+    write_clip(tmp_path / "in.mp4", head_frames(6, 5, 32), [0, 10, 50, 75, 100])
+    bcd("encode", tmp_path / "in.mp4", tmp_path / "a.bcd", "--model", tiny_model)
+    facts = facts_of(bcd, tmp_path / "a.bcd")
+    assert facts["frame_rate"] == "variable" and facts["duration_s"] == pytest.approx(5.0)
+    assert facts["kbps"]["total"] == pytest.approx(facts["bytes"]["total"] * 8 / 5 / 1000, abs=1e-3)
+
+
+def test_info_of_a_cut_file_says_so(bcd, recording, tmp_path):
+    (tmp_path / "cut.bcd").write_bytes(recording.read_bytes()[:-30])
+    assert "INCOMPLETE" in bcd("info", tmp_path / "cut.bcd").out
+    assert facts_of(bcd, tmp_path / "cut.bcd")["complete"] is False
+
+
+def test_verify_without_the_model_checks_the_bytes_and_says_so(bcd, recording):
+    done = bcd("verify", recording)
+    assert done.code == 0 and "codes not checked" in done.out
+
+
+@pytest.mark.parametrize("cut", [1, 30, 90])
+def test_verify_fails_a_cut_file(bcd, recording, tiny_model, tmp_path, cut):
+    (tmp_path / "cut.bcd").write_bytes(recording.read_bytes()[:-cut])
+    assert bcd("verify", tmp_path / "cut.bcd", "--model", tiny_model).code == 1
+
+
+def test_verify_fails_every_flipped_byte_after_the_signature(bcd, recording, tiny_model, tmp_path):
+    data = recording.read_bytes()
+    for at in range(8, len(data), 37):
+        (tmp_path / "bad.bcd").write_bytes(data[:at] + struct.pack("B", data[at] ^ 1) + data[at + 1 :])
+        done = bcd("verify", tmp_path / "bad.bcd", "--model", tiny_model)
+        assert done.code == 1 and (done.out or done.err), f"byte {at}"
+
+
+@needs_weights
+def test_models_lists_the_default(bcd):
+    (line,) = [line for line in bcd("models").out.splitlines() if line.startswith("heads")]
+    assert "128 x 128 pixels, 64 x 32 codes" in line and "MiB" in line
+
+
+# ---- train, export, demo
+
+
+def test_train_and_export_make_a_model_that_codes(bcd, footage, clip, tmp_path):
+    run, model = tmp_path / "run", tmp_path / "model"
+    options = ("--data", footage, "--out", run, "--device", "cpu", "--procedural-groups", 2)
+    assert bcd("train", "tiny", *options, "--steps", 2).code == 0
+    done = bcd("train", "tiny", *options, "--steps", 3, "--resume")
+    assert done.code == 0 and "step 3" in done.out
+    done = bcd("export", run, model, "--data", footage)
+    assert done.code == 0 and "bits a frame" in done.out
+    assert "3 training steps" in (model / "README.md").read_text()
+    assert bcd("encode", clip, tmp_path / "a.bcd", "--model", model).code == 0
+
+
+def demo_of(bcd, folder, *options):
+    done = bcd("demo", folder, *options)
+    assert done.code == 0
+    for name in ("a.mp4", "b.mp4", "a.bcd", "b.bcd", "a.decoded.mp4", "b.as-a.mp4", "demo.png"):
+        assert (folder / name).stat().st_size > 0
+    return done.out
+
+
+def test_demo_codes_and_reenacts_two_people(bcd, tiny_model, tmp_path):
+    out = demo_of(bcd, tmp_path / "new" / "demo", "--model", tiny_model)
+    assert "kbit/s" in out and "dB against its exact rendering" in out
+
+
+@needs_weights
+def test_demo_with_the_shipped_model_beats_doing_nothing(bcd, tmp_path):
+    from bcdcodec.demo import run_demo
+
+    report = run_demo(tmp_path, device="cpu")
+    assert report.reenacted_db > max(report.still_db, report.unchanged_db)
+    assert report.facts["a"]["kbps"]["motion"] < 5

@@ -1,0 +1,171 @@
+"""The Python interface: pictures to recordings to files and back."""
+
+import hashlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import bcdcodec
+from bcdcodec.container import Content, Motion
+from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
+from head_clips import head_frames
+
+
+@pytest.fixture(scope="module")
+def codec(tiny_model):
+    return bcdcodec.load(tiny_model)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return head_frames(21, 37, 32)
+
+
+@pytest.fixture(scope="module")
+def encoded(codec, frames):
+    return codec.encode(frames)
+
+
+def codes_of(recording):
+    return np.concatenate([motion.codes for motion in recording.motions])
+
+
+def test_the_five_lines_of_the_readme_work(tiny_model, frames, tmp_path):
+    codec = bcdcodec.load(tiny_model)
+    clip = codec.encode(frames)
+    bcdcodec.write(tmp_path / "talk.bcd", clip, tiny_model)
+    decoded = codec.decode(bcdcodec.read(tmp_path / "talk.bcd", tiny_model))
+    other = codec.decode(clip, content=codec.encode(frames[::-1]))
+    assert decoded.shape == other.shape == frames.shape
+    assert decoded.dtype == np.uint8
+
+
+def test_a_file_gives_back_every_code_and_content_value(encoded, tiny_model, tmp_path):
+    bcdcodec.write(tmp_path / "a.bcd", encoded, tiny_model)
+    found = bcdcodec.read(tmp_path / "a.bcd", tiny_model)
+    assert np.array_equal(codes_of(found), codes_of(encoded))
+    assert np.array_equal(found.contents[0].values, encoded.contents[0].values)
+    assert found.head.frame_count == 37
+
+
+def test_codes_follow_the_config(encoded, codec):
+    q = codec.config.quantiser
+    codes = codes_of(encoded)
+    assert codes.shape == (37, q.groups) and codes.max() < q.codes
+    assert len(np.unique(codes, axis=0)) > 1, "every frame has the same codes"
+
+
+@pytest.mark.parametrize("length", [1, 2, 4, 5, 17])
+def test_clips_of_any_length_come_back_as_long(codec, frames, length):
+    recording = codec.encode(frames[:length])
+    assert len(codec.decode(recording)) == length
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 7, 96, 256])
+def test_codes_do_not_depend_on_the_size_of_chunks(codec, chunk):
+    video = head_frames(22, 40, 32)
+    video = np.concatenate([video] * 8)  # longer than the look-ahead
+    stream = lambda size: [m for m in codec.encode_stream(enumerate(video), size) if isinstance(m, Motion)]
+    whole, parts = stream(4096), stream(chunk)
+    assert np.array_equal(np.concatenate([m.codes for m in parts]), np.concatenate([m.codes for m in whole]))
+    assert np.concatenate([m.pts for m in parts]).tolist() == list(range(320))
+    assert [m.first_frame for m in parts] == list(range(0, 320, chunk))
+    assert {len(m.codes) for m in parts[:-1]} <= {chunk}
+
+
+def test_the_content_comes_before_the_first_motion(codec, frames):
+    kinds = [type(item) for item in codec.encode_stream(enumerate(frames), 8)]
+    assert kinds[0] is Content and set(kinds[1:]) == {Motion}
+
+
+def test_the_content_fits_its_budget(encoded, codec):
+    from bcdcodec.entropy.content import encode_content
+
+    c = codec.config.content
+    assert len(encode_content(encoded.contents[0].values, c.rows, c.columns, codec.folder.tables.content)) <= c.byte_budget
+
+
+def test_decoding_twice_gives_the_same_pictures(codec, encoded):
+    assert np.array_equal(codec.decode(encoded, seed=5), codec.decode(encoded, seed=5))
+
+
+def test_another_seed_gives_another_picture(codec, encoded):
+    assert not np.array_equal(codec.decode(encoded, seed=5), codec.decode(encoded, seed=6))
+
+
+def test_one_and_several_steps_both_decode_and_differ(codec, encoded):
+    one, several = codec.decode(encoded, steps=1), codec.decode(encoded, steps=4)
+    assert one.shape == several.shape
+    assert not np.array_equal(one, several)
+
+
+def test_another_content_changes_the_picture_and_not_the_length(codec, encoded):
+    other = codec.encode(head_frames(23, 9, 32))
+    driven = codec.decode(encoded, content=other)
+    assert len(driven) == 37
+    assert not np.array_equal(driven, codec.decode(encoded))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((0, 32, 32, 3), np.uint8),
+        np.zeros((4, 32, 31, 3), np.uint8),
+        np.zeros((4, 64, 64, 3), np.uint8),
+        np.zeros((32, 32, 3), np.uint8),
+        np.zeros((4, 32, 32, 3), np.float32),
+    ],
+)
+def test_pictures_of_another_shape_are_refused_with_both_shapes(codec, wrong):
+    with pytest.raises(FormatError, match=r"uint8 \[t >= 1, 32, 32, 3\]"):
+        codec.encode(wrong)
+
+
+def test_a_recording_of_another_model_is_refused(codec, other_model, frames):
+    foreign = bcdcodec.load(other_model).encode(frames[:4])
+    with pytest.raises(ModelMismatchError, match="--model"):
+        codec.decode(foreign)
+
+
+def test_reading_with_another_models_tables_is_refused(encoded, tiny_model, tmp_path):
+    from bcdcodec.modelstore import ModelFolder, open_model
+
+    bcdcodec.write(tmp_path / "a.bcd", encoded, tiny_model)
+    foreign = tmp_path / "model"
+    foreign.mkdir()
+    mine = open_model(tiny_model)
+    (foreign / "config.json").write_text(mine.config.to_json())
+    from bcdcodec.entropy.model_tables import ModelTables
+    from bcdcodec.entropy.tables import FrequencyTables
+
+    counts = np.arange(1, 1 + mine.tables.groups * mine.tables.codes).reshape(mine.tables.groups, -1)
+    ModelTables(FrequencyTables.from_counts(counts), mine.tables.content).save(foreign / "tables.safetensors")
+    assert isinstance(open_model(foreign), ModelFolder)
+    with pytest.raises(ModelMismatchError):
+        bcdcodec.read(tmp_path / "a.bcd", foreign)
+
+
+def test_a_model_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(ModelError, match="no model 'nobody'"):
+        bcdcodec.load("nobody")
+
+
+def test_codes_decode_identically_without_torch(encoded, tiny_model, tmp_path):
+    bcdcodec.write(tmp_path / "a.bcd", encoded, tiny_model)
+    program = """
+import sys
+for name in ("torch", "av", "diffusers"):
+    sys.modules[name] = None
+import hashlib, bcdcodec
+clip = bcdcodec.read(sys.argv[1], sys.argv[2])
+digest = hashlib.sha256(b"".join(m.codes.tobytes() for m in clip.motions))
+digest.update(clip.contents[0].values.tobytes())
+print(digest.hexdigest())
+"""
+    command = [sys.executable, "-c", program, str(tmp_path / "a.bcd"), str(tiny_model)]
+    found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    expected = hashlib.sha256(codes_of(encoded).tobytes())
+    expected.update(encoded.contents[0].values.tobytes())
+    assert found == expected.hexdigest()

@@ -1,0 +1,319 @@
+"""Bad input to `bcd`: one clear line on stderr, exit code 1, and nothing left behind."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from video_clips import make_audio, make_clip
+
+import bcdcodec
+from bcdcodec.container import open_bcd
+
+
+@pytest.fixture
+def refused(bcd, tmp_path):
+    """Run `bcd`, which must fail cleanly; returns the error line."""
+
+    def run(*arguments):
+        before = sorted(tmp_path.rglob("*"))
+        done = bcd(*arguments)
+        assert done.code == 1, done
+        assert done.out == ""
+        (line,) = done.err.splitlines()
+        assert line.startswith("bcd: error: ")
+        assert sorted(tmp_path.rglob("*")) == before, "something was left behind"
+        return line
+
+    return run
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "out.bcd"
+
+
+# ---- encode
+
+
+def test_encode_of_a_missing_file(refused, target, tiny_model, tmp_path):
+    assert "no such file" in refused("encode", tmp_path / "none.mp4", target, "--model", tiny_model)
+
+
+def test_encode_of_something_that_is_no_video(refused, target, tiny_model, tmp_path):
+    (tmp_path / "in.mp4").write_text("not a video " * 100)
+    assert "is not a video" in refused("encode", tmp_path / "in.mp4", target, "--model", tiny_model)
+
+
+def test_encode_of_an_empty_file(refused, target, tiny_model, tmp_path):
+    (tmp_path / "in.mp4").touch()
+    assert "is not a video" in refused("encode", tmp_path / "in.mp4", target, "--model", tiny_model)
+
+
+def test_encode_of_sound_only(refused, target, tiny_model, tmp_path):
+    make_audio(tmp_path / "in.mp4")
+    assert "has no video" in refused("encode", tmp_path / "in.mp4", target, "--model", tiny_model)
+
+
+def test_encode_of_a_video_without_frames(refused, target, tiny_model, tmp_path):
+    path = make_clip(tmp_path / "in.mp4", range(3))
+    data = bytearray(path.read_bytes())
+    start = data.index(b"mdat") + 4
+    data[start:] = bytes(len(data) - start)  # a good header over pictures of nothing
+    path.write_bytes(data)
+    assert "holds no frame" in refused("encode", path, target, "--model", tiny_model)
+
+
+def test_encode_of_an_empty_folder(refused, target, tiny_model, tmp_path):
+    (tmp_path / "in").mkdir()
+    assert "no .png" in refused("encode", tmp_path / "in", target, "--model", tiny_model)
+
+
+@pytest.mark.parametrize("crop, reason", [("1,2,3", "four whole numbers"), ("0,0,40,20", "square"), ("40,40,40,40", "outside")])
+def test_encode_with_a_crop_that_does_not_fit(refused, clip, target, tiny_model, crop, reason):
+    assert reason in refused("encode", clip, target, "--model", tiny_model, "--crop", crop)
+
+
+def test_encode_with_a_model_that_is_not_there(refused, clip, target):
+    assert "no model 'nobody'" in refused("encode", clip, target, "--model", "nobody")
+
+
+def test_encode_with_a_model_folder_without_weights(refused, clip, target, tiny_model, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_bytes((tiny_model / "config.json").read_bytes())
+    assert "weights" in refused("encode", clip, target, "--model", tmp_path / "model")
+
+
+def test_encode_with_a_damaged_config(refused, clip, target, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    assert "config" in refused("encode", clip, target, "--model", tmp_path / "model")
+
+
+@pytest.mark.parametrize("device", ["tpu", "cuda:99", "cpu:3", "cuda:x"])
+def test_encode_on_a_device_that_is_not_there(refused, clip, target, tiny_model, device):
+    assert f"no device '{device}'" in refused("encode", clip, target, "--model", tiny_model, "--device", device)
+
+
+# ---- outputs
+
+
+@pytest.mark.parametrize("verb, name", [("encode", "out.bcd"), ("decode", "out.mp4")])
+def test_output_into_a_folder_that_is_missing(refused, clip, recording, tiny_model, tmp_path, verb, name):
+    source = clip if verb == "encode" else recording
+    assert "does not exist" in refused(verb, source, tmp_path / "none" / name, "--model", tiny_model)
+
+
+@pytest.mark.parametrize("verb, name", [("encode", "out.bcd"), ("decode", "out.mp4")])
+def test_output_into_a_file_as_if_it_were_a_folder(refused, clip, recording, tiny_model, tmp_path, verb, name):
+    (tmp_path / "file").touch()
+    source = clip if verb == "encode" else recording
+    assert "is not a folder" in refused(verb, source, tmp_path / "file" / name, "--model", tiny_model)
+
+
+def test_output_into_a_place_where_nothing_can_be_written(refused, clip, recording, tiny_model):
+    assert "cannot write" in refused("encode", clip, "/proc/out.bcd", "--model", tiny_model)
+    assert "cannot write" in refused("decode", recording, "/proc/out.mp4", "--model", tiny_model)
+
+
+def test_encode_over_an_existing_folder(refused, clip, tiny_model, target):
+    target.mkdir()
+    assert "cannot write" in refused("encode", clip, target, "--model", tiny_model)
+
+
+def test_encode_into_another_suffix(refused, clip, tiny_model, tmp_path):
+    assert ".bcd" in refused("encode", clip, tmp_path / "out.mp4", "--model", tiny_model)
+
+
+def test_decode_into_an_unknown_suffix(refused, recording, tiny_model, tmp_path):
+    assert ".xyz" in refused("decode", recording, tmp_path / "out.xyz", "--model", tiny_model)
+
+
+def test_decode_into_a_folder_that_is_not_empty(refused, recording, tiny_model, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "precious").touch()
+    assert "not empty" in refused("decode", recording, tmp_path / "out", "--model", tiny_model)
+
+
+def test_output_equal_to_the_input(refused, recording, other_person, tiny_model):
+    before = recording.read_bytes()
+    assert "is the input" in refused("encode", recording, recording, "--model", tiny_model)
+    assert "is the input" in refused("decode", recording, recording, "--content", other_person, "--model", tiny_model)
+    assert "is the input" in refused("decode", other_person, recording, "--content", recording, "--model", tiny_model)
+    assert recording.read_bytes() == before
+
+
+def test_decode_to_bcd_without_content(refused, recording, tiny_model, target):
+    assert "--content" in refused("decode", recording, target, "--model", tiny_model)
+
+
+def test_an_output_that_was_there_survives_a_failure(refused, tiny_model, target, tmp_path):
+    target.write_text("precious")
+    refused("encode", tmp_path / "none.mp4", target, "--model", tiny_model)
+    assert target.read_text() == "precious"
+
+
+# ---- decode, info, verify
+
+
+@pytest.mark.parametrize("verb", ["decode", "info", "verify"])
+@pytest.mark.parametrize("content, reason", [
+    (None, "cannot open"), (b"", "0 bytes"), (b"garbage " * 50, "not a .bcd file"), (b"\x89BCD\r\n\x1a\n", "HEAD"),
+    (b"\x89BCD\r\n\x1a\n" + b"\xff" * 300, "bcd"),
+])
+def test_reading_what_is_no_bcd_file(refused, tiny_model, tmp_path, verb, content, reason):
+    path = tmp_path / "in.bcd"
+    if content is not None:
+        path.write_bytes(content)
+    rest = (tmp_path / "out.mp4",) if verb == "decode" else ()
+    line = refused(verb, path, *rest)
+    assert reason in line and "in.bcd" in line
+
+
+@pytest.mark.parametrize("verb", ["decode", "info"])
+def test_reading_a_damaged_file(refused, recording, tiny_model, tmp_path, verb):
+    data = bytearray(recording.read_bytes())
+    data[-60] ^= 16
+    (tmp_path / "in.bcd").write_bytes(data)
+    rest = (tmp_path / "out.mp4", "--model", tiny_model) if verb == "decode" else ()
+    line = refused(verb, tmp_path / "in.bcd", *rest)
+    assert "damaged" in line and "in.bcd" in line
+
+
+def test_reading_a_folder_as_a_bcd_file(refused, tmp_path):
+    assert "cannot" in refused("info", tmp_path)
+
+
+def test_a_file_cut_before_its_first_frame(refused, recording, tiny_model, tmp_path):
+    with open_bcd(recording) as reader:
+        motion = next(offset for name, offset, _ in reader.chunks if name == "MOTN")
+    for end in (motion, motion + 3):
+        (tmp_path / "in.bcd").write_bytes(recording.read_bytes()[:end])
+        assert "frame" in refused("decode", tmp_path / "in.bcd", tmp_path / "out.mp4", "--model", tiny_model)
+
+
+def test_a_file_cut_before_its_content(refused, recording, tiny_model, tmp_path):
+    with open_bcd(recording) as reader:
+        content = next(offset for name, offset, _ in reader.chunks if name == "CONT")
+    (tmp_path / "in.bcd").write_bytes(recording.read_bytes()[: content + 8])
+    assert "content" in refused("decode", tmp_path / "in.bcd", tmp_path / "out.mp4", "--model", tiny_model)
+
+
+def test_every_cut_decodes_or_fails_cleanly(bcd, recording, tiny_model, tmp_path):
+    data = recording.read_bytes()
+    for end in range(0, len(data), 41):
+        (tmp_path / "in.bcd").write_bytes(data[:end])
+        done = bcd("decode", tmp_path / "in.bcd", tmp_path / f"{end}.apng", "--model", tiny_model)
+        assert done.code in (0, 1) and len(done.err.splitlines()) == 1
+        assert (tmp_path / f"{end}.apng").exists() == (done.code == 0)
+
+
+def test_decode_with_another_model(refused, recording, other_model, tmp_path):
+    assert "was made with model 'tiny'" in refused("decode", recording, tmp_path / "out.mp4", "--model", other_model)
+
+
+def test_decode_with_a_model_that_is_not_shipped(refused, recording, tmp_path):
+    assert "use --model" in refused("decode", recording, tmp_path / "out.mp4")
+
+
+def test_the_model_named_in_a_file_is_never_taken_for_a_path(refused, recording, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tiny_model.parent)  # a folder "tiny" lies here
+    assert "does not ship" in refused("decode", recording, tmp_path / "out.mp4")
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.bcd"])
+def test_content_of_another_model(refused, bcd, clip, recording, tiny_model, other_model, tmp_path, name):
+    bcd("encode", clip, tmp_path / "foreign.bcd", "--model", other_model)
+    line = refused("decode", recording, tmp_path / name, "--content", tmp_path / "foreign.bcd", "--model", tiny_model)
+    assert "--content must be of the same model" in line
+
+
+@pytest.mark.parametrize("content", ["video", "missing", "damaged"])
+def test_content_that_is_no_bcd_file(refused, clip, recording, tiny_model, tmp_path, content):
+    data = bytearray(recording.read_bytes())
+    data[-60] ^= 16
+    (tmp_path / "damaged.bcd").write_bytes(data)
+    path = {"video": clip, "missing": tmp_path / "none.bcd", "damaged": tmp_path / "damaged.bcd"}[content]
+    assert path.name in refused("decode", recording, tmp_path / "out.mp4", "--content", path, "--model", tiny_model)
+
+
+def test_more_frames_than_allowed(refused, recording, tiny_model, tmp_path):
+    line = refused("decode", recording, tmp_path / "out.mp4", "--model", tiny_model, "--max-frames", 61)
+    assert "61" in line and "--max-frames" in line
+
+
+def test_more_frames_than_allowed_in_a_cut_chunk(refused, recording, tiny_model, tmp_path):
+    (tmp_path / "in.bcd").write_bytes(recording.read_bytes()[:-90])
+    refused("decode", tmp_path / "in.bcd", tmp_path / "out.mp4", "--model", tiny_model, "--max-frames", 5)
+
+
+@pytest.mark.parametrize("num, den, duration", [(1, 2**32 - 1, 1), (2**32 - 1, 1, 2**32 - 1), (1, 1, 86401)])
+def test_times_that_no_video_can_hold(refused, recording, tiny_model, tmp_path, num, den, duration):
+    found = bcdcodec.read(recording, tiny_model)
+    head = replace(found.head, time_base_num=num, time_base_den=den, frame_duration=duration)
+    bcdcodec.write(tmp_path / "in.bcd", replace(found, head=head), tiny_model)
+    assert "a video holds" in refused("decode", tmp_path / "in.bcd", tmp_path / "out.mp4", "--model", tiny_model)
+
+
+# ---- train, export
+
+
+def test_train_without_footage(refused, tmp_path):
+    (tmp_path / "run" / "data").mkdir(parents=True)
+    assert "no folder" in refused("train", "tiny", "--data", tmp_path / "none", "--out", tmp_path / "run", "--steps", 1)
+
+
+def test_train_of_an_unknown_preset(refused, tmp_path):
+    assert "known presets" in refused("train", "giant", "--out", tmp_path / "run", "--steps", 1)
+
+
+def test_train_over_a_run_without_resume(bcd, tiny_run):
+    done = bcd("train", "tiny", "--out", tiny_run, "--steps", 9)
+    assert done.code == 1 and "--resume" in done.err
+
+
+def test_export_of_something_that_is_no_run(refused, tmp_path):
+    assert "no checkpoint" in refused("export", tmp_path, tmp_path / "model")
+
+
+def test_export_with_a_card_that_is_missing(refused, tiny_run, tmp_path):
+    assert "none.md" in refused("export", tiny_run, tmp_path / "model", "--card", tmp_path / "none.md")
+
+
+# ---- usage and interruption
+
+
+@pytest.mark.parametrize("arguments", [
+    ("fly",), ("encode",), ("encode", "a"), ("decode", "a.bcd", "b.mp4", "--steps", "0"), ("info", "a", "--yaml"),
+    ("train", "tiny", "--out", "run"), ("train", "tiny", "--out", "run", "--steps", "1", "--minutes", "1"),
+])
+def test_wrong_usage_exits_with_2(bcd, arguments):
+    done = bcd(*arguments)
+    assert done.code == 2 and "Error" in done.err and "Traceback" not in done.err
+
+
+def test_an_interrupt_exits_with_130_and_leaves_nothing(bcd, clip, recording, tiny_model, tmp_path, monkeypatch):
+    from bcdcodec.codec import Codec
+
+    def interrupted(self, motions, *arguments):
+        next(motions)
+        yield 0, np.zeros((32, 32, 3), np.uint8)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Codec, "decode_stream", interrupted)
+    done = bcd("decode", recording, tmp_path / "out.mp4", "--model", tiny_model)
+    assert (done.code, done.err.strip()) == (130, "bcd: interrupted")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_one_line(bcd, clip, tiny_model, tmp_path, monkeypatch):
+    import errno
+
+    from bcdcodec.container import BcdWriter
+
+    def full(self, motion):
+        raise OSError(errno.ENOSPC, "No space left on device", "out.bcd")
+
+    monkeypatch.setattr(BcdWriter, "write_motion", full)
+    done = bcd("encode", clip, tmp_path / "out.bcd", "--model", tiny_model)
+    assert (done.code, done.err) == (1, "bcd: error: out.bcd: No space left on device\n")
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,37 @@
+"""Memory does not grow with the length of a clip."""
+
+import subprocess
+import sys
+
+from head_clips import TICK, head_frames
+
+from bcdcodec.video import write_video
+
+MEASURE = """
+import resource, sys
+from bcdcodec.transcode import decode_file, encode_file
+
+folder, model = sys.argv[1:]
+peaks = []
+for name in ("short", "long"):
+    encode_file(f"{folder}/{name}.mkv", f"{folder}/{name}.bcd", model, device="cpu")
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+    decode_file(f"{folder}/{name}.bcd", f"{folder}/{name}.mp4", model=model, device="cpu")
+    peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(*peaks)
+"""
+SHORT, LONG = 30, 300  # seconds
+ALLOWED_KIB = 10 * 1024  # the pictures of the long clip alone take 22 MiB as bytes, 88 as floats
+
+
+def test_a_clip_of_five_minutes_takes_no_more_memory_than_one_of_thirty_seconds(tiny_model, tmp_path):
+    frames = head_frames(4, 25, 32)
+    for name, seconds in (("short", SHORT), ("long", LONG)):
+        with write_video(tmp_path / f"{name}.mkv", 32, 32, TICK) as video:
+            for i in range(seconds * 25):
+                video.write(frames[i % 25], i)
+    command = [sys.executable, "-c", MEASURE, str(tmp_path), str(tiny_model)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    encode_short, decode_short, encode_long, decode_long = map(int, done.stdout.split())
+    assert encode_long - decode_short < ALLOWED_KIB, done.stdout
+    assert decode_long - encode_long < ALLOWED_KIB, done.stdout

@@ -1,0 +1,197 @@
+"""The model against the paper: shapes and parameter counts on the meta device, and its parts' properties."""
+
+import torch
+import pytest
+
+from bcdcodec.models.bcd import BCD
+from bcdcodec.models.content import ContentQuantiser, PatchTransform
+from bcdcodec.models.dit import Condition
+from bcdcodec.models.edm import karras_sigmas, preconditioning, sample_heun, training_sigmas
+from bcdcodec.models.group_vq import GroupVQ, temperature_at
+from bcdcodec.models.layers import patchify, unpatchify
+from bcdcodec.models.warp import warp
+from bcdcodec.presets import HEADS, LRS3, PRESETS, SPRITES, TINY, preset
+
+
+def parameters(module):
+    return sum(p.numel() for p in module.parameters())
+
+
+def block_parameters(width, ff):
+    """A DiT block: qkv + out, two feed-forward maps, six modulations, all with bias."""
+    return 4 * width * width + 4 * width + 2 * width * ff + ff + width + 6 * width * width + 6 * width
+
+
+@pytest.mark.parametrize(
+    ("config", "width", "ff", "depth", "t5_width", "t5_ff", "t5_layers"),
+    [(LRS3, 768, 3072, 12, 512, 2048, 12), (SPRITES, 384, 1536, 12, 384, 1536, 12)],
+    ids=["lrs3, table A7", "sprites, table A8"],
+)
+def test_parameters_are_those_of_the_papers_tables(config, width, ff, depth, t5_width, t5_ff, t5_layers):
+    with torch.device("meta"):
+        model = BCD(config)
+    blocks = list(model.decoder.blocks) + list(model.decoder.temporal.values())
+    assert len(model.decoder.blocks) == depth and sorted(map(int, model.decoder.temporal)) == [0, 2, 4, 6, 8, 10]
+    assert all(parameters(block) == block_parameters(width, ff) for block in blocks)
+    layer = 4 * t5_width ** 2 + 2 * t5_width * t5_ff + 2 * t5_width
+    assert [parameters(x) for x in model.encoder.layers] == [layer] * t5_layers
+    assert tuple(model.encoder.queries.shape) == (config.content.tokens, t5_width)
+
+
+def test_lrs3_has_table_a7s_shapes():
+    with torch.device("meta"):
+        model = BCD(LRS3)
+        content, motion = model.encode(torch.zeros(2, 50, 4, 32, 32))
+        codes = model.vq.encode(motion)
+        condition = Condition(content, model.vq.lookup(codes), None)
+        out = model.denoise(torch.zeros(2, 50, 4, 32, 32), torch.ones(2), condition).latents
+    assert content.shape == (2, 64, 32) and motion.shape == (2, 50, 1024)
+    assert codes.shape == (2, 50, 64) and tuple(model.vq.codebooks.shape) == (64, 32, 16)
+    assert out.shape == (2, 50, 4, 32, 32)
+    assert LRS3.quantiser.target_bits * LRS3.frame_rate == 4000
+    assert model.decoder.blocks[0].attention.heads == 12 and model.encoder.layers[0].attention.heads == 8
+
+
+def test_sprites_has_table_a8s_shapes():
+    with torch.device("meta"):
+        model = BCD(SPRITES)
+        content, motion = model.encode(torch.zeros(2, 8, 3, 64, 64))
+        codes = model.vq.encode(motion)
+        out = model.denoise(torch.zeros(2, 8, 3, 64, 64), torch.ones(2),
+                            Condition(content, model.vq.lookup(codes), None)).latents
+    assert motion.shape == (2, 8, 384) and tuple(model.vq.codebooks.shape) == (1, 64, 384)
+    assert codes.shape == (2, 8, 1) and out.shape == (2, 8, 3, 64, 64)
+    assert SPRITES.quantiser.target_bits * SPRITES.frame_rate == 150
+
+
+@pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
+def test_a_preset_survives_json(config):
+    assert type(config).from_json(config.to_json()) == config
+
+
+def test_an_unknown_preset_is_refused_with_the_known_ones():
+    with pytest.raises(Exception, match="'huge'.*heads"):
+        preset("huge")
+
+
+def test_a_masked_condition_has_no_influence():
+    torch.manual_seed(0)
+    model = BCD(TINY).eval()
+    for p in model.parameters():
+        torch.nn.init.normal_(p, std=0.05)
+    x = torch.randn(1, 4, 3, 32, 32)
+
+    def residual(content, keep):
+        condition = Condition(content, torch.randn(1, 4, 32), torch.randn(1, 32), torch.tensor([keep]))
+        return model.decoder(x, torch.zeros(1), condition, True).residual
+
+    a, b = torch.randn(1, 16, 26), torch.randn(1, 16, 26)
+    assert torch.allclose(residual(a, 0.0), residual(b, 0.0))
+    assert not torch.allclose(residual(a, 1.0), residual(b, 1.0))
+
+
+def test_an_untrained_warping_decoder_shows_the_content_picture():
+    torch.manual_seed(0)
+    model = BCD(TINY).eval()
+    pictures = torch.rand(8, 3, 32, 32) * 2 - 1
+    model.transform.fit(pictures)
+    tokens, motion = model.encode(pictures[None, :4])
+    m = model.vq.lookup(model.vq.encode(motion))
+    decoded = model.decode(Condition(tokens, m, m[:, 0]), torch.randn(1, 4, 3, 32, 32), steps=1)
+    assert torch.allclose(decoded[:, 2], model.still(tokens), atol=0.05)
+
+
+def test_patches_go_and_come_back():
+    x = torch.randn(2, 3, 8, 12)
+    assert torch.equal(unpatchify(patchify(x, 4), 4, 2, 3), x)
+
+
+def test_the_patch_transform_loses_nothing_with_all_components_and_orders_them_by_energy():
+    torch.manual_seed(0)
+    x = torch.randn(20, 3, 16, 16).cumsum(-1)
+    transform = PatchTransform(4, 3, 4, 4, 48)
+    transform.fit(x)
+    assert torch.allclose(transform.inverse(transform(x)), x, atol=1e-3)
+    assert (transform.deviation.diff() <= 1e-6).all()
+
+
+def test_quantised_content_is_within_half_a_step():
+    quantiser = ContentQuantiser(HEADS)
+    tokens = torch.randn(1, 64, 196)
+    for index in (0, 5, 15):
+        values = quantiser.quantise(tokens, index)
+        error = (quantiser.dequantise(values, index) - tokens).abs().max()
+        assert error <= HEADS.content.step_size(index) / 2 + 1e-5
+
+
+def test_a_code_far_from_all_others_is_found_and_looked_up():
+    vq = GroupVQ(TINY.quantiser).eval()
+    codes = torch.randint(0, 8, (2, 5, 8))
+    with torch.no_grad():
+        vq.codebooks.mul_(10)
+    features = vq.lookup(codes)
+    vq.norm = torch.nn.Identity()
+    assert torch.equal(vq.encode(features), codes)
+
+
+def test_a_higher_rate_price_never_costs_more_bits():
+    torch.manual_seed(0)
+    vq = GroupVQ(HEADS.quantiser).eval()
+    vq.log2_p.copy_(torch.log_softmax(torch.randn(64, 32) * 2, -1) / 0.6931)
+    m = torch.randn(1, 40, 1024)
+    bits = []
+    for price in (0.0, 0.3, 1.0, 3.0):
+        vq.rate_lambda.fill_(price)
+        codes = vq.encode(m)[0]
+        bits.append(-vq.log2_p[torch.arange(64), codes].sum(-1).mean().item())
+    assert bits == sorted(bits, reverse=True) and bits[0] > bits[-1] + 10
+
+
+def test_mutual_information_is_zero_when_every_frame_is_undecided_and_full_when_decided():
+    from bcdcodec.models.group_vq import RateTerms, _entropy
+
+    flat = torch.full((1, 16, 1, 4), 0.25)
+    decided = torch.eye(4).repeat(4, 1)[None, :, None]
+    for mu, expected in ((flat, 0.0), (decided, 2.0)):
+        rate = RateTerms(_entropy(mu.mean((0, 1))).sum(), _entropy(mu).mean((0, 1)).sum())
+        assert rate.mutual_information.item() == pytest.approx(expected, abs=1e-4)
+
+
+def test_temperature_falls_to_its_minimum():
+    q = LRS3.quantiser
+    assert temperature_at(q, 0) == 1.5 and temperature_at(q, 10 ** 7) == 0.1
+    assert temperature_at(q, 1000) == pytest.approx(1.5 * 0.9999972 ** 1000)
+
+
+def test_preconditioning_has_unit_variance_and_its_limits():
+    sigma = torch.tensor([0.002, 0.5, 80.0])
+    c_skip, c_out, c_in, _ = preconditioning(sigma, 0.5)
+    assert torch.allclose(c_in ** 2 * (sigma ** 2 + 0.25), torch.ones(3))
+    assert c_skip[0] > 0.999 and c_skip[2] < 1e-4 and c_out[2] == pytest.approx(0.5, abs=1e-3)
+
+
+def test_heun_recovers_a_gaussian_with_the_ideal_denoiser():
+    config = LRS3.diffusion
+    mean, deviation = 3.0, 0.5
+    denoise = lambda x, s: (x * deviation ** 2 + mean * s ** 2) / (deviation ** 2 + s ** 2)  # noqa: E731
+    samples = sample_heun(denoise, torch.randn(20000, generator=torch.Generator().manual_seed(0)), config, 32)
+    assert samples.mean() == pytest.approx(mean, abs=0.05) and samples.std() == pytest.approx(deviation, abs=0.05)
+
+
+def test_one_step_is_the_denoiser_at_the_highest_noise():
+    seen = []
+    sample_heun(lambda x, s: seen.append(s) or x, torch.zeros(1), HEADS.diffusion, 1)
+    assert seen == [pytest.approx(HEADS.diffusion.sigma_max)]
+    assert len(karras_sigmas(5, HEADS.diffusion)) == 6
+
+
+def test_the_stated_share_of_training_noise_is_at_the_maximum():
+    sigma = training_sigmas(4000, HEADS.diffusion, torch.Generator().manual_seed(0))
+    share = (sigma == HEADS.diffusion.sigma_max).float().mean().item()
+    assert share == pytest.approx(HEADS.diffusion.share_at_max, abs=0.03)
+
+
+def test_a_constant_flow_moves_the_picture():
+    picture = torch.rand(1, 3, 32, 32)
+    moved = warp(picture, torch.full((1, 2, 4, 4), 2 * 4 / 32))  # 4 pixels in both directions
+    assert torch.allclose(moved[..., :-4, :-4], picture[..., 4:, 4:], atol=1e-4)

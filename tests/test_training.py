@@ -1,0 +1,150 @@
+"""Training: batches are functions of the step, a resumed run is the same run, and the objective does what it says."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bcdcodec.errors import BcdError
+from bcdcodec.presets import TINY
+from bcdcodec.training.batches import BatchSampler
+from bcdcodec.training.checkpoint import load_sharded, save_sharded
+from bcdcodec.training.clips import load_store, split_of
+from bcdcodec.training.objective import Schedule
+from bcdcodec.training.procedural_pairs import load_pairs
+from bcdcodec.training.trainer import RunOptions, Trainer, procedural_clips
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Rendered training data that the runs of this module share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def options(out, steps, resume=False):
+    return RunOptions(data=None, out=out, steps=steps, minutes=None, resume=resume, device="cpu", seed=3, procedural_groups=4)
+
+
+def trainer(out, cache, steps, resume=False, config=TINY):
+    out.mkdir(parents=True, exist_ok=True)
+    if not (out / "data").exists():
+        (out / "data").symlink_to(cache)
+    return Trainer(config, options(out, steps, resume))
+
+
+def weights(run):
+    return {k: v.clone() for k, v in run.model.state_dict().items()}
+
+
+def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, cache):
+    whole = trainer(tmp_path / "whole", cache, 6)
+    for _ in range(6):
+        whole.train_step()
+    first = trainer(tmp_path / "cut", cache, 6)
+    for _ in range(3):
+        first.train_step()
+    first.save()
+    second = trainer(tmp_path / "cut", cache, 6, resume=True)
+    assert second.step == 3
+    for _ in range(3):
+        second.train_step()
+    for a, b in ((weights(whole), weights(second)), (whole.frozen.state_dict(), second.frozen.state_dict())):
+        assert all(torch.equal(a[k], b[k]) for k in a)
+
+
+def test_a_run_is_not_overwritten_without_resume(tmp_path, cache):
+    run = trainer(tmp_path / "run", cache, 2)
+    run.train_step()
+    run.save()
+    with pytest.raises(BcdError, match="--resume"):
+        trainer(tmp_path / "run", cache, 2)
+
+
+def test_training_lowers_the_distortion_and_logs_hard_and_soft_bits(tmp_path, cache):
+    config = replace(TINY, training=replace(TINY.training, lr_decoder=3e-3, lr_encoder=2e-3, warmup_steps=1))
+    run = trainer(tmp_path / "run", cache, 60, config=config)
+    batch = run.sampler.batch(0, 0.0, temporal=False)
+    run.sampler.batch = lambda step, progress, temporal: batch
+    records = [run.train_step() for _ in range(40)]
+    assert np.mean([r["distortion"] for r in records[-8:]]) < 0.8 * np.mean([r["distortion"] for r in records[:8]])
+    assert {"H_model", "hard_bits", "mutual_information", "psnr_at_max"} <= set(records[0])
+    # 8 groups of 8 codes carry at most 24 bits; under tables of other frames hard codes may cost a little more.
+    assert 0 < records[-1]["H_model"] <= 24.01 and 0 < records[-1]["hard_bits"] < 40
+
+
+def test_a_whole_run_leaves_checkpoint_log_and_picture(tmp_path, cache):
+    run = trainer(tmp_path / "run", cache, 3)
+    run.run()
+    held_out = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()][-1]["held_out"]
+    assert {"psnr_self", "psnr_cross", "psnr_cross_still", "hard_bits", "codes_used"} <= set(held_out)
+    assert list((tmp_path / "run").glob("look-*.png")) and (tmp_path / "run" / "checkpoint" / "state.json").exists()
+
+
+def test_batches_depend_on_seed_and_step_alone(cache):
+    clips = procedural_clips(5, 3, 32, cache)
+    pairs = load_pairs(4, 0, 4, 2, 2, 32, cache)
+    a, b = (BatchSampler(TINY, clips, pairs, 1) for _ in range(2))
+    a.batch(0, 0.0)
+    assert torch.equal(a.batch(7, 0.2).target, b.batch(7, 0.2).target)
+    assert not torch.equal(a.batch(8, 0.2).target, b.batch(7, 0.2).target)
+
+
+def test_stage_one_has_more_clips_of_fewer_frames(cache):
+    sampler = BatchSampler(TINY, procedural_clips(5, 3, 32, cache), load_pairs(4, 0, 4, 2, 2, 32, cache), 1)
+    one, two = sampler.batch(0, 0.0, temporal=False), sampler.batch(0, 0.9, temporal=True)
+    assert one.target.shape[:2] == (8, 2) and two.target.shape[:2] == (4, 4)
+
+
+def test_a_procedural_pair_shows_another_person_in_the_driving_motion(cache):
+    pairs = load_pairs(4, 0, 4, 2, 2, 32, cache)
+    same_people = pairs.driven[0, 0].astype(int) - pairs.driven[0, 1].astype(int)
+    assert np.abs(same_people).mean() > 5
+    assert pairs.motion.shape == (4, 4, 15) and pairs.content_motion.shape == (4, 3, 2, 15)
+
+
+def test_the_rate_target_falls_and_stage_two_begins_when_the_preset_says():
+    start, end = Schedule(0, 0.0), Schedule(9, 1.0)
+    assert start.target_bits(TINY) == TINY.training.rate_start_bits
+    assert end.target_bits(TINY) == TINY.quantiser.target_bits
+    assert not start.temporal(TINY) and end.temporal(TINY)
+
+
+def test_a_manifest_keeps_validation_files_out_of_training(tmp_path):
+    (tmp_path / "manifest.csv").write_text("file,split\na.mp4,train\nb.mp4,val\nc.mp4,raw\n")
+    files = split_of(tmp_path)
+    assert [p.name for p in files["train"]] == ["a.mp4"] and [p.name for p in files["val"]] == ["b.mp4"]
+
+
+def test_without_a_manifest_some_files_are_held_out_and_none_is_in_both(tmp_path):
+    for i in range(40):
+        (tmp_path / f"{i}.mp4").touch()
+    files = split_of(tmp_path)
+    assert files["val"] and not set(files["train"]) & set(files["val"])
+    assert len(files["train"]) + len(files["val"]) == 40
+
+
+@pytest.mark.parametrize("make", [lambda p: p / "none", lambda p: p], ids=["missing folder", "empty folder"])
+def test_a_folder_without_video_is_refused(tmp_path, make):
+    with pytest.raises(BcdError, match="folder|no video"):
+        split_of(make(tmp_path))
+
+
+def test_an_unreadable_file_is_left_out_and_named(tmp_path):
+    from bcdcodec.video import encode_png
+
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    (tmp_path / "good.png").write_bytes(encode_png(np.zeros((40, 40, 3), np.uint8)))
+    (tmp_path / "manifest.csv").write_text("file,split\nbad.mp4,train\ngood.png,train\n")
+    store = load_store(tmp_path, "train", 32, tmp_path / "cache")
+    assert store.names == ("good.png",) and store.clip(0).shape == (1, 32, 32, 3)
+    assert "bad.mp4" in next((tmp_path / "cache").glob("*.json")).read_text()
+
+
+def test_shards_hold_every_tensor_and_respect_the_limit(tmp_path):
+    tensors = {f"t{i}": torch.randn(300_000) for i in range(4)}  # 1.14 MiB each
+    save_sharded(tensors, tmp_path, "model", 2)
+    assert len(list(tmp_path.glob("model-*.safetensors"))) == 4
+    loaded = load_sharded(tmp_path, "model")
+    assert all(torch.equal(loaded[k], v) for k, v in tensors.items())
