@@ -14,11 +14,12 @@ from torch import Tensor
 from bcdcodec.container import Content, Head, Motion, Recording
 from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES, TABLES_FINGERPRINT_BYTES
 from bcdcodec.entropy.content import encode_content
-from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
+from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents, open_latents
 from bcdcodec.modelstore import ModelFolder, open_model
+from bcdcodec.opening import check_model
 
 CHUNK_FRAMES = 256  # of motion in one MOTN
 LOOK_AHEAD_SECONDS = 10.0  # of video among which the reference frame is chosen
@@ -172,10 +173,10 @@ class Codec:
     def decode(self, recording: Recording, content: Recording | None = None, steps: int | None = None,
                seed: int | None = None) -> np.ndarray:
         """Pictures uint8 [t, h, w, 3] of a recording; with `content`, that recording's person in this one's motion."""
-        self.check(recording.head)
+        check_model(recording.head, self.folder)
         source = recording
         if content is not None:
-            self.check(content.head)
+            check_model(content.head, self.folder)
             source = content
         if not source.contents:
             raise FormatError("the recording holds no content, nothing can be decoded")
@@ -184,14 +185,6 @@ class Codec:
             recording.head.sampler_seed if seed is None else seed, steps)]
         size = self.picture_size
         return np.stack(frames) if frames else np.zeros((0, size, size, 3), np.uint8)
-
-    def check(self, head: Head) -> None:
-        """Raise ModelMismatchError unless a file's HEAD names this model."""
-        mine = self.folder.fingerprint[:MODEL_FINGERPRINT_BYTES]
-        if head.model_fingerprint != mine:
-            raise ModelMismatchError(
-                f"the file was made with model {head.model_name!r} ({head.model_fingerprint.hex()[:12]}), "
-                f"this is {self.config.name!r} ({mine.hex()[:12]}): use --model with the folder it was made with")
 
     @torch.inference_mode()
     def decode_stream(self, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,

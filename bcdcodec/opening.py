@@ -36,7 +36,7 @@ def open_sound(path: str | os.PathLike) -> Iterator[BcdReader]:
         yield reader
 
 
-def model_of(head: Head, model: PathLike | None = None) -> ModelFolder:
+def model_of(head: Head, model: str | os.PathLike | None = None) -> ModelFolder:
     """The model a file was made with: `model`, or the shipped one of the name in HEAD.
 
     A name in a file is never taken for a path. Raises ModelError when the model is not at hand,
@@ -47,8 +47,14 @@ def model_of(head: Head, model: PathLike | None = None) -> ModelFolder:
         raise ModelError(f"the file was made with model {name!r}, which this bcdcodec does not ship "
                          f"(it ships: {', '.join(shipped_models()) or 'none'}): use --model with its folder")
     folder = open_model(name if model is None else model)
+    check_model(head, folder)
+    return folder
+
+
+def check_model(head: Head, folder: ModelFolder) -> None:
+    """Raise ModelMismatchError unless a file's HEAD names this model's weights."""
     found = folder.fingerprint[:MODEL_FINGERPRINT_BYTES]
     if found != head.model_fingerprint:
-        raise ModelMismatchError(f"the file was made with model {name!r} ({head.model_fingerprint.hex()[:12]}), "
-                                 f"this is {folder.name!r} ({found.hex()[:12]}): use --model with the folder it was made with")
-    return folder
+        raise ModelMismatchError(
+            f"the file was made with model {head.model_name!r} ({head.model_fingerprint.hex()[:12]}), "
+            f"this is {folder.name!r} ({found.hex()[:12]}): use --model with the folder it was made with")
