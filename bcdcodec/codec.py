@@ -17,7 +17,7 @@ from bcdcodec.entropy.content import encode_content
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
-from bcdcodec.models.latents import Latents, open_latents
+from bcdcodec.models.latents import Latents, open_latents, to_uint8, to_unit
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.opening import check_model
 
@@ -139,7 +139,7 @@ class Codec:
             t = len(block)
             missing = -t % length  # the last window is filled up with its last frame
             block = np.concatenate([block, np.repeat(block[-1:], missing, 0)])
-            z = self.latents.encode(block).unflatten(0, (-1, length))  # [b, t, c, h, w]
+            z = self.latents.encode(to_unit(block, self.device)).unflatten(0, (-1, length))  # [b, t, c, h, w]
             m = self.model.encode_motion(z)
             out.append(m.flatten(0, 1)[:t])
         return torch.cat(out)
@@ -157,7 +157,7 @@ class Codec:
         order = (normal - normal.mean(0)).square().sum(1).argsort()
         count = min(self.config.training.content_frames, len(pictures))
         picked = order[torch.linspace(0, len(order) - 1, count).long()].cpu().numpy()
-        z = self.latents.encode(pictures[picked])[None]
+        z = self.latents.encode(to_unit(pictures[picked], self.device))[None]
         tokens, m = self.model.encode(z, reference=0)
         codes = self.model.vq.encode(m[:, :1])[0, 0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
         index = config.default_step
@@ -217,7 +217,7 @@ class Codec:
                 condition = Condition(tokens.expand(b, -1, -1), m_hat,
                                       None if reference is None else reference.expand(b, -1))
                 z = self.model.decode(condition, noise.expand(b, length, -1, -1, -1), steps)
-                for i, picture in enumerate(self.latents.decode(z.flatten(0, 1)[:t])):
+                for i, picture in enumerate(to_uint8(self.latents.decode(z.flatten(0, 1)[:t]))):
                     yield motion.first_frame + start + i, picture
 
     @torch.inference_mode()
@@ -225,7 +225,7 @@ class Codec:
         """The picture a content holds, uint8 [h, w, 3]; None for models whose tokens are no picture."""
         tokens, _ = self._dequantised(recording.contents[number])
         picture = self.model.still(tokens)
-        return None if picture is None else self.latents.decode(picture)[0]
+        return None if picture is None else to_uint8(self.latents.decode(picture))[0]
 
     def _dequantised(self, content: Content) -> tuple[Tensor, Tensor | None]:
         """Tokens [1, n, d] and reference motion [1, g * d'] of a file's content."""

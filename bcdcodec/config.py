@@ -132,6 +132,7 @@ class TrainingConfig:
     conditional_entropy_weight: float = 0.0  # on mean H(mu) in bits a group
     gradient_weight: float = 0.0  # on differences of neighbouring pixels
     warp_weight: float = 0.0  # on the warped content picture at coarse scales
+    still_weight: float = 0.0  # on the error of the content picture against the frame it was taken from
     content_weight: float = 0.0  # on the estimated bits of the tokens
     motion_weight: float = 0.0  # on reading the true motion of procedural heads from the features
     motion_steps: int = 0  # steps of the encoder on that alone, before the first step of the run

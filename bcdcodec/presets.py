@@ -50,7 +50,7 @@ SPRITES = ModelConfig(
 # - pixels, x-prediction, 16x16 patches: no VAE is needed, and 64 tokens a frame run in real time on a CPU;
 # - most channels of the content tokens are the transform (KLT) coefficients of one reference frame's
 #   patches, so that an unseen person is described at once and the header is a rate-controlled still of
-#   at most 2 KB; the others are learned, as in the paper;
+#   at most 2 KB, filtered once after decoding; the others are learned, as in the paper;
 #   the reference's own motion codes travel with it (20 bytes), so that motion is known on both sides;
 # - the decoder's output is a warp of the content picture plus a correction: copying need not be learned;
 # - frames do not attend to the content queries: 64 queries would cost eight times the 8 frames of a window;
@@ -64,20 +64,20 @@ HEADS = ModelConfig(
     encoder=EncoderConfig(width=256, ff=1024, layers=4, heads=4, frames_see_queries=False, stem="conv", stem_channels=(64, 128, 256)),
     quantiser=QuantiserConfig(
         groups=64, codes=32, dim=16, alpha=0.25, normalise=True, hard=True,
-        temperature_max=0.5, temperature_min=0.2, temperature_decay=0.9995, target_bits=165.0),
+        temperature_max=0.25, temperature_min=0.1, temperature_decay=0.999, target_bits=160.0),
     content=ContentConfig(
-        rows=8, columns=8, dim=196, still_dim=192, reference_motion=True, step=0.15, default_step=4,
+        rows=8, columns=8, dim=196, still_dim=192, reference_motion=True, step=0.15, default_step=3,
         byte_budget=2000, predicted_channels=3),
     decoder=DecoderConfig(
         width=256, ff=1024, depth=8, heads=4, patch=16, temporal_indices=(3, 5, 7), mask_rate=0.0, guidance=1.0,
         warp_grid=4, klt_output=256),
-    diffusion=DiffusionConfig(sigma_data=0.25, sigma_max=20.0, share_at_max=0.75, p_mean=-1.0, steps=1),
+    diffusion=DiffusionConfig(sigma_data=0.25, sigma_max=20.0, share_at_max=0.85, p_mean=-1.0, steps=1),
     window=WindowConfig(length=8),
     training=TrainingConfig(
-        batch=12, frames=8, content_frames=2, temporal_stride=2, lr_decoder=6e-4, lr_encoder=4e-4,
+        batch=12, frames=8, content_frames=2, temporal_stride=2, lr_decoder=8e-4, lr_encoder=4e-4,
         ema_decay=0.998, rate_weight=1e-5, rate_start_bits=300.0, rate_anneal=0.6,
-        conditional_entropy_weight=0.02, gradient_weight=1.0, warp_weight=0.5, content_weight=0.0,
-        motion_weight=0.5, motion_steps=1500, stage1_split=2, motion_emphasis=2.0, swap_weight=0.02, swap_from=0.85, temporal_from=0.75, warmup_steps=50, shift_from=0.5, procedural_share=0.5, still_share=0.17),
+        conditional_entropy_weight=0.02, gradient_weight=1.0, warp_weight=0.5, still_weight=1.0, content_weight=0.0,
+        motion_weight=0.5, motion_steps=1200, stage1_split=2, motion_emphasis=2.0, swap_weight=0.02, swap_from=0.85, temporal_from=0.75, warmup_steps=50, shift_from=0.5, procedural_share=0.5, still_share=0.17),
 )
 
 # For tests and for a first look at the format: untrained quality, a second a clip.

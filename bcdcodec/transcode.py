@@ -52,12 +52,13 @@ class DecodeSummary:
 
 
 def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MODEL, crop: Crop | None = None,
-                device: str = "auto", seed: int = 0, progress: Progress | None = None) -> EncodeSummary:
+                device: str = "auto", seed: int = 0, progress: Progress | None = None, vae: str | None = None) -> EncodeSummary:
     """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all.
 
     The times between frames stay exact; the first frame is moved to 0. Frames at equal distances are stored as
     a constant frame duration, others in the coarsest ticks that hold all distances. Pictures never accumulate; codes do (one byte a
     group and frame), because only the last frame tells whether the rate was constant.
+    `vae`: hub name or folder of the image autoencoder, for models over latents.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     target = _checked_target(target, source)
@@ -68,7 +69,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     with read_frames(source, crop, size) as video:
         from bcdcodec.codec import Codec, Geometry  # after the cheap checks: torch takes seconds
 
-        codec = Codec(folder, pick_device(device))
+        codec = Codec(folder, pick_device(device), vae)
         square = (video.crop.x, video.crop.y, video.crop.w, video.crop.h)
         geometry = Geometry(video.info.width, video.info.height, square)
         head = codec.head(geometry, video.time_base, 0, seed)
@@ -101,7 +102,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
 
 def decode_file(source: PathLike, target: PathLike, content: PathLike | None = None, steps: int | None = None,
                 seed: int | None = None, model: PathLike | None = None, device: str = "auto",
-                max_frames: int = MAX_FRAMES, progress: Progress | None = None) -> DecodeSummary:
+                max_frames: int = MAX_FRAMES, progress: Progress | None = None, vae: str | None = None) -> DecodeSummary:
     """Decode a `.bcd` file into a video or a folder of PNGs, as `write_video` takes them, whole or not at all.
 
     `content`: a `.bcd` file of the same model whose first content is shown in the motion of `source`; the
@@ -142,7 +143,7 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
             with write_video(target, size, size, _playable_time_base(source, head), metadata) as video:
                 from bcdcodec.codec import Codec  # after the cheap checks: torch takes seconds
 
-                codec = Codec(folder, pick_device(device))
+                codec = Codec(folder, pick_device(device), vae)
                 for number, picture in codec.decode_stream(motions, contents, head.sampler_seed if seed is None else seed, steps):
                     video.write(picture, clock.waiting.popleft(), head.frame_duration or None)
                     if progress:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 SEED = click.IntRange(0, 2**64 - 1)
+VAE = click.option("--vae", help="Hub name or folder of the image autoencoder, for models over latents.")
 DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 
 
@@ -13,9 +14,10 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 @click.argument("target", metavar="OUT.bcd")
 @click.option("--model", default="heads", show_default=True, help="A shipped model, or the folder of one.")
 @click.option("--crop", metavar="X,Y,W,H", help="The square to code, in pixels of the upright picture. [default: the centre]")
+@VAE
 @DEVICE
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the decoder's noise, kept in the file.")
-def encode(source: str, target: str, model: str, crop: str | None, device: str, seed: int) -> None:
+def encode(source: str, target: str, model: str, crop: str | None, vae: str | None, device: str, seed: int) -> None:
     """Encode a video into a .bcd file.
 
     IN is a video file or a folder of PNGs, of any size and frame rate. Sound is dropped.
@@ -26,7 +28,7 @@ def encode(source: str, target: str, model: str, crop: str | None, device: str, 
 
     square = parse_crop(crop) if crop else None
     with progress_bar("encode") as progress:
-        done = encode_file(source, target, model, square, device, seed, progress)
+        done = encode_file(source, target, model, square, device, seed, progress, vae)
     show_notes(done.notes)
     counts = done.byte_counts
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {counts.total} bytes "
@@ -40,11 +42,12 @@ def encode(source: str, target: str, model: str, crop: str | None, device: str, 
 @click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]")
 @click.option("--seed", type=SEED, help="Of the noise. [default: the file's]")
 @click.option("--model", help="Name or folder of the model. [default: the shipped one that IN names]")
+@VAE
 @DEVICE
 @click.option("--max-frames", type=click.IntRange(min=1), default=1_000_000, show_default=True,
               help="Refuse files with more frames.")
 def decode(source: str, target: str, content: str | None, steps: int | None, seed: int | None, model: str | None,
-           device: str, max_frames: int) -> None:
+           vae: str | None, device: str, max_frames: int) -> None:
     """Decode a .bcd file into a video.
 
     OUT ends in .mp4, .mkv, .gif or .apng, or is a folder for PNGs; with --content also .bcd. What
@@ -54,7 +57,7 @@ def decode(source: str, target: str, content: str | None, steps: int | None, see
     from bcdcodec.transcode import decode_file
 
     with progress_bar("decode") as progress:
-        done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress)
+        done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress, vae)
     show_notes(done.notes)
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s")
 

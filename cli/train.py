@@ -20,9 +20,10 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--procedural-groups", type=click.IntRange(min=1), default=800, show_default=True,
               help="Groups of procedural heads to render once.")
+@click.option("--vae", help="Hub name or folder of the image autoencoder, for presets over latents.")
 @click.option("--shard-mib", type=click.IntRange(min=1), help="Split checkpoints into files of this size.")
 def train(preset: str, data: Path | None, out: Path, minutes: float | None, steps: int | None, resume: bool,
-          device: str, seed: int, procedural_groups: int, shard_mib: int | None) -> None:
+          device: str, seed: int, procedural_groups: int, vae: str | None, shard_mib: int | None) -> None:
     """Train a model; PRESET is lrs3, sprites, heads or tiny."""
     if (minutes is None) == (steps is None):
         raise click.UsageError("give either --minutes or --steps")
@@ -32,7 +33,7 @@ def train(preset: str, data: Path | None, out: Path, minutes: float | None, step
 
     config = presets.preset(preset)
     options = RunOptions(data, out, steps, minutes, resume, pick_device(device), seed, procedural_groups,
-                         shard_mib=shard_mib)
+                         vae, shard_mib=shard_mib)
     trainer = Trainer(config, options)
     trainer.run()
     click.echo(f"{out / 'checkpoint'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes")
@@ -43,11 +44,13 @@ def train(preset: str, data: Path | None, out: Path, minutes: float | None, step
 @click.argument("target", metavar="OUT_MODEL_DIR", type=FOLDER)
 @click.option("--data", type=FOLDER, help="The run's training data, for the tables. [default: procedural heads]")
 @click.option("--card", type=FOLDER, help="Text of the model card. [default: two lines of facts]")
+@click.option("--vae", help="Hub name or folder of the image autoencoder, for presets over latents.")
 @click.option("--shard-mib", type=click.IntRange(min=1), help="Split the weights into files of this size.")
-def export(run: Path, target: Path, data: Path | None, card: Path | None, shard_mib: int | None) -> None:
+def export(run: Path, target: Path, data: Path | None, card: Path | None, vae: str | None,
+           shard_mib: int | None) -> None:
     """Make a model folder from a training run: entropy tables, weights, config and card."""
     from bcdcodec.training.export import export_run
 
-    report = export_run(run, target, data, card.read_text() if card else None, shard_mib)
+    report = export_run(run, target, data, card.read_text() if card else None, shard_mib, vae)
     click.echo(f"{target}: {report.bits_per_frame:.1f} bits a frame, content {report.content_bytes:.0f} bytes, "
                f"{report.codes_used:.1f} codes used a group, tables from {report.clips} clips")

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
+from bcdcodec.models.latents import Latents
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.clips import ClipStore
 from bcdcodec.training.procedural_pairs import PairStore
@@ -39,18 +40,18 @@ def psnr(x: Tensor, y: Tensor) -> float:
 
 
 @torch.no_grad()
-def evaluate(model: BCD, clips: ClipStore, pairs: PairStore | None, log2_p: Tensor, temporal: bool,
+def evaluate(model: BCD, latents: Latents, clips: ClipStore, pairs: PairStore | None, log2_p: Tensor, temporal: bool,
              most_clips: int = 24) -> tuple[Evaluation, np.ndarray]:
     """Measures and a picture uint8 [h, w, 3]: rows of content still, truth and decoded frames.
 
-    `log2_p` [g, k]: code probabilities measured on training clips.
+    `log2_p` [g, k]: code probabilities measured on training clips, on the model's device.
     """
     model.eval()
     config = model.config
     t = config.window.length
     size = config.latent.size
     generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(1, 1, config.latent.channels, size, size, generator=generator)
+    noise = torch.randn(1, 1, config.latent.channels, size, size, generator=generator).to(log2_p.device)
     mse, mse_still, mse_moving, bits, information = [], [], [], [], []
     used: list[Tensor] = []
     rows: list[Tensor] = []
@@ -59,7 +60,7 @@ def evaluate(model: BCD, clips: ClipStore, pairs: PairStore | None, log2_p: Tens
         frames = to_pictures(clips.clip(index))
         half = len(frames) // 2
         content, target = frames[[0, half // 2]][None], frames[half :: max(1, half // t)][None, :t]
-        still, decoded, codes, rate = _transfer(model, content, target, noise, temporal)
+        still, decoded, codes, rate = _transfer(model, latents, content, target, noise, temporal)
         mse.append((decoded - target).square().mean().item())
         mse_still.append((still[:, None] - target).square().mean().item())
         motion = (target - target.mean(1, keepdim=True)).abs().mean(2, keepdim=True)
@@ -77,7 +78,7 @@ def evaluate(model: BCD, clips: ClipStore, pairs: PairStore | None, log2_p: Tens
         for group in range(min(len(pairs.driven), 12)):
             a, b = to_pictures(pairs.driven[group, 0, :t])[None], to_pictures(pairs.driven[group, 1, :t])[None]
             content = to_pictures(pairs.content[group, 1])[None]
-            still, decoded, _, _ = _transfer(model, content, a, noise, temporal)
+            still, decoded, _, _ = _transfer(model, latents, content, a, noise, temporal)
             for store, picture in zip(cross, (decoded, still[:, None].expand_as(b), a)):
                 store.append((picture.clamp(-1, 1) - b).square().mean().item())
             if group < 3:
@@ -91,9 +92,11 @@ def evaluate(model: BCD, clips: ClipStore, pairs: PairStore | None, log2_p: Tens
                       float(np.mean(bits)), float(np.mean(information)), float(distinct)), picture
 
 
-def _transfer(model: BCD, content: Tensor, driving: Tensor, noise: Tensor, temporal: bool):
+def _transfer(model: BCD, latents: Latents, content: Tensor, driving: Tensor, noise: Tensor, temporal: bool):
     """Still [b, c, h, w], one-step decode [b, t, c, h, w], hard codes [b, t, g] and rate terms of the driving frames."""
     config = model.config
+    first = content[:, 0]
+    content, driving = (latents.encode(x.to(noise.device).flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (content, driving))
     tokens, m_content = model.encode(content, 0)
     m = model.encode_motion(driving)
     codes = model.vq.encode(m)
@@ -102,8 +105,10 @@ def _transfer(model: BCD, content: Tensor, driving: Tensor, noise: Tensor, tempo
     tokens = model.content.dequantise(model.content.quantise(tokens, index), index)
     reference = model.vq.lookup(model.vq.encode(m_content[:, :1]))[:, 0] if config.content.reference_motion else None
     b, t = driving.shape[:2]
-    sigma = torch.full((b,), config.diffusion.sigma_max)
+    sigma = torch.full((b,), config.diffusion.sigma_max, device=noise.device)
     x = config.diffusion.sigma_max * noise.expand(b, t, -1, -1, -1)
     decoded = model.denoise(x, sigma, Condition(tokens, model.vq.lookup(codes), reference), temporal).latents
+    decoded = latents.decode(decoded.flatten(0, 1)).unflatten(0, (b, t)).clamp(-1, 1).cpu()
     still = model.still(tokens)
-    return (still if still is not None else content[:, 0]), decoded.clamp(-1, 1), codes, rate
+    still = first if still is None else latents.decode(still).cpu()
+    return still, decoded, codes, rate

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bcdcodec.config import ModelConfig
-from bcdcodec.entropy.content import ContentModel, count_contexts
+from bcdcodec.entropy.content import ContentModel, count_contexts, encode_content
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
@@ -19,6 +19,7 @@ from bcdcodec.models.bcd import BCD
 from bcdcodec.models.latents import open_latents
 from bcdcodec.modelstore import CARD, CONFIG, TABLES
 from bcdcodec.training.checkpoint import load_sharded, save_sharded
+from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.trainer import procedural_clips
 
@@ -38,7 +39,7 @@ class ExportReport:
 
 
 def export_model(checkpoint: Path, out: Path, clips: ClipStore, card: str, max_clips: int = 160,
-                 shard_mib: int | None = None) -> ExportReport:
+                 shard_mib: int | None = None, vae: str | None = None) -> ExportReport:
     """Write the model folder `out` from a run's checkpoint folder, using its EMA weights in float16.
 
     The rate-lambda of the encoder is set so that the codes of the training clips take the config's target bits.
@@ -52,7 +53,7 @@ def export_model(checkpoint: Path, out: Path, clips: ClipStore, card: str, max_c
     # Rounded first, so that tables are fitted on what the shipped weights do.
     model.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in tensors.items()})
     model.eval()
-    features, values = _training_features(model, clips, max_clips)
+    features, values = _training_features(model, clips, max_clips, vae)
     counts = _fit_rate(model, features)
     tables = ModelTables(
         FrequencyTables.from_counts(counts.astype(np.int64)), _content_model(config, values))
@@ -69,28 +70,27 @@ def export_model(checkpoint: Path, out: Path, clips: ClipStore, card: str, max_c
     folder.rename(out)
     p = tables.motion.frequencies / 65536
     frames = counts.sum() / counts.shape[0]
-    from bcdcodec.entropy.content import encode_content
     sizes = [len(encode_content(v, config.content.rows, config.content.columns, tables.content)) for v in values]
     return ExportReport(float(-(counts * np.log2(p)).sum() / frames), float(model.vq.rate_lambda),
                         float((counts > 0).sum(1).mean()), float(np.mean(sizes)), len(values))
 
 
 @torch.inference_mode()
-def _training_features(model: BCD, clips: ClipStore, max_clips: int) -> tuple[torch.Tensor, list[np.ndarray]]:
+def _training_features(model: BCD, clips: ClipStore, max_clips: int, vae: str | None) -> tuple[torch.Tensor, list[np.ndarray]]:
     """Normalised motion features [t, g, d] of training clips and their quantised content tokens [n, d]."""
     config = model.config
-    latents = open_latents(config.latent, "cpu")
+    latents = open_latents(config.latent, "cpu", vae)
     length = config.window.length
     features, values = [], []
     order = np.random.default_rng(0).permutation(len(clips.lengths))[:max_clips]
     for index in order:
-        frames = np.array(clips.clip(index)[:CLIP_FRAMES])
+        frames = latents.encode(to_pictures(clips.clip(index)[:CLIP_FRAMES]))  # [t, c, h, w]
         if len(frames) >= length:
-            z = latents.encode(frames[: len(frames) - len(frames) % length]).unflatten(0, (-1, length))
+            z = frames[: len(frames) - len(frames) % length].unflatten(0, (-1, length))
             m = model.encode_motion(z)
             features.append(model.vq.features(m).flatten(0, 1))
         picked = np.linspace(0, len(frames) - 1, config.training.content_frames).astype(int)
-        tokens, _ = model.encode(latents.encode(frames[picked])[None])
+        tokens, _ = model.encode(frames[picked][None])
         quantised = model.content.quantise(tokens, config.content.default_step)[0]
         values.append(quantised.clamp(-32768, 32767).to(torch.int16).numpy())
     return torch.cat(features), values
@@ -138,10 +138,12 @@ def _content_model(config: ModelConfig, values: list[np.ndarray]) -> ContentMode
     bands = np.searchsorted(starts, np.arange(c.dim), side="right").astype(np.uint8) - 1
     bands = bands.astype(np.uint8)
     counts = sum(count_contexts(v, c.rows, c.columns, bands, c.predicted_channels) for v in values)
-    return ContentModel(FrequencyTables.from_counts(counts), bands, c.predicted_channels)
+    # The pseudo count of one a symbol would else outweigh the rarer contexts.
+    return ContentModel(FrequencyTables.from_counts(64 * counts), bands, c.predicted_channels)
 
 
-def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_mib: int | None = None) -> ExportReport:
+def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_mib: int | None = None,
+               vae: str | None = None) -> ExportReport:
     """Write the model folder `out` from a `bcd train` folder, with tables fitted on `data` (None: procedural heads).
 
     Without a `card` the model gets two lines of facts. Raises ModelError when `run` is none, VideoError when
@@ -153,7 +155,7 @@ def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_
     size, cache = config.latent.picture_size, run / "data"
     clips = procedural_clips(0, 40, size, cache) if data is None else load_store(data, "train", size, cache)
     facts = f"# {config.name}\n\n{state['step']} training steps, {state['elapsed_s'] / 60:.0f} minutes, seed {state['seed']}.\n"
-    return export_model(checkpoint, out, clips, facts if card is None else card, shard_mib=shard_mib)
+    return export_model(checkpoint, out, clips, facts if card is None else card, shard_mib=shard_mib, vae=vae)
 
 
 def read_state(checkpoint: Path) -> dict:

@@ -95,6 +95,9 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
     if training.warp_weight and denoised.flow is not None:
         scale = config.diffusion.sigma_data ** -2
         total = total + training.warp_weight * scale * coarse_warp_error(denoised.still, denoised.flow, batch.target)
+        if training.still_weight:
+            error = denoised.still - batch.content[:, reference]
+            total = total + training.still_weight * scale * (error.square().mean() + 0.02 * error.abs().mean())
     total = total + training.rate_weight * (rate.H_model - schedule.target_bits(config)).square()  # equation 7
     total = total + training.conditional_entropy_weight * rate.H_conditional / config.quantiser.groups
     motion_error = total.new_zeros(())

@@ -9,11 +9,13 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from bcdcodec.config import ModelConfig
 from bcdcodec.errors import ModelError
 from bcdcodec.models.bcd import BCD
+from bcdcodec.models.latents import open_latents
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint
 from bcdcodec.training.clips import ClipStore, load_store
@@ -40,6 +42,7 @@ class RunOptions:
     device: str  # "auto", "cpu", "cuda"
     seed: int
     procedural_groups: int
+    vae: str | None = None  # hub name or folder of the image autoencoder, for presets over latents
     checkpoint_minutes: float = 5.0
     evaluate_minutes: float = 10.0
     shard_mib: int | None = None
@@ -58,13 +61,15 @@ class Trainer:
             raise ModelError(f"{self.out} holds a run: give --resume to go on with it, or another --out")
         self.out.mkdir(parents=True, exist_ok=True)
         self.clips, self.held_out, self.pairs, self.held_out_pairs = load_data(config, options)
+        self.latents = open_latents(config.latent, self.device, options.vae)
         self.sampler = BatchSampler(config, self.clips, self.pairs, options.seed)
         torch.manual_seed(options.seed)
         self.model = BCD(config).to(self.device)
         self.frozen = copy.deepcopy(self.model).requires_grad_(False)  # carries the EMA weights
         self.reader = MotionReader(config.motion_channels, len(MOTION_PARAMETERS)).to(self.device)
         self.optimiser = torch.optim.AdamW(
-            [{"params": list(self.model.decoder.parameters()), "peak": config.training.lr_decoder},
+            [{"params": [p for name, p in self.model.named_parameters() if name.startswith(("decoder", "still"))],
+              "peak": config.training.lr_decoder},
              {"params": [*self.model.encoder.parameters(), *self.model.vq.parameters(), *self.reader.parameters()],
               "peak": config.training.lr_encoder}],
             lr=1e-4, betas=config.training.betas, weight_decay=config.training.weight_decay)
@@ -82,12 +87,15 @@ class Trainer:
     def _initialise(self) -> None:
         """Fit the patch transform and draw the codebooks from data, before the first step."""
         if self.model.transform is not None:
-            pictures = [self.sampler.batch(SETUP_STEP + i, 0.0).target[:, 0] for i in range(40)]
-            self.model.transform.fit(torch.cat(pictures).to(self.device))
+            rng = np.random.default_rng(self.options.seed)
+            clips = rng.integers(0, len(self.clips.lengths), 1500)
+            frames = np.stack([self.clips.clip(i)[rng.integers(0, self.clips.lengths[i])] for i in clips])
+            pictures = to_pictures(frames).to(self.device)
+            self.model.transform.fit(torch.cat([pictures, pictures.flip(-1)]))
         self.model.train()
         if self.pairs is not None:
             self._teach_motion(self.config.training.motion_steps)
-        batch = self._to_device(self.sampler.batch(SETUP_STEP - 1, 0.0, temporal=False))
+        batch = self._to_device(self.sampler.batch(SETUP_STEP, 0.0, temporal=False))
         with torch.no_grad():
             m = self.model.encode_motion(batch.driving)
             self.model.vq.seed_codebooks(m, torch.Generator().manual_seed(self.options.seed))
@@ -100,7 +108,8 @@ class Trainer:
         optimiser = torch.optim.AdamW(parameters, lr=MOTION_LR, weight_decay=self.config.training.weight_decay)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, MOTION_LR, max(steps, 2))
         for step in range(steps):
-            pictures, motion = (x.to(self.device) for x in self.sampler.motion_pictures(step, MOTION_BATCH))
+            pictures, motion = self.sampler.motion_pictures(step, MOTION_BATCH)
+            pictures, motion = self._encode(pictures), motion.to(self.device)
             with torch.autocast(self.device, dtype=torch.bfloat16):
                 m = self.model.encode_motion(pictures)
                 features = self.model.vq.features(m).flatten(2)
@@ -191,10 +200,8 @@ class Trainer:
         from PIL import Image
 
         state = torch.get_rng_state()
-        self.frozen.cpu()
-        measures, picture = evaluate(self.frozen, self.held_out, self.held_out_pairs, self.log2_p(),
+        measures, picture = evaluate(self.frozen, self.latents, self.held_out, self.held_out_pairs, self.log2_p().to(self.device),
                                      Schedule(self.step, self.progress).temporal(self.config))
-        self.frozen.to(self.device)
         torch.set_rng_state(state)
         log.write(json.dumps({"step": self.step, "minutes": round(self.elapsed / 60, 2), "held_out": measures.as_dict()}) + "\n")
         log.flush()
@@ -232,7 +239,13 @@ class Trainer:
                 mean.copy_(value)
 
     def _to_device(self, batch: Batch) -> Batch:
-        return Batch(*(x.to(self.device) for x in (batch.content, batch.driving, batch.target, batch.motion)))
+        content, driving, target = (self._encode(x) for x in (batch.content, batch.driving, batch.target))
+        return Batch(content, driving, target, batch.motion.to(self.device))
+
+    def _encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures [b, t, 3, h, w] as the model sees them."""
+        pictures = pictures.to(self.device)
+        return self.latents.encode(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
 
 
 def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, ClipStore, PairStore | None, PairStore | None]:
@@ -254,8 +267,6 @@ def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, Clip
 
 def procedural_clips(first_seed: int, count: int, size: int, cache: Path) -> ClipStore:
     """Clips of procedural heads, four seconds each, for a run without footage."""
-    import numpy as np
-
     from bcdcodec.training.procedural import Identity, render, sample_motion
 
     path = cache / f"procedural-clips-{size}-{first_seed}-{count}.npy"

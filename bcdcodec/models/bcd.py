@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import ModelConfig
-from bcdcodec.models.content import ContentQuantiser, PatchTransform
+from bcdcodec.models.content import ContentQuantiser, PatchTransform, StillFilter
 from bcdcodec.models.dit import Condition, DiT
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.encoder import Encoder
@@ -39,6 +39,7 @@ class BCD(nn.Module):
         self.transform: PatchTransform | None = None
         if config.content.still_dim:
             components = max(config.content.still_dim, config.decoder.klt_output)
+            self.still_filter = StillFilter(config.latent.channels)
             self.transform = PatchTransform(
                 config.decoder.patch, config.latent.channels, config.content.rows, config.content.columns, components)
 
@@ -62,7 +63,7 @@ class BCD(nn.Module):
         """The picture the content tokens [b, n, d] hold, [b, c, h, w]; None without the transform."""
         if self.transform is None:
             return None
-        return self.transform.inverse(content[..., : self.config.content.still_dim])
+        return self.still_filter(self.transform.inverse(content[..., : self.config.content.still_dim]))
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition, temporal: bool = True) -> Denoised:
         """D(x; sigma) for noisy latents x [b, t, c, h, w] and noise levels sigma [b].

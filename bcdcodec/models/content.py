@@ -52,8 +52,32 @@ class PatchTransform(nn.Module):
         self.deviation.copy_(values.flip(0)[:k].clamp_min(1e-8).sqrt())
 
 
+class StillFilter(nn.Module):
+    """Takes quantisation noise off the picture that the content tokens hold, once a scene: [b, c, h, w] -> the same."""
+
+    def __init__(self, channels: int, width: int = 32):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(channels, width, 5, padding=2), nn.GELU(approximate="tanh"),
+            nn.Conv2d(width, width, 3, padding=1), nn.GELU(approximate="tanh"),
+            nn.Conv2d(width, channels, 3, padding=1))
+        nn.init.zeros_(self.layers[-1].weight)
+        nn.init.zeros_(self.layers[-1].bias)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return picture + self.layers(picture).float()
+
+
+# Below one half: values near a rounding border go to the cheaper one, which buys a finer step at the same bytes.
+ROUNDING = 0.35
+
+
+def _round(x: Tensor) -> Tensor:
+    return torch.sign(x) * torch.floor(x.abs() + ROUNDING)
+
+
 class ContentQuantiser(nn.Module):
-    """Uniform quantisation of content tokens with a chosen step, and its straight-through training form."""
+    """Quantisation of content tokens with a chosen step, and its straight-through training form."""
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -61,7 +85,7 @@ class ContentQuantiser(nn.Module):
 
     def quantise(self, content: Tensor, step_index: int) -> Tensor:
         """Tokens [b, n, d] -> integers [b, n, d] (int32)."""
-        return torch.round(content / self.config.step_size(step_index)).int()
+        return _round(content / self.config.step_size(step_index)).int()
 
     def dequantise(self, values: Tensor, step_index: int) -> Tensor:
         """Integers [b, n, d] -> tokens [b, n, d]."""
@@ -70,7 +94,7 @@ class ContentQuantiser(nn.Module):
     def forward(self, content: Tensor, step_index: Tensor) -> Tensor:
         """Training: what the decoder would receive at step indices [b], with the gradient passed through."""
         size = self.config.step * self.config.step_ratio ** step_index.float()[:, None, None]
-        rounded = torch.round(content / size) * size
+        rounded = _round(content / size) * size
         return content + (rounded - content).detach()
 
     def bits(self, content: Tensor, step_index: Tensor) -> Tensor:

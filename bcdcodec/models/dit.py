@@ -124,9 +124,9 @@ class DiT(nn.Module):
         h = self.norm(h) * (1 + scale) + shift
         residual = self.to_residual(h).float()
         if transform is not None and self.klt_output:
-            # Outputs of unit size are scaled to each component's own deviation.
+            # Flatter than the components' own deviations: what is left after the warp has less in the leading ones.
             k = self.klt_output
-            residual = (residual * transform.deviation[:k]) @ transform.basis[:, :k].T
+            residual = (residual * transform.deviation[:k].sqrt()) @ transform.basis[:, :k].T
         residual = unpatchify(residual, self.patch, self.side, self.side).unflatten(0, (b, t))
         flow = None
         if self.warp_grid:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import ModelConfig
-from bcdcodec.models.layers import MultiHeadAttention, patchify
+from bcdcodec.models.layers import MultiHeadAttention, RMSNorm, patchify
 
 
 class RelativeBias(nn.Module):
@@ -38,9 +38,9 @@ class T5Layer(nn.Module):
 
     def __init__(self, width: int, ff: int, heads: int):
         super().__init__()
-        self.norm_attention = nn.RMSNorm(width, eps=1e-6)
+        self.norm_attention = RMSNorm(width)
         self.attention = MultiHeadAttention(width, heads, bias=False)
-        self.norm_ff = nn.RMSNorm(width, eps=1e-6)
+        self.norm_ff = RMSNorm(width)
         self.ff_in = nn.Linear(width, ff, bias=False)
         self.ff_out = nn.Linear(ff, width, bias=False)
         # T5 folds the missing 1 / sqrt(d') into the initialisation of the queries.
@@ -101,7 +101,7 @@ class Encoder(nn.Module):
         self.frames_see_queries = e.frames_see_queries
         self.bias = RelativeBias(e.heads)
         self.layers = nn.ModuleList(T5Layer(e.width, e.ff, e.heads) for _ in range(e.layers))
-        self.norm = nn.RMSNorm(e.width, eps=1e-6)
+        self.norm = RMSNorm(e.width)
         self.to_motion = nn.Linear(e.width, config.motion_channels)
         self.to_content = nn.Linear(e.width, config.content.dim - config.content.still_dim)
         if config.content.still_dim:

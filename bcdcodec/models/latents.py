@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -13,11 +14,11 @@ from bcdcodec.errors import ModelError
 
 
 class Latents(Protocol):
-    """uint8 [t, h, w, 3] <-> float [t, c, h', w']."""
+    """Pictures in [-1, 1], [n, 3, h, w], <-> latents [n, c, h', w']."""
 
-    def encode(self, pictures: np.ndarray) -> Tensor: ...
+    def encode(self, pictures: Tensor) -> Tensor: ...
 
-    def decode(self, z: Tensor) -> np.ndarray: ...
+    def decode(self, z: Tensor) -> Tensor: ...
 
 
 def to_unit(pictures: np.ndarray, device: str = "cpu") -> Tensor:
@@ -31,16 +32,13 @@ def to_uint8(pictures: Tensor) -> np.ndarray:
 
 
 class Pixels:
-    """The identity: pictures in [-1, 1]."""
+    """The identity."""
 
-    def __init__(self, device: str):
-        self.device = device
+    def encode(self, pictures: Tensor) -> Tensor:
+        return pictures
 
-    def encode(self, pictures: np.ndarray) -> Tensor:
-        return to_unit(pictures, self.device)
-
-    def decode(self, z: Tensor) -> np.ndarray:
-        return to_uint8(z)
+    def decode(self, z: Tensor) -> Tensor:
+        return z
 
 
 class VaeLatents:
@@ -50,30 +48,25 @@ class VaeLatents:
         from diffusers import AutoencoderKL
 
         try:
-            self.vae = AutoencoderKL.from_pretrained(name_or_folder).to(device).eval()
-        except ValueError:
             # A whole Stable Diffusion pipeline keeps its autoencoder in a subfolder.
-            self.vae = AutoencoderKL.from_pretrained(name_or_folder, subfolder="vae").to(device).eval()
-        except OSError as error:
-            try:
-                self.vae = AutoencoderKL.from_pretrained(name_or_folder, subfolder="vae").to(device).eval()
-            except OSError:
-                raise ModelError(f"no autoencoder at {name_or_folder!r}: give a local folder or a hub name "
-                                 f"({str(error).splitlines()[0]})") from error
-        self.device = device
+            within = "vae" if (Path(name_or_folder) / "vae").is_dir() or not Path(name_or_folder).exists() else None
+            self.vae = AutoencoderKL.from_pretrained(name_or_folder, subfolder=within).to(device).eval()
+        except (OSError, ValueError) as error:
+            raise ModelError(f"no autoencoder at {name_or_folder!r}: give --vae a local folder or a hub name "
+                             f"({str(error).splitlines()[0]})") from error
+        self.vae.requires_grad_(False)
 
-    @torch.inference_mode()
-    def encode(self, pictures: np.ndarray) -> Tensor:
-        mean = self.vae.encode(to_unit(pictures, self.device)).latent_dist.mean
-        return mean * self.vae.config.scaling_factor
+    @torch.no_grad()
+    def encode(self, pictures: Tensor) -> Tensor:
+        return self.vae.encode(pictures).latent_dist.mean * self.vae.config.scaling_factor
 
-    @torch.inference_mode()
-    def decode(self, z: Tensor) -> np.ndarray:
-        return to_uint8(self.vae.decode(z / self.vae.config.scaling_factor).sample)
+    @torch.no_grad()
+    def decode(self, z: Tensor) -> Tensor:
+        return self.vae.decode(z / self.vae.config.scaling_factor).sample
 
 
 def open_latents(config: LatentConfig, device: str, vae: str | None = None) -> Latents:
     """What the config asks for. Raises ModelError when the autoencoder is not to be had."""
     if config.kind == "vae":
         return VaeLatents(vae or config.vae, device)
-    return Pixels(device)
+    return Pixels()

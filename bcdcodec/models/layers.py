@@ -26,6 +26,17 @@ class MultiHeadAttention(nn.Module):
         return self.out(y.transpose(1, 2).reshape(b, n, d))
 
 
+class RMSNorm(nn.Module):
+    """Root mean square normalisation with a learned scale, in whatever precision its input has."""
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.rms_norm(x, self.weight.shape, self.weight.to(x.dtype), eps=1e-6)
+
+
 class FeedForward(nn.Sequential):
     """Two linear maps with a tanh-approximated GELU between, as in DiT."""
 
