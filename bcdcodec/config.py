@@ -130,8 +130,9 @@ class TrainingConfig:
     rate_start_bits: float = 160.0  # the target falls from here ...
     rate_anneal: float = 0.0  # ... to target_bits over this share of the run
     conditional_entropy_weight: float = 0.0  # on mean H(mu) in bits a group
+    huber: float = 0.0  # error from which the distortion grows linearly (pictures in [-1, 1]); 0: squared, equation 6
     gradient_weight: float = 0.0  # on differences of neighbouring pixels
-    warp_weight: float = 0.0  # on the warped content picture at coarse scales
+    warp_weight: float = 0.0  # on the warped content picture, from which alone the flow learns
     still_weight: float = 0.0  # on the error of the content picture against the frame it was taken from
     content_weight: float = 0.0  # on the estimated bits of the tokens
     motion_weight: float = 0.0  # on reading the true motion of procedural heads from the features

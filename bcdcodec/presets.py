@@ -75,8 +75,8 @@ HEADS = ModelConfig(
     window=WindowConfig(length=8),
     training=TrainingConfig(
         batch=12, frames=8, content_frames=2, temporal_stride=2, lr_decoder=8e-4, lr_encoder=4e-4,
-        ema_decay=0.998, rate_weight=1e-5, rate_start_bits=300.0, rate_anneal=0.6,
-        conditional_entropy_weight=0.02, gradient_weight=1.0, warp_weight=0.5, still_weight=1.0, content_weight=0.0,
+        ema_decay=0.998, rate_weight=3e-5, rate_start_bits=300.0, rate_anneal=0.6,
+        conditional_entropy_weight=0.02, gradient_weight=1.0, huber=0.1, warp_weight=1.0, still_weight=1.0, content_weight=0.0,
         motion_weight=0.5, motion_steps=1200, stage1_split=2, motion_emphasis=2.0, swap_weight=0.02, swap_from=0.85, temporal_from=0.75, warmup_steps=50, shift_from=0.5, procedural_share=0.5, still_share=0.17),
 )
 

@@ -21,7 +21,7 @@ from bcdcodec.modelstore import CARD, CONFIG, TABLES
 from bcdcodec.training.checkpoint import load_sharded, save_sharded
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.clips import ClipStore, load_store
-from bcdcodec.training.trainer import procedural_clips
+from bcdcodec.training.trainer import PEOPLE_ALONE, procedural_clips
 
 CLIP_FRAMES = 48  # of each training clip, for the tables
 BAND_STARTS = (0, 1, 2, 3, 6, 12, 24, 48, 96)  # channels from here share their content tables
@@ -153,7 +153,7 @@ def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_
     state = read_state(checkpoint)
     config = ModelConfig.from_json(json.dumps(state["config"]))
     size, cache = config.latent.picture_size, run / "data"
-    clips = procedural_clips(0, 40, size, cache) if data is None else load_store(data, "train", size, cache)
+    clips = procedural_clips(0, PEOPLE_ALONE, size, cache) if data is None else load_store(data, "train", size, cache)
     facts = f"# {config.name}\n\n{state['step']} training steps, {state['elapsed_s'] / 60:.0f} minutes, seed {state['seed']}.\n"
     return export_model(checkpoint, out, clips, facts if card is None else card, shard_mib=shard_mib, vae=vae)
 

@@ -88,13 +88,15 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
     weight = loss_weight(sigma, config.diffusion.sigma_data)  # [b]
     where = _emphasis(batch.target, training.motion_emphasis)  # [b, t, 1, h, w]
     squared = (denoised.latents - batch.target).square()
-    distortion = (weight * (where * squared).mean(dim=(1, 2, 3, 4))).mean()
+    distortion = (weight * (where * _robust(squared, training.huber)).mean(dim=(1, 2, 3, 4))).mean()
     total = distortion
     if training.gradient_weight:
         total = total + training.gradient_weight * (weight * _gradient_error(denoised.latents, batch.target, where)).mean()
     if training.warp_weight and denoised.flow is not None:
         scale = config.diffusion.sigma_data ** -2
-        total = total + training.warp_weight * scale * coarse_warp_error(denoised.still, denoised.flow, batch.target)
+        fine = (where * _robust((denoised.warped - batch.target).square(), training.huber)).mean()
+        coarse = coarse_warp_error(denoised.still, denoised.flow, batch.target)
+        total = total + training.warp_weight * scale * (fine + coarse)
         if training.still_weight:
             error = denoised.still - batch.content[:, reference]
             total = total + training.still_weight * scale * (error.square().mean() + 0.02 * error.abs().mean())
@@ -134,6 +136,13 @@ def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temp
     m = frozen.encode_motion(pictures)
     logits = -config.quantiser.alpha * frozen.vq.distances(frozen.vq.features(m))
     return F.cross_entropy(logits.flatten(0, 2), codes.flatten())
+
+
+def _robust(squared: Tensor, huber: float) -> Tensor:
+    """Squared errors, growing only linearly beyond the error `huber`: a few misplaced pixels do not call for blur."""
+    if not huber:
+        return squared
+    return 2 * huber * ((squared + huber ** 2).sqrt() - huber)
 
 
 def _emphasis(target: Tensor, strength: float) -> Tensor:

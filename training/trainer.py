@@ -25,6 +25,7 @@ from bcdcodec.training.procedural import MOTION_PARAMETERS
 from bcdcodec.training.procedural_pairs import PairStore, load_pairs
 
 HELD_OUT_SEED = 10_000_000  # procedural groups from here on are never trained on
+PEOPLE_ALONE = 16  # procedural people whose clips stand in where there is no footage
 COUNT_DECAY = 0.99  # of the code histogram, a step
 MOTION_LR, MOTION_BATCH = 1e-3, 64  # of the steps on motion alone
 SETUP_STEP = 2**40  # batches from here on serve the initialisation, not the steps
@@ -256,12 +257,12 @@ def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, Clip
     if options.data is not None:  # first, as a wrong folder must show before minutes of rendering
         clips, held_out = (load_store(options.data, split, size, cache) for split in ("train", "val"))
     pairs = held_out_pairs = None
-    if c.procedural_share or options.data is None:
+    if c.procedural_share:
         frames = max(c.frames, config.window.length)
         pairs = load_pairs(options.procedural_groups, 0, frames, c.content_frames, c.temporal_stride, size, cache)
         held_out_pairs = load_pairs(12, HELD_OUT_SEED, frames, c.content_frames, c.temporal_stride, size, cache)
     if options.data is None:
-        clips, held_out = procedural_clips(0, 40, size, cache), procedural_clips(HELD_OUT_SEED, 8, size, cache)
+        clips, held_out = (procedural_clips(first, people, size, cache) for first, people in ((0, PEOPLE_ALONE), (HELD_OUT_SEED, 4)))
     return clips, held_out, pairs, held_out_pairs
 
 

@@ -24,6 +24,7 @@ class Denoised:
     latents: Tensor  # [b, t, c, h, w]
     flow: Tensor | None  # [b, t, 2, gh, gw]
     still: Tensor | None  # [b, c, h, w] the content picture
+    warped: Tensor | None  # [b, t, c, h, w] the content picture through the flow
 
 
 class BCD(nn.Module):
@@ -71,20 +72,23 @@ class BCD(nn.Module):
         Where the output warps the content picture, that warp is the mean of the prior: with a Gaussian
         residual of deviation sigma_data the best estimate is c_skip x + (1 - c_skip) warp, and the
         network corrects it. Without a warp this is EDM's equation 7.
+
+        No gradient of the sum reaches the warp or the still: what cannot be aligned yet would teach them
+        to blur. They learn from errors of their own.
         """
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
         expand = (slice(None), None, None, None, None)
         scaled = (x * c_in[expand]).to(self.decoder.to_residual.weight.dtype)  # a decoder in bfloat16 takes bfloat16
         out = self.decoder(scaled, c_noise, condition, temporal, self.transform)
         latents = c_skip[expand] * x + c_out[expand] * out.residual
-        still = None
+        still = warped = None
         if out.flow is not None:
             b, t = x.shape[:2]
             still = self.still(condition.content)
-            frames = still[:, None].expand(b, t, *still.shape[1:]).flatten(0, 1)
+            frames = still.detach()[:, None].expand(b, t, *still.shape[1:]).flatten(0, 1)
             warped = warp(frames, out.flow.flatten(0, 1)).unflatten(0, (b, t))
-            latents = latents + (1 - c_skip[expand]) * warped
-        return Denoised(latents, out.flow, still)
+            latents = latents + (1 - c_skip[expand]) * warped.detach()
+        return Denoised(latents, out.flow, still, warped)
 
     @torch.no_grad()
     def decode(self, condition: Condition, noise: Tensor, steps: int, guidance: float | None = None) -> Tensor:
@@ -110,6 +114,7 @@ def coarse_warp_error(still: Tensor, flow: Tensor, target: Tensor) -> Tensor:
     Photometric gradients reach only neighbouring pixels; on averaged pictures they reach far.
     still [b, c, h, w], flow [b, t, 2, gh, gw], target [b, t, c, h, w].
     """
+    still = still.detach()
     b, t = target.shape[:2]
     frames, target = still[:, None].expand(b, t, *still.shape[1:]).flatten(0, 1), target.flatten(0, 1)
     flow = flow.flatten(0, 1)
