@@ -57,7 +57,7 @@ class ModelFolder:
         for name in sorted(tensors):
             tensor = tensors[name]
             digest.update(f"{name}|{tensor.dtype.name}|{','.join(map(str, tensor.shape))}|".encode())
-            digest.update(np.ascontiguousarray(tensor).tobytes())
+            digest.update(np.ascontiguousarray(tensor, tensor.dtype.newbyteorder("<")).tobytes())
         return digest.digest()
 
 

@@ -6,6 +6,7 @@ import struct
 import zlib
 from bisect import bisect_right
 from itertools import accumulate
+from statistics import mode
 
 THRESHOLDS = (0, 1, 2, 3, 5, 8, 12, 18, 28)
 KNOWN = {b"HEAD", b"TABL", b"CONT", b"MOTN", b"AUDI", b"mETa", b"iNDX", b"TAIL"}
@@ -168,6 +169,30 @@ def read_content(payload, tables, motion):
     return reference, [[v[r, c, j] for j in range(d)] for r, c in grid]
 
 
+def read_pts(payload, at, frames):
+    """Section 4, frame times; returns (pts [frames], position after them)."""
+
+    def signed(zigzag):
+        return -(zigzag + 1) // 2 if zigzag % 2 else zigzag // 2
+
+    first, at = varint(payload, at)
+    pts = [signed(first)]
+    if frames == 1:
+        return pts, at
+    usual, at = varint(payload, at)
+    steps, run_before = [], False
+    while len(steps) < frames - 1:
+        token, at = varint(payload, at)
+        if token % 2 == 0 and (run_before or token // 2 + 1 > frames - 1 - len(steps)):
+            raise ValueError("pts run")
+        steps += [usual + signed((token + 1) // 2)] if token % 2 else [usual] * (token // 2 + 1)
+        run_before = token % 2 == 0
+    pts = list(accumulate(steps, initial=pts[0]))
+    if min(steps) < 1 or usual != mode(sorted(steps)) or pts[0] < -(2**61) or pts[-1] > 2**61:
+        raise ValueError("pts")
+    return pts, at
+
+
 def read_motion(payload, motion, whole):
     """Sections 4 and 10; returns (first frame, content, codes [t][g], pts [t] or None)."""
     first, at = varint(payload, 0)
@@ -175,11 +200,7 @@ def read_motion(payload, motion, whole):
     content, at = varint(payload, at)
     frames, flags, pts = flagged // 4, flagged % 4, None
     if flags & 1:
-        zigzag, at = varint(payload, at)
-        pts = [-(zigzag + 1) // 2 if zigzag % 2 else zigzag // 2]
-        for _ in range(frames - 1):
-            step, at = varint(payload, at)
-            pts.append(pts[-1] + step + 1)
+        pts, at = read_pts(payload, at, frames)
     low, high, codes = RangeDecoder(payload[at:]), RangeDecoder(payload[at:], b"\xff"), []
     for _ in range(frames):
         frame = [low.symbol(table) for table in motion]

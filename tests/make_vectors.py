@@ -45,6 +45,9 @@ WIDE = make_tables("wide", 3, 256, [0], 0)
 OWN = replace(SMALL, motion=make_tables("own", 5, 8, [0], 0).motion)  # SMALL's content model, other motion tables
 
 
+EVEN_BUT_TWO = [0, 33, 33, 66, 33, 33, 33, 33, 1]  # ticks between frames
+
+
 def head_for(tables: ModelTables, **changes) -> Head:
     head = Head(
         source_width=640, source_height=480, crop=(80, 0, 480, 480), coded_width=32, coded_height=32,
@@ -117,6 +120,7 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
     three = [content_for(SMALL, 0), content_for(SMALL, 1, 3, 1, 3), content_for(SMALL, 2, 5, 3, 1, reference=False)]
     moves = [motion_for(SMALL, 0, 3, 0), motion_for(SMALL, 3, 2, 1), motion_for(SMALL, 5, 2, 2), motion_for(SMALL, 7, 1, 0)]
     rates = [motion_for(SMALL, 0, 4, pts=[-7, 0, 33, 1000]), motion_for(SMALL, 4, 2, pts=[1001, 2**40])]
+    rates += [motion_for(SMALL, 6, 1, pts=[2**61 - 1000]), motion_for(SMALL, 7, 9, pts=np.cumsum(EVEN_BUT_TWO) + 2**61 - 900)]
     streaming = io.BytesIO()
     write_recording(streaming, recording(), SMALL)
     newer = with_payload(plain, b"HEAD", lambda p: put(p, 0, b"\x19") + b"later")
@@ -170,6 +174,13 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
     def content(change):
         return with_payload(plain, b"CONT", change)
 
+    even = file_bytes(recording(motions=[motion_for(SMALL, 0, 6, pts=range(0, 240, 40))], frame_duration=0), SMALL)
+
+    def pts(*numbers):
+        """Return a file of 6 frames with other numbers in place of its first pts 0, usual distance 40 and token of a run of 5."""
+        new = b"".join(pack_varint(number) for number in numbers)
+        return with_payload(even, b"MOTN", lambda p: p[:3] + new + p[6:])
+
     huge_grid = b"".join(pack_varint(v) for v in (0, 0, 1 << 20, 1 << 20, 6)) + b"\3"
     parts = split(plain)
     deep = b"\x81\xa1a" + b"\x91" * 9 + b"\xc0"
@@ -217,6 +228,18 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "motion_flags": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 2]))), "UnsupportedError"),
         "motion_outside_range": ("small", motion(lambda p: p[:3] + b"\xff" * 40), "FormatError"),
         "pts_at_constant_rate": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 1]))[:3] + bytes(6) + p[3:]), "FormatError"),
+        "pts_run_too_long": ("small", pts(0, 40, 10), "FormatError"),
+        "pts_run_of_2_to_the_63": ("small", pts(0, 40, 2**64 - 2), "FormatError"),
+        "pts_second_run_too_long": ("small", pts(0, 40, 2, 3, 6), "FormatError"),
+        "pts_two_runs_in_one": ("small", pts(0, 40, 4, 2), "FormatError"),
+        "pts_usual_distance_zero": ("small", pts(0, 0, 8), "FormatError"),
+        "pts_distance_zero": ("small", pts(0, 40, 6, 157), "FormatError"),
+        "pts_distance_negative": ("small", pts(0, 40, 6, 161), "FormatError"),
+        "pts_usual_distance_unused": ("small", pts(0, 41, 1, 1, 1, 1, 1), "FormatError"),
+        "pts_usual_distance_the_larger": ("small", pts(0, 41, 1, 1, 2, 35), "FormatError"),
+        "pts_first_too_large": ("small", pts(2**62, 40, 8), "LimitError"),
+        "pts_last_too_large": ("small", pts(0, 2**61, 8), "LimitError"),
+        "pts_end_in_chunk": ("small", with_payload(even, b"MOTN", lambda p: p[:5]), "TruncatedError"),
         "no_pts_at_variable_rate": ("small", head(33, b"\0"), "FormatError"),
         "long_varint": ("small", motion(lambda p: b"\x80\x00" + p[1:]), "FormatError"),
         "tables_sum": ("small", with_chunk(plain, 1, b"TABL", b"\1\0" * 40), "FormatError"),

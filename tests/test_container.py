@@ -24,6 +24,7 @@ from bcdcodec.container import (
 )
 from bcdcodec.container.chunks import read_chunks
 from bcdcodec.container.metadata import pack_metadata, unpack_metadata
+from bcdcodec.container.payloads import unpack_motion_fields
 from bcdcodec.container.varint import pack_varint, read_varint
 from bcdcodec.entropy import ModelTables
 from bcdcodec.errors import BcdError, FormatError, LimitError, ModelMismatchError, TruncatedError, VideoError
@@ -75,7 +76,7 @@ VARIABLE = dict(frame_duration=0, time_base_num=1001, time_base_den=30000)
         (recording(motions=[motion_for(SMALL, 0, 1)]), SMALL),
         (recording(motions=[motion_for(SMALL, 0, 4096), motion_for(SMALL, 4096, 1)]), SMALL),
         (recording(motions=[motion_for(SMALL, 0, 3, pts=[-5, 2, 900]), motion_for(SMALL, 3, 1, pts=[901])], **VARIABLE), SMALL),
-        (recording(motions=[motion_for(SMALL, 0, 2, pts=[-(2**62), 2**62])], **VARIABLE), SMALL),
+        (recording(motions=[motion_for(SMALL, 0, 2, pts=[-(2**61), 2**61])], **VARIABLE), SMALL),
         (
             recording(
                 contents=[content_for(SMALL, i, 2 * i, 1 + i, 3 - i, reference=i != 1) for i in range(3)],
@@ -269,7 +270,18 @@ def test_a_writer_refuses_what_does_not_fit(content, motion, message, path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("pts", [[0, 0, 1], [3, 2, 4], [-(2**62) - 1, 0, 1], [0, 1, 2.0]])
+def test_every_chunk_of_a_variable_rate_costs_few_bytes_more_than_of_a_constant_one(path):
+    given, tables = clip(694, **NTSC)
+    constant = write_recording(path, given, tables).container
+    pts = np.arange(694) * 1001
+    pts[300:] += 1001  # a lost frame
+    motions = tuple(replace(m, pts=pts[m.first_frame : m.first_frame + len(m.codes)]) for m in given.motions)
+    varying = replace(given, head=replace(given.head, frame_duration=0), motions=motions)
+    assert write_recording(path, varying, tables).container - constant <= 3 * 8 + 3
+    assert_same(read_recording(path, tables), varying)
+
+
+@pytest.mark.parametrize("pts", [[0, 0, 1], [3, 2, 4], [-(2**61) - 1, 0, 1], [0, 1, 2**61 + 1], [-(2**63), 0, 2**63 - 1], [0, 1, 2.0]])
 def test_pts_that_do_not_increase_are_refused(pts, path):
     motion = replace(motion_for(SMALL, 0, 3), pts=np.array(pts))
     head = head_for(SMALL, frame_duration=0)
@@ -325,6 +337,15 @@ def test_varints_have_one_form_each():
             read_varint(wrong, 0)
     with pytest.raises(FormatError):
         read_varint(b"\xff" * 9 + b"\x02", 0)  # 2**64
+
+
+def test_motion_may_not_state_more_frames_than_head_can_count():
+    def fields(first_frame, frames):
+        return unpack_motion_fields(pack_varint(first_frame) + pack_varint(4 * frames) + b"\0")
+
+    assert fields(2**32 - 6, 5).frames == 5
+    with pytest.raises(LimitError, match="4294967294"):
+        fields(2**32 - 5, 5)
 
 
 def test_stated_sizes_are_refused_before_anything_is_allocated():

@@ -16,7 +16,11 @@ VARIABLE = recording(
     motions=[motion_for(SMALL, 0, 6, pts=[0, 1, 5, 9, 300, 70000]), motion_for(SMALL, 6, 4, pts=range(10**6, 10**6 + 4))],
     frame_duration=0,
 )
-FILES = {"constant": recording(), "variable": VARIABLE, "metadata": recording(metadata={"title": "x"})}
+EVEN = recording(
+    motions=[motion_for(SMALL, 0, 6, pts=range(0, 6006, 1001)), motion_for(SMALL, 6, 4, pts=[6006, 7007, 9009, 10010])],
+    frame_duration=0,
+)
+FILES = {"constant": recording(), "variable": VARIABLE, "even": EVEN, "metadata": recording(metadata={"title": "x"})}
 
 
 @pytest.fixture(params=sorted(FILES))

@@ -1,8 +1,10 @@
 """Both readers agree on every valid vector, and every faulty one gives the error it must."""
 
+import hashlib
 import io
 import json
 import re
+import struct
 import subprocess
 import sys
 from dataclasses import asdict
@@ -10,13 +12,17 @@ from pathlib import Path
 
 import independent_reader
 import make_vectors
+import numpy as np
 import pytest
 from make_vectors import VECTORS
+from safetensors.numpy import save_file
 
 from bcdcodec import errors
 from bcdcodec.container import open_bcd, read_recording, verify_file, write_recording
 from bcdcodec.container.head import pack_head, unpack_head
+from bcdcodec.container.pts import pack_pts, read_pts
 from bcdcodec.entropy import ModelTables
+from bcdcodec.modelstore import ModelFolder
 
 INDEX = json.loads((VECTORS / "index.json").read_text())
 SPEC = Path(__file__).parent.parent / "format-spec.md"
@@ -68,6 +74,27 @@ def test_fingerprints_agree():
     for tables in ("small", "wide"):
         path = VECTORS / f"{tables}.safetensors"
         assert independent_reader.Tables(path).fingerprint() == ModelTables.load(path).fingerprint()
+
+
+def test_the_model_fingerprint_is_as_the_format_states_it(tmp_path):
+    weights = {"a": np.array([1, -2], np.float32), "c": np.array(7, np.int64)}
+    weights["b.x"] = np.arange(6, dtype=np.float16).reshape(2, 3)
+    save_file({name: weights[name] for name in ("c", "a")}, tmp_path / "weights-0.safetensors")
+    save_file({"b.x": weights["b.x"]}, tmp_path / "weights-1.safetensors")
+    save_file({"other": weights["a"]}, tmp_path / "tables.safetensors")
+    config = b'{"name": "x"}\n'
+    (tmp_path / "config.json").write_bytes(config)
+    stated = config + b"a|float32|2|" + struct.pack("<2f", 1, -2)
+    stated += b"b.x|float16|2,3|" + struct.pack("<6e", *range(6)) + b"c|int64||" + struct.pack("<q", 7)
+    folder = ModelFolder(tmp_path, config=None)  # the fingerprint is of the file's bytes, not of what they mean
+    assert folder.fingerprint == hashlib.sha256(stated).digest()
+
+
+@pytest.mark.parametrize("name", [name for name in sorted(INDEX["faulty"]) if name.startswith("pts_")])
+def test_the_independent_reader_refuses_wrong_pts_too(name):
+    tables = independent_reader.Tables(VECTORS / "small.safetensors")
+    with pytest.raises((ValueError, IndexError)):
+        independent_reader.read((VECTORS / "faulty" / f"{name}.bcd").read_bytes(), tables)
 
 
 def test_valid_vectors_verify(valid):
@@ -126,6 +153,14 @@ def test_the_worked_example_of_the_format_is_its_vector():
     stream = bytes.fromhex(re.search(r"symbols 0 1 2 3 0 0 1 are the bytes `([0-9a-f ]+)`", text)[1])
     decoder = independent_reader.RangeDecoder(stream)
     assert [decoder.symbol([0, 32768, 49152, 57344, 65536]) for _ in range(7)] == [0, 1, 2, 3, 0, 0, 1]
+
+
+def test_the_pts_example_of_the_format_is_what_both_readers_read_and_the_writer_writes():
+    example = re.search(r"The pts ([0-9, ]+) \(.*\) are the numbers [0-9, and]+ the bytes `([0-9a-f ]+)`", SPEC.read_text())
+    pts, data = [int(tick) for tick in example[1].split(",")], bytes.fromhex(example[2])
+    assert pack_pts(np.array(pts)) == data
+    assert read_pts(data, 0, len(pts))[0].tolist() == pts
+    assert independent_reader.read_pts(data, 0, len(pts)) == (pts, len(data))
 
 
 def test_codes_decode_without_torch_or_av():

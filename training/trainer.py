@@ -273,6 +273,7 @@ def procedural_clips(first_seed: int, count: int, size: int, cache: Path) -> Cli
     path = cache / f"procedural-clips-{size}-{first_seed}-{count}.npy"
     frames = 100
     if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
         clips = []
         for i in range(count):
             rng = np.random.default_rng((20252, first_seed + i))

@@ -2,7 +2,6 @@
 
 import struct
 from dataclasses import dataclass
-from itertools import pairwise
 
 import numpy as np
 
@@ -12,12 +11,12 @@ from ..entropy.motion import check_codes, decode_motion, decode_motion_prefix, e
 from ..entropy.range_coder import RangeDecoder, RangeEncoder
 from ..entropy.tables import FrequencyTables
 from ..errors import FormatError, LimitError, ModelError, TruncatedError, UnsupportedError
+from .pts import pack_pts, read_pts
 from .varint import pack_varint, read_varint
 
 MAX_FRAMES = 4096  # of one MOTN
 MAX_CONTENTS = 1024
 MAX_FRAME_NUMBER = 0xFFFFFFFF
-MAX_PTS = 1 << 62
 
 FLAG_BITS = 2  # the lowest of the varint that a CONT's number or a MOTN's frame count shares with its flags
 FLAG_REFERENCE = 1
@@ -148,11 +147,7 @@ def pack_motion(motion: Motion, tables: FrequencyTables) -> tuple[bytes, int]:
         pts = np.asarray(motion.pts)
         if pts.shape != (frames,) or pts.dtype != np.int64:
             raise FormatError(f"pts are {pts.dtype} {list(pts.shape)} for {frames} frames, expected int64 [{frames}]")
-        if abs(int(pts[0])) > MAX_PTS or abs(int(pts[-1])) > MAX_PTS or (pts[1:] <= pts[:-1]).any():
-            raise FormatError(f"pts from frame {motion.first_frame} do not strictly increase within +-2**62")
-        ticks = pts.tolist()  # of Python, whose differences cannot overflow
-        fields += pack_varint(ticks[0] << 1 if ticks[0] >= 0 else (-ticks[0] << 1) - 1)
-        fields += b"".join(pack_varint(after - before - 1) for before, after in pairwise(ticks))
+        fields += pack_pts(pts)
     coded = encode_motion(motion.codes, tables)
     return fields + coded, len(coded)
 
@@ -166,20 +161,14 @@ def unpack_motion_fields(payload: bytes) -> MotionFields:
         raise UnsupportedError(f"MOTN has flags {flags:#04x}, this version knows {FLAG_PTS:#04x}; use a newer bcdcodec")
     if not 1 <= frames <= MAX_FRAMES:
         raise LimitError(f"motion from frame {first_frame} states {frames} frames, expected 1 to {MAX_FRAMES}")
-    if first_frame + frames - 1 > MAX_FRAME_NUMBER:
-        raise LimitError(f"motion states frames {first_frame} to {first_frame + frames - 1}, the limit is {MAX_FRAME_NUMBER}")
+    if first_frame + frames > MAX_FRAME_NUMBER:  # a count of frames that HEAD can hold
+        raise LimitError(f"motion states frames up to {first_frame + frames - 1}, the limit is {MAX_FRAME_NUMBER - 1}")
     if content >= MAX_CONTENTS:
         raise LimitError(f"motion from frame {first_frame} uses content {content}, the limit is {MAX_CONTENTS - 1}")
     if not flags & FLAG_PTS:
         return MotionFields(first_frame, frames, content, None, at)
-    zigzag, at = read_varint(payload, at)
-    ticks = [-(zigzag + 1 >> 1) if zigzag & 1 else zigzag >> 1]
-    for _ in range(frames - 1):
-        delta, at = read_varint(payload, at)
-        ticks.append(ticks[-1] + delta + 1)
-    if max(abs(ticks[0]), abs(ticks[-1])) > MAX_PTS:
-        raise LimitError(f"motion from frame {first_frame} states pts {ticks[0]} to {ticks[-1]}, the limit is 2**62")
-    return MotionFields(first_frame, frames, content, np.array(ticks, np.int64), at)
+    pts, at = read_pts(payload, at, frames)
+    return MotionFields(first_frame, frames, content, pts, at)
 
 
 def _read_flagged(payload: bytes, at: int) -> tuple[int, int, int]:
