@@ -38,7 +38,7 @@ class ExportReport:
     clips: int
 
 
-def export_model(checkpoint: Path, out: Path, clips: ClipStore, card: str, max_clips: int = 160,
+def export_model(checkpoint: Path, out: Path, stores: list[ClipStore], card: str, max_clips: int = 160,
                  shard_mib: int | None = None, vae: str | None = None) -> ExportReport:
     """Write the model folder `out` from a run's checkpoint folder, using its EMA weights in float16.
 
@@ -53,7 +53,8 @@ def export_model(checkpoint: Path, out: Path, clips: ClipStore, card: str, max_c
     # Rounded first, so that tables are fitted on what the shipped weights do.
     model.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in tensors.items()})
     model.eval()
-    features, values = _training_features(model, clips, max_clips, vae)
+    parts = [_training_features(model, store, max_clips, vae) for store in stores]
+    features, values = torch.cat([f for f, _ in parts]), [v for _, part in parts for v in part]
     counts = _fit_rate(model, features)
     tables = ModelTables(
         FrequencyTables.from_counts(counts.astype(np.int64)), _content_model(config, values))
@@ -153,9 +154,11 @@ def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_
     state = read_state(checkpoint)
     config = ModelConfig.from_json(json.dumps(state["config"]))
     size, cache = config.latent.picture_size, run / "data"
-    clips = procedural_clips(0, PEOPLE_ALONE, size, cache) if data is None else load_store(data, "train", size, cache)
+    stores = [] if data is None else [load_store(data, "train", size, cache)]
+    if data is None or config.training.procedural_share:  # the tables are for what was trained on
+        stores.append(procedural_clips(0, PEOPLE_ALONE, size, cache))
     facts = f"# {config.name}\n\n{state['step']} training steps, {state['elapsed_s'] / 60:.0f} minutes, seed {state['seed']}.\n"
-    return export_model(checkpoint, out, clips, facts if card is None else card, shard_mib=shard_mib, vae=vae)
+    return export_model(checkpoint, out, stores, facts if card is None else card, shard_mib=shard_mib, vae=vae)
 
 
 def read_state(checkpoint: Path) -> dict:

@@ -82,13 +82,19 @@ class BCD(nn.Module):
         out = self.decoder(scaled, c_noise, condition, temporal, self.transform)
         latents = c_skip[expand] * x + c_out[expand] * out.residual
         still = warped = None
-        if out.flow is not None:
+        flow = out.flow
+        if flow is not None:
             b, t = x.shape[:2]
+            if condition.reference_motion is not None:
+                # In its own motion the still must stay as it is: what the decoder would move then is no motion.
+                reference = condition.reference_motion
+                anchor = Condition(condition.content, reference[:, None], reference, condition.keep)
+                flow = flow - self.decoder(scaled[:, :1], c_noise, anchor, False, self.transform).flow
             still = self.still(condition.content)
             frames = still.detach()[:, None].expand(b, t, *still.shape[1:]).flatten(0, 1)
-            warped = warp(frames, out.flow.flatten(0, 1)).unflatten(0, (b, t))
+            warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))
             latents = latents + (1 - c_skip[expand]) * warped.detach()
-        return Denoised(latents, out.flow, still, warped)
+        return Denoised(latents, flow, still, warped)
 
     @torch.no_grad()
     def decode(self, condition: Condition, noise: Tensor, steps: int, guidance: float | None = None) -> Tensor:
