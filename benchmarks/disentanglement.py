@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bcdcodec.codec import Codec
+from bcdcodec.demo import psnr
 from bcdcodec.training.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
 
 SEED = 77_000_000  # people and motions that no training run has seen
@@ -29,11 +30,6 @@ class Probes:
     motion_r2: dict[str, float]  # a motion parameter: share of its variance explained, held-out people
     identity_accuracy: float  # people told apart from codes of motions not fitted on
     identity_chance: float
-
-
-def psnr(a: np.ndarray, b: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of uint8 pictures."""
-    return float(10 * np.log10(255 ** 2 / max(np.mean((a.astype(np.float32) - b) ** 2), 1e-9)))
 
 
 def cross_driven(codec: Codec, pairs: int = 12, frames: int = 48) -> CrossDriven:

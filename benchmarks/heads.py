@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.disentanglement import CrossDriven, Probes, cross_driven, probe_codes, psnr
+from bcdcodec.benchmarks.disentanglement import CrossDriven, Probes, cross_driven, probe_codes
 from bcdcodec.benchmarks.faces import FaceMeter
 from bcdcodec.clip import read
 from bcdcodec.codec import Codec
 from bcdcodec.container import open_bcd
+from bcdcodec.demo import psnr
 from bcdcodec.transcode import encode_file
 from bcdcodec.video import read_frames
 

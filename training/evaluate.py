@@ -34,11 +34,6 @@ class Evaluation:
         return {key: round(value, 4) for key, value in asdict(self).items()}
 
 
-def psnr(x: Tensor, y: Tensor) -> float:
-    """Peak signal-to-noise ratio in dB of pictures in [-1, 1]."""
-    return float(10 * torch.log10(4 / (x.clamp(-1, 1) - y).square().mean().clamp_min(1e-9)))
-
-
 @torch.no_grad()
 def evaluate(model: BCD, latents: Latents, clips: ClipStore, pairs: PairStore | None, log2_p: Tensor, temporal: bool,
              most_clips: int = 24) -> tuple[Evaluation, np.ndarray]:
