@@ -105,7 +105,6 @@ class Codec:
         yield self._content(pictures, features)
         first, pts = 0, [p for p, _ in held]
         codes = [self._codes(features)]  # [t, g] each
-        window: list[np.ndarray] = []
         # What is held may end inside a window: its tail is encoded again, together with what follows.
         whole = len(held) - len(held) % self.config.window.length if len(held) == ahead else len(held)
         codes[0] = codes[0][:whole]

@@ -105,10 +105,9 @@ class DiffusionConfig:
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """How a long clip is cut for the transformer: frames [first - margin, first + length + margin)."""
+    """How a long clip is cut for the transformers: into windows that follow one another."""
 
     length: int = 16  # frames
-    margin: int = 0  # frames of context on each side whose results are dropped
 
 
 @dataclass(frozen=True)
