@@ -132,6 +132,7 @@ class TrainingConfig:
     huber: float = 0.0  # error from which the distortion grows linearly (pictures in [-1, 1]); 0: squared, equation 6
     gradient_weight: float = 0.0  # on differences of neighbouring pixels
     warp_weight: float = 0.0  # on the warped content picture, from which alone the flow learns
+    flow_weight: float = 0.0  # on the distance to the true flow of procedural heads (1 is half a picture)
     still_weight: float = 0.0  # on the error of the content picture against the frame it was taken from
     content_weight: float = 0.0  # on the estimated bits of the tokens
     motion_weight: float = 0.0  # on reading the true motion of procedural heads from the features

@@ -23,6 +23,7 @@ class Batch:
     driving: Tensor  # [b, t, c, h, w]
     target: Tensor  # [b, t, c, h, w]
     motion: Tensor  # [pairs, tc + t, p] true motion of the first clips of the batch, those of procedural heads
+    flow: Tensor  # [pairs, t, tc, 4, gh, gw] their true flow from target to content pictures, see `flow_between`
 
 
 def to_pictures(frames: np.ndarray) -> Tensor:
@@ -58,8 +59,8 @@ class BatchSampler:
         parts += [(*self._clip(rng, t), None) for _ in range(b - procedural - stills)]
         content, driving, target = (torch.stack(x) for x in list(zip(*parts))[:3])
         shift = c.shift_max * max(0.0, (progress - c.shift_from) / max(1e-6, 1 - c.shift_from))
-        motion = torch.stack([p[3] for p in parts[:procedural]]) if procedural else torch.zeros(0, 1, 1)
-        return _augment(Batch(content, driving, target, motion), rng, shift)
+        motion, flow = ((torch.stack([p[i] for p in parts[:procedural]]) if procedural else torch.zeros(0)) for i in (3, 4))
+        return _augment(Batch(content, driving, target, motion, flow), rng, shift)
 
     def motion_pictures(self, step: int, count: int) -> tuple[Tensor, Tensor]:
         """Single procedural pictures [n, 1, c, h, w] with random colours and their true motion [n, 1, p]."""
@@ -102,14 +103,14 @@ class BatchSampler:
         moved = _similarity(picture.expand(t, -1, -1, -1), torch.from_numpy(path[:t]).float())
         return moved[frames:], moved[:frames], moved[:frames]
 
-    def _pair(self, rng: np.random.Generator, t: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Procedural heads: motion of one person, content and truth of another; the true motion of content and driving."""
+    def _pair(self, rng: np.random.Generator, t: int) -> tuple[Tensor, ...]:
+        """Procedural heads: motion of one person, content and truth of another; true motion of both; true flow."""
         group, a, b = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE)), int(rng.integers(PEOPLE))
         picks = np.sort(rng.choice(self.pairs.motion.shape[1], t, replace=False))
         driven = self.pairs.driven[group]
         motion = np.concatenate([self.pairs.content_motion[group, b], self.pairs.motion[group, picks]])
         return (to_pictures(self.pairs.content[group, b]), to_pictures(driven[a, picks]), to_pictures(driven[b, picks]),
-                torch.from_numpy(motion))
+                torch.from_numpy(motion), torch.from_numpy(self.pairs.flow[group, b][picks].astype(np.float32)))
 
 
 def _similarity(pictures: Tensor, path: Tensor) -> Tensor:
@@ -126,10 +127,10 @@ def _augment(batch: Batch, rng: np.random.Generator, shift: float) -> Batch:
     b = len(batch.content)
     flip = torch.from_numpy(rng.random(b) < 0.5)[:, None, None, None, None]
     together = rng.normal(0, 1, (b, 4)) * (0.02, 0.02, 0.06, 0.04)
-    # Procedural heads keep their true motion.
-    flip[: len(batch.motion)] = False
-    together[: len(batch.motion)] = 0
     apart = rng.normal(0, 1, (b, 4)) * (shift, shift, shift, shift)
+    # Procedural heads keep their true motion and flow.
+    flip[: len(batch.motion)] = False
+    together[: len(batch.motion)] = apart[: len(batch.motion)] = 0
     target_path = torch.from_numpy(together).float()
     content_path = torch.from_numpy(together + apart).float()
     gain, offset = _colour(rng, b, 0.10)
@@ -146,7 +147,7 @@ def _augment(batch: Batch, rng: np.random.Generator, shift: float) -> Batch:
     colour = lambda x, g, o: (x * g + o).clamp(-1, 1)  # noqa: E731
     return Batch(
         colour(place(batch.content, content_path), gain, offset),
-        colour(driving, driving_gain, driving_offset), colour(target, gain, offset), batch.motion)
+        colour(driving, driving_gain, driving_offset), colour(target, gain, offset), batch.motion, batch.flow)
 
 
 def _colour(rng: np.random.Generator, b: int, strength: float) -> tuple[Tensor, Tensor]:

@@ -16,6 +16,9 @@ from bcdcodec.models.group_vq import temperature_at
 from bcdcodec.training.batches import Batch
 
 
+FLOW_EPS = 0.01  # half a picture: below, the flow's error counts by its square
+
+
 @dataclass(frozen=True)
 class Schedule:
     """Where a run stands."""
@@ -87,6 +90,8 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
 
     weight = loss_weight(sigma, config.diffusion.sigma_data)  # [b]
     where = _emphasis(batch.target, training.motion_emphasis)  # [b, t, 1, h, w]
+    if len(batch.flow) and training.motion_emphasis:
+        where = _at_features(where, batch.flow[:, :, reference, 3:])
     squared = (denoised.latents - batch.target).square()
     distortion = (weight * (where * _robust(squared, training.huber)).mean(dim=(1, 2, 3, 4))).mean()
     total = distortion
@@ -100,6 +105,8 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
         if training.still_weight:
             error = denoised.still - batch.content[:, reference]
             total = total + training.still_weight * scale * (error.square().mean() + 0.02 * error.abs().mean())
+    if training.flow_weight and denoised.flow is not None and len(batch.flow):
+        total = total + training.flow_weight * _flow_error(denoised.flow[: len(batch.flow)], batch.flow[:, :, reference])
     total = total + training.rate_weight * (rate.H_model - schedule.target_bits(config)).square()  # equation 7
     total = total + training.conditional_entropy_weight * rate.H_conditional / config.quantiser.groups
     motion_error = total.new_zeros(())
@@ -153,6 +160,22 @@ def _emphasis(target: Tensor, strength: float) -> Tensor:
     moving = F.avg_pool2d(moving.flatten(0, 1), 5, 1, 2).view_as(moving)
     weight = 1 + strength * (moving / (moving.mean(dim=(1, 2, 3, 4), keepdim=True) + 0.02)).clamp(max=4)
     return weight / weight.mean(dim=(1, 2, 3, 4), keepdim=True)
+
+
+def _at_features(where: Tensor, importance: Tensor) -> Tensor:
+    """Weights `where` [b, t, 1, h, w] times those of eyes and mouth of the first clips, [pairs, t, 1, gh, gw]; mean kept."""
+    k, t = importance.shape[:2]
+    fine = F.interpolate(importance.flatten(0, 1), size=where.shape[-2:], mode="bilinear").unflatten(0, (k, t))
+    first = where[:k] * fine
+    return torch.cat([first / first.mean(dim=(1, 2, 3, 4), keepdim=True), where[k:]])
+
+
+def _flow_error(flow: Tensor, truth: Tensor) -> Tensor:
+    """Mean distance of flow [b, t, 2, gh, gw] from the true flow [b, t, 4, h, w] where that is known, []."""
+    truth = F.interpolate(truth.flatten(0, 1), size=flow.shape[-2:], mode="bilinear")
+    error = ((flow.flatten(0, 1) - truth[:, :2]).square().sum(1) + FLOW_EPS ** 2).sqrt() - FLOW_EPS  # [b * t, gh, gw]
+    weight = truth[:, 2] * truth[:, 3]
+    return (weight * error).sum() / weight.sum().clamp_min(1.0)
 
 
 def _gradient_error(x: Tensor, y: Tensor, where: Tensor) -> Tensor:

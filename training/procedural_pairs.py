@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.training.procedural import Identity, render, sample_motion
+from bcdcodec.training.procedural import Identity, flow_between, render, sample_motion
 
+PACES = (1, 2, 4, 6)  # of a group's driven frames, in strides: from neighbouring frames to four seconds
+FLOW_CELL = 4  # pixels from one vector of the true flow to the next
 PEOPLE = 3  # a group: so many people, one driving motion, each with frames of another motion as content
 
 
@@ -22,12 +24,14 @@ class PairStore:
     content: np.ndarray  # uint8 [groups, people, tc, h, w, 3], each person in a motion of its own
     motion: np.ndarray  # float32 [groups, t, p] parameters of the driven frames, zero mean and unit deviation
     content_motion: np.ndarray  # float32 [groups, people, tc, p] of the content frames, on the same scale
+    flow: np.ndarray  # float16 [groups, people, t, tc, 4, gh, gw] from driven to content frames, see `flow_between`
 
 
 def draw_group(seed: int, frames: int, content_frames: int, stride: int) -> tuple[list[Identity], np.ndarray, np.ndarray]:
     """A group before rendering, a function of its seed: people, driving motion [t, p], content motion [people, tc, p]."""
     rng = np.random.default_rng((20251, seed))
-    motion = sample_motion(rng, frames * stride)[::stride]
+    pace = stride * int(rng.choice(PACES))
+    motion = sample_motion(rng, frames * pace)[::pace]
     people, own = [], []
     for _ in range(PEOPLE):
         people.append(Identity.sample(rng))
@@ -35,34 +39,37 @@ def draw_group(seed: int, frames: int, content_frames: int, stride: int) -> tupl
     return people, motion, np.stack(own)
 
 
-def render_group(seed: int, frames: int, content_frames: int, stride: int, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """One group in pictures: driven [people, t, h, w, 3], content [people, tc, h, w, 3]."""
+def render_group(seed: int, frames: int, content_frames: int, stride: int, size: int) -> tuple[np.ndarray, ...]:
+    """One group: driven pictures [people, t, h, w, 3], content pictures [people, tc, h, w, 3], flow [people, t, tc, 4, gh, gw]."""
     people, motion, own = draw_group(seed, frames, content_frames, stride)
     pictures = np.stack([render(who, np.concatenate([motion, mine]), size) for who, mine in zip(people, own)])
-    return pictures[:, :frames], pictures[:, frames:]
+    flow = np.stack([flow_between(who, motion, mine, size // FLOW_CELL) for who, mine in zip(people, own)])
+    return pictures[:, :frames], pictures[:, frames:], flow
 
 
 def load_pairs(groups: int, first_seed: int, frames: int, content_frames: int, stride: int, size: int,
                cache: Path) -> PairStore:
     """`groups` rendered groups, from the cache or rendered by all cores into it."""
-    name = f"procedural-{size}-{first_seed}-{groups}x{frames}+{content_frames}x{stride}"
-    driven, content = cache / f"{name}-driven.npy", cache / f"{name}-content.npy"
-    if not content.exists():
+    name = f"procedural-paced-{size}-{first_seed}-{groups}x{frames}+{content_frames}x{stride}"
+    parts = [cache / f"{part}.part" for part in ("driven", "content", "flow")]
+    files = [cache / f"{name}-{part.stem}.npy" for part in parts]
+    if not files[-1].exists():
         cache.mkdir(parents=True, exist_ok=True)
-        shape = (groups, PEOPLE)
-        a = np.lib.format.open_memmap(cache / "driven.part", mode="w+", dtype=np.uint8,
-                                      shape=(*shape, frames, size, size, 3))
-        b = np.lib.format.open_memmap(cache / "content.part", mode="w+", dtype=np.uint8,
-                                      shape=(*shape, content_frames, size, size, 3))
+        cells = size // FLOW_CELL
+        shapes = [(frames, size, size, 3), (content_frames, size, size, 3), (frames, content_frames, 4, cells, cells)]
+        stores = [np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(groups, PEOPLE, *shape))
+                  for part, dtype, shape in zip(parts, (np.uint8, np.uint8, np.float16), shapes)]
         jobs = [(first_seed + i, frames, content_frames, stride, size) for i in range(groups)]
         with ProcessPoolExecutor(os.cpu_count()) as pool:
-            for i, (x, y) in enumerate(pool.map(render_group, *zip(*jobs), chunksize=4)):
-                a[i], b[i] = x, y
-        a.flush(), b.flush()
-        (cache / "driven.part").rename(driven)
-        (cache / "content.part").rename(content)
+            for i, rendered in enumerate(pool.map(render_group, *zip(*jobs), chunksize=4)):
+                for store, values in zip(stores, rendered):
+                    store[i] = values
+        for store, part, file in zip(stores, parts, files):
+            store.flush()
+            part.rename(file)
     drawn = [draw_group(first_seed + i, frames, content_frames, stride) for i in range(groups)]
     motion, own = np.stack([x[1] for x in drawn]), np.stack([x[2] for x in drawn])
     mean, deviation = own.mean((0, 1, 2)), own.std((0, 1, 2)) + 1e-6
-    return PairStore(np.load(driven, mmap_mode="r"), np.load(content, mmap_mode="r"),
-                     ((motion - mean) / deviation).astype(np.float32), ((own - mean) / deviation).astype(np.float32))
+    driven, content, flow = (np.load(file, mmap_mode="r") for file in files)
+    return PairStore(driven, content, ((motion - mean) / deviation).astype(np.float32),
+                     ((own - mean) / deviation).astype(np.float32), flow)

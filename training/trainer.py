@@ -241,7 +241,7 @@ class Trainer:
 
     def _to_device(self, batch: Batch) -> Batch:
         content, driving, target = (self._encode(x) for x in (batch.content, batch.driving, batch.target))
-        return Batch(content, driving, target, batch.motion.to(self.device))
+        return Batch(content, driving, target, batch.motion.to(self.device), batch.flow.to(self.device))
 
     def _encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures [b, t, 3, h, w] as the model sees them."""
