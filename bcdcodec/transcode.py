@@ -18,7 +18,7 @@ from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.errors import BcdError, LimitError, ModelMismatchError, TruncatedError
 from bcdcodec.modelstore import DEFAULT_MODEL, open_model
 from bcdcodec.opening import model_of, naming, open_sound
-from bcdcodec.video import Crop, constant_frame_duration, read_frames, write_video
+from bcdcodec.video import MAX_SIDE, Crop, constant_frame_duration, enlarge, read_frames, write_video
 
 CHUNK_FRAMES = 256  # in one MOTN: each costs some 20 bytes beside its codes
 MAX_FRAMES = 1_000_000  # of one decode, eleven hours at 25 frames a second
@@ -102,14 +102,15 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
 
 def decode_file(source: PathLike, target: PathLike, content: PathLike | None = None, steps: int | None = None,
                 seed: int | None = None, model: PathLike | None = None, device: str = "auto",
-                max_frames: int = MAX_FRAMES, progress: Progress | None = None, vae: str | None = None) -> DecodeSummary:
+                max_frames: int = MAX_FRAMES, progress: Progress | None = None, vae: str | None = None,
+                scale: int = 1) -> DecodeSummary:
     """Decode a `.bcd` file into a video or a folder of PNGs, as `write_video` takes them, whole or not at all.
 
     `content`: a `.bcd` file of the same model whose first content is shown in the motion of `source`; the
     result carries a tag that says so. Into a `.bcd` target goes the recording that has this motion and that
     content, without any network. Of a file that ends early, the frames before the cut are decoded, with a note.
     `model`: a name or folder, else the shipped model that `source` names; `steps`, `seed`: else the model's
-    and the file's own.
+    and the file's own. `scale`: each pixel becomes a square of so many, of the pictures alone; a `.bcd` target has none.
     Raises FormatError and its kinds for a damaged file, LimitError for more than `max_frames` frames,
     ModelMismatchError, BcdError for a target that cannot be written.
     """
@@ -134,18 +135,23 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
         if target.suffix.lower() == ".bcd" and not target.is_dir():
             if other is None:
                 raise BcdError(f"{target} would be a copy of {source}: give --content, or a video as the output")
+            if scale != 1:
+                raise BcdError(f"--scale {scale} enlarges pictures, {target} holds codes: leave it out, and give it when "
+                               f"{target} is decoded")
             head = replace(head, reenacted=True, generated=head.generated or other.head.generated, frame_count=0)
             _write_recording(target, head, contents[0], motions, tables, reader.has_own_tables)
         else:
             marks = [MARK] * (other is not None or head.reenacted) + [MARK_GENERATED] * head.generated
             metadata = {"comment": "; ".join(marks)} if marks else None
-            size = folder.config.latent.picture_size
+            size = folder.config.latent.picture_size * scale
+            if size > MAX_SIDE:
+                raise LimitError(f"--scale {scale} makes pictures of {size} x {size} pixels, the limit is {MAX_SIDE} a side")
             with write_video(target, size, size, _playable_time_base(source, head), metadata) as video:
                 from bcdcodec.codec import Codec  # after the cheap checks: torch takes seconds
 
                 codec = Codec(folder, pick_device(device), vae)
                 for number, picture in codec.decode_stream(motions, contents, head.sampler_seed if seed is None else seed, steps):
-                    video.write(picture, clock.waiting.popleft(), head.frame_duration or None)
+                    video.write(enlarge(picture, scale), clock.waiting.popleft(), head.frame_duration or None)
                     if progress:
                         progress(number + 1, reader.frames or None)
         notes = []

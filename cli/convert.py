@@ -20,7 +20,8 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 def encode(source: str, target: str, model: str, crop: str | None, vae: str | None, device: str, seed: int) -> None:
     """Encode a video into a .bcd file.
 
-    IN is a video file or a folder of PNGs, of any size and frame rate. Sound is dropped.
+    IN is a video file, an animated GIF or APNG, or a folder of PNGs, of any size and frame rate. What is
+    transparent is coded on black. Sound is dropped.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
     from bcdcodec.transcode import encode_file
@@ -40,14 +41,16 @@ def encode(source: str, target: str, model: str, crop: str | None, vae: str | No
 @click.argument("target", metavar="OUT")
 @click.option("--content", metavar="OTHER.bcd", help="Show the face of this recording in the motion of IN.")
 @click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]")
+@click.option("--scale", type=click.IntRange(1, 64), default=1, show_default=True,
+              help="Enlarge the pictures: every pixel becomes a square of so many.")
 @click.option("--seed", type=SEED, help="Of the noise. [default: the file's]")
 @click.option("--model", help="Name or folder of the model. [default: the shipped one that IN names]")
 @VAE
 @DEVICE
 @click.option("--max-frames", type=click.IntRange(min=1), default=1_000_000, show_default=True,
               help="Refuse files with more frames.")
-def decode(source: str, target: str, content: str | None, steps: int | None, seed: int | None, model: str | None,
-           vae: str | None, device: str, max_frames: int) -> None:
+def decode(source: str, target: str, content: str | None, steps: int | None, scale: int, seed: int | None,
+           model: str | None, vae: str | None, device: str, max_frames: int) -> None:
     """Decode a .bcd file into a video.
 
     OUT ends in .mp4, .mkv, .gif or .apng, or is a folder for PNGs; with --content also .bcd. What
@@ -57,7 +60,7 @@ def decode(source: str, target: str, content: str | None, steps: int | None, see
     from bcdcodec.transcode import decode_file
 
     with progress_bar("decode") as progress:
-        done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress, vae)
+        done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress, vae, scale)
     show_notes(done.notes)
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s")
 

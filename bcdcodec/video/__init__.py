@@ -4,12 +4,14 @@ PyAV is imported when a video is opened, not with this package.
 """
 
 from bcdcodec.errors import VideoError
-from bcdcodec.video.geometry import Crop, centre_crop, parse_crop
+from bcdcodec.video.geometry import MAX_SIDE, Crop, centre_crop, parse_crop
 from bcdcodec.video.read import FrameReader, VideoInfo, probe_video, read_frames
+from bcdcodec.video.scaling import enlarge
 from bcdcodec.video.timing import constant_frame_duration
 from bcdcodec.video.write import VideoWriter, encode_png, write_video
 
 __all__ = [
+    "MAX_SIDE",
     "Crop",
     "FrameReader",
     "VideoError",
@@ -18,6 +20,7 @@ __all__ = [
     "centre_crop",
     "constant_frame_duration",
     "encode_png",
+    "enlarge",
     "parse_crop",
     "probe_video",
     "read_frames",

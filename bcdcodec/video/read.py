@@ -55,7 +55,7 @@ def read_frames(source: Source, crop: Crop | None, size: int) -> FrameReader:
 
     `source` is a path to anything PyAV opens, a folder of PNGs (shown at 25 frames a second)
     or a binary file object. `crop` is a square in upright pixels, None the centre's largest.
-    `size` is the side of the images, uint8 [size, size, 3]. Transparency is ignored.
+    `size` is the side of the images, uint8 [size, size, 3]. What is transparent is shown on black.
 
     VideoError when the file is missing or unreadable, no video, audio only or without a
     frame, or when the crop lies outside it: at this call, not at the first image.
@@ -158,17 +158,26 @@ def _frame_geometry(frame: av.VideoFrame, pixel_aspect: Fraction) -> FrameGeomet
 
 
 def _rgb(frame: av.VideoFrame, geometry: FrameGeometry, reformatter) -> np.ndarray:
-    """Returns the frame as RGB uint8 [stored h, stored w, 3]."""
+    """Returns the frame as RGB uint8 [stored h, stored w, 3], on black where it is transparent."""
     from av.video.reformatter import Colorspace
 
     untagged_hd = frame.colorspace == UNTAGGED and geometry.stored_height >= HD_HEIGHT
+    # A palette may hold transparent colours, which the format does not tell.
+    transparent = frame.format.has_palette or any(c.is_alpha for c in frame.format.components)
     rgb = reformatter.reformat(
         frame,
         width=geometry.stored_width,
         height=geometry.stored_height,
-        format="rgb24",
+        format="rgba" if transparent else "rgb24",
         src_colorspace=Colorspace.ITU709 if untagged_hd else None,
         interpolation=BICUBIC,
         threads=1,
     )
-    return rgb.to_ndarray()
+    image = rgb.to_ndarray()
+    return _on_black(image) if transparent else image
+
+
+def _on_black(image: np.ndarray) -> np.ndarray:
+    """Returns RGBA uint8 [h, w, 4] composited on black, uint8 [h, w, 3]."""
+    colour, alpha = image[..., :3].astype(np.uint16), image[..., 3:]
+    return ((colour * alpha + 127) // 255).astype(np.uint8)

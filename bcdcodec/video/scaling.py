@@ -1,4 +1,4 @@
-"""The one place where images change size: FFmpeg's swscale, bicubic."""
+"""The one place where images change size: FFmpeg's swscale, bicubic, and whole-number enlargement for display."""
 
 from __future__ import annotations
 
@@ -39,3 +39,8 @@ def resize(
         threads=1,
     )
     return square.to_ndarray()
+
+
+def enlarge(image: np.ndarray, factor: int) -> np.ndarray:
+    """Returns uint8 [h, w, 3] as uint8 [factor * h, factor * w, 3]: every pixel becomes a square of its colour."""
+    return image.repeat(factor, axis=0).repeat(factor, axis=1)

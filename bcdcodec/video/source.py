@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterator
+from contextlib import closing
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -161,7 +162,7 @@ class FolderSource:
         except OSError as error:
             raise VideoError(f"cannot read {folder}: {error.strerror}") from None
         if not names:
-            raise VideoError(f"folder {folder} holds no .png file")
+            raise VideoError(f"folder {folder} holds no .png file; a clip is a folder of PNGs, or a video file")
         self._paths = [folder / name for name in sorted(names, key=_natural_order)]
         self.time_base = 1 / FOLDER_RATE
         self.frame_rate = FOLDER_RATE
@@ -174,18 +175,12 @@ class FolderSource:
         """Yields one frame a file; VideoError for one that is unreadable or of another size."""
         size = None
         for pts, path in enumerate(self._paths):
-            picture = StreamSource(_open_file(path), str(path), owns_file=True)
-            try:
-                frame = next(picture.frames(), None)
-            finally:
-                picture.close()
-            if frame is None:
-                raise VideoError(f"{path} is not a picture that can be decoded")
+            frame = _picture(path)
             size = size or (frame.width, frame.height)
             if (frame.width, frame.height) != size:
                 raise VideoError(
                     f"{path} is {frame.width}x{frame.height} pixels, "
-                    f"{self._paths[0].name} is {size[0]}x{size[1]}: all must be alike"
+                    f"{self._paths[0].name} is {size[0]}x{size[1]}: the pictures of a clip must be of one size"
                 )
             frame.pts, frame.time_base = pts, self.time_base
             frame.duration = 1
@@ -193,6 +188,20 @@ class FolderSource:
 
     def close(self) -> None:
         """Does nothing: each file is closed once it is decoded."""
+
+
+def _picture(path: Path) -> av.VideoFrame:
+    """Returns the picture in a file; VideoError that names the file when there is none."""
+    file = _open_file(path)
+    frame = None
+    try:
+        with closing(StreamSource(file, str(path), owns_file=True)) as picture:
+            frame = next(picture.frames(), None)
+    except VideoError:
+        pass  # said below; that it is no video would mislead
+    if frame is None:
+        raise VideoError(f"{path} is not a picture: it is empty, damaged or of another kind than its name says")
+    return frame
 
 
 def _natural_order(name: str) -> list[tuple[int, str]]:
