@@ -214,14 +214,47 @@ def read_motion(payload, motion, whole):
     return first, content, codes, pts[: len(codes)] if pts else None
 
 
+SILK, HYBRID, CELT = [480, 960, 1920, 2880], [480, 960], [120, 240, 480, 960]
+
+
+def read_audio(payload, first):
+    """Section 13; returns (format or None, [(start, packet)], the sample after the last)."""
+    start, at = varint(payload, 0)
+    sound = None
+    if first:
+        sound = []
+        for _ in range(4):
+            value, at = varint(payload, at)
+            sound.append(value)
+        sound[3] = -(sound[3] + 1) // 2 if sound[3] % 2 else sound[3] // 2
+    count, at = varint(payload, at)
+    sizes = []
+    for _ in range(count):
+        size, at = varint(payload, at)
+        sizes.append(size)
+    if len(payload) != at + sum(sizes):
+        raise ValueError("AUDI")
+    packets = []
+    for size in sizes:
+        packet = payload[at : at + size]
+        frames = packet[1] % 64 if packet[0] % 4 == 3 else 1 if packet[0] % 4 == 0 else 2
+        samples = frames * (SILK * 3 + HYBRID * 2 + CELT * 4)[packet[0] // 8]
+        if not 0 < samples <= 5760:
+            raise ValueError("packet")
+        packets.append((start, packet))
+        at, start = at + size, start + samples
+    return sound, packets, start
+
+
 def read(data, tables):
     """Return {"head": fields, "contents": [(reference, values)], "codes": [t][g], "pts": [t] or None, "used": [t],
-    "complete": bool}."""
+    "sound": [channels, pre-skip, delay, gain] or None, "packets": [(first sample, bytes)], "complete": bool}."""
     contents, codes, pts, used, complete = [], [], [], [], False
+    sound, packets, heard = None, [], 0
     motion = [cumulative(row) for row in tables.motion_frequencies]
     for kind, payload, whole in chunks(data):
         if kind == b"HEAD":
-            head = read_head(payload)
+            head, minor = read_head(payload), payload[0] & 15
             groups, k = head["groups"], head["codes"]
         elif kind == b"TABL":
             flat = struct.unpack(f"<{groups * k}H", payload)
@@ -240,6 +273,12 @@ def read(data, tables):
             codes += new
             used += [content] * len(new)
             pts += ticks or []
+        elif kind == b"AUDI" and whole and minor >= 1:
+            found, new, end = read_audio(payload, sound is None)
+            sound = sound or found
+            if new[0][0] < heard:
+                raise ValueError("sound out of order")
+            packets, heard = packets + new, end
         elif kind == b"TAIL" and whole:
             digest = hashlib.sha256(bytes(code for frame in codes for code in frame)).digest()
             count = struct.pack("<I", len(codes))
@@ -248,4 +287,5 @@ def read(data, tables):
             complete = True
         elif kind not in KNOWN and not kind[:1].islower():
             raise ValueError(f"critical {kind}")
-    return {"head": head, "contents": contents, "codes": codes, "pts": pts or None, "used": used, "complete": complete}
+    return {"head": head, "contents": contents, "codes": codes, "pts": pts or None, "used": used, "sound": sound,
+            "packets": packets, "complete": complete}

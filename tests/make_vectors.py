@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.container import Content, Head, Motion, Recording, write_recording
+from bcdcodec.container import Audio, AudioFormat, Content, Head, Motion, Recording, write_recording
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks
 from bcdcodec.container.metadata import pack_metadata
 from bcdcodec.container.varint import pack_varint
@@ -78,12 +78,29 @@ def file_bytes(recording: Recording, tables: ModelTables, own=False) -> bytes:
     return buffer.getvalue()
 
 
-def recording(tables=SMALL, contents=None, motions=None, metadata=None, **head) -> Recording:
+SOUND = AudioFormat(channels=1, pre_skip=312, delay=100, gain=-256)
+
+
+def packets_for(seed: str, configurations: list[int]) -> tuple[bytes, ...]:
+    """Return Opus packets of one frame each, right in their first byte alone: 8 x configuration, then any bytes."""
+    rest = [numbers(f"{seed}/{i}", (5 + i,), 256).astype(np.uint8).tobytes() for i in range(len(configurations))]
+    return tuple(bytes([8 * c]) + data for c, data in zip(configurations, rest, strict=True))
+
+
+def sound_for() -> tuple[Audio, ...]:
+    """Return two chunks with 480 samples of silence between them; the second begins with a packet of two frames in one."""
+    first = Audio(0, packets_for("sound", [3, 3, 31]), SOUND)  # 2880 + 2880 + 960 samples
+    double = b"\xff\x02" + numbers("double", (200,), 256).astype(np.uint8).tobytes()  # two frames of 960
+    return first, Audio(first.samples + 480, (double, *packets_for("more", [16])))
+
+
+def recording(tables=SMALL, contents=None, motions=None, metadata=None, audio=(), **head) -> Recording:
     return Recording(
         head=head_for(tables, **head),
         contents=tuple(contents or [content_for(tables)]),
         motions=tuple(motions or [motion_for(tables, 0, 6), motion_for(tables, 6, 4)]),
         metadata=metadata,
+        audio=tuple(audio),
     )
 
 
@@ -144,6 +161,8 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
         "indexed": ("small", file_bytes(recording(motions=[motion_for(SMALL, i, 1) for i in range(9)]), SMALL)),
         "streaming": ("small", streaming.getvalue()),
         "newer_minor": ("small", newer),
+        "sound": ("small", file_bytes(recording(audio=sound_for()), SMALL)),
+        "sound_of_1_0": ("small", with_chunk(plain, 2, b"AUDI", b"no sound")),
         "unknown_ancillary": ("small", with_chunk(plain, 2, b"zzTp", b"kept")),
         "no_tail": ("small", plain[:tail_start]),
         "cut_in_motion": ("small", plain[: tail_start - 3]),
@@ -180,6 +199,11 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         """Return a file of 6 frames with other numbers in place of its first pts 0, usual distance 40 and token of a run of 5."""
         new = b"".join(pack_varint(number) for number in numbers)
         return with_payload(even, b"MOTN", lambda p: p[:3] + new + p[6:])
+
+    loud = file_bytes(recording(audio=sound_for()), SMALL)
+
+    def sound(change):
+        return with_payload(loud, b"AUDI", change)
 
     huge_grid = b"".join(pack_varint(v) for v in (0, 0, 1 << 20, 1 << 20, 6)) + b"\3"
     parts = split(plain)
@@ -256,6 +280,16 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "tail_without_count": ("small", tail(streaming, lambda p: p[:8]), "FormatError"),
         "tail_with_two_counts": ("small", tail(plain, lambda p: p + struct.pack("<I", 10)), "FormatError"),
         "bytes_after_tail": ("small", plain + b"\0", "FormatError"),
+        "sound_ends_in_fields": ("small", sound(lambda p: p[:4]), "TruncatedError"),
+        "sound_ends_in_packets": ("small", sound(lambda p: p[:-1]), "TruncatedError"),
+        "sound_surplus_byte": ("small", sound(lambda p: p + b"\0"), "FormatError"),
+        "sound_three_channels": ("small", sound(lambda p: put(p, 1, b"\3")), "LimitError"),
+        "sound_gain": ("small", sound(lambda p: p[:5] + b"\xff\xff\x7f" + p[7:]), "LimitError"),
+        "sound_no_packets": ("small", sound(lambda p: p[:7] + b"\0"), "LimitError"),
+        "sound_empty_packet": ("small", sound(lambda p: p[:7] + b"\1\0"), "FormatError"),
+        "sound_packet_too_long": ("small", sound(lambda p: p[:7] + b"\1\2\x1b\3"), "FormatError"),
+        "sound_begins_late": ("small", sound(lambda p: put(p, 0, b"\1")), "FormatError"),
+        "sound_goes_back": ("small", with_chunk(loud, 4, b"AUDI", b"\x80\x01\1\1\x1b"), "FormatError"),
         "chunk_after_tail": ("small", plain + pack_chunk(b"zzTp", b""), "FormatError"),
     }
 

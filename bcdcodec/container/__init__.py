@@ -1,5 +1,6 @@
 """The `.bcd` container (format-spec.md): chunks, their contents, a streaming writer, a lazy reader and a checker."""
 
+from .audio import OPUS_RATE, Audio, AudioFormat, opus_samples
 from .head import Head
 from .payloads import AncillaryChunk, Content, Motion
 from .reader import BcdReader, ByteCounts, Recording, open_bcd, read_recording
@@ -7,7 +8,10 @@ from .verify import Finding, VerifyReport, verify_file
 from .writer import BcdWriter, write_recording
 
 __all__ = [
+    "OPUS_RATE",
     "AncillaryChunk",
+    "Audio",
+    "AudioFormat",
     "BcdReader",
     "BcdWriter",
     "ByteCounts",
@@ -18,6 +22,7 @@ __all__ = [
     "Recording",
     "VerifyReport",
     "open_bcd",
+    "opus_samples",
     "read_recording",
     "verify_file",
     "write_recording",

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from ..errors import FormatError, LimitError, TruncatedError, UnsupportedError
 from .varint import pack_varint, read_varint
 
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
+MINOR_AUDIO = 1  # the first minor version whose AUDI has a meaning
 MAX_SIDE = 8192  # pixels
 MAX_GROUPS = 1024
 MODEL_FINGERPRINT_BYTES = 8
@@ -91,8 +92,11 @@ class Head:
                 raise UnsupportedError(f"HEAD: {name} is {getattr(self, name)}, this version knows 0; use a newer bcdcodec")
 
 
-def pack_head(head: Head) -> bytes:
-    """Return the payload of HEAD; its size does not depend on the frame count."""
+def pack_head(head: Head, minor: int = 0) -> bytes:
+    """Return the payload of HEAD; its size does not depend on the frame count.
+
+    `minor`: the lowest version that has all that the file uses, so that older readers can tell.
+    """
     crop = tuple(head.crop)
     optional = {
         FLAG_CROP: crop if crop != _centred_square(head.source_width, head.source_height) else (),
@@ -113,7 +117,7 @@ def pack_head(head: Head) -> bytes:
     )  # fmt: skip
     return b"".join([
         _START.pack(
-            MAJOR << 4 | MINOR, flags, head.frame_count, head.model_fingerprint, head.tables_fingerprint, len(name)
+            MAJOR << 4 | minor, flags, head.frame_count, head.model_fingerprint, head.tables_fingerprint, len(name)
         ),
         name,
         *(pack_varint(number) for number in numbers),

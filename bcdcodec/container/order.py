@@ -3,6 +3,7 @@
 import numpy as np
 
 from ..errors import FormatError
+from .audio import Audio, AudioFormat
 
 
 class RecordingOrder:
@@ -15,6 +16,8 @@ class RecordingOrder:
         self.first_pts: int | None = None
         self.last_pts: int | None = None
         self.last_step: int | None = None  # ticks between the last two frames
+        self.audio_format: AudioFormat | None = None
+        self.audio_end = 0  # samples from the start of the first packet to the end of the last
 
     def add_content(self, number: int, first_frame: int) -> None:
         if number != len(self.content_starts):
@@ -37,6 +40,17 @@ class RecordingOrder:
         if pts is not None:
             self._add_pts(first_frame, pts)
         self.frames += frames
+
+    def add_audio(self, audio: Audio) -> None:
+        if (audio.format is None) == (self.audio_format is None):
+            found, place = ("no format", "first") if audio.format is None else ("a format", "later")
+            raise FormatError(f"the sound from sample {audio.first_sample} has {found}, but is the {place} of the file")
+        if audio.format is not None and audio.first_sample:
+            raise FormatError(f"the first sound begins at sample {audio.first_sample}, expected 0")
+        if audio.first_sample < self.audio_end:
+            raise FormatError(f"sound begins at sample {audio.first_sample}, but {self.audio_end} samples came before it")
+        self.audio_format = self.audio_format or audio.format
+        self.audio_end = audio.first_sample + audio.samples
 
     def _add_pts(self, first_frame: int, pts: np.ndarray) -> None:
         first = int(pts[0])

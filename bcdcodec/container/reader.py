@@ -13,8 +13,9 @@ from ..entropy.model_tables import ModelTables
 from ..entropy.tables import FrequencyTables
 from ..errors import BcdError, ChecksumError, FormatError, LimitError, ModelMismatchError, TruncatedError, UnsupportedError
 from .accounting import ByteCounts
+from .audio import OPUS_RATE, Audio, AudioFormat, unpack_audio
 from .chunks import AUDI, CONT, HEAD, INDX, META, MOTN, TABL, TAIL, RawChunk, header_bytes, read_chunks, read_signature
-from .head import TABLES_FINGERPRINT_BYTES, Head, unpack_head
+from .head import MINOR_AUDIO, TABLES_FINGERPRINT_BYTES, Head, unpack_head
 from .index import IndexEntry
 from .metadata import META_BYTES, unpack_metadata
 from .order import RecordingOrder
@@ -44,6 +45,7 @@ class Recording:
     contents: tuple[Content, ...]
     motions: tuple[Motion, ...]
     metadata: dict | None = None
+    audio: tuple[Audio, ...] = ()
     ancillary: tuple[AncillaryChunk, ...] = ()
     complete: bool = True  # the file ended in a TAIL that agreed with it
 
@@ -66,6 +68,7 @@ class BcdReader:
         self._cut_motion: int | None = None  # offset of a MOTN that the file's end cuts
         self._motion_tables: FrequencyTables | None = None
         self._ancillary: list[int] = []
+        self._audio: list[int] = []
         self._meta: bytes | None = None
         self._coded = {CONT: 0, MOTN: 0, AUDI: 0}
 
@@ -79,6 +82,7 @@ class BcdReader:
             raise FormatError(f"the first chunk is {first.name}, expected HEAD")
         first.require_intact()
         self.head = unpack_head(first.payload)
+        self._has_sound = (first.payload[0] & 15) >= MINOR_AUDIO  # before it AUDI meant nothing
         self.chunks.append((first.name, first.offset, first.length))
         self._order = RecordingOrder(variable_rate=self.head.frame_duration == 0)
         try:
@@ -113,6 +117,17 @@ class BcdReader:
         return ticks * self.head.time_base_num / self.head.time_base_den
 
     @property
+    def audio_format(self) -> AudioFormat | None:
+        """How the sound is played, None without any."""
+        return self._order.audio_format
+
+    @property
+    def audio_seconds(self) -> float:
+        """From the first sample played to the end of the last whole AUDI."""
+        sound = self._order.audio_format
+        return 0.0 if sound is None else max(0, self._order.audio_end - sound.pre_skip) / OPUS_RATE
+
+    @property
     def content_count(self) -> int:
         return len(self._order.content_starts)
 
@@ -136,6 +151,11 @@ class BcdReader:
         for offset in self._ancillary:
             chunk = self._chunk_at(offset)
             yield AncillaryChunk(chunk.type, chunk.payload)
+
+    def audio(self) -> Iterator[Audio]:
+        """Yield the sound of every whole AUDI in order; it needs no tables."""
+        for offset in self._audio:
+            yield unpack_audio(self._chunk_at(offset).payload, first=offset == self._audio[0])
 
     def contents(self, tables: ModelTables) -> Iterator[Content]:
         """Yield every whole content; raises what stopped the file, or TruncatedError, if there is none."""
@@ -188,6 +208,7 @@ class BcdReader:
             contents=tuple(self.contents(tables)) if self.content_count else (),
             motions=tuple(self.motion(tables)),
             metadata=self.metadata,
+            audio=tuple(self.audio()),
             ancillary=tuple(self.ancillary()),
             complete=self.complete,
         )
@@ -242,7 +263,11 @@ class BcdReader:
             self._tail = unpack_tail(chunk.payload, has_count=self.head.frame_count == 0)
         elif chunk.type == HEAD:
             raise FormatError(f"a second HEAD at byte {chunk.offset}, expected one")
-        elif chunk.type not in (AUDI, INDX):
+        elif chunk.type == AUDI:
+            if self._has_sound:
+                self._order.add_audio(unpack_audio(chunk.payload, first=not self._audio))
+                self._audio.append(chunk.offset)
+        elif chunk.type != INDX:
             if not chunk.ancillary:
                 raise UnsupportedError(f"unknown critical chunk {chunk.name} at byte {chunk.offset}; use a newer bcdcodec")
             self._ancillary.append(chunk.offset)

@@ -4,14 +4,16 @@ import hashlib
 import os
 import secrets
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
 from ..entropy.model_tables import ModelTables
 from ..errors import BcdError, FormatError, ModelMismatchError
 from .accounting import ByteCounts
-from .chunks import CONT, HEAD, INDX, META, MOTN, SIGNATURE, TABL, TAIL, pack_chunk
-from .head import TABLES_FINGERPRINT_BYTES, Head, pack_head
+from .audio import OPUS_RATE, Audio, AudioFormat, pack_audio
+from .chunks import AUDI, CONT, HEAD, INDX, META, MOTN, SIGNATURE, TABL, TAIL, pack_chunk
+from .head import MINOR_AUDIO, TABLES_FINGERPRINT_BYTES, Head, pack_head
 from .index import INDEX_ABOVE, IndexEntry, pack_index
 from .metadata import pack_metadata
 from .order import RecordingOrder
@@ -26,7 +28,7 @@ class BcdWriter:
     by an exception removes it. A path's HEAD gets the frame count at the end; a file is only ever
     appended to, so its HEAD keeps the count given, and where that is 0 TAIL has the count.
     `own_motion_tables` stores the motion tables in the file, for tables that are not the model's.
-    Empty metadata is not written.
+    Empty metadata is not written. `audio`: whether sound will be written; HEAD states the version for it.
     Raises ModelMismatchError if `tables` are not those of `head`, BcdError if the file cannot be written.
     """
 
@@ -37,6 +39,7 @@ class BcdWriter:
         tables: ModelTables,
         metadata: dict | None = None,
         own_motion_tables: bool = False,
+        audio: bool = False,
     ):
         found = tables.fingerprint()[:TABLES_FINGERPRINT_BYTES]
         if found != head.tables_fingerprint:
@@ -46,12 +49,13 @@ class BcdWriter:
                 f"HEAD states {head.groups} groups of {head.codes} codes, the tables have {tables.groups} of {tables.codes}"
             )
         self._head = head
+        self._minor = MINOR_AUDIO if audio else 0
         self._tables = tables
         self._order = RecordingOrder(variable_rate=head.frame_duration == 0)
         self._digest = hashlib.sha256()
         self._index: list[IndexEntry] = []
-        self._motion_bytes = self._content_bytes = self._total_bytes = 0
-        start = SIGNATURE + pack_chunk(HEAD, pack_head(head))
+        self._motion_bytes = self._content_bytes = self._audio_bytes = self._total_bytes = 0
+        start = SIGNATURE + pack_chunk(HEAD, pack_head(head, self._minor))
         if own_motion_tables:
             start += pack_chunk(TABL, pack_tables(tables.motion))
         if metadata:
@@ -83,8 +87,9 @@ class BcdWriter:
     @property
     def byte_counts(self) -> ByteCounts:
         """What was written so far."""
-        container = self._total_bytes - self._motion_bytes - self._content_bytes
-        return ByteCounts(motion=self._motion_bytes, content=self._content_bytes, container=container, audio=0)
+        motion, content, audio = self._motion_bytes, self._content_bytes, self._audio_bytes
+        container = self._total_bytes - motion - content - audio
+        return ByteCounts(motion=motion, content=content, container=container, audio=audio)
 
     @property
     def frames(self) -> int:
@@ -106,6 +111,20 @@ class BcdWriter:
         self._motion_bytes += coded
         self._digest.update(motion.codes.tobytes())
         self._write_indexed(MOTN, payload, motion.first_frame)
+
+    def write_audio(self, audio: Audio) -> None:
+        """Append sound, best just before the motion of the same time, so that a cut file has both."""
+        if not self._minor:
+            raise FormatError("the recording was begun without sound, none can be written to it")
+        payload = pack_audio(audio)
+        self._order.add_audio(audio)
+        self._audio_bytes += len(payload)
+        self._write(pack_chunk(AUDI, payload))
+
+    def sound_starts(self, audio: Audio) -> Fraction:
+        """Return when sound that is to be written next is first heard, seconds from the start of the first frame."""
+        sound = self._order.audio_format or audio.format or AudioFormat(1, 0)
+        return Fraction(audio.first_sample + sound.delay - sound.pre_skip, OPUS_RATE)
 
     def close(self) -> None:
         """Write what ends the file and give it its name; FormatError without frames or with another count than HEAD's."""
@@ -138,7 +157,7 @@ class BcdWriter:
         try:
             head = replace(self._head, frame_count=self.frames)
             self._file.seek(len(SIGNATURE))
-            self._file.write(pack_chunk(HEAD, pack_head(head)))
+            self._file.write(pack_chunk(HEAD, pack_head(head, self._minor)))
             self._file.close()
             os.replace(self._part, self._path)
         except OSError as error:
@@ -162,13 +181,30 @@ class BcdWriter:
 def write_recording(
     target: str | Path | BinaryIO, recording: Recording, tables: ModelTables, own_motion_tables: bool = False
 ) -> ByteCounts:
-    """Write a recording in memory, each content just before the motion that first uses it; return where the bytes went."""
-    waiting = list(recording.contents)
-    with BcdWriter(target, recording.head, tables, recording.metadata, own_motion_tables) as writer:
+    """Write a recording in memory, each content just before the motion that first uses it; return where the bytes went.
+
+    Sound comes before the motion that ends after its start.
+    """
+    waiting, head = list(recording.contents), recording.head
+    sound = iter(recording.audio)
+    audio = next(sound, None)
+    with BcdWriter(target, head, tables, recording.metadata, own_motion_tables, audio=audio is not None) as writer:
+        first_pts = None
         for motion in recording.motions:
             while waiting and waiting[0].number <= motion.content:
                 writer.write_content(waiting.pop(0))
+            if motion.pts is None:
+                end = (motion.first_frame + len(motion.codes)) * head.frame_duration
+            else:
+                first_pts = int(motion.pts[0]) if first_pts is None else first_pts
+                end = int(motion.pts[-1]) + 1 - first_pts
+            while audio is not None and writer.sound_starts(audio) < Fraction(end * head.time_base_num, head.time_base_den):
+                writer.write_audio(audio)
+                audio = next(sound, None)
             writer.write_motion(motion)
+        while audio is not None:
+            writer.write_audio(audio)
+            audio = next(sound, None)
         for content in waiting:
             writer.write_content(content)
         writer.close()
