@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
@@ -195,9 +195,7 @@ class Codec:
         config = self.config
         steps = config.diffusion.steps if steps is None else steps
         length = config.window.length
-        latent = config.latent
-        noise = torch.randn((1, 1, latent.channels, latent.size, latent.size),
-                            generator=torch.Generator().manual_seed(seed)).to(self.device)
+        noise = self._noise(seed)
         by_number = {c.number: c for c in contents}
         loaded: tuple[int, Tensor, Tensor | None] | None = None
         for motion in motions:
@@ -218,6 +216,31 @@ class Codec:
                 z = self.model.decode(condition, noise.expand(b, length, -1, -1, -1), steps)
                 for i, picture in enumerate(to_uint8(self.latents.decode(z.flatten(0, 1)[:t]))):
                     yield motion.first_frame + start + i, picture
+
+    @torch.inference_mode()
+    def decode_windows(self, codes: np.ndarray, contents: Sequence[Content], seed: int = 0,
+                       steps: int | None = None) -> np.ndarray:
+        """Pictures uint8 [b, t, h, w, 3] of codes [b, t, g], at most a window each, under one content each.
+
+        What `decode` makes of one short recording, for many at once. Raises FormatError for a content of another shape.
+        """
+        parts = [self._dequantised(content) for content in contents]
+        tokens = torch.cat([tokens for tokens, _ in parts])  # [b, n, d]
+        reference = torch.cat([r for _, r in parts]) if self.config.content.reference_motion else None
+        b, t = codes.shape[:2]
+        padded = np.concatenate([codes, codes[:, -1:].repeat(self.config.window.length - t, axis=1)], axis=1)
+        m_hat = self.model.vq.lookup(torch.from_numpy(padded.astype(np.int64)).to(self.device))
+        noise = self._noise(seed).expand(b, padded.shape[1], -1, -1, -1)
+        z = self.model.decode(Condition(tokens, m_hat, reference), noise,
+                              self.config.diffusion.steps if steps is None else steps)
+        pictures = to_uint8(self.latents.decode(z[:, :t].flatten(0, 1)))
+        return pictures.reshape(b, t, *pictures.shape[1:])
+
+    def _noise(self, seed: int) -> Tensor:
+        """The noise picture of a seed, the same for every frame: [1, 1, c, h, w]."""
+        latent = self.config.latent
+        shape = (1, 1, latent.channels, latent.size, latent.size)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(self.device)
 
     @torch.inference_mode()
     def still(self, recording: Recording, number: int = 0) -> np.ndarray | None:
