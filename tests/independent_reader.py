@@ -8,6 +8,8 @@ from bisect import bisect_right
 from itertools import accumulate
 from statistics import mode
 
+from independent_context import ContextChunk, context_frame
+
 THRESHOLDS = (0, 1, 2, 3, 5, 8, 12, 18, 28)
 KNOWN = {b"HEAD", b"TABL", b"CONT", b"MOTN", b"AUDI", b"mETa", b"iNDX", b"TAIL"}
 
@@ -47,26 +49,38 @@ class Tables:
 
         def tensor(name):
             start, end = header[name]["data_offsets"]
-            kind = {"U32": "I", "U8": "B"}[header[name]["dtype"]]
+            kind = {"U32": "I", "U16": "H", "I16": "h", "U8": "B"}[header[name]["dtype"]]
             return struct.unpack(f"<{(end - start) // struct.calcsize(kind)}{kind}", body[start:end]), header[name]["shape"]
 
         def rows(name):
-            flat, (n, k) = tensor(name)
-            return [flat[i * k : (i + 1) * k] for i in range(n)]
+            flat, shape = tensor(name)
+            k = shape[-1]
+            return [flat[i * k : (i + 1) * k] for i in range(len(flat) // k)]
 
         self.motion_frequencies = rows("motion_frequencies")
         self.content_frequencies = rows("content_frequencies")
         self.content = [cumulative(row) for row in self.content_frequencies]
         self.band = tensor("band_of_channel")[0]
         self.predicted = tensor("predicted_channels")[0][0]
+        self.context = None
+        if "context_first" in header:
+            names = ("code_logits", "age_logits", "visit_logits", "activity_logits", "successors", "weights")
+            self.context = {name: rows(f"context_{name}") for name in ("first", *names)}
 
-    def fingerprint(self):
+    def fingerprint(self, profile=0):
         def one(rows):
             flat = [f for row in rows for f in row]
             return hashlib.sha256(struct.pack(f"<{2 + len(flat)}I", len(rows), len(rows[0]), *flat)).digest()
 
         both = one(self.motion_frequencies) + one(self.content_frequencies)
-        return hashlib.sha256(both + struct.pack("<I", self.predicted) + bytes(self.band)).digest()
+        print_ = hashlib.sha256(both + struct.pack("<I", self.predicted) + bytes(self.band)).digest()
+        if profile == 0:
+            return print_
+        values = one(self.context["first"])
+        for name, rows in self.context.items():
+            kind = {"first": "", "successors": "H", "weights": "I"}.get(name, "h")
+            values += b"".join(struct.pack(f"<{len(row)}{kind}", *row) for row in rows if kind)
+        return hashlib.sha256(print_ + hashlib.sha256(values).digest()).digest()
 
 
 def varint(data, at):
@@ -193,7 +207,7 @@ def read_pts(payload, at, frames):
     return pts, at
 
 
-def read_motion(payload, motion, whole):
+def read_motion(payload, motion, whole, context=None):
     """Sections 4 and 10; returns (first frame, content, codes [t][g], pts [t] or None)."""
     first, at = varint(payload, 0)
     flagged, at = varint(payload, at)
@@ -202,15 +216,23 @@ def read_motion(payload, motion, whole):
     if flags & 1:
         pts, at = read_pts(payload, at, frames)
     low, high, codes = RangeDecoder(payload[at:]), RangeDecoder(payload[at:], b"\xff"), []
+    chunk = ContextChunk(context, len(motion), len(motion[0]) - 1) if context else None
+
+    def next_frame(decoder):
+        return context_frame(decoder, chunk) if chunk else [decoder.symbol(table) for table in motion]
+
     for _ in range(frames):
-        frame = [low.symbol(table) for table in motion]
-        if not whole:
-            try:
-                if frame != [high.symbol(table) for table in motion]:
-                    break
-            except ValueError:
+        try:
+            frame = next_frame(low)
+            if not whole and frame != next_frame(high):
                 break
+        except ValueError:
+            if whole:
+                raise
+            break
         codes.append(frame)
+        if chunk:
+            chunk.add(frame)
     return first, content, codes, pts[: len(codes)] if pts else None
 
 
@@ -256,6 +278,7 @@ def read(data, tables):
         if kind == b"HEAD":
             head, minor = read_head(payload), payload[0] & 15
             groups, k = head["groups"], head["codes"]
+            context = {0: None, 1: tables.context}[head["entropy_profile"]]
         elif kind == b"TABL":
             flat = struct.unpack(f"<{groups * k}H", payload)
             motion = [cumulative(flat[i * k : (i + 1) * k]) for i in range(groups)]
@@ -263,7 +286,7 @@ def read(data, tables):
             contents.append(read_content(payload, tables, motion))
         elif kind == b"MOTN":
             try:
-                first, content, new, ticks = read_motion(payload, motion, whole)
+                first, content, new, ticks = read_motion(payload, motion, whole, context)
             except IndexError:
                 if whole:
                     raise

@@ -14,7 +14,11 @@ from bcdcodec.container import Audio, AudioFormat, Content, Head, Motion, Record
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks
 from bcdcodec.container.metadata import pack_metadata
 from bcdcodec.container.varint import pack_varint
-from bcdcodec.entropy import ContentModel, FrequencyTables, ModelTables
+from bcdcodec.entropy import ContentModel, ContextTables, FrequencyTables, ModelTables
+from bcdcodec.entropy.context import CHANGES
+from bcdcodec.entropy.context_state import ContextState, clipped
+from bcdcodec.entropy.profiles import PROFILE_CONTEXT, PROFILE_STATIC
+from bcdcodec.entropy.range_coder import RangeEncoder
 
 VECTORS = Path(__file__).parent / "vectors"
 
@@ -40,9 +44,31 @@ def make_tables(seed: str, groups: int, codes: int, bands: list[int], predicted:
     return ModelTables(FrequencyTables(motion), content)
 
 
+def make_context(seed: str, groups: int, codes: int) -> ContextTables:
+    """Return context tables with logits of both signs, some so large that their sums are limited."""
+
+    def logits(name: str, shape: tuple[int, ...], spread: int) -> np.ndarray:
+        return (numbers(f"{seed}/{name}", shape, 2 * spread + 1) - spread).astype(np.int16)
+
+    successors = 1 + numbers(f"{seed}/successors", (groups, codes, codes), 12) ** 3  # [g, k, k], rows below 2^15
+    own = np.arange(codes)
+    successors[:, own, own] = 0
+    successors[:, own, (own + 1) % codes] += (1 << 15) - successors.sum(2)
+    code_logits = logits("code", (groups, codes), 1200) - 300
+    code_logits[0, 0], code_logits[-1, -1] = -3071, 3071
+    return ContextTables(
+        FrequencyTables.from_counts(numbers(f"{seed}/first", (groups, codes), 40) ** 3), code_logits.astype(np.int16),
+        logits("age", (16,), 200), logits("visit", (8, 8), 200), logits("activity", (8, 8, 8), 300),
+        successors.astype(np.uint16), np.array([20000, 3000, 1 << 20], np.uint32),
+    )  # fmt: skip
+
+
 SMALL = make_tables("small", 5, 8, [0, 0, 1, 1, 1, 1], 2)
 WIDE = make_tables("wide", 3, 256, [0], 0)
 OWN = replace(SMALL, motion=make_tables("own", 5, 8, [0], 0).motion)  # SMALL's content model, other motion tables
+OWN_CONTEXT = replace(OWN, context=make_context("context", 5, 8))
+CONTEXT = replace(SMALL, context=make_context("context", 5, 8))  # SMALL with what profile context needs
+STAGES = replace(make_tables("stages", 20, 2, [0], 0), context=make_context("stages", 20, 2))  # groups in all 8 stages
 
 
 EVEN_BUT_TWO = [0, 33, 33, 66, 33, 33, 33, 33, 1]  # ticks between frames
@@ -53,7 +79,7 @@ def head_for(tables: ModelTables, **changes) -> Head:
         source_width=640, source_height=480, crop=(80, 0, 480, 480), coded_width=32, coded_height=32,
         time_base_num=1, time_base_den=25, frame_duration=1, frame_count=0, groups=tables.groups, codes=tables.codes,
         sampler_seed=7, model_fingerprint=hashlib.sha256(b"vector model").digest()[:8],
-        tables_fingerprint=tables.fingerprint()[:4], model_name="vectors",
+        tables_fingerprint=tables.fingerprint(changes.get("entropy_profile", PROFILE_STATIC))[:4], model_name="vectors",
     )  # fmt: skip
     return replace(head, **changes)
 
@@ -68,6 +94,19 @@ def content_for(tables: ModelTables, number=0, first_frame=0, rows=2, columns=2,
 def motion_for(tables: ModelTables, first_frame=0, frames=6, content=0, pts=None) -> Motion:
     codes = numbers(f"motion {first_frame}", (frames, tables.groups), tables.codes).astype(np.uint8)
     return Motion(first_frame, content, codes, None if pts is None else np.array(pts, np.int64))
+
+
+def wandering(tables: ModelTables, first_frame=0, frames=6, content=0, pts=None) -> Motion:
+    """Return motion whose groups mostly stay, some of them for long, and often come back to where they were."""
+    draw = numbers(f"wandering {first_frame}", (frames, tables.groups, 2), 1 << 16)
+    codes = np.zeros((frames, tables.groups), np.int64)
+    codes[0] = draw[0, :, 0] % tables.codes
+    restless = np.arange(tables.groups) * 3 // tables.groups  # three kinds of groups
+    for t in range(1, frames):
+        moves = draw[t, :, 0] % np.array([40, 8, 2])[restless] == 0
+        step = 1 + np.where(draw[t, :, 1] % 4, 0, draw[t, :, 1] >> 2) % (tables.codes - 1)
+        codes[t] = np.where(moves, (codes[t - 1] + np.where(t % 3, step, -step)) % tables.codes, codes[t - 1])
+    return Motion(first_frame, content, codes.astype(np.uint8), None if pts is None else np.array(pts, np.int64))
 
 
 def file_bytes(recording: Recording, tables: ModelTables, own=False) -> bytes:
@@ -131,9 +170,29 @@ def put(payload: bytes, at: int, new: bytes) -> bytes:
     return payload[:at] + new + payload[at + len(new) :]
 
 
+def changes_to_itself(tables: ContextTables) -> bytes:
+    """Return the coded part of two frames, of which the second says that a group changes, and to the code it has."""
+    encoder, state = RangeEncoder(), ContextState(tables)
+    codes = np.zeros(tables.first.n_tables, np.uint8)
+    encoder.encode(tables.first, codes, np.arange(len(codes)))
+    state.begin(codes)
+    logits = state.change_logits()
+    for stage, groups in state.stages:
+        logits[groups] += state.activity(stage, 1 if stage else 0)  # the first stage is group 0 alone, and it changes
+    encoder.encode(CHANGES, np.eye(1, len(codes), dtype=bool)[0], clipped(logits))
+    encoder.encode_under(state.successor_frequencies(np.array([0])), codes[:1])
+    return encoder.finish()
+
+
+def contextual(tables=CONTEXT, **changes) -> bytes:
+    """Return a file in profile context."""
+    return file_bytes(recording(tables, **changes, entropy_profile=PROFILE_CONTEXT), tables)
+
+
 def valid_vectors() -> dict[str, tuple[str, bytes]]:
     """Return name -> (tables' name, bytes)."""
     plain = file_bytes(recording(), SMALL)
+    context = contextual(motions=[motion_for(CONTEXT, 0, 6), wandering(CONTEXT, 6, 40)])
     three = [content_for(SMALL, 0), content_for(SMALL, 1, 3, 1, 3), content_for(SMALL, 2, 5, 3, 1, reference=False)]
     moves = [motion_for(SMALL, 0, 3, 0), motion_for(SMALL, 3, 2, 1), motion_for(SMALL, 5, 2, 2), motion_for(SMALL, 7, 1, 0)]
     rates = [motion_for(SMALL, 0, 4, pts=[-7, 0, 33, 1000]), motion_for(SMALL, 4, 2, pts=[1001, 2**40])]
@@ -153,6 +212,18 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
             "small",
             file_bytes(recording(source_width=641, source_height=1, crop=(640, 0, 1, 1), coded_height=8192), SMALL),
         ),
+        "context": ("small_context", context),
+        "context_one_frame": ("small_context", contextual(motions=[wandering(CONTEXT, 0, 1)])),
+        "context_variable_rate": (
+            "small_context",
+            contextual(motions=[wandering(CONTEXT, 0, 4, pts=[-7, 0, 33, 1000])], frame_duration=0, time_base_den=1000),
+        ),
+        "context_own_tables": (
+            "small_context",
+            file_bytes(recording(OWN_CONTEXT, entropy_profile=PROFILE_CONTEXT), OWN_CONTEXT, own=True),
+        ),
+        "context_stages": ("stages", contextual(STAGES, motions=[wandering(STAGES, 0, 150), wandering(STAGES, 150, 2)])),
+        "context_cut": ("small_context", context[: context.rindex(b"TAIL") - 20]),
         "wide_alphabet": ("wide", file_bytes(recording(WIDE), WIDE)),
         "own_tables": ("small", file_bytes(recording(OWN), OWN, own=True)),
         "escapes": ("small", file_bytes(recording(contents=[content_for(SMALL, spread=65535)]), SMALL)),
@@ -205,6 +276,8 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
     def sound(change):
         return with_payload(loud, b"AUDI", change)
 
+    context = contextual(motions=[motion_for(CONTEXT, 0, 2)])
+    itself = changes_to_itself(CONTEXT.context)
     huge_grid = b"".join(pack_varint(v) for v in (0, 0, 1 << 20, 1 << 20, 6)) + b"\3"
     parts = split(plain)
     deep = b"\x81\xa1a" + b"\x91" * 9 + b"\xc0"
@@ -218,7 +291,7 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "second_head": ("small", with_chunk(plain, 2, *parts[0]), "FormatError"),
         "newer_major": ("small", head(0, b"\x20"), "UnsupportedError"),
         "must_understand_flag": ("small", head_with(32, 37, b""), "UnsupportedError"),
-        "entropy_profile": ("small", head_with(16, 37, b"\x01\x00"), "UnsupportedError"),
+        "entropy_profile": ("small", head_with(16, 37, b"\x02\x00"), "UnsupportedError"),
         "content_profile": ("small", head_with(16, 37, b"\x00\x01"), "UnsupportedError"),
         "side_9000": ("small", head(26, pack_varint(9000)), "LimitError"),
         "crop_outside": ("small", head_with(1, 30, b"\xa1\x01\x00\xe0\x03\xe0\x03"), "FormatError"),
@@ -251,6 +324,10 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "motion_content": ("small", motion(lambda p: put(p, 2, b"\x01")), "FormatError"),
         "motion_flags": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 2]))), "UnsupportedError"),
         "motion_outside_range": ("small", motion(lambda p: p[:3] + b"\xff" * 40), "FormatError"),
+        "context_outside_range": ("small_context", with_payload(context, b"MOTN", lambda p: p[:3] + b"\xff" * 60), "FormatError"),
+        "context_change_to_itself": ("small_context", with_payload(context, b"MOTN", lambda p: p[:3] + itself), "FormatError"),
+        "context_other_model": ("small_context", with_payload(context, b"HEAD", lambda p: put(p, 14, b"\0" * 4)), "ModelMismatchError"),
+        "context_without_tables": ("small", context, "ModelMismatchError"),
         "pts_at_constant_rate": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 1]))[:3] + bytes(6) + p[3:]), "FormatError"),
         "pts_run_too_long": ("small", pts(0, 40, 10), "FormatError"),
         "pts_run_of_2_to_the_63": ("small", pts(0, 40, 2**64 - 2), "FormatError"),
@@ -298,6 +375,8 @@ def make(folder: Path) -> None:
     """Write all vectors, the tables and `faulty.json` with the error each faulty one gives."""
     folder.mkdir(parents=True, exist_ok=True)
     SMALL.save(folder / "small.safetensors")
+    CONTEXT.save(folder / "small_context.safetensors")
+    STAGES.save(folder / "stages.safetensors")
     WIDE.save(folder / "wide.safetensors")
     for name, (_, data) in valid_vectors().items():
         (folder / f"{name}.bcd").write_bytes(data)
@@ -306,7 +385,9 @@ def make(folder: Path) -> None:
         (folder / "faulty" / f"{name}.bcd").write_bytes(data)
     valid = {name: tables for name, (tables, _) in valid_vectors().items()}
     faulty = {name: error for name, (_, _, error) in faulty_vectors().items()}
-    (folder / "index.json").write_text(json.dumps({"valid": valid, "faulty": faulty}, indent=1) + "\n")
+    tables = {name: tables for name, (tables, _, _) in faulty_vectors().items() if tables != "small"}
+    index = {"valid": valid, "faulty": faulty, "tables_of_faulty": tables}  # all others are read with small
+    (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 
 if __name__ == "__main__":

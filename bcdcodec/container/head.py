@@ -3,6 +3,7 @@
 import struct
 from dataclasses import dataclass
 
+from ..entropy.profiles import PROFILE_STATIC, PROFILES
 from ..errors import FormatError, LimitError, TruncatedError, UnsupportedError
 from .varint import pack_varint, read_varint
 
@@ -57,7 +58,7 @@ class Head:
     model_name: str  # up to 16 printable ASCII characters
     generated: bool = False  # the video this was made from is synthetic
     reenacted: bool = False  # content and motion come from different sources
-    entropy_profile: int = 0  # 0 = static tables
+    entropy_profile: int = PROFILE_STATIC  # of MOTN
     content_profile: int = 0  # 0 = neighbour contexts
 
     def __post_init__(self):
@@ -87,9 +88,10 @@ class Head:
         name = self.model_name
         if len(name) > NAME_BYTES or not name.isascii() or not name.isprintable():
             raise FormatError(f"HEAD: model name {name!r} is not up to {NAME_BYTES} printable ASCII characters")
-        for name in ("entropy_profile", "content_profile"):
-            if getattr(self, name) != 0:
-                raise UnsupportedError(f"HEAD: {name} is {getattr(self, name)}, this version knows 0; use a newer bcdcodec")
+        for name, known in (("entropy_profile", tuple(PROFILES.values())), ("content_profile", (0,))):
+            if getattr(self, name) not in known:
+                knows = ", ".join(map(str, known))
+                raise UnsupportedError(f"HEAD: {name} is {getattr(self, name)}, this version knows {knows}; use a newer bcdcodec")
 
 
 def pack_head(head: Head, minor: int = 0) -> bytes:

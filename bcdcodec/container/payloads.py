@@ -6,8 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..entropy.content import check_grid, read_content_values, write_content_values
+from ..entropy.context import decode_context, decode_context_prefix, encode_context
 from ..entropy.model_tables import ModelTables
 from ..entropy.motion import check_codes, decode_motion, decode_motion_prefix, encode_motion
+from ..entropy.profiles import PROFILE_CONTEXT, PROFILE_STATIC
 from ..entropy.range_coder import RangeDecoder, RangeEncoder
 from ..entropy.tables import FrequencyTables
 from ..errors import FormatError, LimitError, ModelError, TruncatedError, UnsupportedError
@@ -135,9 +137,9 @@ def unpack_content(payload: bytes, tables: ModelTables) -> Content:
     return Content(fields.number, fields.first_frame, fields.rows, fields.columns, fields.step, reference, values)
 
 
-def pack_motion(motion: Motion, tables: FrequencyTables) -> tuple[bytes, int]:
+def pack_motion(motion: Motion, tables: ModelTables, profile: int = PROFILE_STATIC) -> tuple[bytes, int]:
     """Return the payload of MOTN and how many of its bytes are coded."""
-    check_codes(motion.codes, tables)
+    check_codes(motion.codes, tables.motion)
     frames = len(motion.codes)
     if not 1 <= frames <= MAX_FRAMES:
         raise LimitError(f"motion from frame {motion.first_frame} has {frames} frames, expected 1 to {MAX_FRAMES}")
@@ -148,7 +150,10 @@ def pack_motion(motion: Motion, tables: FrequencyTables) -> tuple[bytes, int]:
         if pts.shape != (frames,) or pts.dtype != np.int64:
             raise FormatError(f"pts are {pts.dtype} {list(pts.shape)} for {frames} frames, expected int64 [{frames}]")
         fields += pack_pts(pts)
-    coded = encode_motion(motion.codes, tables)
+    if profile == PROFILE_CONTEXT:
+        coded = encode_context(motion.codes, tables.context_tables())
+    else:
+        coded = encode_motion(motion.codes, tables.motion)
     return fields + coded, len(coded)
 
 
@@ -177,20 +182,28 @@ def _read_flagged(payload: bytes, at: int) -> tuple[int, int, int]:
     return value >> FLAG_BITS, value & (1 << FLAG_BITS) - 1, at
 
 
-def unpack_motion(payload: bytes, tables: FrequencyTables) -> Motion:
+def unpack_motion(payload: bytes, tables: ModelTables, profile: int = PROFILE_STATIC) -> Motion:
     """Return the Motion of a whole MOTN payload."""
     fields = unpack_motion_fields(payload)
-    codes = decode_motion(payload[fields.coded_start :], fields.frames, tables)
+    coded = payload[fields.coded_start :]
+    if profile == PROFILE_CONTEXT:
+        codes = decode_context(coded, fields.frames, tables.context_tables())
+    else:
+        codes = decode_motion(coded, fields.frames, tables.motion)
     return Motion(fields.first_frame, fields.content, codes, fields.pts)
 
 
-def unpack_motion_prefix(payload: bytes, tables: FrequencyTables) -> Motion | None:
+def unpack_motion_prefix(payload: bytes, tables: ModelTables, profile: int = PROFILE_STATIC) -> Motion | None:
     """Return the frames that a MOTN payload cut by the end of the file holds for certain; None if there are none."""
     try:
         fields = unpack_motion_fields(payload)
     except TruncatedError:
         return None
-    codes = decode_motion_prefix(payload[fields.coded_start :], fields.frames, tables)
+    coded = payload[fields.coded_start :]
+    if profile == PROFILE_CONTEXT:
+        codes = decode_context_prefix(coded, fields.frames, tables.context_tables())
+    else:
+        codes = decode_motion_prefix(coded, fields.frames, tables.motion)
     if not len(codes):
         return None
     pts = None if fields.pts is None else fields.pts[: len(codes)]

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..entropy.model_tables import ModelTables
+from ..entropy.profiles import PROFILE_CONTEXT
 from ..entropy.tables import FrequencyTables
 from ..errors import BcdError, ChecksumError, FormatError, LimitError, ModelMismatchError, TruncatedError, UnsupportedError
 from .accounting import ByteCounts
@@ -183,13 +184,14 @@ class BcdReader:
         digest = hashlib.sha256()
         for entry in self.index:
             if entry.type == MOTN:
-                motion = unpack_motion(self._chunk_at(entry.offset).payload, tables.motion)
+                motion = unpack_motion(self._chunk_at(entry.offset).payload, tables, self.head.entropy_profile)
                 digest.update(motion.codes.tobytes())
                 yield motion
         if self.fault is not None:
             raise self.fault
         if self._cut_motion is not None:
-            motion = unpack_motion_prefix(self._chunk_at(self._cut_motion, whole=False).payload, tables.motion)
+            cut = self._chunk_at(self._cut_motion, whole=False).payload
+            motion = unpack_motion_prefix(cut, tables, self.head.entropy_profile)
             if motion is not None:
                 copy.deepcopy(self._order).add_motion(
                     motion.first_frame, len(motion.codes), motion.content, motion.pts
@@ -215,9 +217,16 @@ class BcdReader:
 
     def checked_tables(self, tables: ModelTables) -> ModelTables:
         """Return the tables this file is coded with, its own in place of the model's; ModelMismatchError if they differ."""
-        if self._motion_tables is not None:
-            tables = replace(tables, motion=self._motion_tables)
-        found = tables.fingerprint()[:TABLES_FINGERPRINT_BYTES]
+        own, profile = self._motion_tables, self.head.entropy_profile
+        if own is not None:
+            fitting = tables.motion.frequencies.shape == own.frequencies.shape
+            tables = replace(tables, motion=own, context=tables.context if fitting else None)
+        if profile == PROFILE_CONTEXT and tables.context is None:
+            raise ModelMismatchError(
+                f"the file was made with model {self.head.model_name!r} in profile context, "
+                "the model at hand has no tables for that: use the model it was made with"
+            )
+        found = tables.fingerprint(profile)[:TABLES_FINGERPRINT_BYTES]
         if found != self.head.tables_fingerprint:
             raise ModelMismatchError(
                 f"the file was made with model {self.head.model_name!r}, tables {self.head.tables_fingerprint.hex()}; "

@@ -29,7 +29,8 @@ class BcdWriter:
     appended to, so its HEAD keeps the count given, and where that is 0 TAIL has the count.
     `own_motion_tables` stores the motion tables in the file, for tables that are not the model's.
     Empty metadata is not written. `audio`: whether sound will be written; HEAD states the version for it.
-    Raises ModelMismatchError if `tables` are not those of `head`, BcdError if the file cannot be written.
+    Raises ModelMismatchError if `tables` are not those of `head`, ModelError if they cannot code in its profile,
+    BcdError if the file cannot be written.
     """
 
     def __init__(
@@ -41,7 +42,7 @@ class BcdWriter:
         own_motion_tables: bool = False,
         audio: bool = False,
     ):
-        found = tables.fingerprint()[:TABLES_FINGERPRINT_BYTES]
+        found = tables.fingerprint(head.entropy_profile)[:TABLES_FINGERPRINT_BYTES]
         if found != head.tables_fingerprint:
             raise ModelMismatchError(f"HEAD names tables {head.tables_fingerprint.hex()}, the tables at hand are {found.hex()}")
         if (head.groups, head.codes) != (tables.groups, tables.codes):
@@ -104,7 +105,7 @@ class BcdWriter:
 
     def write_motion(self, motion: Motion) -> None:
         """Append the motion of the next frames; 256 at a time keep the container below 2 % of the motion."""
-        payload, coded = pack_motion(motion, self._tables.motion)
+        payload, coded = pack_motion(motion, self._tables, self._head.entropy_profile)
         if motion.first_frame + len(motion.codes) > MAX_FRAME_NUMBER:
             raise FormatError(f"frame {motion.first_frame + len(motion.codes)} is too many, the limit is {MAX_FRAME_NUMBER}")
         self._order.add_motion(motion.first_frame, len(motion.codes), motion.content, motion.pts)

@@ -1,6 +1,8 @@
 """Integer entropy coding of motion codes and content tokens (numpy and constriction only)."""
 
 from .content import ContentModel, count_contexts, decode_content, encode_content
+from .context import decode_context, decode_context_prefix, encode_context
+from .context_tables import ContextTables
 from .model_tables import ModelTables
 from .motion import decode_motion, decode_motion_prefix, encode_motion
 from .range_coder import RangeDecoder, RangeEncoder
@@ -8,14 +10,18 @@ from .tables import FrequencyTables
 
 __all__ = [
     "ContentModel",
+    "ContextTables",
     "FrequencyTables",
     "ModelTables",
     "RangeDecoder",
     "RangeEncoder",
     "count_contexts",
     "decode_content",
+    "decode_context",
+    "decode_context_prefix",
     "decode_motion",
     "decode_motion_prefix",
     "encode_content",
+    "encode_context",
     "encode_motion",
 ]

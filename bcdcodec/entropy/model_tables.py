@@ -9,6 +9,8 @@ import numpy as np
 
 from ..errors import ModelError
 from .content import ContentModel
+from .context_tables import ContextTables, array_layout
+from .profiles import PROFILE_CONTEXT, PROFILE_STATIC
 from .tables import FrequencyTables
 
 LAYOUT_VERSION = 1
@@ -20,6 +22,8 @@ _NAMES = {
     "predicted_channels": (np.uint32, 1),
     "layout_version": (np.uint32, 1),
 }
+_CONTEXT = "context_"  # before the names of ContextTables, all of which a file has or none
+_CONTEXT_NAMES = {f"{_CONTEXT}{name}" for name in ("first", *array_layout(1, 2))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,10 +32,14 @@ class ModelTables:
 
     motion: FrequencyTables  # [g, k]
     content: ContentModel
+    context: ContextTables | None = None  # for g groups of k codes; None: the model codes in profile static only
 
     def __post_init__(self):
         if self.motion.n_symbols > 256:
             raise ModelError(f"motion tables have {self.motion.n_symbols} codes a group, expected at most 256")
+        if self.context is not None and self.context.first.frequencies.shape != self.motion.frequencies.shape:
+            found, expected = list(self.context.first.frequencies.shape), list(self.motion.frequencies.shape)
+            raise ModelError(f"context tables are for {found} groups and codes, motion tables for {expected}")
 
     @property
     def groups(self) -> int:
@@ -41,12 +49,24 @@ class ModelTables:
     def codes(self) -> int:
         return self.motion.n_symbols
 
-    def fingerprint(self) -> bytes:
-        """Return the SHA-256 (32 bytes) of both tables' fingerprints, u32 predicted channels and the bands, one byte each."""
+    def fingerprint(self, profile: int = PROFILE_STATIC) -> bytes:
+        """Return the SHA-256 (32 bytes) of both tables' fingerprints, u32 predicted channels and the bands, one byte each.
+
+        In profile context: the SHA-256 of that and of the context tables' fingerprint, so that a model which gets
+        context tables later keeps its files. Raises ModelError if it has none.
+        """
         content = self.content
         digest = hashlib.sha256(self.motion.fingerprint() + content.tables.fingerprint())
         digest.update(struct.pack("<I", content.predicted_channels) + content.band_of_channel.tobytes())
-        return digest.digest()
+        if profile != PROFILE_CONTEXT:
+            return digest.digest()
+        return hashlib.sha256(digest.digest() + self.context_tables().fingerprint()).digest()
+
+    def context_tables(self) -> ContextTables:
+        """Return the tables of profile context; ModelError if the model has none."""
+        if self.context is None:
+            raise ModelError("the model has no context tables: use profile static, or export the model again")
+        return self.context
 
     def save(self, path: str | Path) -> None:
         """Write the tables to `path`; ModelError if it cannot be written."""
@@ -59,6 +79,10 @@ class ModelTables:
             "predicted_channels": np.array([self.content.predicted_channels], np.uint32),
             "layout_version": np.array([LAYOUT_VERSION], np.uint32),
         }
+        if self.context is not None:
+            arrays[f"{_CONTEXT}first"] = self.context.first.frequencies
+            for name in array_layout(self.groups, self.codes):
+                arrays[f"{_CONTEXT}{name}"] = getattr(self.context, name)
         try:
             Path(path).write_bytes(save(arrays))
         except OSError as error:
@@ -79,8 +103,8 @@ class ModelTables:
             raise ModelError(f"cannot read tables {path}: {error.strerror}") from error
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"tables {path} are not a safetensors file: {error}") from error
-        if set(arrays) != set(_NAMES):
-            raise ModelError(f"tables {path} hold {sorted(arrays)}, expected {sorted(_NAMES)}")
+        if set(arrays) not in (set(_NAMES), set(_NAMES) | _CONTEXT_NAMES):
+            raise ModelError(f"tables {path} hold {sorted(arrays)}, expected {sorted(_NAMES)}, or also {sorted(_CONTEXT_NAMES)}")
         for name, (dtype, axes) in _NAMES.items():
             if arrays[name].dtype != dtype or arrays[name].ndim != axes:
                 found = f"{arrays[name].dtype} {list(arrays[name].shape)}"
@@ -96,4 +120,8 @@ class ModelTables:
             band_of_channel=arrays["band_of_channel"],
             predicted_channels=int(arrays["predicted_channels"][0]),
         )
-        return cls(motion=FrequencyTables(arrays["motion_frequencies"]), content=content)
+        context = None
+        if _CONTEXT_NAMES <= set(arrays):
+            found = {name.removeprefix(_CONTEXT): arrays[name] for name in _CONTEXT_NAMES}
+            context = ContextTables(FrequencyTables(found.pop("first")), **found)
+        return cls(FrequencyTables(arrays["motion_frequencies"]), content, context)

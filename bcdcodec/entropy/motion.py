@@ -6,8 +6,6 @@ from ..errors import FormatError
 from .range_coder import RangeDecoder, RangeEncoder
 from .tables import FrequencyTables
 
-PROFILE_STATIC = 0
-
 
 def encode_motion(codes: np.ndarray, tables: FrequencyTables) -> bytes:
     """Return the coded bytes of `codes` uint8 [t, g] under `tables` [g, k]."""

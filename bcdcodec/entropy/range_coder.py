@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..errors import FormatError
-from .tables import FrequencyTables
+from .tables import FrequencyTables, exact_weights
 
 BATCH = 16384  # symbols handed over at once; bounds the gathered weights to 8 MiB for 128 symbols
 
@@ -35,6 +35,10 @@ class RangeEncoder:
         for start in range(0, symbols.size, BATCH):
             part = slice(start, start + BATCH)
             self._coder.encode(symbols[part].astype(np.int32), self._family, tables.coder_weights[table_index[part]])
+
+    def encode_under(self, frequencies: np.ndarray, symbols: np.ndarray) -> None:
+        """Append `symbols` [n], symbol i under frequencies [n, n_symbols] made on the way: each at least 1, 65536 a row."""
+        self._coder.encode(symbols.astype(np.int32), self._family, exact_weights(frequencies))
 
     def finish(self) -> bytes:
         """Return the coded bytes: big-endian words without what the decoder's zero fill restores."""
@@ -77,8 +81,15 @@ class RangeDecoder:
         parts = []
         for start in range(0, table_index.size, BATCH):
             weights = tables.coder_weights[table_index[start : start + BATCH]]
-            try:
-                parts.append(self._coder.decode(self._family, weights))
-            except (AssertionError, ValueError) as error:
-                raise FormatError("coded data is damaged: it points outside the range of its tables") from error
+            parts.append(self._decode(weights))
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
+
+    def decode_under(self, frequencies: np.ndarray) -> np.ndarray:
+        """Return the next symbols, int32 [n], symbol i under row i of `frequencies` [n, n_symbols], as in `encode_under`."""
+        return self._decode(exact_weights(frequencies))
+
+    def _decode(self, weights: np.ndarray) -> np.ndarray:
+        try:
+            return self._coder.decode(self._family, weights)
+        except (AssertionError, ValueError) as error:
+            raise FormatError("coded data is damaged: it points outside the range of its tables") from error

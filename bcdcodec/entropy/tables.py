@@ -97,11 +97,16 @@ class FrequencyTables:
 
     @cached_property
     def coder_weights(self) -> np.ndarray:
-        """Weights float32 [n_tables, n_symbols] for which constriction's rounding is exact.
+        """Weights float32 [n_tables, n_symbols] for which constriction's rounding is exact."""
+        return exact_weights(self.frequencies)
 
-        constriction puts the left boundary of symbol i at floor(sum of weights before i * scale) + i with
-        scale = (2**24 - n_symbols) / sum of weights. With weights 256 * frequency - 1 the sum is
-        2**24 - n_symbols, the scale is exactly 1.0 and every partial sum is an integer below 2**24, which
-        float32 holds exactly: the boundary is 256 * (sum of frequencies before i), with no rounding at all.
-        """
-        return (256 * self.frequencies.astype(np.int64) - 1).astype(np.float32)
+
+def exact_weights(frequencies: np.ndarray) -> np.ndarray:
+    """Return weights float32 [n, n_symbols] for frequencies whose rows sum to 65536, for which constriction's rounding is exact.
+
+    constriction puts the left boundary of symbol i at floor(sum of weights before i * scale) + i with
+    scale = (2**24 - n_symbols) / sum of weights. With weights 256 * frequency - 1 the sum is
+    2**24 - n_symbols, the scale is exactly 1.0 and every partial sum is an integer below 2**24, which
+    float32 holds exactly: the boundary is 256 * (sum of frequencies before i), with no rounding at all.
+    """
+    return (256 * frequencies.astype(np.int64) - 1).astype(np.float32)

@@ -1,0 +1,101 @@
+"""Motion codes to bytes and back, profile `context`: per frame which groups change, then what the changed ones become."""
+
+import numpy as np
+
+from ..errors import FormatError
+from .context_state import ContextState, clipped
+from .context_tables import ContextTables, change_frequencies
+from .range_coder import RangeDecoder, RangeEncoder
+from .tables import FrequencyTables
+
+CHANGES = FrequencyTables(change_frequencies())  # [6144, 2]
+
+
+def encode_context(codes: np.ndarray, tables: ContextTables) -> bytes:
+    """Return the coded bytes of `codes` uint8 [t, g], t >= 1, each below k."""
+    encoder, state = RangeEncoder(), ContextState(tables)
+    encoder.encode(tables.first, codes[0], np.arange(codes.shape[1]))
+    state.begin(codes[0])
+    for before, frame in zip(codes, codes[1:]):
+        moved = before != frame  # [g]
+        logits = state.change_logits()
+        changes = 0
+        for stage, groups in state.stages:
+            logits[groups] += state.activity(stage, changes)
+            changes += int(np.count_nonzero(moved[groups]))
+        encoder.encode(CHANGES, moved, clipped(logits))
+        if changes:
+            changed = np.flatnonzero(moved)
+            encoder.encode_under(state.successor_frequencies(changed), frame[changed])
+        state.advance(frame)
+    return encoder.finish()
+
+
+def decode_context(data: bytes, frames: int, tables: ContextTables) -> np.ndarray:
+    """Return the codes uint8 [frames, g] of a whole payload; FormatError for bytes that no writer makes."""
+    return np.stack(list(_frames(RangeDecoder(data), frames, tables)))
+
+
+def decode_context_prefix(data: bytes, frames: int, tables: ContextTables) -> np.ndarray:
+    """Return codes uint8 [t, g], t <= frames: the frames a payload cut after `data` holds for certain.
+
+    As for the static profile: a symbol on which the continuations with zeros and with ones agree is the one that was written.
+    """
+    groups = tables.first.n_tables
+    # a change and its code cost at most 32 bits, so this many ones outlast any stream; the extra words fill the coder's window
+    missing = max(0, 4 * frames * groups - len(data)) + 16
+    codes = []
+    try:
+        for frame in _frames(_CertainDecoder(data, bytes(data) + b"\xff" * missing), frames, tables):
+            codes.append(frame)  # one by one: what came before the end counts
+    except (FormatError, _Uncertain):  # beyond the end the ones may leave the coder's range, which settles nothing
+        pass
+    return np.array(codes, np.uint8).reshape(len(codes), groups)
+
+
+def _frames(decoder: "RangeDecoder | _CertainDecoder", frames: int, tables: ContextTables):
+    """Yield the codes uint8 [g] of each frame."""
+    state = ContextState(tables)
+    codes = decoder.decode(tables.first, np.arange(tables.first.n_tables)).astype(np.uint8)
+    yield codes
+    state.begin(codes)
+    for _ in range(frames - 1):
+        logits = state.change_logits()
+        moved = np.empty(len(codes), bool)
+        changes = 0
+        for stage, groups in state.stages:
+            flags = decoder.decode(CHANGES, clipped(logits[groups] + state.activity(stage, changes)))
+            moved[groups] = flags
+            changes += int(flags.sum())
+        codes = codes.copy()
+        if changes:
+            changed = np.flatnonzero(moved)
+            after = decoder.decode_under(state.successor_frequencies(changed))
+            if np.any(after == codes[changed]):
+                raise FormatError("coded data is damaged: a group changes to the code that it had")
+            codes[changed] = after
+        yield codes
+        state.advance(codes)
+
+
+class _Uncertain(Exception):
+    """The next symbol depends on bytes that are not there."""
+
+
+class _CertainDecoder:
+    """Decodes two continuations of a cut payload side by side while they agree."""
+
+    def __init__(self, low: bytes, high: bytes):
+        self._low, self._high = RangeDecoder(low), RangeDecoder(high)
+
+    def decode(self, tables: FrequencyTables, table_index: np.ndarray) -> np.ndarray:
+        return self._agreed(self._low.decode(tables, table_index), self._high.decode(tables, table_index))
+
+    def decode_under(self, frequencies: np.ndarray) -> np.ndarray:
+        return self._agreed(self._low.decode_under(frequencies), self._high.decode_under(frequencies))
+
+    @staticmethod
+    def _agreed(lowest: np.ndarray, highest: np.ndarray) -> np.ndarray:
+        if not np.array_equal(lowest, highest):
+            raise _Uncertain
+        return lowest

@@ -1,0 +1,87 @@
+"""What a model brings for the context profile: the logits and frequencies that every motion chunk starts from."""
+
+import hashlib
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import ModelError
+from .tables import FREQUENCY_TOTAL, FrequencyTables
+
+LARGEST_LOGIT = 3071  # 12 nats
+AGES, DEGREES, STAGES = 16, 8, 8
+SUCCESSOR_TOTAL = 1 << 15  # a row of successors sums to this, so that it fits 16 bits
+MAX_SUCCESSORS = 1 << 24  # g * k * k: bounds what one chunk's counts take
+MAX_WEIGHT = 1 << 20
+
+# 65536 / (1 + exp(-x)), rounded, at least 1, for x = -12, -11.5, ..., 0
+_KNOTS = (
+    1, 1, 1, 2, 3, 5, 8, 13, 22, 36, 60, 98, 162, 267, 439, 720,
+    1179, 1921, 3108, 4971, 7812, 11955, 17625, 24743, 32768,
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class ContextTables:
+    """How motion codes follow each other: g groups of k codes, logits in units of 1/256 nat within +-3071.
+
+    Raises ModelError for arrays of other types, shapes or ranges than stated here.
+    """
+
+    first: FrequencyTables  # [g, k], codes of a chunk's first frame
+    code_logits: np.ndarray  # int16 [g, k], of a change, by group and the code before
+    age_logits: np.ndarray  # int16 [16], added by how many frames ago the group last changed
+    visit_logits: np.ndarray  # int16 [8, 8], added by how often the group stayed at this code and left it
+    activity_logits: np.ndarray  # int16 [8, 8, 8], added by stage, changes before it in this frame, changes in the frame before
+    successors: np.ndarray  # uint16 [g, k, k], to which code each code changes: rows sum to 32768, 0 to itself, else at least 1
+    weights: np.ndarray  # uint32 [3], of one change seen from this code, one seen in this group, the code before the last change
+
+    def __post_init__(self):
+        g, k = self.first.frequencies.shape
+        if g * k * k > MAX_SUCCESSORS:
+            raise ModelError(f"context tables for {g} groups of {k} codes: {g * k * k} successors, the limit is {MAX_SUCCESSORS}")
+        for name, (dtype, shape) in array_layout(g, k).items():
+            given = np.asarray(getattr(self, name))
+            if given.dtype != dtype or given.shape != shape:
+                found = f"{given.dtype} {list(given.shape)}"
+                raise ModelError(f"context tables: {name} is {found}, expected {np.dtype(dtype)} {list(shape)}")
+            given = np.array(given, order="C")  # a copy, so that the caller cannot change it
+            given.setflags(write=False)
+            object.__setattr__(self, name, given)
+            if dtype == np.int16 and np.abs(given.astype(np.int32)).max() > LARGEST_LOGIT:
+                raise ModelError(f"context tables: {name} spans {given.min()} to {given.max()}, the limit is +-{LARGEST_LOGIT}")
+        wrong = self.successors.sum(axis=2, dtype=np.int64) != SUCCESSOR_TOTAL
+        wrong |= ((self.successors == 0) != np.eye(k, dtype=bool)).any(axis=2)
+        if wrong.any():
+            group, code = np.argwhere(wrong)[0]
+            expected = f"0 to itself, at least 1 to others and {SUCCESSOR_TOTAL} in all"
+            raise ModelError(f"context tables: the successors of code {code} of group {group} are not {expected}")
+        if int(self.weights.max()) > MAX_WEIGHT:
+            raise ModelError(f"context tables: weights are {self.weights.tolist()}, the limit is {MAX_WEIGHT}")
+
+    def fingerprint(self) -> bytes:
+        """Return the SHA-256 (32 bytes) of the first frame's tables' fingerprint and all arrays, little-endian, in the order above."""
+        digest = hashlib.sha256(self.first.fingerprint())
+        for name, (dtype, _) in array_layout(*self.first.frequencies.shape).items():
+            digest.update(getattr(self, name).astype(np.dtype(dtype).newbyteorder("<")).tobytes())
+        return digest.digest()
+
+
+def array_layout(g: int, k: int) -> dict[str, tuple[type, tuple[int, ...]]]:
+    """Return type and shape of every array of ContextTables beside `first`, in the order of the fingerprint."""
+    return {
+        "code_logits": (np.int16, (g, k)),
+        "age_logits": (np.int16, (AGES,)),
+        "visit_logits": (np.int16, (DEGREES, DEGREES)),
+        "activity_logits": (np.int16, (STAGES, DEGREES, DEGREES)),
+        "successors": (np.uint16, (g, k, k)),
+        "weights": (np.uint32, (3,)),
+    }
+
+
+def change_frequencies() -> np.ndarray:
+    """Return uint32 [6144, 2], how often of 65536 a group stays or changes at logit -3072..3071: straight between knots 128 apart."""
+    knots = np.array([*_KNOTS, *(FREQUENCY_TOTAL - p for p in _KNOTS[-2::-1])])  # [49]
+    knot, part = np.divmod(np.arange(2 * (LARGEST_LOGIT + 1)), 128)
+    changes = (knots[knot] * (128 - part) + knots[knot + 1] * part) >> 7
+    return np.stack([FREQUENCY_TOTAL - changes, changes], axis=1).astype(np.uint32)
