@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from bcdcodec.container import VerifyReport, open_bcd, verify_file
+from bcdcodec.container import OPUS_RATE, VerifyReport, open_bcd, verify_file
 from bcdcodec.container.head import MAJOR
 from bcdcodec.errors import ModelMismatchError
 from bcdcodec.modelstore import CARD, ModelFolder, open_model, shipped_models
@@ -20,7 +20,7 @@ def describe_file(path: str | os.PathLike) -> dict:
     Raises FormatError and its kinds for a damaged file, BcdError for one that cannot be read.
     """
     with open_sound(path) as reader:
-        head, counts, seconds = reader.head, reader.byte_counts, reader.duration_seconds
+        head, counts, seconds, sound = reader.head, reader.byte_counts, reader.duration_seconds, reader.audio_format
         constant = head.frame_duration > 0
 
         def kbps(size: int) -> float | None:
@@ -46,7 +46,9 @@ def describe_file(path: str | os.PathLike) -> dict:
             "bytes": {"motion": counts.motion, "content": counts.content, "container": counts.container,
                       "audio": counts.audio, "total": counts.total},
             "kbps": {"motion": kbps(counts.motion), "motion_container": kbps(counts.motion + counts.container),
-                     "total": kbps(counts.total)},
+                     "audio": kbps(counts.audio), "total": kbps(counts.total)},
+            "audio": sound and {"codec": "opus", "channels": sound.channels, "duration_s": reader.audio_seconds,
+                                "start_s": sound.delay / OPUS_RATE},
             "complete": reader.complete,
             "reenacted": head.reenacted,
             "generated": head.generated,

@@ -12,13 +12,23 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.container import BcdReader, BcdWriter, ByteCounts, Content, Head, Motion, Recording, write_recording
+from bcdcodec.container import BcdReader, ByteCounts, Content, Head, Motion, Recording, write_recording
 from bcdcodec.device import pick_device
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.errors import BcdError, LimitError, ModelMismatchError, TruncatedError
 from bcdcodec.modelstore import DEFAULT_MODEL, open_model
 from bcdcodec.opening import model_of, naming, open_sound
-from bcdcodec.video import MAX_SIDE, Crop, constant_frame_duration, enlarge, read_frames, write_video
+from bcdcodec.soundtrack import AudioSpool, SoundFeed
+from bcdcodec.video import (
+    MAX_SIDE,
+    Crop,
+    SoundOptions,
+    constant_frame_duration,
+    enlarge,
+    holds_sound,
+    read_frames,
+    write_video,
+)
 
 CHUNK_FRAMES = 256  # in one MOTN: each costs some 20 bytes beside its codes
 MAX_FRAMES = 1_000_000  # of one decode, eleven hours at 25 frames a second
@@ -52,13 +62,14 @@ class DecodeSummary:
 
 
 def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MODEL, crop: Crop | None = None,
-                device: str = "auto", seed: int = 0, progress: Progress | None = None, vae: str | None = None) -> EncodeSummary:
+                device: str = "auto", seed: int = 0, progress: Progress | None = None, vae: str | None = None,
+                sound: SoundOptions | None = SoundOptions()) -> EncodeSummary:
     """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all.
 
     The times between frames stay exact; the first frame is moved to 0. Frames at equal distances are stored as
     a constant frame duration, others in the coarsest ticks that hold all distances. Pictures never accumulate; codes do (one byte a
     group and frame), because only the last frame tells whether the rate was constant.
-    `vae`: hub name or folder of the image autoencoder, for models over latents.
+    `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     target = _checked_target(target, source)
@@ -66,7 +77,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         raise BcdError(f"cannot encode into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
     folder = open_model(model)
     size = folder.config.latent.picture_size
-    with read_frames(source, crop, size) as video:
+    with read_frames(source, crop, size, sound) as video, AudioSpool() as audio:
         from bcdcodec.codec import Codec, Geometry  # after the cheap checks: torch takes seconds
 
         codec = Codec(folder, pick_device(device), vae)
@@ -77,7 +88,12 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
         contents, motions = [], []
         for item in codec.encode_stream(_counted(video, progress, total), CHUNK_FRAMES):
-            (contents if isinstance(item, Content) else motions).append(item)
+            if isinstance(item, Content):
+                contents.append(item)
+                continue
+            motions.append(item)
+            if video.sound:
+                audio.add(video.sound.take(int(item.pts[-1] - motions[0].pts[0]) * video.time_base))
         pts = np.concatenate([motion.pts for motion in motions])
         step = constant_frame_duration(pts.tolist()) if len(pts) > 1 else video.last_duration
         time_base = video.time_base
@@ -92,18 +108,20 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
             motions = [replace(motion, pts=(motion.pts - pts[0]) // unit) for motion in motions]
             ticks = int(2 * pts[-1] - pts[-2] - pts[0]) // unit
         notes = []
-        if info.has_audio:
-            notes.append(f"the sound of {source} is dropped: only the picture is coded")
+        if video.sound:
+            audio.add(video.sound.take(ticks * time_base))
+        elif info.has_audio and sound:
+            notes.append(f"the sound of {source} is left out: this PyAV cannot decode it")
         if video.damage:
             notes.append(video.damage)
-        counts = write_recording(target, Recording(head, tuple(contents), tuple(motions)), folder.tables)
+        counts = write_recording(target, Recording(head, tuple(contents), tuple(motions), audio=audio), folder.tables)
         return EncodeSummary(len(pts), float(ticks * time_base), counts, tuple(notes))
 
 
 def decode_file(source: PathLike, target: PathLike, content: PathLike | None = None, steps: int | None = None,
                 seed: int | None = None, model: PathLike | None = None, device: str = "auto",
                 max_frames: int = MAX_FRAMES, progress: Progress | None = None, vae: str | None = None,
-                scale: int = 1) -> DecodeSummary:
+                scale: int = 1, audio: bool = True) -> DecodeSummary:
     """Decode a `.bcd` file into a video or a folder of PNGs, as `write_video` takes them, whole or not at all.
 
     `content`: a `.bcd` file of the same model whose first content is shown in the motion of `source`; the
@@ -111,6 +129,7 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
     content, without any network. Of a file that ends early, the frames before the cut are decoded, with a note.
     `model`: a name or folder, else the shipped model that `source` names; `steps`, `seed`: else the model's
     and the file's own. `scale`: each pixel becomes a square of so many, of the pictures alone; a `.bcd` target has none.
+    `audio`: whether the sound of `source` goes into the output.
     Raises FormatError and its kinds for a damaged file, LimitError for more than `max_frames` frames,
     ModelMismatchError, BcdError for a target that cannot be written.
     """
@@ -132,6 +151,8 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
                 contents = (replace(other.content(0, folder.tables), number=0, first_frame=0),)
         clock = _Clock(head.frame_duration)
         motions = _motions(source, reader, tables, max_frames, clock)
+        has_sound = audio and reader.audio_format is not None
+        notes = []
         if target.suffix.lower() == ".bcd" and not target.is_dir():
             if other is None:
                 raise BcdError(f"{target} would be a copy of {source}: give --content, or a video as the output")
@@ -139,22 +160,34 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
                 raise BcdError(f"--scale {scale} enlarges pictures, {target} holds codes: leave it out, and give it when "
                                f"{target} is decoded")
             head = replace(head, reenacted=True, generated=head.generated or other.head.generated, frame_count=0)
-            _write_recording(target, head, contents[0], motions, tables, reader.has_own_tables)
+            driven = (replace(motion, content=0) for motion in motions)
+            sound = reader.audio() if has_sound else ()
+            recording = Recording(head, contents, driven, {"synthesised": True}, sound)
+            write_recording(target, recording, tables, reader.has_own_tables)
         else:
             marks = [MARK] * (other is not None or head.reenacted) + [MARK_GENERATED] * head.generated
             metadata = {"comment": "; ".join(marks)} if marks else None
             size = folder.config.latent.picture_size * scale
             if size > MAX_SIDE:
                 raise LimitError(f"--scale {scale} makes pictures of {size} x {size} pixels, the limit is {MAX_SIDE} a side")
-            with write_video(target, size, size, _playable_time_base(source, head), metadata) as video:
+            if has_sound and not holds_sound(target):
+                notes.append(f"the sound of {source} is left out: {target} cannot hold it")
+                has_sound = False
+            time_base = _playable_time_base(source, head)
+            with write_video(target, size, size, time_base, metadata, reader.audio_format if has_sound else None) as video:
                 from bcdcodec.codec import Codec  # after the cheap checks: torch takes seconds
 
                 codec = Codec(folder, pick_device(device), vae)
+                feed = SoundFeed(reader, video) if has_sound else None
                 for number, picture in codec.decode_stream(motions, contents, head.sampler_seed if seed is None else seed, steps):
-                    video.write(enlarge(picture, scale), clock.waiting.popleft(), head.frame_duration or None)
+                    tick = clock.waiting.popleft()
+                    if feed:
+                        feed.write_until(tick * time_base)
+                    video.write(enlarge(picture, scale), tick, head.frame_duration or None)
                     if progress:
                         progress(number + 1, reader.frames or None)
-        notes = []
+                if feed:
+                    feed.write_until(clock.end * time_base)
         if not reader.complete:
             stated = f" of {reader.head.frame_count}" if reader.head.frame_count else ""
             notes.append(f"{source} ends early: {clock.frames}{stated} frames were there and are decoded")
@@ -199,15 +232,6 @@ def _motions(path: PathLike, reader: BcdReader, tables: ModelTables, max_frames:
             yield motion
         if not clock.frames:
             raise TruncatedError("it ends before its first frame, nothing can be decoded")
-
-
-def _write_recording(target: Path, head: Head, content: Content, motions: Iterator[Motion], tables: ModelTables,
-                     own_tables: bool) -> None:
-    """Write one content under all the motion."""
-    with BcdWriter(target, head, tables, {"synthesised": True}, own_tables) as writer:
-        writer.write_content(content)
-        for motion in motions:
-            writer.write_motion(replace(motion, content=0))
 
 
 def _counted(frames: Iterable, progress: Progress | None, total: int | None) -> Iterator:

@@ -17,23 +17,28 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 @VAE
 @DEVICE
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the decoder's noise, kept in the file.")
-def encode(source: str, target: str, model: str, crop: str | None, vae: str | None, device: str, seed: int) -> None:
+@click.option("--no-audio", is_flag=True, help="Leave the sound out.")
+@click.option("--audio-kbps", type=click.FloatRange(6, 64),
+              help="Encode the sound at this rate, Opus too. [default: 12, and Opus is copied]")
+def encode(source: str, target: str, model: str, crop: str | None, vae: str | None, device: str, seed: int,
+           no_audio: bool, audio_kbps: float | None) -> None:
     """Encode a video into a .bcd file.
 
     IN is a video file, an animated GIF or APNG, or a folder of PNGs, of any size and frame rate. What is
-    transparent is coded on black. Sound is dropped.
+    transparent is coded on black. Sound becomes Opus, mono voice; Opus is copied.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
     from bcdcodec.transcode import encode_file
-    from bcdcodec.video import parse_crop
+    from bcdcodec.video import SoundOptions, parse_crop
 
     square = parse_crop(crop) if crop else None
+    sound = None if no_audio else SoundOptions() if audio_kbps is None else SoundOptions(audio_kbps, copy=False)
     with progress_bar("encode") as progress:
-        done = encode_file(source, target, model, square, device, seed, progress, vae)
+        done = encode_file(source, target, model, square, device, seed, progress, vae, sound)
     show_notes(done.notes)
     counts = done.byte_counts
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {counts.total} bytes "
-               f"(motion {counts.motion}, content {counts.content}, container {counts.container})")
+               f"(motion {counts.motion}, content {counts.content}, audio {counts.audio}, container {counts.container})")
 
 
 @click.command()
@@ -49,8 +54,9 @@ def encode(source: str, target: str, model: str, crop: str | None, vae: str | No
 @DEVICE
 @click.option("--max-frames", type=click.IntRange(min=1), default=1_000_000, show_default=True,
               help="Refuse files with more frames.")
+@click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 def decode(source: str, target: str, content: str | None, steps: int | None, scale: int, seed: int | None,
-           model: str | None, vae: str | None, device: str, max_frames: int) -> None:
+           model: str | None, vae: str | None, device: str, max_frames: int, no_audio: bool) -> None:
     """Decode a .bcd file into a video.
 
     OUT ends in .mp4, .mkv, .gif or .apng, or is a folder for PNGs; with --content also .bcd. What
@@ -60,7 +66,8 @@ def decode(source: str, target: str, content: str | None, steps: int | None, sca
     from bcdcodec.transcode import decode_file
 
     with progress_bar("decode") as progress:
-        done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress, vae, scale)
+        done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress, vae, scale,
+                           not no_audio)
     show_notes(done.notes)
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s")
 

@@ -33,7 +33,7 @@ def info(path: str, as_json: bool) -> None:
         ("motion", f"{size['motion']} bytes{_rate(kbps['motion'])}{bits}"),
         ("content", f"{size['content']} bytes, {facts['contents']} content{'s' * (facts['contents'] != 1)} ({each or '-'})"),
         ("container", f"{size['container']} bytes, with motion{_rate(kbps['motion_container']) or ' -'}"),
-        ("audio", f"{size['audio']} bytes"),
+        ("audio", f"{size['audio']} bytes{_sound(facts)}"),
         ("total", f"{size['total']} bytes{_rate(kbps['total'])}"),
     ]
     for name, value in rows:
@@ -76,6 +76,15 @@ def models() -> None:
                    f"{m['bytes_on_disk'] / 2**20:.1f} MiB: {m['card']}")
     if not shipped_models():
         click.echo("no model is shipped with this installation; use --model with a folder that `bcd export` wrote")
+
+
+def _sound(facts: dict) -> str:
+    sound = facts["audio"]
+    if sound is None:
+        return ""
+    late = f" from {sound['start_s']:.3f} s on" if sound["start_s"] else ""
+    channels = "mono" if sound["channels"] == 1 else "stereo"
+    return f"{_rate(facts['kbps']['audio'])}, Opus, {channels}, {sound['duration_s']:.3f} s{late}"
 
 
 def _rate(kbps: float | None) -> str:

@@ -63,27 +63,6 @@ def test_encode_keeps_the_seed(bcd, clip, tiny_model, tmp_path):
     assert bcdcodec.read(tmp_path / "a.bcd", tiny_model).head.sampler_seed == 4321
 
 
-def test_encode_says_that_sound_is_dropped(bcd, tiny_model, tmp_path):
-    path = tmp_path / "loud.mp4"
-    with av.open(str(path), "w") as container:
-        video = container.add_stream("libx264", rate=25)
-        video.width = video.height = 64
-        video.pix_fmt = "yuv420p"
-        audio = container.add_stream("aac", rate=16000, layout="mono")
-        for i, picture in enumerate(head_frames(3, 5, 64)):
-            frame = av.VideoFrame.from_ndarray(picture, "rgb24")
-            frame.pts = i
-            container.mux(video.encode(frame))
-        sound = av.AudioFrame.from_ndarray(np.zeros((1, 3200), np.float32), "fltp", "mono")
-        sound.sample_rate, sound.pts = 16000, 0
-        container.mux(audio.encode(sound))
-        for stream in (video, audio):
-            container.mux(stream.encode(None))
-    done = bcd("encode", path, tmp_path / "a.bcd", "--model", tiny_model)
-    assert done.code == 0
-    assert done.err == f"note: the sound of {path} is dropped: only the picture is coded\n"
-
-
 def test_encode_takes_a_folder_of_pictures(bcd, recording, tiny_model, tmp_path):
     bcd("decode", recording, tmp_path / "pictures", "--model", tiny_model)
     assert bcd("encode", tmp_path / "pictures", tmp_path / "a.bcd", "--model", tiny_model).code == 0
@@ -241,7 +220,8 @@ def test_info_json_has_every_promised_field(bcd, recording):
     assert facts["frames"] == 62 and facts["duration_s"] == pytest.approx(2.48)
     assert facts["model"] == "tiny" and facts["contents"] == 1 and facts["frame_rate"] == pytest.approx(25)
     assert set(facts["bytes"]) == {"motion", "content", "container", "audio", "total"}
-    assert set(facts["kbps"]) == {"motion", "motion_container", "total"}
+    assert set(facts["kbps"]) == {"motion", "motion_container", "audio", "total"}
+    assert facts["audio"] is None
     assert (facts["complete"], facts["reenacted"], facts["generated"]) == (True, False, False)
 
 

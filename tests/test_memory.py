@@ -5,6 +5,7 @@ import sys
 
 from head_clips import TICK, head_frames
 
+from bcdcodec.container import AudioFormat
 from bcdcodec.video import write_video
 
 MEASURE = """
@@ -21,14 +22,17 @@ for name in ("short", "long"):
 print(*peaks)
 """
 SHORT, LONG = 30, 300  # seconds
+PACKET_BYTES = 1000  # of sound in 20 ms: 15 MB in the long clip
 ALLOWED_KIB = 10 * 1024  # the pictures of the long clip alone take 22 MiB as bytes, 88 as floats
 
 
 def test_a_clip_of_five_minutes_takes_no_more_memory_than_one_of_thirty_seconds(tiny_model, tmp_path):
     frames = head_frames(4, 25, 32)
     for name, seconds in (("short", SHORT), ("long", LONG)):
-        with write_video(tmp_path / f"{name}.mkv", 32, 32, TICK) as video:
+        with write_video(tmp_path / f"{name}.mkv", 32, 32, TICK, sound=AudioFormat(1, 312)) as video:
             for i in range(seconds * 25):
+                for block in (2 * i, 2 * i + 1):
+                    video.write_sound(960 * block, b"\xf8" + bytes(PACKET_BYTES))
                 video.write(frames[i % 25], i)
     command = [sys.executable, "-c", MEASURE, str(tmp_path), str(tiny_model)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -7,13 +7,16 @@ from bcdcodec.errors import VideoError
 from bcdcodec.video.geometry import MAX_SIDE, Crop, centre_crop, parse_crop
 from bcdcodec.video.read import FrameReader, VideoInfo, probe_video, read_frames
 from bcdcodec.video.scaling import enlarge
+from bcdcodec.video.sound import SoundOptions, SoundTrack
 from bcdcodec.video.timing import constant_frame_duration
-from bcdcodec.video.write import VideoWriter, encode_png, write_video
+from bcdcodec.video.write import VideoWriter, encode_png, holds_sound, write_video
 
 __all__ = [
     "MAX_SIDE",
     "Crop",
     "FrameReader",
+    "SoundOptions",
+    "SoundTrack",
     "VideoError",
     "VideoInfo",
     "VideoWriter",
@@ -21,6 +24,7 @@ __all__ = [
     "constant_frame_duration",
     "encode_png",
     "enlarge",
+    "holds_sound",
     "parse_crop",
     "probe_video",
     "read_frames",

@@ -19,6 +19,7 @@ from bcdcodec.video.geometry import (
     check_crop,
 )
 from bcdcodec.video.scaling import BICUBIC, resize
+from bcdcodec.video.sound import SoundOptions, SoundTrack
 from bcdcodec.video.source import Source, open_source
 from bcdcodec.video.timing import PtsRepair
 
@@ -50,17 +51,18 @@ def probe_video(source: Source) -> VideoInfo:
         return reader.info
 
 
-def read_frames(source: Source, crop: Crop | None, size: int) -> FrameReader:
+def read_frames(source: Source, crop: Crop | None, size: int, sound: SoundOptions | None = None) -> FrameReader:
     """Opens a video and returns an iterator of `(pts, image)`, one frame in memory at a time.
 
     `source` is a path to anything PyAV opens, a folder of PNGs (shown at 25 frames a second)
     or a binary file object. `crop` is a square in upright pixels, None the centre's largest.
-    `size` is the side of the images, uint8 [size, size, 3]. What is transparent is shown on black.
+    `size` is the side of the images, uint8 [size, size, 3]. With `sound` the reader's `sound`
+    gathers the source's first stream of sound meanwhile. What is transparent is shown on black.
 
     VideoError when the file is missing or unreadable, no video, audio only or without a
     frame, or when the crop lies outside it: at this call, not at the first image.
     """
-    return FrameReader(source, crop, size)
+    return FrameReader(source, crop, size, sound)
 
 
 class FrameReader:
@@ -71,10 +73,12 @@ class FrameReader:
     frame's size, as players do.
     """
 
-    def __init__(self, source: Source, crop: Crop | None, size: int):
+    def __init__(self, source: Source, crop: Crop | None, size: int, sound: SoundOptions | None = None):
         self._size = size
         self._source = open_source(source)
         try:
+            if sound is not None:
+                self._source.listen(sound)
             self._frames = self._source.frames()
             self._first = next(self._frames, None)
             if self._first is None:
@@ -104,6 +108,11 @@ class FrameReader:
     def time_base(self) -> Fraction:
         """Seconds a tick of pts."""
         return self.info.time_base
+
+    @property
+    def sound(self) -> SoundTrack | None:
+        """The sound that came past with the images so far; None without any, or if it is not wanted."""
+        return self._source.sound
 
     @property
     def damage(self) -> str | None:

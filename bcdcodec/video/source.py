@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bcdcodec.errors import VideoError
+from bcdcodec.video.sound import SoundOptions, SoundTrack
 
 if TYPE_CHECKING:
     import av
@@ -68,6 +69,7 @@ class StreamSource:
             self._close_file()
             raise VideoError(f"{name} is not a video: {_reason(error)}") from None
         self._stream = self._video_stream()
+        self.sound: SoundTrack | None = None
         self._stream.thread_type = "AUTO"
         self.time_base: Fraction = self._stream.time_base
         self.frame_rate: Fraction | None = (
@@ -104,6 +106,14 @@ class StreamSource:
             return self._container.duration / 1_000_000  # FFmpeg's AV_TIME_BASE
         return None
 
+    def listen(self, options: SoundOptions) -> None:
+        """Gives the first stream of sound to `sound` from now on, as `frames` comes past it; none leaves it None."""
+        for stream in self._container.streams.audio:
+            if stream.codec_context is not None:
+                self.sound = SoundTrack(stream, options)
+                self._sound_stream = stream
+                return
+
     def frames(self) -> Iterator[av.VideoFrame]:
         """Yields decoded frames in the order they are shown, as the stream stored them.
 
@@ -111,11 +121,17 @@ class StreamSource:
         """
         import av
 
-        packets = self._container.demux(self._stream)
+        packets = self._container.demux(self._stream, *([self._sound_stream] if self.sound else []))
         while True:
             try:
-                frames = next(packets).decode()
+                packet = next(packets)
+                if packet.stream is not self._stream:
+                    self.sound.feed(packet)
+                    continue
+                frames = packet.decode()
             except StopIteration:
+                if self.sound:
+                    self.sound.finish()
                 return
             except av.InvalidDataError:
                 self._damaged_packets += 1
@@ -123,6 +139,8 @@ class StreamSource:
             except (av.FFmpegError, OSError) as error:
                 raise VideoError(f"cannot read {self.name} further: {_reason(error)}") from None
             for frame in frames:
+                if self.sound and not self.sound.started:
+                    self.sound.start((frame.pts or 0) * self.time_base)
                 if frame.pts is not None:
                     self._start = frame.pts if self._start is None else self._start
                     self._shown = frame.pts + frame.duration - self._start
@@ -134,6 +152,8 @@ class StreamSource:
         lost = []
         if self._damaged_packets:
             lost.append(f"{self._damaged_packets} packets could not be decoded")
+        if self.sound and self.sound.damaged_packets:
+            lost.append(f"{self.sound.damaged_packets} packets of its sound could not be decoded")
         stated = self._stream.duration or 0  # ticks
         frame_ticks = 1 / (self.time_base * (self.frame_rate or 25))
         # Writers disagree on the length of the last frame; two frames short is a cut file.
@@ -167,6 +187,7 @@ class FolderSource:
         self.time_base = 1 / FOLDER_RATE
         self.frame_rate = FOLDER_RATE
         self.has_audio = False
+        self.sound = None
         self.pixel_aspect = Fraction(1)
         self.duration_s = float(len(names) / FOLDER_RATE)
         self.damage: str | None = None
@@ -185,6 +206,9 @@ class FolderSource:
             frame.pts, frame.time_base = pts, self.time_base
             frame.duration = 1
             yield frame
+
+    def listen(self, options: SoundOptions) -> None:
+        """Does nothing: pictures are silent."""
 
     def close(self) -> None:
         """Does nothing: each file is closed once it is decoded."""

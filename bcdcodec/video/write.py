@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from bcdcodec.container.audio import OPUS_RATE, AudioFormat, opus_samples
 from bcdcodec.errors import VideoError
+from bcdcodec.video.opus import open_opus_template
 from bcdcodec.video.scaling import ACCURATE_ROUNDING, BICUBIC
 from bcdcodec.video.tags import tag_apng_file, tag_gif_file, tag_png
 
@@ -30,16 +32,23 @@ class FileFormat:
     codec: str
     pixel_format: str
     even_sides: bool  # 4:2:0 chroma needs an even width and height
+    sound: bool = False
 
 
 # No B-frames: then packets leave in the order of their pts, and no player shifts the start.
 _X264 = {"crf": "16", "bf": "0"}
 FORMATS = {
-    ".mp4": FileFormat("mp4", "libx264", "yuv420p", even_sides=True),
-    ".mkv": FileFormat("matroska", "libx264", "yuv420p", even_sides=True),
+    ".mp4": FileFormat("mp4", "libx264", "yuv420p", even_sides=True, sound=True),
+    ".mkv": FileFormat("matroska", "libx264", "yuv420p", even_sides=True, sound=True),
     ".gif": FileFormat("gif", "gif", "pal8", even_sides=False),
     ".apng": FileFormat("apng", "apng", "rgb24", even_sides=False),
 }
+
+
+def holds_sound(path: str | os.PathLike) -> bool:
+    """Returns whether what `write_video` makes at `path` can hold sound."""
+    path = Path(path)
+    return not path.is_dir() and path.suffix.lower() in FORMATS and FORMATS[path.suffix.lower()].sound
 
 
 def write_video(
@@ -48,6 +57,7 @@ def write_video(
     height: int,
     time_base: Fraction,
     metadata: dict[str, str] | None = None,
+    sound: AudioFormat | None = None,
 ) -> VideoWriter:
     """Returns a writer of uint8 [height, width, 3] images; what it makes depends on `path`.
 
@@ -59,13 +69,14 @@ def write_video(
       are not kept.
 
     An odd side of a video file is padded to the next even one by repeating its last row or
-    column. `metadata` becomes tags of the file (of every PNG). All is written under a
-    temporary name beside `path` and renamed on success; after an exception nothing is left.
+    column. `metadata` becomes tags of the file (of every PNG). `sound`: what `write_sound` will
+    bring, for a path that `holds_sound`. All is written under a temporary name beside `path`
+    and renamed on success; after an exception nothing is left.
 
     VideoError when the suffix is unknown, the target cannot be written, or a folder that
     exists is not empty.
     """
-    return VideoWriter(path, width, height, time_base, metadata)
+    return VideoWriter(path, width, height, time_base, metadata, sound)
 
 
 class VideoWriter:
@@ -78,6 +89,7 @@ class VideoWriter:
         height: int,
         time_base: Fraction,
         metadata: dict[str, str] | None = None,
+        sound: AudioFormat | None = None,
     ):
         self.path = Path(path)
         self._shape = (height, width, 3)
@@ -101,7 +113,7 @@ class VideoWriter:
                 self._sink = _FolderSink(self._partial, self.path, metadata or {})
             else:
                 self._sink = _FileSink(
-                    self._partial, FORMATS[suffix], self._shape, self._time_base, metadata or {}
+                    self._partial, FORMATS[suffix], self._shape, self._time_base, metadata or {}, sound
                 )
         except OSError as error:
             raise VideoError(f"cannot write {self.path}: {error.strerror}") from None
@@ -128,6 +140,16 @@ class VideoWriter:
             self._put(self._waiting, self._step)
         self._waiting = (image.copy(), pts, duration)  # the caller may reuse its array
         self._frames += 1
+
+    def write_sound(self, first_sample: int, packet: bytes) -> None:
+        """Adds an Opus packet that starts at a sample of 1/48000 s from the first packet's start, best
+        shortly before the image shown then; in order, and to a file that was begun with sound."""
+        import av
+
+        try:
+            self._sink.put_sound(first_sample, packet)
+        except (OSError, av.FFmpegError) as error:
+            raise VideoError(f"cannot write {self.path}: {error.strerror}") from None
 
     def _put(self, waiting: tuple[np.ndarray, int, int | None], duration: int) -> None:
         import av
@@ -177,8 +199,11 @@ class _FileSink:
         shape: tuple[int, int, int],
         time_base: Fraction,
         metadata: dict[str, str],
+        sound: AudioFormat | None,
     ):
         self._path = path
+        self._sound = sound
+        self._sound_waiting: list[tuple[int, bytes]] = []  # until the file is opened
         self._format = file_format
         self._time_base = time_base
         self._metadata = metadata
@@ -201,6 +226,18 @@ class _FileSink:
         self._durations[pts] = duration
         self._mux(self._stream.encode(self._converted(frame)))
 
+    def put_sound(self, first_sample: int, packet: bytes) -> None:
+        import av
+
+        if self._container is None:
+            self._sound_waiting.append((first_sample, packet))
+            return
+        muxed = av.Packet(packet)
+        muxed.stream, muxed.time_base = self._sound_stream, Fraction(1, OPUS_RATE)
+        muxed.pts = muxed.dts = first_sample + self._sound.delay - self._sound.pre_skip
+        muxed.duration = opus_samples(packet)
+        self._container.mux(muxed)
+
     def _open(self, rate: Fraction) -> None:
         import av
 
@@ -222,6 +259,11 @@ class _FileSink:
         self._stream.time_base = self._stream.codec_context.time_base = self._time_base
         if self._format.codec == "libx264":
             self._stream.options = dict(_X264)
+        if self._sound is not None:
+            with open_opus_template(self._sound) as template:
+                self._sound_stream = self._container.add_stream_from_template(template.streams.audio[0])
+        for sample, packet in self._sound_waiting:
+            self.put_sound(sample, packet)
         self._palette = None
         if self._format.pixel_format == "pal8":
             self._palette = _palette_graph(*self._size, self._time_base)
