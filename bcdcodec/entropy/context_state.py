@@ -6,7 +6,7 @@ from .context_tables import AGES, DEGREES, LARGEST_LOGIT, STAGES, ContextTables
 from .tables import FREQUENCY_TOTAL
 
 _LARGEST_COUNT = 4096  # frames of a chunk; there are fewer groups
-_DEGREE = np.array([min(n.bit_length(), DEGREES - 1) for n in range(_LARGEST_COUNT + 1)])
+_DIGITS = np.array([min(n.bit_length(), DEGREES - 1) for n in range(_LARGEST_COUNT + 1)])
 
 
 class ContextState:
@@ -40,7 +40,7 @@ class ContextState:
     def contexts(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return where each group [g] stands in `code_logits` [g * k], `age_logits` [16] and `visit_logits` [64]."""
         at = self._row + self._codes
-        return at, self._age, _DEGREE[self._stayed[at]] * DEGREES + _DEGREE[self._left[at]]
+        return at, self._age, digits(self._stayed[at]) * DEGREES + digits(self._left[at])
 
     def change_logits(self) -> np.ndarray:
         """Return the logit [g] of a change of each group, without the part of the frame's activity."""
@@ -49,14 +49,19 @@ class ContextState:
 
     def activity(self, stage: int, changes: int) -> int:
         """Return what the logits of a stage's groups have in common, after `changes` in this frame's earlier stages."""
-        return self._activity_logits[stage][_DEGREE[changes]][_DEGREE[self.frame_changes]]
+        return self._activity_logits[stage][digits(changes)][digits(self.frame_changes)]
+
+    def seen(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Return of `groups` [n] the code [n], the one before its last change [n] or -1, changes from that code [n, k] and to all [n, k]."""
+        codes = self._codes[groups]
+        return codes, self._former[groups], self._followed[groups, codes].astype(np.int64), self._arrived[groups]
 
     def successor_frequencies(self, changed: np.ndarray) -> np.ndarray:
         """Return frequencies [n, k], each at least 1 and 65536 a row, of the new codes of the groups `changed` [n]."""
-        codes, former, each = self._codes[changed], self._former[changed], np.arange(len(changed))
+        codes, former, followed, arrived = self.seen(changed)
         from_code, in_group, back = self._weights
-        followed = self._followed[changed, codes].astype(np.int64)  # [n, k]
-        w = self._successors[changed, codes] + from_code * followed + in_group * self._arrived[changed]
+        each = np.arange(len(changed))
+        w = self._successors[changed, codes] + from_code * followed + in_group * arrived
         w[each, former] += np.where(former < 0, 0, back)
         w[each, codes] = 0
         frequencies = 1 + w * (FREQUENCY_TOTAL - w.shape[1]) // w.sum(axis=1, keepdims=True)
@@ -78,6 +83,11 @@ class ContextState:
         self._former[changed] = before
         self._codes = codes
         self.frame_changes = len(changed)
+
+
+def digits(counts: np.ndarray | int) -> np.ndarray:
+    """Return the number of binary digits of counts up to 4096, at most 7."""
+    return _DIGITS[counts]
 
 
 def clipped(logits: np.ndarray) -> np.ndarray:

@@ -1,0 +1,220 @@
+"""Fits the tables of the context profile to the codes of training clips."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from bcdcodec.entropy.context_state import ContextState, digits
+from bcdcodec.entropy.context_tables import (
+    AGES,
+    DEGREES,
+    LARGEST_LOGIT,
+    MAX_SUCCESSORS,
+    MAX_WEIGHT,
+    STAGES,
+    SUCCESSOR_TOTAL,
+    ContextTables,
+)
+from bcdcodec.entropy.tables import FREQUENCY_TOTAL, FrequencyTables
+
+CHUNK_FRAMES = 256  # counts begin anew, as in files
+MAX_FRAMES = 60_000  # 40 minutes: more would tell little more and cost memory
+MAX_CHANGES = 50_000  # on which weights are tried
+BLOCK = 8  # clips in a row are on the same side of the split: those of one person are neighbours in a list of files
+FIRST_PRIOR = 20  # first frames that the frequencies of all frames count for
+EPOCHS, BATCH, LEARNING_RATE, DECAY = 3, 512, 0.02, 2e-6
+BLENDS = (1, 3, 10, 30, 100)  # changes from a code that the frequencies of all codes count for
+WEIGHTS = (65536, 4096, 65536)  # where the search begins
+ROUNDS = 3  # of the search, over all weights
+
+
+@dataclass(frozen=True)
+class Observed:
+    """What coding knows before every frame but a chunk's first, and what the frame then brings."""
+
+    places: tuple[np.ndarray, ...]  # int32 [n, g] each: in code, age, visit and activity logits
+    moved: np.ndarray  # bool [n, g]
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Changes of single groups, and what their chunk had shown before."""
+
+    group: np.ndarray  # [m]
+    code: np.ndarray  # [m]
+    former: np.ndarray  # [m], -1 for none
+    followed: np.ndarray  # [m, k]
+    arrived: np.ndarray  # [m, k]
+    new: np.ndarray  # [m]
+
+
+def fit_context(clips: list[np.ndarray], motion: FrequencyTables) -> ContextTables | None:
+    """Return context tables for codes uint8 [t, g] of clips, `motion` being the static tables fitted on the same codes.
+
+    What a chunk's own changes weigh against what is known beforehand is tried on a quarter of the clips with the
+    successors of the others, so that it holds for people whom the tables have not seen.
+    None for models with too many groups and codes for the profile.
+    """
+    g, k = motion.frequencies.shape
+    if g * k * k > MAX_SUCCESSORS:
+        return None
+    clips = _some(clips)
+    kept = [i // BLOCK % 4 != 3 for i in range(len(clips))]
+    others = [clip for clip, keep in zip(clips, kept) if keep]
+    held_out = [clip for clip, keep in zip(clips, kept) if not keep] or others
+    tried = changes(held_out, g, k)
+    blend, weights = _best(tried, {blend: successors(others, motion, blend) for blend in BLENDS})
+    logits = [np.rint(256 * table).clip(-LARGEST_LOGIT, LARGEST_LOGIT).astype(np.int16) for table in _fit_logits(observe(clips, g, k), g * k)]
+    return ContextTables(
+        first=_first(clips, motion),
+        code_logits=logits[0].reshape(g, k),
+        age_logits=logits[1],
+        visit_logits=logits[2].reshape(DEGREES, DEGREES),
+        activity_logits=logits[3].reshape(STAGES, DEGREES, DEGREES),
+        successors=successors(clips, motion, blend),
+        weights=np.array(weights, np.uint32),
+    )
+
+
+def _some(clips: list[np.ndarray]) -> list[np.ndarray]:
+    """Clips of about MAX_FRAMES frames, in their order."""
+    frames, kept = 0, []
+    for i in np.random.default_rng(0).permutation(len(clips)):
+        if frames >= MAX_FRAMES:
+            break
+        frames += len(clips[i])
+        kept.append(i)
+    return [clips[i] for i in sorted(kept)]
+
+
+def _walk(clips: list[np.ndarray], g: int, k: int):
+    """The state before and the codes [g] of every frame but a chunk's first."""
+    empty = blank_tables(g, k)
+    for clip in clips:
+        for start in range(0, len(clip), CHUNK_FRAMES):
+            chunk = clip[start : start + CHUNK_FRAMES].astype(np.int64)
+            state = ContextState(empty)
+            state.begin(chunk[0])
+            for before, frame in pairwise(chunk):
+                yield state, frame, frame != before
+                state.advance(frame)
+
+
+def observe(clips: list[np.ndarray], g: int, k: int) -> Observed:
+    """What the flags of clips' frames are coded with, and the flags."""
+    stage = np.arange(g) * STAGES // g
+    first_of_stage = np.searchsorted(stage, stage)
+    places, moves = [], []
+    for state, _, moved in _walk(clips, g, k):
+        earlier = np.concatenate([[0], np.cumsum(moved)])[first_of_stage]  # [g], changes in lower stages
+        activity = (stage * DEGREES + digits(earlier)) * DEGREES + digits(state.frame_changes)
+        places.append(np.stack([*state.contexts(), activity]).astype(np.int32))
+        moves.append(moved)
+    stacked = np.stack(places, axis=1) if places else np.zeros((4, 0, g), np.int32)
+    return Observed(tuple(stacked), np.array(moves, bool).reshape(-1, g))
+
+
+def changes(clips: list[np.ndarray], g: int, k: int) -> Changes:
+    """The first MAX_CHANGES changes of clips."""
+    found, count = [], 0
+    for state, frame, moved in _walk(clips, g, k):
+        groups = np.flatnonzero(moved)
+        if len(groups) and count < MAX_CHANGES:
+            found.append((groups, *state.seen(groups), frame[groups]))
+            count += len(groups)
+    if not found:
+        return Changes(*np.zeros((3, 0), int), *np.zeros((2, 0, k), int), np.zeros(0, int))
+    return Changes(*(np.concatenate(column) for column in zip(*found)))
+
+
+def successors(clips: list[np.ndarray], motion: FrequencyTables, blend: float) -> np.ndarray:
+    """Integer frequencies uint16 [g, k, k] of the code after a change; `blend` changes are added as all codes are distributed."""
+    g, k = motion.frequencies.shape
+    counts, own = np.zeros((g, k, k)), np.arange(k)
+    for clip in clips:
+        np.add.at(counts, (np.arange(g), clip[:-1], clip[1:]), 1)
+    usual = np.repeat(motion.frequencies[:, None] / FREQUENCY_TOTAL, k, axis=1)
+    counts[:, own, own] = usual[:, own, own] = 0
+    counts += blend * usual / usual.sum(2, keepdims=True)
+    frequencies = 1 + np.floor(counts * (SUCCESSOR_TOTAL - k) / counts.sum(2, keepdims=True)).astype(np.int64)
+    frequencies[:, own, own] = 0
+    best = frequencies.argmax(2)
+    frequencies[np.arange(g)[:, None], own, best] += SUCCESSOR_TOTAL - frequencies.sum(2)
+    return frequencies.astype(np.uint16)
+
+
+def _best(tried: Changes, candidates: dict[float, np.ndarray]) -> tuple[float, tuple[int, ...]]:
+    """The blend and the weights under which changes take the fewest bits, each weight searched by factors of two."""
+    best = (np.inf, 0.0, WEIGHTS)
+    for blend, table in candidates.items():
+        weights = WEIGHTS
+        lowest = change_bits(tried, table, weights)
+        for _ in range(ROUNDS):
+            for i in range(len(weights)):
+                for other in (weights[i] // 4, weights[i] // 2, weights[i] * 2, weights[i] * 4):
+                    trial = (*weights[:i], min(other, MAX_WEIGHT), *weights[i + 1 :])
+                    bits = change_bits(tried, table, trial)
+                    if bits < lowest:
+                        lowest, weights = bits, trial
+        best = min(best, (lowest, blend, weights))
+    return best[1], best[2]
+
+
+def change_bits(tried: Changes, table: np.ndarray, weights: tuple[int, ...]) -> float:
+    """Bits that the new codes of changes take with successors uint16 [g, k, k] and the three weights."""
+    each = np.arange(len(tried.group))
+    w = table[tried.group, tried.code].astype(np.float64) + weights[0] * tried.followed + weights[1] * tried.arrived
+    w[each, tried.former] += weights[2] * (tried.former >= 0)
+    w[each, tried.code] = 0
+    return float(-np.log2(w[each, tried.new] / w.sum(1)).sum())
+
+
+def _fit_logits(observed: Observed, codes: int) -> list[np.ndarray]:
+    """Logits of a change, in natural units, of every place in the four tables: logistic regression over their sums."""
+    tables = [torch.zeros(n) for n in (codes, AGES, DEGREES**2, STAGES * DEGREES**2)]
+    n = len(observed.moved)
+    share = np.clip(observed.moved.mean() if n else 0.5, 1e-3, 1 - 1e-3)
+    usual = float(np.log(share / (1 - share)))
+    tables[0] += usual
+    places = [torch.from_numpy(place) for place in observed.places]
+    moved = torch.from_numpy(observed.moved).float()
+    optimiser = torch.optim.Adam([table.requires_grad_() for table in tables], lr=LEARNING_RATE)
+    generator = torch.Generator().manual_seed(0)
+    for epoch in range(EPOCHS):
+        optimiser.param_groups[0]["lr"] = LEARNING_RATE * 0.3**epoch
+        for rows in torch.randperm(n, generator=generator).split(BATCH):
+            logits = sum(table[place[rows]] for table, place in zip(tables, places))
+            away = sum(table.square().sum() for table in tables[1:]) + (tables[0] - usual).square().sum()
+            loss = binary_cross_entropy_with_logits(logits, moved[rows]) + DECAY * away
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+    return [table.detach().numpy() for table in tables]
+
+
+def _first(clips: list[np.ndarray], motion: FrequencyTables) -> FrequencyTables:
+    """Tables of a clip's first frame, held to those of all frames where clips are few."""
+    g, k = motion.frequencies.shape
+    counts = np.zeros((g, k), np.int64)
+    for clip in clips:
+        counts[np.arange(g), clip[0]] += 1
+    return FrequencyTables.from_counts(FREQUENCY_TOTAL * counts + FIRST_PRIOR * motion.frequencies.astype(np.int64))
+
+
+def blank_tables(g: int, k: int) -> ContextTables:
+    """Tables that know nothing."""
+    uniform = FrequencyTables.from_counts(np.zeros((g, k), np.int64))
+    return ContextTables(
+        first=uniform,
+        code_logits=np.zeros((g, k), np.int16),
+        age_logits=np.zeros(AGES, np.int16),
+        visit_logits=np.zeros((DEGREES, DEGREES), np.int16),
+        activity_logits=np.zeros((STAGES, DEGREES, DEGREES), np.int16),
+        successors=successors([], uniform, 1),
+        weights=np.array(WEIGHTS, np.uint32),
+    )
