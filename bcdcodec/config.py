@@ -17,6 +17,8 @@ class LatentConfig:
     picture_size: int = 128  # pixels, the coded square
     size: int = 128  # latent rows = columns
     channels: int = 3
+    mean: float = 0.0  # of the pixels in [-1, 1], taken off before the networks
+    deviation: float = 1.0  # of the pixels, divided by before the networks
     vae: str = ""  # hub name of the AutoencoderKL (a local folder may replace it when loading)
 
 
@@ -28,7 +30,9 @@ class EncoderConfig:
     ff: int = 2048
     layers: int = 12
     heads: int = 8
+    frames_see_frames: bool = True  # the paper's; False: the motion of a frame is read from that frame alone
     frames_see_queries: bool = True  # the paper's: one attention over all; False: motion costs no queries
+    queries_see_queries: bool = True  # the paper's; False: so that many queries do not drown few frames
     stem: str = "linear"  # "linear": one projection of the flattened latent; "conv": 4x4 patches, then strided convolutions
     stem_channels: tuple[int, ...] = ()  # of the conv stem: of the patches, then of each convolution, which halves the grid
 
@@ -114,6 +118,7 @@ class WindowConfig:
 class TrainingConfig:
     """Optimisation, section 3.4 and tables A7, A8; a departure is commented in the preset."""
 
+    dataset: str = "heads"  # "heads": a folder of clips and procedural heads; "sprites": a folder of sprite sheets
     batch: int = 32  # clips
     frames: int = 50  # target frames a clip (the second half, which gives the motion)
     content_frames: int = 50  # frames of the first half, which give the content
@@ -140,6 +145,11 @@ class TrainingConfig:
     stage1_split: int = 1  # stage 1 takes so many times more clips, of so many times fewer frames
     motion_emphasis: float = 0.0  # extra weight where the clip moves
     swap_weight: float = 0.0  # swap consistency
+    swap_content_weight: float = 0.0  # within it, on reading the given content back
+    swap_every: int = 4  # steps
+    content_mask_rate: float = 0.0  # of the samples, whose content alone is masked: motion must suffice
+    sprite_augmentation: bool = False  # flip the content frames, recolour the driving frames
+    reseed_steps: int = 0  # steps after which codes that are hardly used are drawn anew from features; 0: never
     swap_from: float = 0.7  # share of the run after which swap consistency acts
     temporal_from: float = 0.667  # share of the run after which temporal blocks act (stage 2)
     procedural_share: float = 0.0  # of the batch: procedural heads, cross-identity pairs with exact truth

@@ -11,7 +11,7 @@ FOLDER = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("preset")
-@click.option("--data", type=FOLDER, help="Folder of videos and pictures. [default: procedural heads only]")
+@click.option("--data", type=FOLDER, help="Folder of videos and pictures, or of sprite sheets. [default: procedural heads only]")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the run.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in all, or ...")
 @click.option("--steps", type=click.IntRange(min=1), help="... optimiser steps in all.")
@@ -24,7 +24,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--shard-mib", type=click.IntRange(min=1), help="Split checkpoints into files of this size.")
 def train(preset: str, data: Path | None, out: Path, minutes: float | None, steps: int | None, resume: bool,
           device: str, seed: int, procedural_groups: int, vae: str | None, shard_mib: int | None) -> None:
-    """Train a model; PRESET is lrs3, sprites, heads or tiny."""
+    """Train a model; PRESET is heads, sprites-small, lrs3, sprites or tiny."""
     if (minutes is None) == (steps is None):
         raise click.UsageError("give either --minutes or --steps")
     from bcdcodec import presets
@@ -44,13 +44,14 @@ def train(preset: str, data: Path | None, out: Path, minutes: float | None, step
 @click.argument("target", metavar="OUT_MODEL_DIR", type=FOLDER)
 @click.option("--data", type=FOLDER, help="The run's training data, for the tables. [default: procedural heads]")
 @click.option("--card", type=FOLDER, help="Text of the model card. [default: two lines of facts]")
+@click.option("--name", help="The model's name, which its files carry. [default: the preset's]")
 @click.option("--vae", help="Hub name or folder of the image autoencoder, for presets over latents.")
 @click.option("--shard-mib", type=click.IntRange(min=1), help="Split the weights into files of this size.")
-def export(run: Path, target: Path, data: Path | None, card: Path | None, vae: str | None,
+def export(run: Path, target: Path, data: Path | None, card: Path | None, name: str | None, vae: str | None,
            shard_mib: int | None) -> None:
     """Make a model folder from a training run: entropy tables, weights, config and card."""
     from bcdcodec.training.export import export_run
 
-    report = export_run(run, target, data, card.read_text() if card else None, shard_mib, vae)
+    report = export_run(run, target, data, card.read_text() if card else None, shard_mib, vae, name)
     click.echo(f"{target}: {report.bits_per_frame:.1f} bits a frame, content {report.content_bytes:.0f} bytes, "
                f"{report.codes_used:.1f} codes used a group, tables from {report.clips} clips")

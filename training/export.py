@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ from bcdcodec.modelstore import CARD, CONFIG, TABLES
 from bcdcodec.training.checkpoint import load_sharded, save_sharded
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.clips import ClipStore, load_store
+from bcdcodec.training.sprites.batches import SpriteClips
+from bcdcodec.training.sprites.sheets import Sheets, split
 from bcdcodec.training.trainer import PEOPLE_ALONE, procedural_clips
 
 CLIP_FRAMES = 48  # of each training clip, for the tables
@@ -38,8 +40,8 @@ class ExportReport:
     clips: int
 
 
-def export_model(checkpoint: Path, out: Path, stores: list[ClipStore], card: str, max_clips: int = 160,
-                 shard_mib: int | None = None, vae: str | None = None) -> ExportReport:
+def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteClips], card: str, max_clips: int = 160,
+                 shard_mib: int | None = None, vae: str | None = None, name: str | None = None) -> ExportReport:
     """Write the model folder `out` from a run's checkpoint folder, using its EMA weights in float16.
 
     The rate-lambda of the encoder is set so that the codes of the training clips take the config's target bits.
@@ -47,6 +49,8 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore], card: str
     """
     state = read_state(checkpoint)
     config = ModelConfig.from_json(json.dumps(state["config"]))
+    if name is not None:
+        config = replace(config, name=name)
     tensors = load_sharded(checkpoint, "ema")
     tensors = {k: v for k, v in tensors.items() if k != "code_counts" and not k.startswith("reader.")}
     model = BCD(config)
@@ -77,7 +81,7 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore], card: str
 
 
 @torch.inference_mode()
-def _training_features(model: BCD, clips: ClipStore, max_clips: int, vae: str | None) -> tuple[torch.Tensor, list[np.ndarray]]:
+def _training_features(model: BCD, clips: ClipStore | SpriteClips, max_clips: int, vae: str | None) -> tuple[torch.Tensor, list[np.ndarray]]:
     """Normalised motion features [t, g, d] of training clips and their quantised content tokens [n, d]."""
     config = model.config
     latents = open_latents(config.latent, "cpu", vae)
@@ -144,21 +148,28 @@ def _content_model(config: ModelConfig, values: list[np.ndarray]) -> ContentMode
 
 
 def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_mib: int | None = None,
-               vae: str | None = None) -> ExportReport:
+               vae: str | None = None, name: str | None = None) -> ExportReport:
     """Write the model folder `out` from a `bcd train` folder, with tables fitted on `data` (None: procedural heads).
 
-    Without a `card` the model gets two lines of facts. Raises ModelError when `run` is none, VideoError when
+    Without a `card` the model gets two lines of facts, without a `name` the preset's. Raises ModelError when `run` is none, VideoError when
     nothing in `data` can be read.
     """
     checkpoint = run / "checkpoint"
     state = read_state(checkpoint)
     config = ModelConfig.from_json(json.dumps(state["config"]))
     size, cache = config.latent.picture_size, run / "data"
-    stores = [] if data is None else [load_store(data, "train", size, cache)]
-    if data is None or config.training.procedural_share:  # the tables are for what was trained on
-        stores.append(procedural_clips(0, PEOPLE_ALONE, size, cache))
-    facts = f"# {config.name}\n\n{state['step']} training steps, {state['elapsed_s'] / 60:.0f} minutes, seed {state['seed']}.\n"
-    return export_model(checkpoint, out, stores, facts if card is None else card, shard_mib=shard_mib, vae=vae)
+    stores: list[ClipStore | SpriteClips] = []
+    if config.training.dataset == "sprites":
+        if data is None:
+            raise ModelError(f"the run in {run} was trained on sprite sheets: give their folder with --data")
+        stores.append(SpriteClips(Sheets.load(data), split()[0]))
+    else:
+        if data is not None:
+            stores.append(load_store(data, "train", size, cache))
+        if data is None or config.training.procedural_share:  # the tables are for what was trained on
+            stores.append(procedural_clips(0, PEOPLE_ALONE, size, cache))
+    facts = f"# {name or config.name}\n\n{state['step']} training steps, {state['elapsed_s'] / 60:.0f} minutes, seed {state['seed']}.\n"
+    return export_model(checkpoint, out, stores, facts if card is None else card, shard_mib=shard_mib, vae=vae, name=name)
 
 
 def read_state(checkpoint: Path) -> dict:

@@ -80,8 +80,10 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
     step_index = torch.randint(0, config.content.steps // 2 + 1, (b,), device=content.device)
     tokens = model.content(content, step_index)
     keep = (torch.rand(b, device=content.device) >= config.decoder.mask_rate).float() if config.decoder.mask_rate else None
+    mask = training.content_mask_rate
+    keep_content = (torch.rand(b, device=content.device) >= mask).float() if mask else None
     condition = Condition(
-        tokens, m_hat[:, tc:], m_hat[:, reference] if config.content.reference_motion else None, keep)
+        tokens, m_hat[:, tc:], m_hat[:, reference] if config.content.reference_motion else None, keep, keep_content)
 
     sigma = training_sigmas(b, config.diffusion).to(content.device)
     expand = (slice(None), None, None, None, None)
@@ -117,14 +119,17 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
     if training.content_weight:
         total = total + training.content_weight * model.content.bits(content, step_index).mean()
     at_max = sigma >= config.diffusion.sigma_max
-    mse = squared.detach().mean(dim=(1, 2, 3, 4))
+    if keep_content is not None:
+        at_max = at_max & (keep_content > 0)
+    mse = config.latent.deviation ** 2 * squared.detach().mean(dim=(1, 2, 3, 4))
     mse = mse[at_max].mean() if at_max.any() else mse.new_tensor(float("nan"))
     return Losses(total, distortion.detach(), rate.H_model.detach(), rate.mutual_information.detach(), mse,
                   logits[:, tc:].argmax(-1).detach(), motion_error.detach(), condition)
 
 
 def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temporal: bool) -> Tensor:
-    """Cross entropy (nats a group) of the codes read back from a one-step decode with another clip's content.
+    """Cross entropy (nats a group) of the codes read back from a one-step decode with another clip's content,
+    and the preset's weight times the error of that content read back, over its variance.
 
     `frozen` is a copy of the model whose weights do not learn: it reads the decoded pictures. What is
     constant within a clip but is motion then cannot hide in the content.
@@ -133,7 +138,8 @@ def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temp
     c = losses.condition
     codes = losses.codes[clips]
     roll = lambda x: x[clips].roll(1, dims=0)  # noqa: E731
-    swapped = Condition(roll(c.content).detach(), c.motion[clips],
+    content = roll(c.content).detach()
+    swapped = Condition(content, model.vq.lookup(codes),
                         None if c.reference_motion is None else roll(c.reference_motion).detach())
     b, t = codes.shape[:2]
     shape = (b, t, config.latent.channels, config.latent.size, config.latent.size)
@@ -142,7 +148,12 @@ def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temp
     pictures = model.denoise(noisy, sigma, swapped, temporal).latents
     m = frozen.encode_motion(pictures)
     logits = -config.quantiser.alpha * frozen.vq.distances(frozen.vq.features(m))
-    return F.cross_entropy(logits.flatten(0, 2), codes.flatten())
+    total = F.cross_entropy(logits.flatten(0, 2), codes.flatten())
+    weight = config.training.swap_content_weight
+    if weight:
+        read, _ = frozen.encode(pictures)
+        total = total + weight * (read - content).square().mean() / content.var(dim=0).mean().clamp_min(1e-3)
+    return total
 
 
 def _robust(squared: Tensor, huber: float) -> Tensor:

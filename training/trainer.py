@@ -6,6 +6,7 @@ import copy
 import json
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,11 +24,14 @@ from bcdcodec.training.evaluate import evaluate
 from bcdcodec.training.objective import MotionReader, Schedule, rate_distortion, swap_consistency
 from bcdcodec.training.procedural import MOTION_PARAMETERS
 from bcdcodec.training.procedural_pairs import PairStore, load_pairs
+from bcdcodec.training.sprites.batches import SpriteSampler
+from bcdcodec.training.sprites.evaluate import evaluate_sprites
 
 HELD_OUT_SEED = 10_000_000  # procedural groups from here on are never trained on
 PEOPLE_ALONE = 16  # procedural people whose clips stand in where there is no footage
 COUNT_DECAY = 0.99  # of the code histogram, a step
 MOTION_LR, MOTION_BATCH = 1e-3, 64  # of the steps on motion alone
+RESEED_BELOW, RESEED_UNTIL = 0.1, 0.6  # of even use; of the run
 SETUP_STEP = 2**40  # batches from here on serve the initialisation, not the steps
 
 
@@ -61,9 +65,13 @@ class Trainer:
         if (self.out / "checkpoint").exists() and not options.resume:
             raise ModelError(f"{self.out} holds a run: give --resume to go on with it, or another --out")
         self.out.mkdir(parents=True, exist_ok=True)
-        self.clips, self.held_out, self.pairs, self.held_out_pairs = load_data(config, options)
+        self.pairs: PairStore | None = None
+        if config.training.dataset == "sprites":
+            self.sampler: BatchSampler | SpriteSampler = SpriteSampler.open(config, options.data, options.seed)
+        else:
+            self.clips, self.held_out, self.pairs, self.held_out_pairs = load_data(config, options)
+            self.sampler = BatchSampler(config, self.clips, self.pairs, options.seed)
         self.latents = open_latents(config.latent, self.device, options.vae)
-        self.sampler = BatchSampler(config, self.clips, self.pairs, options.seed)
         torch.manual_seed(options.seed)
         self.model = BCD(config).to(self.device)
         self.frozen = copy.deepcopy(self.model).requires_grad_(False)  # carries the EMA weights
@@ -168,10 +176,10 @@ class Trainer:
         self.model.train()
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * self._lr_factor(schedule, group is self.optimiser.param_groups[1])
-        with torch.autocast(self.device, dtype=torch.bfloat16):
+        with torch.autocast(self.device, dtype=torch.bfloat16), _attention(self.device):
             losses = rate_distortion(self.model, self.reader, batch, schedule)
             total = losses.total
-            if c.swap_weight and schedule.progress >= c.swap_from and self.step % 4 == 0:
+            if c.swap_weight and schedule.progress >= c.swap_from and self.step % c.swap_every == 0:
                 few = slice(len(batch.target) // 3, len(batch.target))
                 swap = swap_consistency(self.model, self.frozen.eval(), losses, few, schedule.temporal(self.config))
                 total = total + c.swap_weight * swap
@@ -182,6 +190,8 @@ class Trainer:
             self.optimiser.step()
         self.step += 1
         self._average()
+        if c.reseed_steps and self.step % c.reseed_steps == 0 and schedule.progress < RESEED_UNTIL:
+            self._reseed(batch)
         codes = losses.codes.flatten(0, 1).cpu()
         seen = torch.nn.functional.one_hot(codes, self.config.quantiser.codes).sum(0).float()
         self.counts = COUNT_DECAY * self.counts + (1 - COUNT_DECAY) * seen
@@ -196,13 +206,34 @@ class Trainer:
             "grad_norm": round(norm.item(), 3),
         }
 
+    @torch.no_grad()
+    def _reseed(self, batch: Batch) -> None:
+        """Draw codes that are hardly used anew from this batch's features, with their optimiser state."""
+        p = self.counts / self.counts.sum(1, keepdim=True)
+        unused = (p < RESEED_BELOW / self.config.quantiser.codes).to(self.device)  # [g, k]
+        if not unused.any():
+            return
+        codebooks = self.model.vq.codebooks
+        features = self.model.vq.features(self.model.encode_motion(batch.driving)).flatten(0, 1)  # [n, g, d]
+        for g, k in unused.nonzero().tolist():
+            far = (features[:, g, None] - codebooks[g]).square().sum(-1).amin(1)  # [n] to the nearest code
+            codebooks[g, k] = features[far.argmax(), g]
+            for moment in self.optimiser.state.get(codebooks, {}).values():
+                if moment.shape == codebooks.shape:
+                    moment[g, k] = 0
+        self.counts[unused.cpu()] = self.counts.mean()
+
     def look(self, log) -> None:
         """Measure on held-out clips and write a picture."""
         from PIL import Image
 
         state = torch.get_rng_state()
-        measures, picture = evaluate(self.frozen, self.latents, self.held_out, self.held_out_pairs, self.log2_p().to(self.device),
-                                     Schedule(self.step, self.progress).temporal(self.config))
+        log2_p, temporal = self.log2_p().to(self.device), Schedule(self.step, self.progress).temporal(self.config)
+        if isinstance(self.sampler, SpriteSampler):
+            measures, picture = evaluate_sprites(self.frozen, self.latents, self.sampler.sheets, log2_p, temporal)
+        else:
+            measures, picture = evaluate(
+                self.frozen, self.latents, self.held_out, self.held_out_pairs, log2_p, temporal)
         torch.set_rng_state(state)
         log.write(json.dumps({"step": self.step, "minutes": round(self.elapsed / 60, 2), "held_out": measures.as_dict()}) + "\n")
         log.flush()
@@ -247,6 +278,13 @@ class Trainer:
         """Pictures [b, t, 3, h, w] as the model sees them."""
         pictures = pictures.to(self.device)
         return self.latents.encode(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
+
+
+def _attention(device: str):
+    """On a CPU plain matrix products: the fused attention's backward pass is several times slower on short sequences."""
+    from torch.nn.attention import SDPBackend, sdpa_kernel
+
+    return sdpa_kernel([SDPBackend.MATH]) if device == "cpu" else nullcontext()
 
 
 def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, ClipStore, PairStore | None, PairStore | None]:

@@ -25,6 +25,7 @@ class Condition:
     motion: Tensor  # [b, t, g * d'] quantised features
     reference_motion: Tensor | None  # [b, g * d'] of the frame the content shows
     keep: Tensor | None = None  # [b] 1 keeps the condition, 0 masks it (classifier-free guidance)
+    keep_content: Tensor | None = None  # [b] 0 masks the content alone
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,9 @@ class DiT(nn.Module):
             keep = condition.keep.to(x.dtype)[:, None, None]
             content = keep * content + (1 - keep) * self.null_content
             motion = keep * motion + (1 - keep) * self.null_motion
+        if condition.keep_content is not None:
+            keep = condition.keep_content.to(x.dtype)[:, None, None]
+            content = keep * content + (1 - keep) * self.null_content
         sigma = self.sigma_embed(sinusoidal(log_sigma * 250.0, 256).to(x.dtype))  # [b, d]
         c = self.condition_activation(sigma[:, None] + motion).view(b * t, 1, -1)  # equation 13's two inputs
         h = self.embed(patchify(x.flatten(0, 1), self.patch))  # [b * t, n, d]

@@ -98,7 +98,8 @@ class Encoder(nn.Module):
         else:
             self.stem = LinearStem(latent.channels, latent.size, e.width)
         self.queries = nn.Parameter(torch.randn(config.content.tokens, e.width) * 0.02)
-        self.frames_see_queries = e.frames_see_queries
+        self.frames_see_queries, self.frames_see_frames = e.frames_see_queries, e.frames_see_frames
+        self.queries_see_queries = e.queries_see_queries
         self.bias = RelativeBias(e.heads)
         self.layers = nn.ModuleList(T5Layer(e.width, e.ff, e.heads) for _ in range(e.layers))
         self.norm = RMSNorm(e.width)
@@ -116,10 +117,15 @@ class Encoder(nn.Module):
         n = queries.shape[1]
         x = torch.cat([queries, frames.to(queries.dtype)], dim=1)  # [b, n + t, d]
         bias = self.bias(x.shape[1])
+        hidden = torch.zeros_like(bias)
         if not self.frames_see_queries:
-            hidden = torch.zeros_like(bias)
             hidden[:, n:, :n] = float("-inf")
-            bias = bias + hidden
+        others = ~torch.eye(x.shape[1], dtype=torch.bool, device=x.device)
+        if not self.frames_see_frames:
+            hidden[:, n:, n:].masked_fill_(others[n:, n:], float("-inf"))
+        if not self.queries_see_queries:
+            hidden[:, :n, :n].masked_fill_(others[:n, :n], float("-inf"))
+        bias = bias + hidden
         x = self._layers(x, bias)
         content = self.to_content(x[:, :n]).float()
         if still is not None:
@@ -130,8 +136,11 @@ class Encoder(nn.Module):
         """The motion of `forward` alone; cheaper where the frames do not see the queries."""
         if self.frames_see_queries:
             raise ValueError("motion depends on the queries in this model")
-        frames = self._frames(z)
-        return self.to_motion(self._layers(frames, self.bias(frames.shape[1]))).float()
+        frames = self._frames(z)  # [b, t, d]
+        b, t, _ = frames.shape
+        if not self.frames_see_frames:
+            frames = frames.flatten(0, 1)[:, None]
+        return self.to_motion(self._layers(frames, self.bias(frames.shape[1]))).float().view(b, t, -1)
 
     def _frames(self, z: Tensor) -> Tensor:
         return self.stem(z.flatten(0, 1)).unflatten(0, z.shape[:2])

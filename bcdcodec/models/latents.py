@@ -32,13 +32,16 @@ def to_uint8(pictures: Tensor) -> np.ndarray:
 
 
 class Pixels:
-    """The identity."""
+    """Pixels, less the config's mean and over its deviation: by default the identity."""
+
+    def __init__(self, config: LatentConfig):
+        self.mean, self.deviation = config.mean, config.deviation
 
     def encode(self, pictures: Tensor) -> Tensor:
-        return pictures
+        return (pictures - self.mean) / self.deviation
 
     def decode(self, z: Tensor) -> Tensor:
-        return z
+        return z * self.deviation + self.mean
 
 
 class VaeLatents:
@@ -69,4 +72,4 @@ def open_latents(config: LatentConfig, device: str, vae: str | None = None) -> L
     """What the config asks for. Raises ModelError when the autoencoder is not to be had."""
     if config.kind == "vae":
         return VaeLatents(vae or config.vae, device)
-    return Pixels()
+    return Pixels(config)

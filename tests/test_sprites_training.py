@@ -1,0 +1,194 @@
+"""Training on sprite sheets: what batches hold, exact resume, and a model that codes and swaps characters."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from sprite_sheets import write_sheets
+
+from bcdcodec.errors import BcdError
+from bcdcodec.models.bcd import BCD
+from bcdcodec.models.dit import Condition
+from bcdcodec.models.latents import open_latents
+from bcdcodec.presets import preset
+from bcdcodec.training.batches import to_pictures
+from bcdcodec.training.export import export_run
+from bcdcodec.training.objective import swap_consistency
+from bcdcodec.training.sprites.batches import MOTION_OF, SpriteSampler
+from bcdcodec.training.sprites.evaluate import mutual_information
+from bcdcodec.training.sprites.sheets import split
+from bcdcodec.training.trainer import RunOptions, Trainer
+
+SMALL = preset("sprites-small")
+TINY = replace(
+    SMALL,
+    encoder=replace(SMALL.encoder, width=32, ff=64, layers=1, heads=2, stem_channels=(8, 16, 16)),
+    quantiser=replace(SMALL.quantiser, dim=8),
+    decoder=replace(SMALL.decoder, width=32, ff=64, depth=2, heads=2),
+    training=replace(SMALL.training, batch=6, swap_from=0.0, reseed_steps=2),
+)
+
+
+@pytest.fixture(scope="module")
+def sheets(tmp_path_factory):
+    return write_sheets(tmp_path_factory.mktemp("sheets"))
+
+
+def trainer(out, sheets, steps, resume=False, config=TINY):
+    return Trainer(config, RunOptions(sheets, out, steps, None, resume, "cpu", 3, procedural_groups=1))
+
+
+@pytest.fixture(scope="module")
+def run(sheets, tmp_path_factory):
+    """The folder of a finished run."""
+    out = tmp_path_factory.mktemp("run")
+    trainer(out, sheets, 4).run()
+    return out
+
+
+def test_content_and_driving_frames_are_different_frames_of_one_training_clip(sheets):
+    config = replace(TINY, training=replace(TINY.training, sprite_augmentation=False))
+    sampler = SpriteSampler.open(config, sheets, 0)
+    batch = sampler.batch(5, 0.0)
+    assert batch.content.shape == (6, 4, 3, 64, 64) and batch.target.shape == (6, 2, 3, 64, 64)
+    assert torch.equal(batch.driving, batch.target)
+    rng = np.random.default_rng((0, 5))
+    characters, actions = rng.choice(sampler.characters, 6), rng.integers(0, 9, 6)
+    for i, (character, action) in enumerate(zip(characters, actions)):
+        assert character in split()[0]
+        clip = {to_pictures(sampler.sheets.frame(int(character), int(m))).numpy().tobytes() for m in MOTION_OF[action]}
+        frames = [frame.numpy().tobytes() for frame in (*batch.content[i], *batch.target[i])]
+        assert set(frames) <= clip
+
+
+def test_augmentation_changes_driving_and_content_but_never_the_target(sheets):
+    plain = SpriteSampler.open(replace(TINY, training=replace(TINY.training, sprite_augmentation=False)), sheets, 0).batch(1, 0)
+    batch = SpriteSampler.open(TINY, sheets, 0).batch(1, 0)
+    assert torch.equal(batch.target, plain.target)
+    assert not torch.equal(batch.driving, plain.driving) and not torch.equal(batch.content, plain.content)
+    flipped = [torch.equal(a, b.flip(-1)) for a, b in zip(batch.content, plain.content)]
+    same = [torch.equal(a, b) for a, b in zip(batch.content, plain.content)]
+    assert all(f or s for f, s in zip(flipped, same)) and any(flipped)
+    black = (plain.driving == -1).all(2)
+    assert (batch.driving.movedim(2, -1)[black] == -1).all()
+
+
+def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, sheets):
+    whole = trainer(tmp_path / "whole", sheets, 6)
+    for _ in range(6):
+        whole.train_step()
+    first = trainer(tmp_path / "cut", sheets, 6)
+    for _ in range(3):
+        first.train_step()
+    first.save()
+    second = trainer(tmp_path / "cut", sheets, 6, resume=True)
+    for _ in range(3):
+        second.train_step()
+    for a, b in ((whole.model, second.model), (whole.frozen, second.frozen)):
+        assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values()))
+
+
+def test_a_run_measures_the_four_cases_and_writes_a_picture(run):
+    held_out = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()][-1]["held_out"]
+    assert {"psnr_self", "psnr_other_action", "psnr_other_character", "psnr_both", "codes_used"} <= set(held_out)
+    assert list(run.glob("look-*.png"))
+
+
+def test_codes_hardly_used_are_drawn_anew_from_features(tmp_path, sheets):
+    run = trainer(tmp_path / "run", sheets, 8)
+    run.counts[0] = 1.0
+    run.counts[0, 5] = 0.0
+    before = run.model.vq.codebooks.detach().clone()
+    batch = run._to_device(run.sampler.batch(0, 0.0))
+    run._reseed(batch)
+    changed = (run.model.vq.codebooks != before).any(-1)[0]
+    assert changed.nonzero().flatten().tolist() == [5]
+    features = run.model.vq.features(run.model.encode_motion(batch.driving)).flatten(0, 1)[:, 0]
+    assert (features - run.model.vq.codebooks[0, 5]).abs().amax(1).min() < 1e-5
+
+
+def test_an_exported_model_has_the_given_name_and_swaps_characters(run, sheets, tmp_path):
+    import bcdcodec
+
+    report = export_run(run, tmp_path / "model", sheets, None, name="dolls")
+    codec = bcdcodec.load(tmp_path / "model")
+    assert codec.config.name == "dolls" and report.clips == 160
+    store = SpriteSampler.open(TINY, sheets, 0).sheets
+    a, b = codec.encode(store.clip(3, 1), 8), codec.encode(store.clip(900, 7), 8)
+    assert codec.decode(a, content=b).shape == (8, 64, 64, 3)
+    assert a.motions[0].codes.shape == (8, 1)
+
+
+def test_training_on_sprites_without_sheets_is_refused(tmp_path, run):
+    with pytest.raises(BcdError, match="--data"):
+        trainer(tmp_path / "run", None, 2)
+    with pytest.raises(BcdError, match="--data"):
+        export_run(run, tmp_path / "model", None, None)
+
+
+def test_the_paper_preset_trains_a_step_through_pixels(sheets, tmp_path):
+    literal = preset("sprites")
+    small = replace(
+        literal, encoder=replace(literal.encoder, width=32, ff=64, layers=1, heads=2),
+        quantiser=replace(literal.quantiser, dim=8), decoder=replace(
+            literal.decoder, width=32, ff=64, depth=2, heads=2, temporal_indices=(0,)),
+        training=replace(literal.training, batch=3, temporal_from=0.0))
+    record = trainer(tmp_path / "run", sheets, 2, config=small).train_step()
+    assert np.isfinite(record["loss"])
+
+
+def test_motion_of_a_frame_read_alone_is_the_same_beside_any_other_frames():
+    torch.manual_seed(0)
+    model = BCD(TINY).eval()
+    z = torch.randn(1, 5, 3, 64, 64)
+    alone = torch.cat([model.encode_motion(z[:, i : i + 1]) for i in range(5)], 1)
+    assert torch.allclose(model.encode_motion(z), alone, atol=1e-5)
+    assert torch.allclose(model.encode(z)[1], alone, atol=1e-5)
+
+
+def test_masked_content_leaves_no_trace_in_the_decoded_picture():
+    torch.manual_seed(0)
+    model = BCD(TINY).eval()
+    for p in model.decoder.parameters():
+        torch.nn.init.normal_(p, std=0.1)
+    n, d = TINY.content.tokens, TINY.content.dim
+    x, sigma, motion = torch.randn(1, 2, 3, 64, 64), torch.full((1,), 80.0), torch.randn(1, 2, TINY.motion_channels)
+    one, other = (torch.randn(1, n, d) for _ in range(2))
+
+    def picture(content, keep):
+        return model.denoise(x, sigma, Condition(content, motion, None, keep_content=torch.tensor([keep]))).latents
+
+    assert torch.equal(picture(one, 0.0), picture(other, 0.0))
+    assert not torch.allclose(picture(one, 1.0), picture(other, 1.0))
+
+
+def test_normalised_pixels_come_back_as_they_were():
+    latents = open_latents(SMALL.latent, "cpu")
+    pictures = torch.rand(2, 3, 64, 64) * 2 - 1
+    z = latents.encode(pictures)
+    assert torch.allclose(latents.decode(z), pictures, atol=1e-6) and not torch.allclose(z, pictures)
+
+
+def test_swap_consistency_asks_for_motion_and_content_back(tmp_path, sheets):
+    from bcdcodec.training.objective import Schedule, rate_distortion
+
+    losses = {}
+    for weight in (0.0, 1.0):
+        config = replace(TINY, training=replace(TINY.training, swap_content_weight=weight))
+        run = trainer(tmp_path / f"run-{weight}", sheets, 4, config=config)
+        torch.manual_seed(1)
+        batch = run._to_device(run.sampler.batch(0, 0.0))
+        terms = rate_distortion(run.model, run.reader, batch, Schedule(0, 0.0))
+        loss = swap_consistency(run.model, run.frozen.eval(), terms, slice(0, 6), False)
+        loss.backward()
+        losses[weight] = loss.item()
+        assert run.model.decoder.to_residual.weight.grad.abs().sum() > 0
+    assert losses[1.0] > losses[0.0]
+
+
+def test_mutual_information_of_known_tables():
+    x = np.repeat(np.arange(8), 4)
+    assert mutual_information(x, x) == pytest.approx(3.0)
+    assert mutual_information(x, np.tile(np.arange(4), 8)) == pytest.approx(0.0, abs=1e-9)
