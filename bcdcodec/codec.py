@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from bcdcodec.container import Content, Head, Motion, Recording
 from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES, TABLES_FINGERPRINT_BYTES
+from bcdcodec.container.payloads import MAX_STRIDE
 from bcdcodec.entropy.content import encode_content
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.bcd import BCD
@@ -23,6 +25,8 @@ from bcdcodec.opening import check_model
 
 CHUNK_FRAMES = 256  # of motion in one MOTN
 LOOK_AHEAD_SECONDS = 10.0  # of video among which the reference frame is chosen
+RATE_FRAMES = 50  # from whose distances the frame rate is taken ...
+REGULAR_SHARE = 0.9  # ... if so many of them are within half of the usual one
 WINDOWS_AT_ONCE = 4  # run through the networks together
 
 
@@ -72,7 +76,7 @@ class Codec:
         rate = Fraction(frame_rate)
         head = self.head(Geometry(size, size, (0, 0, size, size)), 1 / rate, 1)
         contents, motions = [], []
-        for item in self.encode_stream((i, frame) for i, frame in enumerate(frames)):
+        for item in self.encode_stream(enumerate(frames), time_base=1 / rate):
             (contents if isinstance(item, Content) else motions).append(item)
         motions = tuple(replace(m, pts=None) for m in motions)
         return Recording(replace(head, frame_count=len(frames)), tuple(contents), motions)
@@ -86,47 +90,70 @@ class Codec:
             self.folder.fingerprint[:MODEL_FINGERPRINT_BYTES],
             self.folder.tables.fingerprint()[:TABLES_FINGERPRINT_BYTES], self.config.name)
 
-    def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]], chunk_frames: int = CHUNK_FRAMES) -> Iterator[Content | Motion]:
+    def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]], chunk_frames: int = CHUNK_FRAMES,
+                      time_base: Fraction | None = None) -> Iterator[Content | Motion]:
         """`(pts, uint8 [h, w, 3])` one by one -> the Content, then Motion chunks with pts; memory stays flat.
 
         The first LOOK_AHEAD_SECONDS are held back to choose the content's reference frame among them.
+        `time_base`: seconds a tick of pts; with it, every second frame or fewer of a clip are coded that has far more
+        frames a second than the model. A chunk has codes for at most `chunk_frames`.
         """
+        frames = iter(frames)
+        start = list(islice(frames, RATE_FRAMES))
+        stride = 1 if time_base is None else self._stride([p for p, _ in start], time_base)
+        pts: list[int] = []  # of frames read and not given out
+        first = 0  # number of the next frame to give out
+
+        def coded_pictures() -> Iterator[np.ndarray]:
+            for i, (p, picture) in enumerate(chain(start, frames)):
+                pts.append(p)
+                if i % stride == 0:
+                    yield picture
+
+        def motion(codes: np.ndarray) -> Motion:
+            nonlocal first
+            shown = min(len(pts), len(codes) * stride)
+            chunk = Motion(first, 0, codes, np.array(pts[:shown], np.int64), stride, shown if stride > 1 else None)
+            del pts[:shown]
+            first += shown
+            return chunk
+
         ahead = int(LOOK_AHEAD_SECONDS * self.config.frame_rate)
-        source = iter(frames)
-        held: list[tuple[int, np.ndarray]] = []
-        for item in source:
-            held.append(item)
-            if len(held) == ahead:
-                break
+        source = coded_pictures()
+        held = list(islice(source, ahead))
         if not held:
             return
-        pictures = np.stack([picture for _, picture in held])
+        pictures = np.stack(held)
         features = self._motion_features(pictures)  # [t, g * d']
         yield self._content(pictures, features)
-        first, pts = 0, [p for p, _ in held]
-        codes = [self._codes(features)]  # [t, g] each
+        codes = self._codes(features)  # [u, g], not given out
         # What is held may end inside a window: its tail is encoded again, together with what follows.
         whole = len(held) - len(held) % self.config.window.length if len(held) == ahead else len(held)
-        codes[0] = codes[0][:whole]
-        window = [picture for _, picture in held[whole:]]
+        codes, window = codes[:whole], held[whole:]
         del held, pictures
         block = self.config.window.length * WINDOWS_AT_ONCE
-        for p, picture in source:
-            pts.append(p)
+        for picture in source:
             window.append(picture)
             if len(window) == block:
-                codes.append(self._codes(self._motion_features(np.stack(window))))
+                codes = np.concatenate([codes, self._codes(self._motion_features(np.stack(window)))])
                 window = []
-                while sum(map(len, codes)) >= chunk_frames:
-                    merged = np.concatenate(codes)
-                    yield Motion(first, 0, merged[:chunk_frames], np.array(pts[:chunk_frames], np.int64))
-                    first, pts, codes = first + chunk_frames, pts[chunk_frames:], [merged[chunk_frames:]]
+                while len(codes) >= chunk_frames and len(pts) >= chunk_frames * stride:
+                    yield motion(codes[:chunk_frames])
+                    codes = codes[chunk_frames:]
         if window:
-            codes.append(self._codes(self._motion_features(np.stack(window))))
-        merged = np.concatenate(codes)
-        for start in range(0, len(merged), chunk_frames):
-            yield Motion(first + start, 0, merged[start : start + chunk_frames],
-                         np.array(pts[start : start + chunk_frames], np.int64))
+            codes = np.concatenate([codes, self._codes(self._motion_features(np.stack(window)))])
+        for at in range(0, len(codes), chunk_frames):
+            yield motion(codes[at : at + chunk_frames])
+
+    def _stride(self, pts: list[int], time_base: Fraction) -> int:
+        """Every how many frames one is coded, so that about as many a second are as the model was trained for."""
+        if len(pts) < 2:
+            return 1
+        steps = np.diff(pts)  # what a file states of its rate is often wrong
+        usual = np.median(steps)
+        if np.mean(np.abs(steps - usual) <= usual / 2) < REGULAR_SHARE:
+            return 1  # among frames at uneven distances none can be left out
+        return min(MAX_STRIDE, max(1, round(1 / float(usual * time_base * self.config.frame_rate))))
 
     @torch.inference_mode()
     def _motion_features(self, pictures: np.ndarray) -> Tensor:
@@ -198,24 +225,38 @@ class Codec:
         noise = self._noise(seed)
         by_number = {c.number: c for c in contents}
         loaded: tuple[int, Tensor, Tensor | None] | None = None
-        for motion in motions:
+        for motion, m_hat in self._vectors(motions):
             number = motion.content if len(contents) > 1 else contents[0].number
             if loaded is None or loaded[0] != number:
                 if number not in by_number:
                     raise FormatError(f"frame {motion.first_frame} asks for content {number}, the file has {len(contents)}")
                 loaded = (number, *self._dequantised(by_number[number]))
             _, tokens, reference = loaded
-            for start in range(0, len(motion.codes), length * WINDOWS_AT_ONCE):
-                codes = torch.from_numpy(motion.codes[start : start + length * WINDOWS_AT_ONCE].astype(np.int64))
-                t = len(codes)
-                codes = torch.cat([codes, codes[-1:].expand(-t % length, -1)]).view(-1, length, codes.shape[1])
-                b = len(codes)
-                m_hat = self.model.vq.lookup(codes.to(self.device))
-                condition = Condition(tokens.expand(b, -1, -1), m_hat,
+            for start in range(0, motion.frames, length * WINDOWS_AT_ONCE):
+                windows = m_hat[start : start + length * WINDOWS_AT_ONCE]  # [t, g * d']
+                t = len(windows)
+                windows = torch.cat([windows, windows[-1:].expand(-t % length, -1)]).unflatten(0, (-1, length))
+                b = len(windows)
+                condition = Condition(tokens.expand(b, -1, -1), windows,
                                       None if reference is None else reference.expand(b, -1))
                 z = self.model.decode(condition, noise.expand(b, length, -1, -1, -1), steps)
                 for i, picture in enumerate(to_uint8(self.latents.decode(z.flatten(0, 1)[:t]))):
                     yield motion.first_frame + start + i, picture
+
+    def _vectors(self, motions: Iterator[Motion]) -> Iterator[tuple[Motion, Tensor]]:
+        """Each chunk with the motion vectors [t, g * d'] of its frames; between coded frames they lie on straight lines."""
+        waiting: tuple[Motion, Tensor] | None = None  # whose last frames lie between it and the chunk that follows
+        for motion in motions:
+            codes = torch.from_numpy(motion.codes.astype(np.int64)).to(self.device)
+            vectors = self.model.vq.lookup(codes[None])[0]  # [u, g * d']
+            if waiting is not None:
+                same_scene = waiting[0].content == motion.content
+                yield waiting[0], _between(*waiting, vectors[0] if same_scene else None)
+            waiting = (motion, vectors) if motion.stride > 1 else None
+            if waiting is None:
+                yield motion, vectors
+        if waiting is not None:
+            yield waiting[0], _between(*waiting, None)
 
     @torch.inference_mode()
     def decode_windows(self, codes: np.ndarray, contents: Sequence[Content], seed: int = 0,
@@ -266,6 +307,17 @@ class Codec:
             codes = torch.from_numpy(content.reference_codes.astype(np.int64))[None, None].to(self.device)
             reference = self.model.vq.lookup(codes)[:, 0]
         return tokens, reference
+
+
+def _between(motion: Motion, vectors: Tensor, following: Tensor | None) -> Tensor:
+    """Vectors [t, d] of all frames of a chunk from those of its coded ones, [u, d], and the one that follows them, [d]."""
+    after = torch.cat([vectors[1:], (vectors[-1] if following is None else following)[None]])  # [u, d]
+    frame = torch.arange(motion.frames, device=vectors.device)
+    coded = frame // motion.stride
+    last = len(vectors) - 1
+    distance = torch.where(coded == last, motion.frames - last * motion.stride, motion.stride)
+    share = ((frame % motion.stride) / distance)[:, None].to(vectors.dtype)
+    return torch.lerp(vectors[coded], after[coded], share)
 
 
 def load_weights(folder: ModelFolder) -> BCD:

@@ -31,6 +31,7 @@ def describe_file(path: str | os.PathLike) -> dict:
             "model": head.model_name,
             "model_fingerprint": head.model_fingerprint.hex(),
             "frames": reader.frames,
+            "coded_frames": reader.coded_frames,  # the others lie between these
             "width": head.coded_width,
             "height": head.coded_height,
             "duration_s": seconds,
@@ -42,7 +43,7 @@ def describe_file(path: str | os.PathLike) -> dict:
             "codes": head.codes,
             "contents": reader.content_count,
             "content_bytes_each": [size for name, _, size in reader.chunks if name == "CONT"],  # with their few fields
-            "bits_per_frame": counts.motion * 8 / reader.frames if reader.frames else None,
+            "bits_per_frame": counts.motion * 8 / reader.coded_frames if reader.frames else None,  # coded ones
             "bytes": {"motion": counts.motion, "content": counts.content, "container": counts.container,
                       "audio": counts.audio, "total": counts.total},
             "kbps": {"motion": kbps(counts.motion), "motion_container": kbps(counts.motion + counts.container),

@@ -67,7 +67,8 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all.
 
     The times between frames stay exact; the first frame is moved to 0. Frames at equal distances are stored as
-    a constant frame duration, others in the coarsest ticks that hold all distances. Pictures never accumulate; codes do (one byte a
+    a constant frame duration, others in the coarsest ticks that hold all distances. Of clips with far more frames a
+    second than the model's, every second or fewer are coded and the others put between them on decoding. Pictures never accumulate; codes do (one byte a
     group and frame), because only the last frame tells whether the rate was constant.
     `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
@@ -87,7 +88,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         info = video.info
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
         contents, motions = [], []
-        for item in codec.encode_stream(_counted(video, progress, total), CHUNK_FRAMES):
+        for item in codec.encode_stream(_counted(video, progress, total), CHUNK_FRAMES, video.time_base):
             if isinstance(item, Content):
                 contents.append(item)
                 continue
@@ -211,7 +212,7 @@ class _Clock:
 
     def add(self, motion: Motion) -> None:
         if motion.pts is None:
-            starts = [i * self.frame_duration for i in range(self.frames, self.frames + len(motion.codes))]
+            starts = [i * self.frame_duration for i in range(self.frames, self.frames + motion.frames)]
             step = self.frame_duration
         else:
             if not self.frames:
@@ -227,7 +228,7 @@ def _motions(path: PathLike, reader: BcdReader, tables: ModelTables, max_frames:
     """The motion of a file, noted in `clock`. Raises TruncatedError for a file without a frame."""
     with naming(path):
         for motion in reader.motion(tables):
-            _refuse_above(max_frames, motion.first_frame + len(motion.codes), path)
+            _refuse_above(max_frames, motion.first_frame + motion.frames, path)
             clock.add(motion)
             yield motion
         if not clock.frames:

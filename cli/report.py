@@ -24,7 +24,7 @@ def info(path: str, as_json: bool) -> None:
     rows = [
         ("model", f"{facts['model']} ({facts['model_fingerprint'][:12]}), {facts['groups']} x {facts['codes']} codes"),
         ("picture", f"{facts['width']} x {facts['height']}, from {w} x {h} at ({x}, {y}) of {facts['source_width']} x {facts['source_height']}"),
-        ("frames", f"{facts['frames']}, {facts['duration_s']:.3f} s, {frame_rate}"),
+        ("frames", f"{facts['frames']}, {facts['duration_s']:.3f} s, {frame_rate}{_between(facts)}"),
     ]
     size, kbps = facts["bytes"], facts["kbps"]
     bits = f", {facts['bits_per_frame']:.1f} bits a frame" if facts["frames"] else ""
@@ -76,6 +76,11 @@ def models() -> None:
                    f"{m['bytes_on_disk'] / 2**20:.1f} MiB: {m['card']}")
     if not shipped_models():
         click.echo("no model is shipped with this installation; use --model with a folder that `bcd export` wrote")
+
+
+def _between(facts: dict) -> str:
+    frames, coded = facts["frames"], facts["coded_frames"]
+    return "" if coded == frames else f"; {coded} of them are coded, the motion of the others lies between"
 
 
 def _sound(facts: dict) -> str:

@@ -208,11 +208,15 @@ def read_pts(payload, at, frames):
 
 
 def read_motion(payload, motion, whole, context=None):
-    """Sections 4 and 10; returns (first frame, content, codes [t][g], pts [t] or None)."""
+    """Sections 4 and 10; returns (first frame, content, codes [u][g], pts [t] or None, frames t)."""
     first, at = varint(payload, 0)
     flagged, at = varint(payload, at)
     content, at = varint(payload, at)
-    frames, flags, pts = flagged // 4, flagged % 4, None
+    frames, flags, pts, stride = flagged // 4, flagged % 4, None, 1
+    if flags & 2:
+        stride, at = varint(payload, at)
+        if not 2 <= stride <= 64:
+            raise ValueError("stride")
     if flags & 1:
         pts, at = read_pts(payload, at, frames)
     low, high, codes = RangeDecoder(payload[at:]), RangeDecoder(payload[at:], b"\xff"), []
@@ -221,7 +225,7 @@ def read_motion(payload, motion, whole, context=None):
     def next_frame(decoder):
         return context_frame(decoder, chunk) if chunk else [decoder.symbol(table) for table in motion]
 
-    for _ in range(frames):
+    for _ in range((frames + stride - 1) // stride):
         try:
             frame = next_frame(low)
             if not whole and frame != next_frame(high):
@@ -233,7 +237,9 @@ def read_motion(payload, motion, whole, context=None):
         codes.append(frame)
         if chunk:
             chunk.add(frame)
-    return first, content, codes, pts[: len(codes)] if pts else None
+    if not whole:
+        frames = min(frames, (len(codes) - 1) * stride + 1) if codes else 0
+    return first, content, codes, pts[:frames] if pts else None, frames
 
 
 SILK, HYBRID, CELT = [480, 960, 1920, 2880], [480, 960], [120, 240, 480, 960]
@@ -269,7 +275,7 @@ def read_audio(payload, first):
 
 
 def read(data, tables):
-    """Return {"head": fields, "contents": [(reference, values)], "codes": [t][g], "pts": [t] or None, "used": [t],
+    """Return {"head": fields, "contents": [(reference, values)], "codes": [u][g], "pts": [t] or None, "used": [t],
     "sound": [channels, pre-skip, delay, gain] or None, "packets": [(first sample, bytes)], "complete": bool}."""
     contents, codes, pts, used, complete = [], [], [], [], False
     sound, packets, heard = None, [], 0
@@ -286,15 +292,15 @@ def read(data, tables):
             contents.append(read_content(payload, tables, motion))
         elif kind == b"MOTN":
             try:
-                first, content, new, ticks = read_motion(payload, motion, whole, context)
+                first, content, new, ticks, frames = read_motion(payload, motion, whole, context)
             except IndexError:
                 if whole:
                     raise
                 break  # cut inside its fields
-            if first != len(codes):
+            if first != len(used):
                 raise ValueError("frames out of order")
             codes += new
-            used += [content] * len(new)
+            used += [content] * frames
             pts += ticks or []
         elif kind == b"AUDI" and whole and minor >= 1:
             found, new, end = read_audio(payload, sound is None)
@@ -304,7 +310,7 @@ def read(data, tables):
             packets, heard = packets + new, end
         elif kind == b"TAIL" and whole:
             digest = hashlib.sha256(bytes(code for frame in codes for code in frame)).digest()
-            count = struct.pack("<I", len(codes))
+            count = struct.pack("<I", len(used))
             if payload != digest[:8] + (b"" if head["frame_count"] else count):
                 raise ValueError("TAIL")
             complete = True

@@ -91,9 +91,10 @@ def content_for(tables: ModelTables, number=0, first_frame=0, rows=2, columns=2,
     return Content(number, first_frame, rows, columns, 3, codes, values.astype(np.int16))
 
 
-def motion_for(tables: ModelTables, first_frame=0, frames=6, content=0, pts=None) -> Motion:
-    codes = numbers(f"motion {first_frame}", (frames, tables.groups), tables.codes).astype(np.uint8)
-    return Motion(first_frame, content, codes, None if pts is None else np.array(pts, np.int64))
+def motion_for(tables: ModelTables, first_frame=0, frames=6, content=0, pts=None, stride=1) -> Motion:
+    codes = numbers(f"motion {first_frame}", (-(-frames // stride), tables.groups), tables.codes).astype(np.uint8)
+    pts = None if pts is None else np.array(pts, np.int64)
+    return Motion(first_frame, content, codes, pts, stride, frames if stride > 1 else None)
 
 
 def wandering(tables: ModelTables, first_frame=0, frames=6, content=0, pts=None) -> Motion:
@@ -111,7 +112,7 @@ def wandering(tables: ModelTables, first_frame=0, frames=6, content=0, pts=None)
 
 def file_bytes(recording: Recording, tables: ModelTables, own=False) -> bytes:
     """Return the file as written to a path: with the frame count in HEAD."""
-    frames = sum(len(motion.codes) for motion in recording.motions)
+    frames = sum(motion.frames for motion in recording.motions)
     buffer = io.BytesIO()
     write_recording(buffer, replace(recording, head=replace(recording.head, frame_count=frames)), tables, own)
     return buffer.getvalue()
@@ -200,6 +201,9 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
     streaming = io.BytesIO()
     write_recording(streaming, recording(), SMALL)
     newer = with_payload(plain, b"HEAD", lambda p: put(p, 0, b"\x19") + b"later")
+    strided = file_bytes(recording(motions=[motion_for(SMALL, 0, 9, stride=4), motion_for(SMALL, 9, 8, stride=3)]), SMALL)
+    uneven = [motion_for(SMALL, 0, 3, pts=[0, 17, 33], stride=2), motion_for(SMALL, 3, 1, pts=[50], stride=64)]
+    uneven.append(motion_for(SMALL, 4, 2, pts=[67, 83]))
     tail_start = plain.rindex(b"TAIL")
     last_motion = plain.rindex(b"MOTN")
     return {
@@ -232,6 +236,9 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
         "indexed": ("small", file_bytes(recording(motions=[motion_for(SMALL, i, 1) for i in range(9)]), SMALL)),
         "streaming": ("small", streaming.getvalue()),
         "newer_minor": ("small", newer),
+        "strided": ("small", strided),
+        "strided_variable": ("small", file_bytes(recording(motions=uneven, frame_duration=0, time_base_den=1000), SMALL)),
+        "strided_cut": ("small", strided[: strided.rindex(b"TAIL") - 2]),
         "sound": ("small", file_bytes(recording(audio=sound_for()), SMALL)),
         "sound_of_1_0": ("small", with_chunk(plain, 2, b"AUDI", b"no sound")),
         "unknown_ancillary": ("small", with_chunk(plain, 2, b"zzTp", b"kept")),
@@ -322,7 +329,8 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "motion_no_frames": ("small", motion(lambda p: put(p, 1, b"\0")), "LimitError"),
         "motion_gap": ("small", motion(lambda p: put(p, 0, b"\x01")), "FormatError"),
         "motion_content": ("small", motion(lambda p: put(p, 2, b"\x01")), "FormatError"),
-        "motion_flags": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 2]))), "UnsupportedError"),
+        "motion_stride_1": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 2]))[:3] + b"\1" + p[3:]), "LimitError"),
+        "motion_stride_65": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 2]))[:3] + b"\x41" + p[3:]), "LimitError"),
         "motion_outside_range": ("small", motion(lambda p: p[:3] + b"\xff" * 40), "FormatError"),
         "context_outside_range": ("small_context", with_payload(context, b"MOTN", lambda p: p[:3] + b"\xff" * 60), "FormatError"),
         "context_change_to_itself": ("small_context", with_payload(context, b"MOTN", lambda p: p[:3] + itself), "FormatError"),

@@ -59,7 +59,7 @@ def assert_same(found: Recording, given: Recording):
         assert (a.reference_codes is None) == (b.reference_codes is None)
         assert a.reference_codes is None or np.array_equal(a.reference_codes, b.reference_codes)
     for a, b in zip(found.motions, given.motions, strict=True):
-        assert (a.first_frame, a.content) == (b.first_frame, b.content)
+        assert (a.first_frame, a.content, a.frames, a.stride) == (b.first_frame, b.content, b.frames, b.stride)
         assert np.array_equal(a.codes, b.codes) and a.codes.dtype == np.uint8
         assert (a.pts is None) == (b.pts is None)
         assert a.pts is None or np.array_equal(a.pts, b.pts)
@@ -88,6 +88,7 @@ VARIABLE = dict(frame_duration=0, time_base_num=1001, time_base_den=30000)
         (recording(metadata={"title": "Ünïcode", "list": [1, -2, 2.5, True, None, b"\0"], "map": {"a": {}}}), SMALL),
         (recording(generated=True, sampler_seed=2**64 - 1, model_name="sixteen letters!"), SMALL),
         (recording(reenacted=True, model_name=""), SMALL),
+        (recording(motions=[motion_for(SMALL, 0, 7, stride=2), motion_for(SMALL, 7, 5, stride=5)]), SMALL),
         clip(frames_per_chunk=100),
         clip(300, frame_duration=1, crop=(0, 0, 100, 200), coded_height=255, **NTSC),
     ],
@@ -97,7 +98,7 @@ def test_a_recording_survives_its_file(given, tables, path):
     found = read_recording(path, tables)
     assert_same(found, given)
     assert found.complete
-    assert found.head.frame_count == sum(len(motion.codes) for motion in given.motions)
+    assert found.head.frame_count == sum(motion.frames for motion in given.motions)
     assert counts.total == path.stat().st_size
     with open_bcd(path) as reader:
         assert reader.byte_counts == counts
@@ -205,6 +206,23 @@ class NonSeekable(io.BytesIO):
 
     def tell(self):
         raise OSError("not seekable")
+
+
+def test_frames_between_coded_ones_count_and_last(path):
+    given = recording(motions=[motion_for(SMALL, 0, 7, stride=3), motion_for(SMALL, 7, 4)])
+    write_recording(path, given, SMALL)
+    with open_bcd(path) as reader:
+        assert (reader.frames, reader.duration_seconds, reader.complete) == (11, 11 / 25, True)
+        assert [(motion.frames, len(motion.codes)) for motion in reader.motion(SMALL)] == [(7, 3), (4, 4)]
+    report = verify_file(path, SMALL)
+    assert report.ok and report.frames == 11
+
+
+@pytest.mark.parametrize("shown, stride", [(10, 3), (6, 3), (9, 65), (None, 2)])
+def test_a_writer_refuses_codes_that_do_not_fit_their_stride(path, shown, stride):
+    motion = replace(motion_for(SMALL, 0, 3), shown=shown, stride=stride)
+    with pytest.raises(FormatError, match="every"):
+        write_recording(path, recording(motions=[motion]), SMALL)
 
 
 def test_unknown_ancillary_chunks_are_kept(path):

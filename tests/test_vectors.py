@@ -27,7 +27,7 @@ from bcdcodec.modelstore import ModelFolder
 
 INDEX = json.loads((VECTORS / "index.json").read_text())
 SPEC = Path(__file__).parent.parent / "format-spec.md"
-INCOMPLETE = {"no_tail": 10, "cut_in_motion": 9, "cut_in_header": 6, "context_cut": 29}  # frames that are there
+INCOMPLETE = {"no_tail": 10, "cut_in_motion": 9, "cut_in_header": 6, "context_cut": 29, "strided_cut": 13}  # frames that are there
 # A writer of this version to a path does not make these.
 NOT_REWRITTEN = {"newer_minor", "unknown_ancillary", "streaming", "sound_of_1_0"}
 
@@ -46,7 +46,7 @@ def test_both_readers_agree(valid):
     )
     assert asdict(ours.head) == theirs["head"]
     assert [frame for motion in ours.motions for frame in motion.codes.tolist()] == theirs["codes"]
-    assert [motion.content for motion in ours.motions for _ in motion.codes] == theirs["used"]
+    assert [motion.content for motion in ours.motions for _ in range(motion.frames)] == theirs["used"]
     assert [content.values.tolist() for content in ours.contents] == [values for _, values in theirs["contents"]]
     references = [None if c.reference_codes is None else c.reference_codes.tolist() for c in ours.contents]
     assert references == [reference for reference, _ in theirs["contents"]]

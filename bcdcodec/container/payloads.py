@@ -23,6 +23,8 @@ MAX_FRAME_NUMBER = 0xFFFFFFFF
 FLAG_BITS = 2  # the lowest of the varint that a CONT's number or a MOTN's frame count shares with its flags
 FLAG_REFERENCE = 1
 FLAG_PTS = 1
+FLAG_STRIDE = 2
+MAX_STRIDE = 64
 
 CODES_HASH_BYTES = 8
 
@@ -42,12 +44,18 @@ class Content:
 
 @dataclass(frozen=True, eq=False)
 class Motion:
-    """The motion codes of consecutive frames."""
+    """The motion of consecutive frames: codes for every `stride`-th of them, the first one included."""
 
     first_frame: int
     content: int  # number of the content they move
-    codes: np.ndarray  # uint8 [t, g]
-    pts: np.ndarray | None = None  # int64 [t] ticks, strictly increasing; None = constant frame rate
+    codes: np.ndarray  # uint8 [u, g], u = frames / stride rounded up
+    pts: np.ndarray | None = None  # int64 [t] ticks of all frames, strictly increasing; None = constant frame rate
+    stride: int = 1
+    shown: int | None = None  # frames t, for a stride above 1; else there are as many as codes
+
+    @property
+    def frames(self) -> int:
+        return len(self.codes) if self.shown is None else self.shown
 
 
 @dataclass(frozen=True)
@@ -81,6 +89,11 @@ class MotionFields:
     content: int
     pts: np.ndarray | None  # int64 [t]
     coded_start: int
+    stride: int
+
+    @property
+    def coded_frames(self) -> int:
+        return -(-self.frames // self.stride)
 
 
 def pack_content(content: Content, tables: ModelTables) -> tuple[bytes, int]:
@@ -140,11 +153,17 @@ def unpack_content(payload: bytes, tables: ModelTables) -> Content:
 def pack_motion(motion: Motion, tables: ModelTables, profile: int = PROFILE_STATIC) -> tuple[bytes, int]:
     """Return the payload of MOTN and how many of its bytes are coded."""
     check_codes(motion.codes, tables.motion)
-    frames = len(motion.codes)
+    frames, stride = motion.frames, motion.stride
     if not 1 <= frames <= MAX_FRAMES:
         raise LimitError(f"motion from frame {motion.first_frame} has {frames} frames, expected 1 to {MAX_FRAMES}")
-    flagged = frames << FLAG_BITS | FLAG_PTS * (motion.pts is not None)
+    if not 1 <= stride <= MAX_STRIDE:
+        raise LimitError(f"motion from frame {motion.first_frame} has a code every {stride} frames, expected 1 to {MAX_STRIDE}")
+    if len(motion.codes) != -(-frames // stride):
+        raise FormatError(f"{frames} frames with a code every {stride} want {-(-frames // stride)} codes, there are {len(motion.codes)}")
+    flagged = frames << FLAG_BITS | FLAG_PTS * (motion.pts is not None) | FLAG_STRIDE * (stride > 1)
     fields = pack_varint(motion.first_frame) + pack_varint(flagged) + pack_varint(motion.content)
+    if stride > 1:
+        fields += pack_varint(stride)
     if motion.pts is not None:
         pts = np.asarray(motion.pts)
         if pts.shape != (frames,) or pts.dtype != np.int64:
@@ -162,8 +181,11 @@ def unpack_motion_fields(payload: bytes) -> MotionFields:
     first_frame, at = read_varint(payload, 0)
     frames, flags, at = _read_flagged(payload, at)
     content, at = read_varint(payload, at)
-    if flags & ~FLAG_PTS:
-        raise UnsupportedError(f"MOTN has flags {flags:#04x}, this version knows {FLAG_PTS:#04x}; use a newer bcdcodec")
+    stride = 1
+    if flags & FLAG_STRIDE:
+        stride, at = read_varint(payload, at)
+        if not 2 <= stride <= MAX_STRIDE:
+            raise LimitError(f"motion from frame {first_frame} states a code every {stride} frames, expected 2 to {MAX_STRIDE}")
     if not 1 <= frames <= MAX_FRAMES:
         raise LimitError(f"motion from frame {first_frame} states {frames} frames, expected 1 to {MAX_FRAMES}")
     if first_frame + frames > MAX_FRAME_NUMBER:  # a count of frames that HEAD can hold
@@ -171,9 +193,9 @@ def unpack_motion_fields(payload: bytes) -> MotionFields:
     if content >= MAX_CONTENTS:
         raise LimitError(f"motion from frame {first_frame} uses content {content}, the limit is {MAX_CONTENTS - 1}")
     if not flags & FLAG_PTS:
-        return MotionFields(first_frame, frames, content, None, at)
+        return MotionFields(first_frame, frames, content, None, at, stride)
     pts, at = read_pts(payload, at, frames)
-    return MotionFields(first_frame, frames, content, pts, at)
+    return MotionFields(first_frame, frames, content, pts, at, stride)
 
 
 def _read_flagged(payload: bytes, at: int) -> tuple[int, int, int]:
@@ -187,10 +209,10 @@ def unpack_motion(payload: bytes, tables: ModelTables, profile: int = PROFILE_ST
     fields = unpack_motion_fields(payload)
     coded = payload[fields.coded_start :]
     if profile == PROFILE_CONTEXT:
-        codes = decode_context(coded, fields.frames, tables.context_tables())
+        codes = decode_context(coded, fields.coded_frames, tables.context_tables())
     else:
-        codes = decode_motion(coded, fields.frames, tables.motion)
-    return Motion(fields.first_frame, fields.content, codes, fields.pts)
+        codes = decode_motion(coded, fields.coded_frames, tables.motion)
+    return _motion(fields, codes, fields.frames)
 
 
 def unpack_motion_prefix(payload: bytes, tables: ModelTables, profile: int = PROFILE_STATIC) -> Motion | None:
@@ -201,13 +223,18 @@ def unpack_motion_prefix(payload: bytes, tables: ModelTables, profile: int = PRO
         return None
     coded = payload[fields.coded_start :]
     if profile == PROFILE_CONTEXT:
-        codes = decode_context_prefix(coded, fields.frames, tables.context_tables())
+        codes = decode_context_prefix(coded, fields.coded_frames, tables.context_tables())
     else:
-        codes = decode_motion_prefix(coded, fields.frames, tables.motion)
+        codes = decode_motion_prefix(coded, fields.coded_frames, tables.motion)
     if not len(codes):
         return None
-    pts = None if fields.pts is None else fields.pts[: len(codes)]
-    return Motion(fields.first_frame, fields.content, codes, pts)
+    return _motion(fields, codes, min(fields.frames, (len(codes) - 1) * fields.stride + 1))
+
+
+def _motion(fields: MotionFields, codes: np.ndarray, frames: int) -> Motion:
+    """Return the first `frames` of what the fields state, with their codes."""
+    pts = None if fields.pts is None else fields.pts[:frames]
+    return Motion(fields.first_frame, fields.content, codes, pts, fields.stride, frames if fields.stride > 1 else None)
 
 
 def pack_tables(tables: FrequencyTables) -> bytes:

@@ -66,6 +66,7 @@ class BcdReader:
         self.index: list[IndexEntry] = []  # of CONT and MOTN
         self._file = file
         self._tail: tuple[bytes, int | None] | None = None  # hash, frame count
+        self.coded_frames = 0  # of the frames in whole MOTN chunks, those that have codes of their own
         self._cut_motion: int | None = None  # offset of a MOTN that the file's end cuts
         self._motion_tables: FrequencyTables | None = None
         self._ancillary: list[int] = []
@@ -194,7 +195,7 @@ class BcdReader:
             motion = unpack_motion_prefix(cut, tables, self.head.entropy_profile)
             if motion is not None:
                 copy.deepcopy(self._order).add_motion(
-                    motion.first_frame, len(motion.codes), motion.content, motion.pts
+                    motion.first_frame, motion.frames, motion.content, motion.pts
                 )
                 yield motion
         if self._tail is not None and self._tail[0] != digest.digest()[:CODES_HASH_BYTES]:
@@ -257,6 +258,7 @@ class BcdReader:
         elif chunk.type == MOTN:
             fields = unpack_motion_fields(chunk.payload)
             self._order.add_motion(fields.first_frame, fields.frames, fields.content, fields.pts)
+            self.coded_frames += fields.coded_frames
             self.index.append(IndexEntry(MOTN, chunk.offset, fields.first_frame))
         elif chunk.type == TABL:
             if self.index or self._motion_tables is not None:

@@ -92,7 +92,7 @@ def _check_codes(reader: BcdReader, tables: ModelTables, findings: list[Finding]
             for _ in reader.contents(tables):
                 pass
         for motion in reader.motion(tables):
-            frames += len(motion.codes)
+            frames += motion.frames
     except BcdError as error:
         if str(error) not in [finding.message for finding in findings]:
             findings.append(Finding("error", str(error)))

@@ -106,9 +106,9 @@ class BcdWriter:
     def write_motion(self, motion: Motion) -> None:
         """Append the motion of the next frames; 256 at a time keep the container below 2 % of the motion."""
         payload, coded = pack_motion(motion, self._tables, self._head.entropy_profile)
-        if motion.first_frame + len(motion.codes) > MAX_FRAME_NUMBER:
-            raise FormatError(f"frame {motion.first_frame + len(motion.codes)} is too many, the limit is {MAX_FRAME_NUMBER}")
-        self._order.add_motion(motion.first_frame, len(motion.codes), motion.content, motion.pts)
+        if motion.first_frame + motion.frames > MAX_FRAME_NUMBER:
+            raise FormatError(f"frame {motion.first_frame + motion.frames} is too many, the limit is {MAX_FRAME_NUMBER}")
+        self._order.add_motion(motion.first_frame, motion.frames, motion.content, motion.pts)
         self._motion_bytes += coded
         self._digest.update(motion.codes.tobytes())
         self._write_indexed(MOTN, payload, motion.first_frame)
@@ -195,7 +195,7 @@ def write_recording(
             while waiting and waiting[0].number <= motion.content:
                 writer.write_content(waiting.pop(0))
             if motion.pts is None:
-                end = (motion.first_frame + len(motion.codes)) * head.frame_duration
+                end = (motion.first_frame + motion.frames) * head.frame_duration
             else:
                 first_pts = int(motion.pts[0]) if first_pts is None else first_pts
                 end = int(motion.pts[-1]) + 1 - first_pts
