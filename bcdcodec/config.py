@@ -47,6 +47,7 @@ class QuantiserConfig:
     alpha: float = 0.25  # scale of the distances, equation 2
     normalise: bool = True  # zero mean, unit deviation of the motion features before the distance
     hard: bool = True  # straight-through hard samples in training
+    nearest: bool = False  # in training the nearest code itself, its gradient passed to code and features; no samples
     temperature_max: float = 1.5
     temperature_min: float = 0.1
     temperature_decay: float = 0.9999972  # factor per step
@@ -89,6 +90,7 @@ class DecoderConfig:
     temporal_indices: tuple[int, ...] = (0, 2, 4, 6, 8, 10)  # spatial blocks followed by a temporal one
     mask_rate: float = 0.1  # of the condition, for classifier-free guidance
     guidance: float = 1.5
+    motion_in_patches: bool = False  # motion also enters as an addition of its own to every patch
     warp_grid: int = 0  # flow vectors per patch side; 0: no warp of the content picture
     klt_output: int = 0  # the output starts in this many transform components; 0: plain linear
 
@@ -133,6 +135,7 @@ class TrainingConfig:
     rate_weight: float = 0.04  # lambda of equation 8, on squared bits
     rate_start_bits: float = 160.0  # the target falls from here ...
     rate_anneal: float = 0.0  # ... to target_bits over this share of the run
+    commitment_weight: float = 0.0  # on the squared distance of features and their codes
     conditional_entropy_weight: float = 0.0  # on mean H(mu) in bits a group
     huber: float = 0.0  # error from which the distortion grows linearly (pictures in [-1, 1]); 0: squared, equation 6
     gradient_weight: float = 0.0  # on differences of neighbouring pixels

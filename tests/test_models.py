@@ -3,6 +3,7 @@
 import torch
 import pytest
 
+from bcdcodec.config import QuantiserConfig
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.content import ROUNDING, ContentQuantiser, PatchTransform
 from bcdcodec.models.dit import Condition
@@ -195,3 +196,13 @@ def test_a_constant_flow_moves_the_picture():
     picture = torch.rand(1, 3, 32, 32)
     moved = warp(picture, torch.full((1, 2, 4, 4), 2 * 4 / 32))  # 4 pixels in both directions
     assert torch.allclose(moved[..., :-4, :-4], picture[..., 4:, 4:], atol=1e-4)
+
+
+def test_the_nearest_code_is_what_a_file_says_and_its_gradient_reaches_codes_and_features():
+    vq = GroupVQ(QuantiserConfig(groups=3, codes=5, dim=4, nearest=True, normalise=False))
+    m = torch.randn(2, 6, 12, requires_grad=True)
+    m_hat, _, _, _ = vq(m, 0.2)
+    assert torch.allclose(m_hat, vq.lookup(vq.encode(m)), atol=1e-5)
+    m_hat.sum().backward()
+    assert torch.equal(m.grad, torch.ones_like(m))
+    assert vq.codebooks.grad.sum() == pytest.approx(2 * 6 * 12)

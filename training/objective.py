@@ -48,6 +48,7 @@ class Losses:
     mse_at_max: Tensor  # plain mean squared error of the samples at sigma_max, pictures in [-1, 1]
     codes: Tensor  # [b, t, g] of the driving frames
     motion_error: Tensor  # of the auxiliary reader, 2 when nothing is read
+    flow_error: Tensor  # mean distance from the true flow of procedural heads, 1 is half a picture
     condition: Condition
 
 
@@ -107,10 +108,15 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
         if training.still_weight:
             error = denoised.still - batch.content[:, reference]
             total = total + training.still_weight * scale * (error.square().mean() + 0.02 * error.abs().mean())
+    flow_error = total.new_zeros(())
     if training.flow_weight and denoised.flow is not None and len(batch.flow):
-        total = total + training.flow_weight * _flow_error(denoised.flow[: len(batch.flow)], batch.flow[:, :, reference])
+        flow_error = _flow_error(denoised.flow[: len(batch.flow)], batch.flow[:, :, reference])
+        total = total + training.flow_weight * flow_error
     total = total + training.rate_weight * (rate.H_model - schedule.target_bits(config)).square()  # equation 7
     total = total + training.conditional_entropy_weight * rate.H_conditional / config.quantiser.groups
+    if training.commitment_weight:
+        nearest = model.vq.lookup(logits.argmax(-1))
+        total = total + training.commitment_weight * F.mse_loss(features.flatten(2), nearest)
     motion_error = total.new_zeros(())
     if training.motion_weight and len(batch.motion):
         k = len(batch.motion)
@@ -124,7 +130,7 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
     mse = config.latent.deviation ** 2 * squared.detach().mean(dim=(1, 2, 3, 4))
     mse = mse[at_max].mean() if at_max.any() else mse.new_tensor(float("nan"))
     return Losses(total, distortion.detach(), rate.H_model.detach(), rate.mutual_information.detach(), mse,
-                  logits[:, tc:].argmax(-1).detach(), motion_error.detach(), condition)
+                  logits[:, tc:].argmax(-1).detach(), motion_error.detach(), flow_error.detach(), condition)
 
 
 def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temporal: bool) -> Tensor:

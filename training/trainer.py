@@ -199,7 +199,7 @@ class Trainer:
             "step": self.step, "minutes": round(self.elapsed / 60, 2), "loss": round(total.item(), 4),
             "distortion": round(losses.distortion.item(), 4), "H_model": round(losses.H_model.item(), 1),
             "hard_bits": round(self._hard_bits(codes), 1), "target_bits": round(schedule.target_bits(self.config), 1),
-            "motion_error": round(losses.motion_error.item(), 3),
+            "motion_error": round(losses.motion_error.item(), 3), "flow_error": round(losses.flow_error.item(), 4),
             "mutual_information": round(losses.mutual_information.item(), 1),
             "psnr_at_max": round(10 * math.log10(4 / max(losses.mse_at_max.item(), 1e-9)), 3)
             if math.isfinite(losses.mse_at_max.item()) else 0.0,

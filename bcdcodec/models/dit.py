@@ -72,6 +72,9 @@ class DiT(nn.Module):
         self.register_buffer("positions", grid_positions(self.side, self.side, d.width), persistent=False)
         self.sigma_embed = nn.Sequential(nn.Linear(256, d.width), nn.SiLU(), nn.Linear(d.width, d.width))
         self.motion_embed = nn.Linear(config.motion_channels, d.width)
+        self.motion_in_patches = d.motion_in_patches
+        if self.motion_in_patches:
+            self.motion_patches = nn.Linear(config.motion_channels, self.side ** 2 * d.width)
         self.with_reference = config.content.reference_motion
         if self.with_reference:
             self.reference_embed = nn.Linear(config.motion_channels, d.width)
@@ -115,6 +118,11 @@ class DiT(nn.Module):
         h = self.embed(patchify(x.flatten(0, 1), self.patch))  # [b * t, n, d]
         h = h + self.positions.to(h.dtype) + content.repeat_interleave(t, dim=0)
         d = h.shape[-1]
+        if self.motion_in_patches:
+            moved = self.motion_patches(condition.motion.to(x.dtype)).view(b, t, n, d)
+            if condition.keep is not None:
+                moved = condition.keep.to(x.dtype)[:, None, None, None] * moved
+            h = h + moved.flatten(0, 1)
         if temporal:
             c_frames = c.view(b, 1, t, d).expand(b, n, t, d).reshape(b * n, t, d)
             frame_positions = sinusoidal(torch.arange(t, device=x.device), d).to(h.dtype)

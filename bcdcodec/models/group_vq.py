@@ -52,16 +52,22 @@ class GroupVQ(nn.Module):
         """Training pass: quantised features [b, t, g * d], logits [b, t, g, k], rate terms, features [b, t, g, d]."""
         features = self.features(m)
         logits = -self.config.alpha * self.distances(features)  # [b, t, g, k]
-        if self.config.hard:
+        if self.config.nearest:
+            m_hat = self.lookup(logits.argmax(-1))
+            m_hat = m_hat + features.flatten(2) - features.flatten(2).detach()
+        elif self.config.hard:
             # A hard sample does not feel tau unless the logits do: so divided, tau sets how often it is not the nearest.
-            mu = F.gumbel_softmax(logits / temperature, tau=1.0, hard=True, dim=-1)
+            m_hat = self._mixture(F.gumbel_softmax(logits / temperature, tau=1.0, hard=True, dim=-1))
         else:
-            mu = F.gumbel_softmax(logits, tau=temperature, dim=-1)  # equation 2
-        m_hat = torch.einsum("btgk,gkd->btgd", mu, self.codebooks.float())
+            m_hat = self._mixture(F.gumbel_softmax(logits, tau=temperature, dim=-1))  # equation 2
         # The histogram is taken without the Gumbel noise, which would flatten it.
         soft = torch.softmax(logits / temperature, dim=-1)
         mu_avg = soft.mean(dim=(0, 1))  # [g, k], equation 4
-        return m_hat.flatten(2), logits, RateTerms(_entropy(mu_avg).sum(), _entropy(soft).mean(dim=(0, 1)).sum()), features
+        return m_hat, logits, RateTerms(_entropy(mu_avg).sum(), _entropy(soft).mean(dim=(0, 1)).sum()), features
+
+    def _mixture(self, mu: Tensor) -> Tensor:
+        """Codes weighted by mu [b, t, g, k], equation 3: [b, t, g * d]."""
+        return torch.einsum("btgk,gkd->btgd", mu, self.codebooks.float()).flatten(2)
 
     def encode(self, m: Tensor) -> Tensor:
         """Codes as written to a file: [b, t, g * d] -> int64 [b, t, g]."""
