@@ -53,5 +53,6 @@ def export(run: Path, target: Path, data: Path | None, card: Path | None, name: 
     from bcdcodec.training.export import export_run
 
     report = export_run(run, target, data, card.read_text() if card else None, shard_mib, vae, name)
-    click.echo(f"{target}: {report.bits_per_frame:.1f} bits a frame, content {report.content_bytes:.0f} bytes, "
+    context = "" if report.context_bits_per_frame is None else f" ({report.context_bits_per_frame:.1f} in profile context)"
+    click.echo(f"{target}: {report.bits_per_frame:.1f} bits a frame{context}, content {report.content_bytes:.0f} bytes, "
                f"{report.codes_used:.1f} codes used a group, tables from {report.clips} clips")

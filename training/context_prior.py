@@ -23,8 +23,7 @@ from bcdcodec.entropy.context_tables import (
 from bcdcodec.entropy.tables import FREQUENCY_TOTAL, FrequencyTables
 
 CHUNK_FRAMES = 256  # counts begin anew, as in files
-MAX_FRAMES = 60_000  # 40 minutes: more would tell little more and cost memory
-MAX_CHANGES = 50_000  # on which weights are tried
+MAX_CHANGES = 10_000  # on which weights are tried
 BLOCK = 8  # clips in a row are on the same side of the split: those of one person are neighbours in a list of files
 FIRST_PRIOR = 20  # first frames that the frequencies of all frames count for
 EPOCHS, BATCH, LEARNING_RATE, DECAY = 3, 512, 0.02, 2e-6
@@ -63,7 +62,6 @@ def fit_context(clips: list[np.ndarray], motion: FrequencyTables) -> ContextTabl
     g, k = motion.frequencies.shape
     if g * k * k > MAX_SUCCESSORS:
         return None
-    clips = _some(clips)
     kept = [i // BLOCK % 4 != 3 for i in range(len(clips))]
     others = [clip for clip, keep in zip(clips, kept) if keep]
     held_out = [clip for clip, keep in zip(clips, kept) if not keep] or others
@@ -79,17 +77,6 @@ def fit_context(clips: list[np.ndarray], motion: FrequencyTables) -> ContextTabl
         successors=successors(clips, motion, blend),
         weights=np.array(weights, np.uint32),
     )
-
-
-def _some(clips: list[np.ndarray]) -> list[np.ndarray]:
-    """Clips of about MAX_FRAMES frames, in their order."""
-    frames, kept = 0, []
-    for i in np.random.default_rng(0).permutation(len(clips)):
-        if frames >= MAX_FRAMES:
-            break
-        frames += len(clips[i])
-        kept.append(i)
-    return [clips[i] for i in sorted(kept)]
 
 
 def _walk(clips: list[np.ndarray], g: int, k: int):
@@ -120,13 +107,15 @@ def observe(clips: list[np.ndarray], g: int, k: int) -> Observed:
 
 
 def changes(clips: list[np.ndarray], g: int, k: int) -> Changes:
-    """The first MAX_CHANGES changes of clips."""
+    """Changes of clips; where there are more than MAX_CHANGES, evenly picked ones."""
+    every = 1 + sum(int(np.count_nonzero(clip[1:] != clip[:-1])) for clip in clips) // MAX_CHANGES
     found, count = [], 0
     for state, frame, moved in _walk(clips, g, k):
         groups = np.flatnonzero(moved)
-        if len(groups) and count < MAX_CHANGES:
-            found.append((groups, *state.seen(groups), frame[groups]))
-            count += len(groups)
+        picked = groups[-count % every :: every]
+        count += len(groups)
+        if len(picked):
+            found.append((picked, *state.seen(picked), frame[picked]))
     if not found:
         return Changes(*np.zeros((3, 0), int), *np.zeros((2, 0, k), int), np.zeros(0, int))
     return Changes(*(np.concatenate(column) for column in zip(*found)))

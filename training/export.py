@@ -12,6 +12,7 @@ import torch
 
 from bcdcodec.config import ModelConfig
 from bcdcodec.entropy.content import ContentModel, count_contexts, encode_content
+from bcdcodec.entropy.context import encode_context
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
@@ -21,11 +22,13 @@ from bcdcodec.modelstore import CARD, CONFIG, TABLES
 from bcdcodec.training.checkpoint import load_sharded, save_sharded
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.clips import ClipStore, load_store
+from bcdcodec.training.context_prior import CHUNK_FRAMES, fit_context
 from bcdcodec.training.sprites.batches import SpriteClips
 from bcdcodec.training.sprites.sheets import Sheets, split
 from bcdcodec.training.trainer import PEOPLE_ALONE, procedural_clips
 
 CLIP_FRAMES = 48  # of each training clip, for the tables
+CONTEXT_FRAMES = 40_000  # of each kind of clips, for the context tables: half an hour says nearly all
 BAND_STARTS = (0, 1, 2, 3, 6, 12, 24, 48, 96)  # channels from here share their content tables
 
 
@@ -34,6 +37,7 @@ class ExportReport:
     """What the tables say of the codes they were fitted on."""
 
     bits_per_frame: float  # entropy of the fitted tables on those codes
+    context_bits_per_frame: float | None  # coded in profile context, on the clips it was fitted on
     rate_lambda: float  # of the encoder's choice that reaches the target
     codes_used: float  # codes a group that occur
     content_bytes: float  # mean coded size of the content tokens at the default step
@@ -60,8 +64,9 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
     parts = [_training_features(model, store, max_clips, vae) for store in stores]
     features, values = torch.cat([f for f, _ in parts]), [v for _, part in parts for v in part]
     counts = _fit_rate(model, features)
-    tables = ModelTables(
-        FrequencyTables.from_counts(counts.astype(np.int64)), _content_model(config, values))
+    motion = FrequencyTables.from_counts(counts.astype(np.int64))
+    codes = [clip for store in stores for clip in _clip_codes(model, store, vae)]
+    tables = ModelTables(motion, _content_model(config, values), fit_context(codes, motion))
     folder = out.with_name(out.name + ".new")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -76,7 +81,8 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
     p = tables.motion.frequencies / 65536
     frames = counts.sum() / counts.shape[0]
     sizes = [len(encode_content(v, config.content.rows, config.content.columns, tables.content)) for v in values]
-    return ExportReport(float(-(counts * np.log2(p)).sum() / frames), float(model.vq.rate_lambda),
+    return ExportReport(float(-(counts * np.log2(p)).sum() / frames), _context_bits(codes, tables),
+                        float(model.vq.rate_lambda),
                         float((counts > 0).sum(1).mean()), float(np.mean(sizes)), len(values))
 
 
@@ -99,6 +105,33 @@ def _training_features(model: BCD, clips: ClipStore | SpriteClips, max_clips: in
         quantised = model.content.quantise(tokens, config.content.default_step)[0]
         values.append(quantised.clamp(-32768, 32767).to(torch.int16).numpy())
     return torch.cat(features), values
+
+
+@torch.inference_mode()
+def _clip_codes(model: BCD, clips: ClipStore | SpriteClips, vae: str | None) -> list[np.ndarray]:
+    """Codes uint8 [t, g] of whole clips, as a file would hold them."""
+    latents, length = open_latents(model.config.latent, "cpu", vae), model.config.window.length
+    order = np.random.default_rng(0).permutation(len(clips.lengths))
+    enough = np.searchsorted(np.cumsum(np.asarray(clips.lengths)[order]), CONTEXT_FRAMES) + 1
+    codes = []
+    for index in sorted(order[:enough]):
+        pictures = clips.clip(index)[:CONTEXT_FRAMES]
+        windows = []
+        for start in range(0, len(pictures), length):
+            window = pictures[start : start + length]
+            window = np.concatenate([window, np.repeat(window[-1:], length - len(window), 0)])
+            m = model.encode_motion(latents.encode(to_pictures(window))[None])
+            windows.append(model.vq.encode(m)[0].to(torch.uint8).numpy())
+        codes.append(np.concatenate(windows)[: len(pictures)])
+    return codes
+
+
+def _context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:
+    """Bits a frame of codes in profile context; None for a model without it."""
+    if tables.context is None:
+        return None
+    chunks = [clip[start : start + CHUNK_FRAMES] for clip in codes for start in range(0, len(clip), CHUNK_FRAMES)]
+    return 8 * sum(len(encode_context(chunk, tables.context)) for chunk in chunks) / sum(map(len, chunks))
 
 
 @torch.inference_mode()
