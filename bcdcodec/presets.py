@@ -49,6 +49,8 @@ SPRITES = ModelConfig(
 # - pixels of zero mean and unit deviation: 85 % of them are black, and nothing else is learned for long;
 # - most samples at sigma_max: at lower noise the picture itself gives character and motion away;
 # - no temporal blocks, and motion read frame by frame: a frame of this dataset needs no neighbours;
+# - motion also enters every patch as an addition of its own, looked up rather than computed by the blocks;
+# - content queries see the frames only: 64 of them would drown the 4 frames;
 # - normalised motion features, hard samples, unused codes drawn anew: the literal recipe collapses;
 # - content masked in part of the samples, paid for by bits, and swap consistency: both halves of a clip
 #   share their action, which the content would else carry;

@@ -164,6 +164,21 @@ def test_masked_content_leaves_no_trace_in_the_decoded_picture():
     assert not torch.allclose(picture(one, 1.0), picture(other, 1.0))
 
 
+def test_a_masked_condition_leaves_no_trace_of_motion_either():
+    torch.manual_seed(0)
+    model = BCD(TINY).eval()
+    for p in model.decoder.parameters():
+        torch.nn.init.normal_(p, std=0.1)
+    x, sigma, content = torch.randn(1, 2, 3, 64, 64), torch.full((1,), 80.0), torch.randn(1, 64, TINY.content.dim)
+    one, other = (torch.randn(1, 2, TINY.motion_channels) for _ in range(2))
+
+    def picture(motion, keep):
+        return model.denoise(x, sigma, Condition(content, motion, None, keep=torch.tensor([keep]))).latents
+
+    assert torch.equal(picture(one, 0.0), picture(other, 0.0))
+    assert not torch.allclose(picture(one, 1.0), picture(other, 1.0))
+
+
 def test_normalised_pixels_come_back_as_they_were():
     latents = open_latents(SMALL.latent, "cpu")
     pictures = torch.rand(2, 3, 64, 64) * 2 - 1
