@@ -16,6 +16,7 @@ from bcdcodec.container import Content, Head, Motion, Recording
 from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES, TABLES_FINGERPRINT_BYTES
 from bcdcodec.container.payloads import MAX_STRIDE
 from bcdcodec.entropy.content import encode_content
+from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
@@ -65,30 +66,32 @@ class Codec:
 
     # ---- encoding
 
-    def encode(self, frames: np.ndarray, frame_rate: Fraction | int = 25) -> Recording:
-        """Pictures uint8 [t, h, w, 3] (h = w = picture_size) at a constant rate -> Recording.
+    def encode(self, frames: np.ndarray, frame_rate: Fraction | int = 25, profile: str = "static") -> Recording:
+        """Pictures uint8 [t, h, w, 3] (h = w = picture_size) at a constant rate -> Recording; `profile`: static or context.
 
-        Raises FormatError for another shape or no frames.
+        Raises FormatError for another shape or no frames, ModelError for profile context of a model without its tables.
         """
         size = self.picture_size
         if frames.ndim != 4 or frames.shape[1:] != (size, size, 3) or frames.dtype != np.uint8 or not len(frames):
             raise FormatError(f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 [t >= 1, {size}, {size}, 3]")
         rate = Fraction(frame_rate)
-        head = self.head(Geometry(size, size, (0, 0, size, size)), 1 / rate, 1)
+        head = self.head(Geometry(size, size, (0, 0, size, size)), 1 / rate, 1, profile=profile)
         contents, motions = [], []
         for item in self.encode_stream(enumerate(frames), time_base=1 / rate):
             (contents if isinstance(item, Content) else motions).append(item)
         motions = tuple(replace(m, pts=None) for m in motions)
         return Recording(replace(head, frame_count=len(frames)), tuple(contents), motions)
 
-    def head(self, geometry: Geometry, time_base: Fraction, frame_duration: int, seed: int = 0) -> Head:
+    def head(self, geometry: Geometry, time_base: Fraction, frame_duration: int, seed: int = 0,
+             profile: str = "static") -> Head:
         """The HEAD of a recording by this model; `frame_duration` in ticks, 0 when it varies."""
-        q = self.config.quantiser
+        q, entropy_profile = self.config.quantiser, profile_number(profile)
         return Head(
             geometry.source_width, geometry.source_height, geometry.crop, self.picture_size, self.picture_size,
             time_base.numerator, time_base.denominator, frame_duration, 0, q.groups, q.codes, seed,
             self.folder.fingerprint[:MODEL_FINGERPRINT_BYTES],
-            self.folder.tables.fingerprint()[:TABLES_FINGERPRINT_BYTES], self.config.name)
+            self.folder.tables.fingerprint(entropy_profile)[:TABLES_FINGERPRINT_BYTES], self.config.name,
+            entropy_profile=entropy_profile)
 
     def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]], chunk_frames: int = CHUNK_FRAMES,
                       time_base: Fraction | None = None) -> Iterator[Content | Motion]:

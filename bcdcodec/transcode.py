@@ -15,6 +15,7 @@ import numpy as np
 from bcdcodec.container import BcdReader, ByteCounts, Content, Head, Motion, Recording, write_recording
 from bcdcodec.device import pick_device
 from bcdcodec.entropy.model_tables import ModelTables
+from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import BcdError, LimitError, ModelMismatchError, TruncatedError
 from bcdcodec.modelstore import DEFAULT_MODEL, open_model
 from bcdcodec.opening import model_of, naming, open_sound
@@ -63,20 +64,21 @@ class DecodeSummary:
 
 def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MODEL, crop: Crop | None = None,
                 device: str = "auto", seed: int = 0, progress: Progress | None = None, vae: str | None = None,
-                sound: SoundOptions | None = SoundOptions()) -> EncodeSummary:
+                sound: SoundOptions | None = SoundOptions(), profile: str = "static") -> EncodeSummary:
     """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all.
 
     The times between frames stay exact; the first frame is moved to 0. Frames at equal distances are stored as
     a constant frame duration, others in the coarsest ticks that hold all distances. Of clips with far more frames a
     second than the model's, every second or fewer are coded and the others put between them on decoding. Pictures never accumulate; codes do (one byte a
     group and frame), because only the last frame tells whether the rate was constant.
-    `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out.
+    `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out. `profile`: static or context.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     target = _checked_target(target, source)
     if target.suffix.lower() != ".bcd":
         raise BcdError(f"cannot encode into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
     folder = open_model(model)
+    folder.tables.fingerprint(profile_number(profile))  # raises before any work if the model has no tables for it
     size = folder.config.latent.picture_size
     with read_frames(source, crop, size, sound) as video, AudioSpool() as audio:
         from bcdcodec.codec import Codec, Geometry  # after the cheap checks: torch takes seconds
@@ -84,7 +86,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         codec = Codec(folder, pick_device(device), vae)
         square = (video.crop.x, video.crop.y, video.crop.w, video.crop.h)
         geometry = Geometry(video.info.width, video.info.height, square)
-        head = codec.head(geometry, video.time_base, 0, seed)
+        head = codec.head(geometry, video.time_base, 0, seed, profile)
         info = video.info
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
         contents, motions = [], []

@@ -30,7 +30,7 @@ def info(path: str, as_json: bool) -> None:
     bits = f", {facts['bits_per_frame']:.1f} bits a frame" if facts["frames"] else ""
     each = ", ".join(str(n) for n in facts["content_bytes_each"][:8])
     rows += [
-        ("motion", f"{size['motion']} bytes{_rate(kbps['motion'])}{bits}"),
+        ("motion", f"{size['motion']} bytes{_rate(kbps['motion'])}{bits}, profile {facts['entropy_profile']}"),
         ("content", f"{size['content']} bytes, {facts['contents']} content{'s' * (facts['contents'] != 1)} ({each or '-'})"),
         ("container", f"{size['container']} bytes, with motion{_rate(kbps['motion_container']) or ' -'}"),
         ("audio", f"{size['audio']} bytes{_sound(facts)}"),
