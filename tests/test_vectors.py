@@ -188,13 +188,14 @@ def test_the_pts_example_of_the_format_is_what_both_readers_read_and_the_writer_
     assert independent_reader.read_pts(data, 0, len(pts)) == (pts, len(data))
 
 
-def test_codes_decode_without_torch_or_av():
+@pytest.mark.parametrize("tables, name, frames", [("small", "plain", 10), ("small_context", "context", 46)])
+def test_codes_decode_without_torch_or_av(tables, name, frames):
     program = (
         "import sys; sys.modules.update(torch=None, av=None, diffusers=None, transformers=None)\n"
         "from bcdcodec.container import read_recording\n"
         "from bcdcodec.entropy import ModelTables\n"
-        f"tables = ModelTables.load({str(VECTORS / 'small.safetensors')!r})\n"
-        f"print(sum(len(m.codes) for m in read_recording({str(VECTORS / 'plain.bcd')!r}, tables).motions))\n"
+        f"tables = ModelTables.load({str(VECTORS / f'{tables}.safetensors')!r})\n"
+        f"print(sum(len(m.codes) for m in read_recording({str(VECTORS / f'{name}.bcd')!r}, tables).motions))\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert (done.stdout, done.stderr) == ("10\n", "")
+    assert (done.stdout, done.stderr) == (f"{frames}\n", "")
