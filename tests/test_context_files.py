@@ -1,0 +1,63 @@
+"""Profile context through encode, info, verify, decode and Python: other bytes, the same codes."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from bcdcodec.clip import read
+from bcdcodec.entropy import ModelTables
+from bcdcodec.transcode import encode_file
+
+
+@pytest.fixture(scope="module")
+def contextual(clip, tiny_model, tmp_path_factory):
+    """`recording`, in profile context."""
+    path = tmp_path_factory.mktemp("context") / "clip.bcd"
+    encode_file(clip, path, tiny_model, device="cpu", profile="context")
+    return path
+
+
+def codes_of(path, model):
+    return np.concatenate([motion.codes for motion in read(path, model).motions])
+
+
+def test_both_profiles_hold_the_same_codes_and_context_is_smaller(recording, contextual, tiny_model, bcd):
+    assert np.array_equal(codes_of(recording, tiny_model), codes_of(contextual, tiny_model))
+    facts = [json.loads(bcd("info", path, "--json").out) for path in (recording, contextual)]
+    assert [each["entropy_profile"] for each in facts] == ["static", "context"]
+    assert facts[1]["bytes"]["motion"] < 0.8 * facts[0]["bytes"]["motion"]
+    assert "profile context" in bcd("info", contextual).out
+
+
+def test_verify_decodes_the_codes_of_a_context_file(contextual, tiny_model, bcd, tmp_path):
+    assert "codes checked" in bcd("verify", contextual, "--model", tiny_model).out
+    data = bytearray(contextual.read_bytes())
+    data[data.index(b"MOTN") + 20] ^= 1
+    (tmp_path / "damaged.bcd").write_bytes(data)
+    assert bcd("verify", tmp_path / "damaged.bcd", "--model", tiny_model).code == 1
+
+
+def test_a_reenacted_recording_keeps_the_profile_of_its_motion(contextual, other_person, tiny_model, bcd, tmp_path):
+    out = tmp_path / "both.bcd"
+    done = bcd("decode", contextual, out, "--content", other_person, "--model", tiny_model)
+    assert done.code == 0, done.err
+    assert json.loads(bcd("info", out, "--json").out)["entropy_profile"] == "context"
+    assert np.array_equal(codes_of(out, tiny_model), codes_of(contextual, tiny_model))
+
+
+def test_a_model_without_context_tables_codes_in_profile_static_only(clip, contextual, tiny_model, bcd, tmp_path):
+    bare = tmp_path / "bare"
+    shutil.copytree(tiny_model, bare)
+    replace(ModelTables.load(bare / "tables.safetensors"), context=None).save(bare / "tables.safetensors")
+    refused = bcd("encode", clip, tmp_path / "x.bcd", "--model", bare, "--profile", "context")
+    assert refused.code == 1 and "no context tables" in refused.err and not (tmp_path / "x.bcd").exists()
+    refused = bcd("verify", contextual, "--model", bare)
+    assert refused.code == 1 and "profile context" in refused.err
+    assert bcd("encode", clip, tmp_path / "x.bcd", "--model", bare).code == 0
+
+
+def test_an_unknown_profile_is_refused(clip, tiny_model, bcd, tmp_path):
+    assert bcd("encode", clip, tmp_path / "x.bcd", "--model", tiny_model, "--profile", "static2").code == 2
