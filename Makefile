@@ -6,13 +6,17 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 RECIPE := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test wheel clean
+.PHONY: demo test bench wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/bcd demo out/
 
 test: $(VENV)/installed-test
 	$(BIN)/python -m pytest -q
+
+# Some minutes on rendered clips, beside the accepted figures of benchmarks/baseline.json.
+bench: $(VENV)/installed-test
+	$(BIN)/python -m bcdcodec.benchmarks short --out out/short
 
 wheel: $(VENV)/installed-test
 	rm -rf build dist

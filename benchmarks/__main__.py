@@ -1,4 +1,4 @@
-"""`python -m bcdcodec.benchmarks heads`: the measured tables of the README, by one command."""
+"""`python -m bcdcodec.benchmarks`: the accepted figures, the README's table, and a short run."""
 
 from __future__ import annotations
 
@@ -15,27 +15,45 @@ def benchmarks() -> None:
 
 
 @benchmarks.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of clips; its held-out split is measured.")
+@click.argument("report", type=click.Path(path_type=Path))
+def accept(report: Path) -> None:
+    """Keep the figures of REPORT, a report.json of bcd bench, as the accepted ones: baseline.json beside this module."""
+    from bcdcodec.benchmarks.baseline import BASELINE, FULL, load_report
+    from bcdcodec.benchmarks.baseline import accept as keep
+
+    keep(load_report(report), FULL)
+    click.echo(f"written: {BASELINE}")
+
+
+@benchmarks.command()
+@click.argument("report", type=click.Path(path_type=Path))
+@click.argument("target", metavar="README.md", type=click.Path(path_type=Path))
+def readme(report: Path, target: Path) -> None:
+    """Put the table of REPORT, a report.json of bcd bench, between the markers of README.md."""
+    from bcdcodec.benchmarks.baseline import load_report
+    from bcdcodec.benchmarks.readme import update_readme
+
+    changed = update_readme(target, load_report(report))
+    click.echo(f"{target}: {'table written' if changed else 'the table was the same'}")
+
+
+@benchmarks.command()
 @click.option("--model", default="heads", show_default=True, help="Shipped model or model folder.")
-@click.option("--out", type=click.Path(path_type=Path), default=Path("out/heads"), show_default=True)
-@click.option("--clips", type=int, default=None, help="At most so many, evenly picked.")
-@click.option("--faces/--no-faces", default=True, show_default=True, help="dlib measures, extra `eval`.")
-def heads(data: Path, model: str, out: Path, clips: int | None, faces: bool) -> None:
-    """Bytes, faces, PSNR, disentanglement and speed of a heads model on clips it was not trained on."""
-    from tqdm import tqdm
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/short"), show_default=True)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Clips measured at once.")
+@click.option("--accept", "accepting", is_flag=True, help="Keep these figures as the accepted ones.")
+def short(model: str, out: Path, jobs: int, accepting: bool) -> None:
+    """A few minutes on rendered clips: figures beside the accepted ones, and their ratios."""
+    from bcdcodec.benchmarks.baseline import SHORT, load_baseline, ratios, short_run
+    from bcdcodec.benchmarks.baseline import accept as keep
+    from bcdcodec.cli.progress import progress_bar
 
-    from bcdcodec.benchmarks.faces import FaceMeter
-    from bcdcodec.benchmarks.heads import run
-    from bcdcodec.codec import load
-    from bcdcodec.training.clips import split_of
-
-    paths = split_of(data)["val"]
-    if clips:
-        paths = paths[:: max(1, len(paths) // clips)][:clips]
-    report = run(load(model), paths, out, FaceMeter() if faces else None, lambda items: tqdm(items, disable=None))
-    for name, value in report.summary().items():
-        click.echo(f"{name:28} {value:.4g}")
-    click.echo(f"written to {out}")
+    with progress_bar("short", "clip") as progress:
+        report = short_run(out, model, jobs, progress)
+    accepted = load_baseline().get(SHORT)
+    click.echo(ratios(report, accepted) if accepted else "no accepted figures yet")
+    if accepting:
+        keep(report, SHORT)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Disentanglement on procedural heads, where the truth is exact: cross-driven PSNR and linear probes of the codes."""
+"""Disentanglement on procedural heads, where the truth is exact: cross-driven errors and linear probes of the codes."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bcdcodec.benchmarks.faces import SAMPLES, FaceMeter
+from bcdcodec.benchmarks.transfer import medians, transfer_errors
 from bcdcodec.codec import Codec
 from bcdcodec.demo import psnr
 from bcdcodec.training.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
@@ -21,6 +23,7 @@ class CrossDriven:
     still: float  # B's content frame, as it was before coding
     own: float  # A's own pictures
     pairs: int
+    transfer: dict[str, dict] | None = None  # of decoded, still and own: medians of TransferErrors; None without a meter
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ class Probes:
     identity_chance: float
 
 
-def cross_driven(codec: Codec, pairs: int = 12, frames: int = 48) -> CrossDriven:
+def cross_driven(codec: Codec, pairs: int = 12, frames: int = 48, meter: FaceMeter | None = None) -> CrossDriven:
     """Encode A and B from real codes, decode A's motion with B's content, compare with the rendered truth."""
-    rows = []
+    rows, errors = [], {"decoded": [], "still": [], "own": []}
     for pair in range(pairs):
         rng = np.random.default_rng((SEED, pair))
         a, b = Identity.sample(rng), Identity.sample(rng)
@@ -43,11 +46,18 @@ def cross_driven(codec: Codec, pairs: int = 12, frames: int = 48) -> CrossDriven
         own_b = render(b, motion_b, codec.picture_size)
         truth = render(b, motion_a, codec.picture_size)
         recording, content = codec.encode(driving), codec.encode(own_b)
-        decoded = codec.decode(recording, content=content)
         still = own_b[np.argmin([np.abs(motion_b[i] - motion_b.mean(0)).sum() for i in range(frames)])]
-        rows.append((psnr(decoded, truth), psnr(np.broadcast_to(still, truth.shape), truth), psnr(driving, truth)))
-    decoded, still, own = np.mean(rows, axis=0)
-    return CrossDriven(float(decoded), float(still), float(own), pairs)
+        shown = {"decoded": codec.decode(recording, content=content), "still": np.broadcast_to(still, truth.shape), "own": driving}
+        rows.append([psnr(pictures, truth) for pictures in shown.values()])
+        if meter is not None:
+            faces = {name: meter.faces(pictures) for name, pictures in shown.items() if name != "still"}
+            faces["still"] = [meter.face(still)] * SAMPLES
+            exact, person = meter.faces(truth), meter.faces(own_b)
+            for name, found in faces.items():
+                errors[name].append(transfer_errors(found, person, faces["own"], exact))
+    decoded, still, own = (float(v) for v in np.mean(rows, axis=0))
+    transfer = {name: medians(found) for name, found in errors.items()} if meter is not None else None
+    return CrossDriven(decoded, still, own, pairs, transfer)
 
 
 def probe_codes(codec: Codec, people: int = 16, frames: int = 96) -> Probes:

@@ -1,4 +1,4 @@
-"""Face measures with dlib: identity distance, landmark error, mouth opening. Needs the extra `eval`.
+"""Face measures with dlib: identity distance, landmarks, mouth, eyes, brows, pose. Needs the extra `eval`.
 
 The 128-number descriptor is dlib's, so its distances are not the ArcFace similarities of the papers;
 two halves of one clip are 0.07-0.17 apart, different people usually more than 0.45.
@@ -16,6 +16,13 @@ from bcdcodec.errors import BcdError
 
 SIDE = 384  # pixels, size at which faces are looked for
 SAMPLES = 12  # frames a clip
+SAME_PERSON = 0.6  # identity distance below which dlib takes two faces for one person
+
+# Outer corners of the eyes, nose tip, chin, corners of the mouth: landmark numbers and places on a head of
+# common proportions, in halves of the distance between the eye corners; x right, y down, z to the viewer.
+POSE_LANDMARKS = (36, 45, 30, 8, 48, 54)
+POSE_POINTS = np.array([[-1, -0.76, -0.6], [1, -0.76, -0.6], [0, 0, 0], [0, 1.47, -0.29], [-0.67, 0.67, -0.56],
+                        [0.67, 0.67, -0.56]])
 
 
 @dataclass(frozen=True)
@@ -24,17 +31,19 @@ class Face:
 
     descriptor: np.ndarray  # float [128]
     landmarks: np.ndarray  # float [68, 2], fractions of the picture
-    mouth: float  # inner lip distance over eye distance
 
 
 @dataclass(frozen=True)
 class FaceComparison:
-    """Source against decoded frames, over those where both have a face."""
+    """Source against decoded frames, over those where both have a face; None where there is none."""
 
-    identity_distance: float  # between mean descriptors
-    landmark_error: float  # mean distance of landmarks, of the eye distance
+    identity_distance: float | None  # between mean descriptors
+    landmark_error: float | None  # mean distance of landmarks, of the eye distance
+    pose_error: float | None  # mean angle between the heads' directions, degrees
     mouth: list[tuple[float, float]]  # opening in source and decoded
-    found: int  # decoded frames with a face
+    eyes: list[tuple[float, float]]
+    brows: list[tuple[float, float]]
+    found: int  # decoded frames with a face, of those below
     frames: int  # frames whose source has a face
 
 
@@ -64,27 +73,66 @@ class FaceMeter:
             return None
         shape = self._landmarks(picture, boxes[0])
         points = np.array([[p.x, p.y] for p in shape.parts()], float)
-        mouth = np.linalg.norm(points[62] - points[66]) / np.linalg.norm(points[36] - points[45])
-        return Face(np.array(self._descriptor.compute_face_descriptor(picture, shape)), points / SIDE, float(mouth))
+        return Face(np.array(self._descriptor.compute_face_descriptor(picture, shape)), points / SIDE)
 
-    def compare(self, source: np.ndarray, decoded: np.ndarray) -> FaceComparison | None:
-        """Measures over SAMPLES frames of two clips uint8 [t, h, w, 3]; None when no frame of the source has a face."""
-        picks = np.linspace(0, min(len(source), len(decoded)) - 1, SAMPLES).astype(int)
-        pairs = [(self.face(source[i]), self.face(decoded[i])) for i in picks]
-        pairs = [(a, b) for a, b in pairs if a is not None]
-        if not pairs:
-            return None
-        both = [(a, b) for a, b in pairs if b is not None]
-        if not both:
-            return FaceComparison(float("nan"), float("nan"), [], 0, len(pairs))
-        distance = np.linalg.norm(np.mean([a.descriptor for a, _ in both], 0) - np.mean([b.descriptor for _, b in both], 0))
-        errors = [np.linalg.norm(a.landmarks - b.landmarks, axis=1).mean()
-                  / np.linalg.norm(a.landmarks[36] - a.landmarks[45]) for a, b in both]
-        return FaceComparison(float(distance), float(np.mean(errors)), [(a.mouth, b.mouth) for a, b in both],
-                              len(both), len(pairs))
+    def faces(self, clip: np.ndarray) -> list[Face | None]:
+        """Faces of SAMPLES frames, evenly picked from a clip uint8 [t, h, w, 3]."""
+        return [self.face(clip[i]) for i in np.linspace(0, len(clip) - 1, SAMPLES).astype(int)]
 
-    def mean_descriptor(self, clip: np.ndarray) -> np.ndarray | None:
-        """Mean descriptor of SAMPLES frames of a clip, or None without a face."""
-        picks = np.linspace(0, len(clip) - 1, SAMPLES).astype(int)
-        faces = [f for f in (self.face(clip[i]) for i in picks) if f is not None]
-        return np.mean([f.descriptor for f in faces], 0) if faces else None
+
+def compare_faces(source: list[Face | None], decoded: list[Face | None]) -> FaceComparison:
+    """Measures over the same moments of a source and of what was decoded from it."""
+    pairs = [(a, b) for a, b in zip(source, decoded) if a is not None]
+    both = [(a, b) for a, b in pairs if b is not None]
+    if not both:
+        return FaceComparison(None, None, None, [], [], [], 0, len(pairs))
+    marks = [(a.landmarks, b.landmarks) for a, b in both]
+    return FaceComparison(
+        identity_distance([a for a, _ in both], [b for _, b in both]),
+        float(np.mean([np.linalg.norm(a - b, axis=1).mean() / eye_distance(a) for a, b in marks])),
+        float(np.mean([angle_between(pose(a), pose(b)) for a, b in marks])),
+        *([(measure(a), measure(b)) for a, b in marks] for measure in (mouth_opening, eye_opening, brow_height)),
+        len(both), len(pairs))
+
+
+def identity_distance(a: list[Face], b: list[Face]) -> float:
+    """Distance of the mean descriptors of two lists of faces."""
+    return float(np.linalg.norm(np.mean([f.descriptor for f in a], 0) - np.mean([f.descriptor for f in b], 0)))
+
+
+def eye_distance(marks: np.ndarray) -> float:
+    """Between the outer corners of the eyes; the unit of the other measures."""
+    return float(np.linalg.norm(marks[36] - marks[45]))
+
+
+def mouth_opening(marks: np.ndarray) -> float:
+    """Distance of the inner lips over the eye distance."""
+    return float(np.linalg.norm(marks[62] - marks[66]) / eye_distance(marks))
+
+
+def eye_opening(marks: np.ndarray) -> float:
+    """Height of the eyes over their width, mean of both."""
+    heights = [np.linalg.norm(marks[i] - marks[j]) for i, j in ((37, 41), (38, 40), (43, 47), (44, 46))]
+    return float(np.sum(heights) / 2 / (np.linalg.norm(marks[36] - marks[39]) + np.linalg.norm(marks[42] - marks[45])))
+
+
+def brow_height(marks: np.ndarray) -> float:
+    """Distance of the brows' middles from the eyes' middles over the eye distance, mean of both."""
+    left = marks[17:22].mean(0) - marks[36:42].mean(0)
+    right = marks[22:27].mean(0) - marks[42:48].mean(0)
+    return float((np.linalg.norm(left) + np.linalg.norm(right)) / 2 / eye_distance(marks))
+
+
+def pose(marks: np.ndarray) -> np.ndarray:
+    """Rotation [3, 3] from a head of common proportions to landmarks [68, 2], under scaled orthography."""
+    points = POSE_POINTS - POSE_POINTS.mean(0)
+    seen = marks[list(POSE_LANDMARKS)]
+    affine = np.linalg.lstsq(points, seen - seen.mean(0), rcond=None)[0].T  # [2, 3]
+    u, _, vt = np.linalg.svd(affine, full_matrices=False)
+    rows = u @ vt  # the nearest two orthonormal rows
+    return np.vstack([rows, np.cross(rows[0], rows[1])])
+
+
+def angle_between(a: np.ndarray, b: np.ndarray) -> float:
+    """Angle in degrees of the rotation from a [3, 3] to b [3, 3]."""
+    return float(np.degrees(np.arccos(np.clip((np.trace(a.T @ b) - 1) / 2, -1, 1))))

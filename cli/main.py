@@ -20,6 +20,8 @@ VERBS = {
     "demo": "bcdcodec.cli.convert:demo",
     "train": "bcdcodec.cli.train:train",
     "export": "bcdcodec.cli.train:export",
+    "bench": "bcdcodec.cli.bench:bench",
+    "compare": "bcdcodec.cli.bench:compare",
 }
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 

@@ -13,7 +13,14 @@ CHANGES = FrequencyTables(change_frequencies())  # [6144, 2]
 
 def encode_context(codes: np.ndarray, tables: ContextTables) -> bytes:
     """Return the coded bytes of `codes` uint8 [t, g], t >= 1, each below k."""
-    encoder, state = RangeEncoder(), ContextState(tables)
+    encoder = RangeEncoder()
+    write_context(encoder, codes, tables)
+    return encoder.finish()
+
+
+def write_context(encoder: RangeEncoder, codes: np.ndarray, tables: ContextTables) -> None:
+    """Append `codes` uint8 [t, g] to an encoder: for a frame one call of `encode`, then one of `encode_under` if any code changes."""
+    state = ContextState(tables)
     encoder.encode(tables.first, codes[0], np.arange(codes.shape[1]))
     state.begin(codes[0])
     for before, frame in zip(codes, codes[1:]):
@@ -28,7 +35,6 @@ def encode_context(codes: np.ndarray, tables: ContextTables) -> bytes:
             changed = np.flatnonzero(moved)
             encoder.encode_under(state.successor_frequencies(changed), frame[changed])
         state.advance(frame)
-    return encoder.finish()
 
 
 def decode_context(data: bytes, frames: int, tables: ContextTables) -> np.ndarray:

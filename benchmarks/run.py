@@ -1,0 +1,216 @@
+"""A whole benchmark: clips in parallel, each kept when done, then the measures of the model itself, then the report."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+from bcdcodec.benchmarks.disentanglement import cross_driven, probe_codes
+from bcdcodec.benchmarks.faces import FaceMeter
+from bcdcodec.benchmarks.measure import Settings, cached_codec, cached_meter, measure_clip
+from bcdcodec.benchmarks.opponents import OPPONENTS, opponents
+from bcdcodec.benchmarks.rows import ClipRows, RowStore, write_whole
+from bcdcodec.benchmarks.speed import measure_speed
+from bcdcodec.benchmarks.transfer import TransferErrors, medians, pairs_of, real_transfer
+from bcdcodec.codec import load
+from bcdcodec.errors import BcdError
+from bcdcodec.modelstore import TABLES, open_model
+from bcdcodec.training.clips import split_of
+
+MODEL_MEASURES_VERSION = 1  # raised when disentanglement or speed change their meaning
+PROCEDURAL = ("cross_driven", "probes")
+TRANSFER, TRANSFER_PAIRS = "transfer", 12  # pairs of clips, one person in the other's motion
+Progress = Callable[[int, int | None], None]
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to measure."""
+
+    model: str
+    out: Path
+    against: str = ""  # names in OPPONENTS, by commas
+    clips: int | None = None  # at most so many, evenly picked
+    against_clips: int | None = None  # classical codecs on at most so many of them
+    faces: bool = True
+    procedural: bool = True  # disentanglement, on rendered heads
+    speed: bool = True
+    jobs: int = 1  # processes
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What a run found; the material of the report."""
+
+    options: Options
+    fingerprint: str  # of the model, hex
+    clips: list[ClipRows]
+    folders: list[Path]  # of each clip's strips
+    failed: list[dict]  # clip, error
+    procedural: dict | None
+    transfer: dict | None  # medians of TransferErrors over pairs of the clips
+    speed: dict | None
+    not_measured: list[dict]  # measure, reason
+
+
+def find_clips(paths: list[Path], most: int | None) -> list[Path]:
+    """Files as they are; of a folder the held-out split. Evenly picked down to `most`. Raises BcdError for none."""
+    found: list[Path] = []
+    for path in paths:
+        found += split_of(path)["val"] if path.is_dir() else [path]
+    if not found:
+        raise BcdError(f"no clip in {', '.join(map(str, paths))}")
+    return evenly(found, most)
+
+
+def evenly(items: list, most: int | None) -> list:
+    """At most `most` of a list, evenly picked."""
+    if most is None or most >= len(items):
+        return items
+    return [items[i * len(items) // most] for i in range(most)]
+
+
+def run(paths: list[Path], options: Options, progress: Progress | None = None) -> Measured:
+    """Measure clips and the model; a clip that fails is listed. Raises BcdError when all fail, or for unusable options."""
+    names = tuple(o.name for o in opponents(options.against))
+    folder = open_model(options.model)
+    if options.faces:
+        FaceMeter()  # says at once when dlib is missing
+    clips = find_clips(paths, options.clips)
+    fingerprint = folder.fingerprint.hex()
+    key = f"{fingerprint} {hashlib.sha256((folder.path / TABLES).read_bytes()).hexdigest()}"
+    contested = set(evenly(clips, options.against_clips)) if names else set()
+    tasks = [(path, Settings(str(folder.path), key, names if path in contested else (), options.faces, options.out))
+             for path in clips]
+    try:
+        options.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise BcdError(f"cannot make folder {options.out}: {error.strerror}") from error
+    depends = {"version": MODEL_MEASURES_VERSION, "model": key}
+    speed = None
+    if options.speed:  # first, while nothing else runs
+        longest = max(clips, key=_bytes_of)
+        speed = _kept(options.out / "speed.json", depends | {"clip": str(longest)}, lambda: _speed(str(folder.path), longest))
+    procedural = _kept(options.out / "procedural.json", depends | {"faces": options.faces}, None) if options.procedural else None
+
+    jobs: list[tuple[Callable, tuple]] = []
+    if options.procedural and procedural is None:  # the longest first
+        jobs += [(_procedural, (name, str(folder.path), options.faces)) for name in PROCEDURAL]
+    jobs += [(measure_clip, task) for task in tasks]
+    pairs = list(pairs_of(clips, TRANSFER_PAIRS)) if options.faces else []
+    jobs += [(_transfer, (TRANSFER, str(folder.path), *pair)) for pair in pairs]
+    done: dict[Path, ClipRows] = {}
+    errors: dict[Path, str] = {}
+    parts: dict[str, dict] = {}
+    transfers: list[TransferErrors] = []
+    for count, (task, result, error) in enumerate(_all(jobs, options.jobs)):
+        if task[0] in PROCEDURAL:
+            if error:
+                raise error
+            parts[task[0]] = result
+        elif task[0] == TRANSFER:
+            transfers += [] if error else [result]  # a clip that fails is listed for itself
+        elif error:
+            errors[task[0]] = f"{type(error).__name__}: {error}" if not isinstance(error, BcdError) else str(error)
+        else:
+            done[task[0]] = result
+        if progress:
+            progress(count + 1, len(jobs))
+    if not done:
+        raise BcdError(f"none of {len(clips)} clips could be measured; the first: {next(iter(errors.values()))}")
+    if parts:
+        procedural = _kept(options.out / "procedural.json", depends | {"faces": options.faces}, lambda: parts)
+    store = RowStore(options.out / "clips")
+    measured = [path for path in clips if path in done]
+    return Measured(options, fingerprint, [done[p] for p in measured], [store.clip_folder(p) for p in measured],
+                    [{"clip": str(p), "error": errors[p]} for p in clips if p in errors], procedural,
+                    medians(transfers) if transfers else None, speed, _not_measured(options))
+
+
+def settings_in_words(against: str) -> dict[str, str]:
+    """Options of the classical codecs, for the report."""
+    return {o.name: o.settings for o in opponents(against)}
+
+
+def _all(jobs: list[tuple[Callable, tuple]], processes: int) -> Iterator[tuple[tuple, object, Exception | None]]:
+    """`(arguments, result, error)` of each job as it ends."""
+    if processes == 1:
+        for function, arguments in jobs:
+            try:
+                yield arguments, function(*arguments), None
+            except Exception as error:  # noqa: BLE001 - whatever a clip does, the others go on
+                yield arguments, None, error
+        return
+    threads = max(1, (os.cpu_count() or 1) // processes)
+    with ProcessPoolExecutor(processes, get_context("spawn"), _set_threads, (threads,)) as pool:
+        waiting = {pool.submit(function, *arguments): arguments for function, arguments in jobs}
+        try:
+            for future in as_completed(waiting):
+                error = future.exception()
+                yield waiting[future], None if error else future.result(), error
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _set_threads(threads: int) -> None:
+    import torch
+
+    torch.set_num_threads(threads)
+
+
+def _procedural(name: str, model: str, faces: bool) -> dict:
+    """One measure on rendered heads."""
+    codec = cached_codec(model)
+    return asdict(cross_driven(codec, meter=cached_meter() if faces else None) if name == "cross_driven" else probe_codes(codec))
+
+
+def _transfer(_: str, model: str, motion: Path, person: Path) -> TransferErrors:
+    return real_transfer(cached_codec(model), motion, person, cached_meter())
+
+
+def _speed(model: str, clip: Path) -> dict:
+    return asdict(measure_speed(load(model), clip))
+
+
+def _kept(path: Path, depends: dict, compute: Callable[[], dict] | None) -> dict | None:
+    """What an earlier run kept in `path`, if it depends on the same; otherwise computed, if it can be, and kept."""
+    try:
+        raw = json.loads(path.read_text())
+        if raw["depends"] == depends:
+            return raw["found"]
+    except (OSError, ValueError, KeyError):
+        pass
+    if compute is None:
+        return None
+    found = compute()
+    write_whole(path, json.dumps({"depends": depends, "at": time.time(), "found": found}))
+    return found
+
+
+def _bytes_of(path: Path) -> int:
+    return path.stat().st_size if path.is_file() else 0
+
+
+def _not_measured(options: Options) -> list[dict]:
+    """Measures that other reports have and this one has not, with the reason."""
+    missing = [
+        ("LPIPS, DISTS, FID, FVD", "they need weights of other networks, which are not shipped"),
+        ("CSIM (ArcFace)", "needs ArcFace weights, which are not shipped; the identity distance here is dlib's, of 128 numbers"),
+        ("VMAF", "trained on pictures of television size; not computed"),
+    ]
+    if not options.faces:
+        missing.append(("identity, landmarks, pose, mouth, eyes, brows", "left out by --no-faces"))
+    if not options.speed:
+        missing.append(("speed and memory", "left out by --no-speed"))
+    if not options.procedural:
+        missing.append(("disentanglement on rendered heads", "left out by --no-procedural"))
+    missing += [(f"against {name}", "not in --against") for name in OPPONENTS if name not in options.against.split(",")]
+    return [{"measure": measure, "reason": reason} for measure, reason in missing]

@@ -1,0 +1,71 @@
+"""Confidence intervals by bootstrap over clips, and BD-rate."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+
+from bcdcodec.errors import BcdError
+
+RESAMPLES = 1000
+CONFIDENCE = 0.95
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure over clips with the interval in which it lies at CONFIDENCE; None where it does not exist."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+def estimate(items: Sequence[Item], statistic: Callable[[Sequence[Item]], float | None]) -> Estimate:
+    """A statistic of clips with its percentile bootstrap interval; clips are drawn, not frames, as frames of one are alike.
+
+    With fewer than three clips there is no interval.
+    """
+    value = statistic(items) if items else None
+    if value is None or len(items) < 3:
+        return Estimate(value, None, None)
+    rng = np.random.default_rng(0)
+    drawn = (statistic([items[i] for i in rng.integers(len(items), size=len(items))]) for _ in range(RESAMPLES))
+    values = [v for v in drawn if v is not None]
+    low, high = np.quantile(values, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+    return Estimate(value, float(low), float(high))
+
+
+def median(values: Sequence[float | None]) -> float | None:
+    """Median of those that are not None; None when all are."""
+    known = [v for v in values if v is not None]
+    return float(np.median(known)) if known else None
+
+
+def bd_rate(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]]) -> float:
+    """Bjontegaard delta rate of `test` against `anchor` in per cent; each a list of (kbit/s, quality).
+
+    Akima interpolation; negative: `test` needs less rate for the same quality. Raises BcdError with
+    the reason when it does not exist: fewer than four points, quality that does not rise with the rate, no overlap.
+    """
+    from bjontegaard import bd_rate as delta
+
+    curves = []
+    for name, points in (("anchor", anchor), ("test", test)):
+        if len(points) < 4:
+            raise BcdError(f"the {name} curve has {len(points)} of the 4 rates that BD-rate needs")
+        rates, quality = np.array(sorted(points)).T
+        if (np.diff(rates) <= 0).any() or (np.diff(quality) <= 0).any():
+            raise BcdError(f"the quality of the {name} curve does not rise with its rate")
+        curves += [rates, quality]
+    low, high = max(curves[1][0], curves[3][0]), min(curves[1][-1], curves[3][-1])
+    if low >= high:
+        raise BcdError(f"the curves share no quality: {curves[1][0]:.4g} to {curves[1][-1]:.4g} and "
+                       f"{curves[3][0]:.4g} to {curves[3][-1]:.4g}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a small overlap, which the reports show as it is
+        return float(delta(*curves, method="akima", min_overlap=0))

@@ -1,0 +1,174 @@
+"""`bcd bench` on small clips of rendered heads with a tiny model."""
+
+import csv
+import json
+from html.parser import HTMLParser
+
+import pytest
+from head_clips import head_frames, write_clip
+
+pytest.importorskip("matplotlib", reason="the report's plots need matplotlib")
+
+ARGUMENTS = ("--no-faces", "--no-procedural", "--no-speed")
+
+
+@pytest.fixture(scope="module")
+def bench_folder(tmp_path_factory, tiny_model):
+    """The folder of a benchmark of three clips and a file that is none; the classical codec ran on two of them."""
+    from bcdcodec.benchmarks.bench import bench
+    from bcdcodec.benchmarks.run import Options
+
+    folder = tmp_path_factory.mktemp("bench")
+    clips = [write_clip(folder / f"head-{i}.mp4", head_frames(20 + i, 20 + 10 * i, 48)) for i in range(3)]
+    (folder / "broken.mp4").write_bytes(b"not a video")
+    options = Options(str(tiny_model), folder / "out", "x264", None, 2, faces=False, procedural=False, speed=False)
+    bench([*clips, folder / "broken.mp4"], options)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(bench_folder):
+    return json.loads((bench_folder / "out" / "report.json").read_text())
+
+
+def test_a_bad_clip_is_listed_and_the_others_are_measured(report):
+    assert report["clips"] == 3 and report["frames"] == 90
+    (failed,) = report["failed"]
+    assert failed["clip"].endswith("broken.mp4") and "not a video" in failed["error"]
+
+
+def test_rates_are_those_of_the_files(bench_folder, report):
+    rows = [r for r in report["rows"] if r["codec"] == "bcd"]
+    files = sorted(path.stat().st_size for path in (bench_folder / "out" / "clips").glob("*/clip.bcd"))
+    assert sorted(r["total_bytes"] for r in rows) == files
+    for row in rows:
+        parts = [row[f"{name}_bytes"] for name in ("motion", "content", "container", "audio")]
+        assert sum(parts) == row["total_bytes"]
+        # A range coder rounds to whole words at the end, whatever came before.
+        assert -32 < row["motion_bytes"] * 8 - row["ideal_motion_bits"] < 0.005 * row["ideal_motion_bits"] + 64
+    heads = report["headlines"]
+    frames = sum(r["frames"] for r in rows)
+    assert heads["bits_per_frame"]["value"] == pytest.approx(8 * sum(r["motion_bytes"] for r in rows) / frames)
+    assert heads["bits_per_frame"]["low"] <= heads["bits_per_frame"]["value"] <= heads["bits_per_frame"]["high"]
+
+
+def test_opponents_are_compared_on_the_same_clips(report):
+    contested = {r["clip"] for r in report["rows"] if r["codec"] == "x264"}
+    assert report["contested_clips"] == len(contested) == 2
+    assert {p["clips"] for p in report["curves"]} == {2}
+    assert {p["codec"] for p in report["curves"]} == {"bcd", "still", "x264"}
+    assert report["settings"]["x264"].startswith("libx264 preset=veryslow")
+
+
+def test_what_is_not_measured_is_said(report):
+    missing = {m["measure"]: m["reason"] for m in report["not_measured"]}
+    assert missing["speed and memory"] == "left out by --no-speed"
+    assert "against vp9" in missing and "against x264" not in missing
+    assert report["headlines"]["identity_distance"]["value"] is None
+
+
+def test_raw_rows_are_in_the_csv(bench_folder, report):
+    with (bench_folder / "out" / "rows.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert len(rows) == len(report["rows"])
+    assert float(rows[0]["psnr"]) == pytest.approx(report["rows"][0]["psnr"], rel=1e-4)
+    assert rows[0]["identity_distance"] == ""
+
+
+class Page(HTMLParser):
+    """Tags that must be closed, addresses, and text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.sources, self.ids, self.text = [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        values = dict(attributes)
+        self.sources += [values[k] for k in ("src", "href", "xlink:href") if k in values]
+        self.ids += [values["id"]] if "id" in values else []
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        values = dict(attributes)
+        self.sources += [values[k] for k in ("src", "href", "xlink:href") if k in values]
+        self.ids += [values["id"]] if "id" in values else []
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def test_the_page_is_whole_and_needs_nothing_from_elsewhere(bench_folder):
+    text = (bench_folder / "out" / "report.html").read_text()
+    page = Page(text)
+    assert page.open == []
+    assert len(page.ids) == len(set(page.ids))
+    for source in page.sources:
+        assert source.startswith(("data:image/", "#")), source[:80]
+        assert not source.startswith("#") or source[1:] in page.ids
+    assert text.count("<svg") == 3 and text.count("data:image/jpeg") >= 2 * 4  # source, bcd and two sizes of x264
+    assert "<script" not in text and "http" not in "".join(page.text)
+    assert any("not a video" in part for part in page.text)
+
+
+@pytest.mark.parametrize("width", [400, 1400])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_browser_shows_the_page(bench_folder, width, scheme):
+    playwright = pytest.importorskip("playwright.sync_api", reason="needs playwright")
+    import shutil
+
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        pytest.skip("needs chromium")
+    with playwright.sync_playwright() as run:
+        browser = run.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        said = []
+        page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto((bench_folder / "out" / "report.html").as_uri())
+        assert said == []
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0) && document.images.length > 5")
+        ink, paper = page.evaluate("[getComputedStyle(document.querySelector('svg')).color, getComputedStyle(document.body).backgroundColor]")
+        bright = lambda colour: sum(int(v) for v in colour[4:-1].split(",")[:3]) / 3
+        assert abs(bright(ink) - bright(paper)) > 150
+        assert (bright(paper) > 128) == (scheme == "light")
+        browser.close()
+
+
+def test_a_second_run_measures_only_what_is_new(bench_folder, tiny_model, bcd, monkeypatch):
+    from bcdcodec.benchmarks import measure
+
+    coded = []
+    original = measure.encode_file
+    monkeypatch.setattr(measure, "encode_file", lambda path, *rest: coded.append(path.name) or original(path, *rest))
+    clips = [bench_folder / f"head-{i}.mp4" for i in range(3)]
+    out = bench_folder / "out"
+    extra = write_clip(bench_folder / "extra.mp4", head_frames(30, 12, 48))
+    done = bcd("bench", *clips, extra, "--model", tiny_model, "--out", out, "--against", "x264", "--against-clips", 2, *ARGUMENTS)
+    assert done.code == 0, done.err
+    assert coded == ["extra.mp4"]
+    assert "4 clips" in done.out
+
+
+def test_two_processes_find_the_same_as_one(bench_folder, tiny_model, report, tmp_path):
+    from bcdcodec.benchmarks.bench import bench
+    from bcdcodec.benchmarks.run import Options
+
+    clips = [bench_folder / f"head-{i}.mp4" for i in range(3)]
+    options = Options(str(tiny_model), tmp_path, faces=False, procedural=False, speed=False, jobs=2)
+    again = bench(clips, options).report
+    one, two = ([r["motion_bytes"] for r in rep["rows"] if r["codec"] == "bcd"] for rep in (report, again))
+    assert one == two
+
+
+def test_a_run_without_any_good_clip_fails_in_one_line(bench_folder, tiny_model, tmp_path, bcd):
+    done = bcd("bench", bench_folder / "broken.mp4", tmp_path / "absent.mp4", "--model", tiny_model, "--out", tmp_path / "o", *ARGUMENTS)
+    assert done.code == 1 and done.err.count("\n") == 1 and "none of 2 clips" in done.err
+    done = bcd("bench", bench_folder / "head-0.mp4", "--against", "h266", "--model", tiny_model, "--out", tmp_path / "o", *ARGUMENTS)
+    assert done.code == 1 and "h266" in done.err
