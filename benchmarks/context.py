@@ -1,0 +1,138 @@
+"""Profile context beside profile static, on codes of held-out clips: bits, speed, what chunks that stand alone cost."""
+
+from __future__ import annotations
+
+import io
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from bcdcodec.codec import Codec
+from bcdcodec.container import Recording, read_recording, write_recording
+from bcdcodec.container.head import TABLES_FINGERPRINT_BYTES
+from bcdcodec.entropy.context import decode_context, encode_context
+from bcdcodec.entropy.motion import decode_motion, encode_motion
+from bcdcodec.entropy.profiles import PROFILES
+from bcdcodec.errors import FormatError
+from bcdcodec.training.clips import split_of
+from bcdcodec.video import read_frames
+
+CHUNK_FRAMES = 256  # of a file's MOTN
+OTHER_CHUNKS = (32, 64, 128, 4096)  # frames, for the cost of starting anew
+TIMED_FRAMES = 20_000  # coded at least, repeating the clips where they are fewer
+SPRITE_CLIPS = 360  # where all would be thousands of the same few motions
+
+
+@dataclass(frozen=True)
+class ProfileResult:
+    """One profile on all clips."""
+
+    name: str
+    bits_per_frame: float  # coded motion bytes of files as written
+    kbps: float  # the same, over the clips' time
+    encode_fps: float  # frames a second of one core's time, codes in memory
+    decode_fps: float
+
+
+@dataclass(frozen=True)
+class ContextReport:
+    """All clips of one model."""
+
+    model: str
+    clips: int
+    frames: int
+    profiles: tuple[ProfileResult, ...]  # static, context
+    bits_by_chunk: dict[int, float]  # profile context with so many frames a MOTN: bits a frame
+
+    @property
+    def saved(self) -> float:
+        """Share of the static profile's motion bytes that context saves."""
+        static, context = self.profiles
+        return 1 - context.bits_per_frame / static.bits_per_frame
+
+    def markdown(self) -> str:
+        lines = [f"{self.model}: {self.clips} clips, {self.frames} frames; profile context saves {100 * self.saved:.1f} % of the motion", "",
+                 "| profile | bits a frame | kbit/s | frames coded, decoded a second and core |", "|---|---|---|---|"]
+        for p in self.profiles:
+            lines.append(f"| {p.name} | {p.bits_per_frame:.2f} | {p.kbps:.3f} | {p.encode_fps:.0f}, {p.decode_fps:.0f} |")
+        lines += ["", "| frames a chunk, profile context | " + " | ".join(map(str, self.bits_by_chunk)) + " |",
+                  "|---|" + "---|" * len(self.bits_by_chunk),
+                  "| bits a frame | " + " | ".join(f"{bits:.2f}" for bits in self.bits_by_chunk.values()) + " |"]
+        return "\n".join(lines) + "\n"
+
+
+def held_out_pictures(codec: Codec, data: Path, most: int | None) -> Iterator[np.ndarray]:
+    """Clips uint8 [t, h, w, 3] that the model was not trained on, evenly picked ones where there are more than `most`."""
+    if codec.config.training.dataset == "sprites":
+        from bcdcodec.training.sprites.batches import SpriteClips
+        from bcdcodec.training.sprites.sheets import Sheets, split
+
+        clips = SpriteClips(Sheets.load(data), split()[1])
+        for index in _picked(len(clips.lengths), most or SPRITE_CLIPS):
+            yield clips.clip(index)
+        return
+    paths = split_of(data)["val"]
+    for index in _picked(len(paths), most):
+        with read_frames(paths[index], None, codec.picture_size) as reader:
+            yield np.stack([picture for _, picture in reader])
+
+
+def _picked(count: int, most: int | None) -> list[int]:
+    return list(range(count)) if most is None or most >= count else np.linspace(0, count - 1, most).astype(int).tolist()
+
+
+def run(codec: Codec, clips: Iterable[np.ndarray]) -> ContextReport:
+    """Encode clips once and write their codes both ways. Raises ModelError for a model without context tables."""
+    tables, rate = codec.folder.tables, codec.config.frame_rate
+    tables.context_tables()
+    recordings = [codec.encode(pictures, rate) for pictures in clips]
+    codes = [np.concatenate([motion.codes for motion in recording.motions]) for recording in recordings]
+    frames = sum(map(len, codes))
+    coders = {
+        "static": (lambda c: encode_motion(c, tables.motion), lambda data, t: decode_motion(data, t, tables.motion)),
+        "context": (lambda c: encode_context(c, tables.context), lambda data, t: decode_context(data, t, tables.context)),
+    }
+    results = []
+    for name, (encode, decode) in coders.items():
+        size = sum(_motion_bytes(codec, recording, name) for recording in recordings)
+        encode_fps, decode_fps = _speed(_chunks(codes, CHUNK_FRAMES), encode, decode)
+        results.append(ProfileResult(name, 8 * size / frames, 8 * size * rate / frames / 1000, encode_fps, decode_fps))
+    by_chunk = {}
+    for length in sorted((*OTHER_CHUNKS, CHUNK_FRAMES)):
+        by_chunk[length] = 8 * sum(len(encode_context(chunk, tables.context)) for chunk in _chunks(codes, length)) / frames
+    return ContextReport(codec.config.name, len(codes), frames, tuple(results), by_chunk)
+
+
+def _motion_bytes(codec: Codec, recording: Recording, profile: str) -> int:
+    """Coded motion bytes of the recording's file in a profile, which is read back. Raises FormatError if its codes differ."""
+    tables, number = codec.folder.tables, PROFILES[profile]
+    head = replace(recording.head, entropy_profile=number, tables_fingerprint=tables.fingerprint(number)[:TABLES_FINGERPRINT_BYTES])
+    file = io.BytesIO()
+    counts = write_recording(file, replace(recording, head=head), tables)
+    file.seek(0)
+    back = read_recording(file, tables)
+    if not all(np.array_equal(a.codes, b.codes) for a, b in zip(back.motions, recording.motions)):
+        raise FormatError(f"profile {profile} gives other codes than were written")
+    return counts.motion
+
+
+def _speed(chunks: list[np.ndarray], encode: Callable, decode: Callable) -> tuple[float, float]:
+    """Frames a second of processor time, encoding and decoding."""
+    frames = sum(map(len, chunks))
+    repeats = -(-TIMED_FRAMES // frames)
+    began = time.process_time()
+    for _ in range(repeats):
+        coded = [encode(chunk) for chunk in chunks]
+    between = time.process_time()
+    for _ in range(repeats):
+        for data, chunk in zip(coded, chunks):
+            decode(data, len(chunk))
+    return repeats * frames / (between - began), repeats * frames / (time.process_time() - between)
+
+
+def _chunks(codes: list[np.ndarray], length: int) -> list[np.ndarray]:
+    return [clip[start : start + length] for clip in codes for start in range(0, len(clip), length)]
+
