@@ -145,9 +145,11 @@ class TrainingConfig:
     content_weight: float = 0.0  # on the estimated bits of the tokens
     motion_weight: float = 0.0  # on reading the true motion of procedural heads from the features
     motion_steps: int = 0  # steps of the encoder on that alone, before the first step of the run
+    motion_joins: float = 0.0  # share of the run after which the motion features also learn from the pictures' error
     stage1_split: int = 1  # stage 1 takes so many times more clips, of so many times fewer frames
     motion_emphasis: float = 0.0  # extra weight where the clip moves
     swap_weight: float = 0.0  # swap consistency
+    swap_motion_weight: float = 0.0  # within it, on the learning encoder reading the codes back
     swap_content_weight: float = 0.0  # within it, on reading the given content back
     swap_every: int = 4  # steps
     content_mask_rate: float = 0.0  # of the samples, whose content alone is masked: motion must suffice

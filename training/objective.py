@@ -33,6 +33,10 @@ class Schedule:
             return end
         return start + (end - start) * min(1.0, self.progress / config.training.rate_anneal)
 
+    def motion_joins(self, config: ModelConfig) -> bool:
+        """Whether errors of the pictures reach the motion features by now."""
+        return self.progress >= config.training.motion_joins
+
     def temporal(self, config: ModelConfig) -> bool:
         return self.progress >= config.training.temporal_from
 
@@ -83,8 +87,9 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
     keep = (torch.rand(b, device=content.device) >= config.decoder.mask_rate).float() if config.decoder.mask_rate else None
     mask = training.content_mask_rate
     keep_content = (torch.rand(b, device=content.device) >= mask).float() if mask else None
+    motion = m_hat if schedule.motion_joins(config) else m_hat.detach()
     condition = Condition(
-        tokens, m_hat[:, tc:], m_hat[:, reference] if config.content.reference_motion else None, keep, keep_content)
+        tokens, motion[:, tc:], motion[:, reference] if config.content.reference_motion else None, keep, keep_content)
 
     sigma = training_sigmas(b, config.diffusion).to(content.device)
     expand = (slice(None), None, None, None, None)
@@ -135,7 +140,8 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
 
 def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temporal: bool) -> Tensor:
     """Cross entropy (nats a group) of the codes read back from a one-step decode with another clip's content,
-    and the preset's weight times the error of that content read back, over its variance.
+    with the preset's weights the same read by the learning encoder, which thereby learns that looks are no motion,
+    and the error of that content read back, over its variance.
 
     `frozen` is a copy of the model whose weights do not learn: it reads the decoded pictures. What is
     constant within a clip but is motion then cannot hide in the content.
@@ -155,6 +161,11 @@ def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temp
     m = frozen.encode_motion(pictures)
     logits = -config.quantiser.alpha * frozen.vq.distances(frozen.vq.features(m))
     total = F.cross_entropy(logits.flatten(0, 2), codes.flatten())
+    weight = config.training.swap_motion_weight
+    if weight:  # the same motion with other looks is the same code: the frequent one of two that mean the same wins
+        features = frozen.vq.features(model.encode_motion(pictures.detach()))
+        logits = -config.quantiser.alpha * model.vq.distances(features)
+        total = total + weight * F.cross_entropy(logits.flatten(0, 2), codes.flatten())
     weight = config.training.swap_content_weight
     if weight:
         read, _ = frozen.encode(pictures)

@@ -32,6 +32,7 @@ PEOPLE_ALONE = 16  # procedural people whose clips stand in where there is no fo
 COUNT_DECAY = 0.99  # of the code histogram, a step
 MOTION_LR, MOTION_BATCH = 1e-3, 64  # of the steps on motion alone
 RESEED_BELOW, RESEED_UNTIL = 0.1, 0.6  # of even use; of the run
+JOINED_LR = 0.3  # of the encoder's, once the pictures teach it too: features learned before must not be lost
 SETUP_STEP = 2**40  # batches from here on serve the initialisation, not the steps
 
 
@@ -259,6 +260,8 @@ class Trainer:
     def _lr_factor(self, schedule: Schedule, encoder: bool) -> float:
         c = self.config.training
         factor = min(1.0, (self.step + 1) / c.warmup_steps) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * schedule.progress)))
+        if encoder and c.motion_joins and schedule.motion_joins(self.config):
+            factor *= JOINED_LR
         return factor * (0.5 if encoder and schedule.temporal(self.config) else 1.0)  # stage 2 halves the encoder's
 
     @torch.no_grad()
