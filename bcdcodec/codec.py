@@ -14,15 +14,17 @@ from torch import Tensor
 
 from bcdcodec.container import Content, Head, Motion, Recording
 from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES, TABLES_FINGERPRINT_BYTES
-from bcdcodec.container.payloads import MAX_STRIDE
+from bcdcodec.container.payloads import MAX_FRAMES, MAX_STRIDE
 from bcdcodec.entropy.content import encode_content
-from bcdcodec.entropy.profiles import profile_number
+from bcdcodec.entropy.context import encode_context
+from bcdcodec.entropy.profiles import PROFILE_CONTEXT, profile_number
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents, open_latents, to_uint8, to_unit
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.opening import check_model
+from bcdcodec.rate import STRIDES, RateControl, between
 
 CHUNK_FRAMES = 256  # of motion in one MOTN
 LOOK_AHEAD_SECONDS = 10.0  # of video among which the reference frame is chosen
@@ -66,9 +68,11 @@ class Codec:
 
     # ---- encoding
 
-    def encode(self, frames: np.ndarray, frame_rate: Fraction | int = 25, profile: str = "static") -> Recording:
+    def encode(self, frames: np.ndarray, frame_rate: Fraction | int = 25, profile: str = "static",
+               kbps: float | None = None) -> Recording:
         """Pictures uint8 [t, h, w, 3] (h = w = picture_size) at a constant rate -> Recording; `profile`: static or context.
 
+        `kbps`: of motion, kbit/s; None: as the model codes by itself.
         Raises FormatError for another shape or no frames, ModelError for profile context of a model without its tables.
         """
         size = self.picture_size
@@ -77,7 +81,7 @@ class Codec:
         rate = Fraction(frame_rate)
         head = self.head(Geometry(size, size, (0, 0, size, size)), 1 / rate, 1, profile=profile)
         contents, motions = [], []
-        for item in self.encode_stream(enumerate(frames), time_base=1 / rate):
+        for item in self.encode_stream(enumerate(frames), time_base=1 / rate, kbps=kbps, profile=profile):
             (contents if isinstance(item, Content) else motions).append(item)
         motions = tuple(replace(m, pts=None) for m in motions)
         return Recording(replace(head, frame_count=len(frames)), tuple(contents), motions)
@@ -94,23 +98,26 @@ class Codec:
             entropy_profile=entropy_profile)
 
     def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]], chunk_frames: int = CHUNK_FRAMES,
-                      time_base: Fraction | None = None) -> Iterator[Content | Motion]:
+                      time_base: Fraction | None = None, kbps: float | None = None,
+                      profile: str = "static") -> Iterator[Content | Motion]:
         """`(pts, uint8 [h, w, 3])` one by one -> the Content, then Motion chunks with pts; memory stays flat.
 
         The first LOOK_AHEAD_SECONDS are held back to choose the content's reference frame among them.
         `time_base`: seconds a tick of pts; with it, every second frame or fewer of a clip are coded that has far more
-        frames a second than the model. A chunk has codes for at most `chunk_frames`.
+        frames a second than the model. `kbps`: of motion; below the model's own rate fewer frames still are coded,
+        and codes chosen that cost less. A chunk has codes for at most `chunk_frames`.
         """
         frames = iter(frames)
         start = list(islice(frames, RATE_FRAMES))
-        stride = 1 if time_base is None else self._stride([p for p, _ in start], time_base)
+        stride = seen = 1 if time_base is None else self._stride([p for p, _ in start], time_base)
+        control = None if kbps is None else self._rate_control([p for p, _ in start], seen, time_base, kbps, profile)
         pts: list[int] = []  # of frames read and not given out
         first = 0  # number of the next frame to give out
 
         def coded_pictures() -> Iterator[np.ndarray]:
             for i, (p, picture) in enumerate(chain(start, frames)):
                 pts.append(p)
-                if i % stride == 0:
+                if i % seen == 0:
                     yield picture
 
         def motion(codes: np.ndarray) -> Motion:
@@ -129,22 +136,36 @@ class Codec:
         pictures = np.stack(held)
         features = self._motion_features(pictures)  # [t, g * d']
         yield self._content(pictures, features)
-        codes = self._codes(features)  # [u, g], not given out
+        price = None
+        if control:
+            price = control.start(features)
+            stride = seen * control.stride
+            chunk_frames = min(chunk_frames, MAX_FRAMES // stride)
         # What is held may end inside a window: its tail is encoded again, together with what follows.
         whole = len(held) - len(held) % self.config.window.length if len(held) == ahead else len(held)
-        codes, window = codes[:whole], held[whole:]
+        window, done = held[whole:], whole  # pictures not yet encoded, how many are
+        codes = self._codes(features[:whole], price)[:: stride // seen]  # [u, g], not given out
         del held, pictures
+
+        def next_codes(pictures: list[np.ndarray]) -> np.ndarray:
+            nonlocal done
+            features = self._motion_features(np.stack(pictures))
+            price = control.follow(features) if control else None
+            first_coded = -done % (stride // seen)
+            done += len(pictures)
+            return self._codes(features, price)[first_coded :: stride // seen]
+
         block = self.config.window.length * WINDOWS_AT_ONCE
         for picture in source:
             window.append(picture)
             if len(window) == block:
-                codes = np.concatenate([codes, self._codes(self._motion_features(np.stack(window)))])
+                codes = np.concatenate([codes, next_codes(window)])
                 window = []
                 while len(codes) >= chunk_frames and len(pts) >= chunk_frames * stride:
                     yield motion(codes[:chunk_frames])
                     codes = codes[chunk_frames:]
         if window:
-            codes = np.concatenate([codes, self._codes(self._motion_features(np.stack(window)))])
+            codes = np.concatenate([codes, next_codes(window)])
         for at in range(0, len(codes), chunk_frames):
             yield motion(codes[at : at + chunk_frames])
 
@@ -173,10 +194,25 @@ class Codec:
             out.append(m.flatten(0, 1)[:t])
         return torch.cat(out)
 
-    def _codes(self, features: Tensor) -> np.ndarray:
+    def _rate_control(self, pts: list[int], seen: int, time_base: Fraction | None, kbps: float,
+                      profile: str) -> RateControl:
+        """What keeps motion at `kbps` when every `seen`-th frame is looked at."""
+        seconds = float(np.median(np.diff(pts)) * seen * time_base) if time_base and len(pts) > 1 else 1 / self.config.frame_rate
+        vq = self.model.vq
+        groups = torch.arange(vq.config.groups, device=self.device)
+
+        def bits(codes: Tensor) -> float:
+            if profile_number(profile) == PROFILE_CONTEXT:
+                context = self.folder.tables.context_tables()
+                return 8 * len(encode_context(codes.to(torch.uint8).cpu().numpy(), context))
+            return -vq.log2_p[groups, codes].sum().item()
+
+        return RateControl(vq, kbps * 1000 * seconds, bits, tuple(s for s in STRIDES if s * seen <= MAX_STRIDE))
+
+    def _codes(self, features: Tensor, price: float | None = None) -> np.ndarray:
         """Codes uint8 [t, g] of motion features."""
         with torch.inference_mode():
-            return self.model.vq.encode(features[None])[0].to(torch.uint8).cpu().numpy()
+            return self.model.vq.encode(features[None], price)[0].to(torch.uint8).cpu().numpy()
 
     @torch.inference_mode()
     def _content(self, pictures: np.ndarray, features: Tensor) -> Content:
@@ -253,13 +289,14 @@ class Codec:
             codes = torch.from_numpy(motion.codes.astype(np.int64)).to(self.device)
             vectors = self.model.vq.lookup(codes[None])[0]  # [u, g * d']
             if waiting is not None:
-                same_scene = waiting[0].content == motion.content
-                yield waiting[0], _between(*waiting, vectors[0] if same_scene else None)
+                chunk, coded = waiting
+                yield chunk, between(coded, chunk.frames, chunk.stride, vectors[0] if chunk.content == motion.content else None)
             waiting = (motion, vectors) if motion.stride > 1 else None
             if waiting is None:
                 yield motion, vectors
         if waiting is not None:
-            yield waiting[0], _between(*waiting, None)
+            chunk, coded = waiting
+            yield chunk, between(coded, chunk.frames, chunk.stride)
 
     @torch.inference_mode()
     def decode_windows(self, codes: np.ndarray, contents: Sequence[Content], seed: int = 0,
@@ -310,17 +347,6 @@ class Codec:
             codes = torch.from_numpy(content.reference_codes.astype(np.int64))[None, None].to(self.device)
             reference = self.model.vq.lookup(codes)[:, 0]
         return tokens, reference
-
-
-def _between(motion: Motion, vectors: Tensor, following: Tensor | None) -> Tensor:
-    """Vectors [t, d] of all frames of a chunk from those of its coded ones, [u, d], and the one that follows them, [d]."""
-    after = torch.cat([vectors[1:], (vectors[-1] if following is None else following)[None]])  # [u, d]
-    frame = torch.arange(motion.frames, device=vectors.device)
-    coded = frame // motion.stride
-    last = len(vectors) - 1
-    distance = torch.where(coded == last, motion.frames - last * motion.stride, motion.stride)
-    share = ((frame % motion.stride) / distance)[:, None].to(vectors.dtype)
-    return torch.lerp(vectors[coded], after[coded], share)
 
 
 def load_weights(folder: ModelFolder) -> BCD:

@@ -34,6 +34,7 @@ from bcdcodec.video import (
 CHUNK_FRAMES = 256  # in one MOTN: each costs some 20 bytes beside its codes
 MAX_FRAMES = 1_000_000  # of one decode, eleven hours at 25 frames a second
 MAX_FRAME_DURATION = 0xFFFFFFFF  # ticks, as HEAD can hold
+RATE_TOLERANCE = 0.15  # of the rate asked for, beyond which `encode_file` says what was reached
 MAX_TICK = 2**31 - 1  # numerator and denominator of a time base in FFmpeg
 MAX_FRAME_SECONDS = 86400
 MARK = "synthesised: the face and the motion come from different recordings"
@@ -64,14 +65,16 @@ class DecodeSummary:
 
 def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MODEL, crop: Crop | None = None,
                 device: str = "auto", seed: int = 0, progress: Progress | None = None, vae: str | None = None,
-                sound: SoundOptions | None = SoundOptions(), profile: str = "static") -> EncodeSummary:
+                sound: SoundOptions | None = SoundOptions(), profile: str = "static",
+                kbps: float | None = None) -> EncodeSummary:
     """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all.
 
     The times between frames stay exact; the first frame is moved to 0. Frames at equal distances are stored as
     a constant frame duration, others in the coarsest ticks that hold all distances. Of clips with far more frames a
-    second than the model's, every second or fewer are coded and the others put between them on decoding. Pictures never accumulate; codes do (one byte a
-    group and frame), because only the last frame tells whether the rate was constant.
-    `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out. `profile`: static or context.
+    second than the model's, every second or fewer are coded and the others put between them on decoding. Pictures never
+    accumulate; codes do (one byte a group and frame), because only the last frame tells whether the rate was constant.
+    `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out.
+    `profile`: static or context. `kbps`: of motion, in kbit/s; None: as the model codes by itself.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     target = _checked_target(target, source)
@@ -90,7 +93,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         info = video.info
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
         contents, motions = [], []
-        for item in codec.encode_stream(_counted(video, progress, total), CHUNK_FRAMES, video.time_base):
+        for item in codec.encode_stream(_counted(video, progress, total), CHUNK_FRAMES, video.time_base, kbps, profile):
             if isinstance(item, Content):
                 contents.append(item)
                 continue
@@ -118,7 +121,11 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         if video.damage:
             notes.append(video.damage)
         counts = write_recording(target, Recording(head, tuple(contents), tuple(motions), audio=audio), folder.tables)
-        return EncodeSummary(len(pts), float(ticks * time_base), counts, tuple(notes))
+        seconds = float(ticks * time_base)
+        if kbps and seconds and not 1 - RATE_TOLERANCE <= (got := counts.motion * 8 / seconds / 1000) / kbps <= 1 + RATE_TOLERANCE:
+            why = "the nearest codes need no more" if got < kbps else "this clip cannot be coded in less"
+            notes.append(f"motion takes {got:.2f} kbit/s of the {kbps:g} asked for: {why}")
+        return EncodeSummary(len(pts), seconds, counts, tuple(notes))
 
 
 def decode_file(source: PathLike, target: PathLike, content: PathLike | None = None, steps: int | None = None,

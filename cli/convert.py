@@ -20,10 +20,12 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 @click.option("--audio-kbps", type=click.FloatRange(6, 64),
               help="Encode the sound at this rate, Opus too. [default: 12, and Opus is copied]")
+@click.option("--kbps", type=click.FloatRange(0.01, 100),
+              help="Rate of the motion, such as 1, 2, 4 or 8. [default: the model's own]")
 @click.option("--profile", type=click.Choice(["static", "context"]), default="static", show_default=True,
               help="How the motion codes are packed; context takes far fewer bytes for the same codes.")
 def encode(source: str, target: str, model: str, crop: str | None, vae: str | None, device: str, seed: int,
-           no_audio: bool, audio_kbps: float | None, profile: str) -> None:
+           no_audio: bool, audio_kbps: float | None, kbps: float | None, profile: str) -> None:
     """Encode a video into a .bcd file.
 
     IN is a video file, an animated GIF or APNG, or a folder of PNGs, of any size and frame rate. What is
@@ -36,7 +38,7 @@ def encode(source: str, target: str, model: str, crop: str | None, vae: str | No
     square = parse_crop(crop) if crop else None
     sound = None if no_audio else SoundOptions() if audio_kbps is None else SoundOptions(audio_kbps, copy=False)
     with progress_bar("encode") as progress:
-        done = encode_file(source, target, model, square, device, seed, progress, vae, sound, profile)
+        done = encode_file(source, target, model, square, device, seed, progress, vae, sound, profile, kbps)
     show_notes(done.notes)
     counts = done.byte_counts
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {counts.total} bytes "

@@ -69,9 +69,10 @@ class GroupVQ(nn.Module):
         """Codes weighted by mu [b, t, g, k], equation 3: [b, t, g * d]."""
         return torch.einsum("btgk,gkd->btgd", mu, self.codebooks.float()).flatten(2)
 
-    def encode(self, m: Tensor) -> Tensor:
-        """Codes as written to a file: [b, t, g * d] -> int64 [b, t, g]."""
-        score = -self.config.alpha * self.distances(self.features(m)) + self.rate_lambda * self.log2_p
+    def encode(self, m: Tensor, price: float | None = None) -> Tensor:
+        """Codes as written to a file: [b, t, g * d] -> int64 [b, t, g]; `price` in place of the model's own rate_lambda."""
+        price = self.rate_lambda if price is None else price
+        score = -self.config.alpha * self.distances(self.features(m)) + price * self.log2_p
         return score.argmax(dim=-1)
 
     def lookup(self, codes: Tensor) -> Tensor:
