@@ -1,7 +1,8 @@
-"""`python -m bcdcodec.benchmarks`: the accepted figures, the README's table, and a short run."""
+"""`python -m bcdcodec.benchmarks`: the accepted figures, the README's table, a short run, and the sprites benchmark."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -54,6 +55,59 @@ def short(model: str, out: Path, jobs: int, accepting: bool) -> None:
     click.echo(ratios(report, accepted) if accepted else "no accepted figures yet")
     if accepting:
         keep(report, SHORT)
+
+
+@benchmarks.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of sprite sheets.")
+@click.option("--model", default="sprites", show_default=True, help="Shipped model or model folder.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/sprites"), show_default=True)
+@click.option("--clips", type=click.IntRange(min=1), help="Cross-driven clips that are judged. [default: all 2664]")
+@click.option("--case-clips", type=click.IntRange(min=1), default=296, show_default=True,
+              help="Clips of each easier case: self, other action, other character.")
+@click.option("--quality-clips", type=click.IntRange(min=1), default=148, show_default=True, help="Clips at 1, 2 and 4 steps.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the pairs.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+def sprites(data: Path, model: str, out: Path, clips: int | None, case_clips: int, quality_clips: int, seed: int,
+            device: str) -> None:
+    """Attribute accuracy, cross-driven quality, rate and codes of a sprites model on the test characters."""
+    from bcdcodec.benchmarks.sprites.benchmark import Judges, Options, measure_model
+    from bcdcodec.benchmarks.sprites.report import write_report
+    from bcdcodec.codec import load
+    from bcdcodec.device import pick_device
+    from bcdcodec.training.sprites.sheets import Sheets
+
+    options = Options(clips, case_clips, quality_clips, seed=seed)
+    codec, sheets = load(model, pick_device(device)), Sheets.load(data)
+    out.mkdir(parents=True, exist_ok=True)
+    report = measure_model(codec, Judges.of(sheets, options, _progress), options, out, _progress)
+    click.echo(write_report(report, out))
+    click.echo(f"written to {out}")
+
+
+@benchmarks.command("sprites-ablations")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of sprite sheets.")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/sprites-ablations"), show_default=True)
+@click.option("--steps", type=click.IntRange(min=1), default=500, show_default=True, help="Optimiser steps of every variant.")
+@click.option("--only", "names", multiple=True, help="A variant's name; may be given several times. [default: all]")
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+def sprites_ablations(data: Path, out: Path, steps: int, names: tuple[str, ...], seed: int, device: str) -> None:
+    """Train variants of the sprites recipe for equally many steps and measure them; goes on where it was stopped."""
+    from bcdcodec.benchmarks.sprites.ablations import run_ablations
+    from bcdcodec.benchmarks.sprites.benchmark import Judges, Options
+    from bcdcodec.device import pick_device
+    from bcdcodec.training.sprites.sheets import Sheets
+
+    out.mkdir(parents=True, exist_ok=True)
+    judges = Judges.of(Sheets.load(data), Options(), _progress)
+    text = run_ablations(data, judges, out, steps, seed, pick_device(device), names, lambda line: click.echo(line, err=True))
+    click.echo(text)
+
+
+def _progress(items: Iterable, label: str) -> Iterable:
+    from tqdm import tqdm
+
+    return tqdm(items, desc=label, disable=None, leave=False)
 
 
 @benchmarks.command()

@@ -106,3 +106,10 @@ def test_a_missing_sheet_is_named(made_up, tmp_path):
     Image.new("RGBA", (64, 64)).save(folder / "hair" / "3.png")
     with pytest.raises(BcdError, match="64x64"):
         Sheets.load(folder)
+
+
+def test_all_characters_at_once_are_what_they_are_alone(made_up):
+    sheets = Sheets.load(made_up)
+    for motion in (0, 14, 62):
+        alone = sheets.frames(np.arange(CHARACTERS), np.full(CHARACTERS, motion))
+        assert np.array_equal(sheets.everyone(motion), alone)

@@ -78,6 +78,16 @@ class Sheets:
             picture = _over(layer[choice, motions], picture)
         return _over(self.shoes[motions], picture)
 
+    def everyone(self, motion: int) -> np.ndarray:
+        """Frames uint8 [1296, 64, 64, 3] of all characters in one of the 63 motion frames; what they share is drawn once."""
+        drawn = (self.layers[:, :, motion, ..., 3] > 0).any((0, 1)) | (self.shoes[motion, ..., 3] > 0)  # [h, w]
+        picture = np.zeros((1, np.count_nonzero(drawn), 3), np.uint8)  # [characters so far, drawn pixels, 3]
+        for layer in self.layers:
+            picture = _over(layer[:, motion][:, drawn], picture[:, None]).reshape(-1, *picture.shape[1:])
+        frames = np.zeros((CHARACTERS, SIZE, SIZE, 3), np.uint8)
+        frames[:, drawn] = _over(self.shoes[motion][drawn], picture)
+        return frames
+
     def frame(self, character: int, motion: int) -> np.ndarray:
         """Frame uint8 [64, 64, 3] of one character in one of the 63 motion frames."""
         return self.frames(np.array([character]), np.array([motion]))[0]
