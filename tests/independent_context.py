@@ -34,6 +34,8 @@ class ContextChunk:
         t, x = self.tables, self.codes[i]
         seen, group, back = t["weights"][0]
         w = list(t["successors"][i * self.k + x])
+        if "pairs" in t and self.former[i] is not None:
+            w = list(t["pairs"][(i * self.k + self.former[i]) * self.k + x])
         for y in range(self.k):
             w[y] += seen * self.followed.get((i, x, y), 0) + group * self.arrived.get((i, y), 0) + back * (y == self.former[i])
         w[x] = 0

@@ -65,6 +65,7 @@ class Tables:
         self.context = None
         if "context_first" in header:
             names = ("code_logits", "age_logits", "visit_logits", "activity_logits", "successors", "weights")
+            names += ("pairs",) if "context_pairs" in header else ()
             self.context = {name: rows(f"context_{name}") for name in ("first", *names)}
 
     def fingerprint(self, profile=0):
@@ -78,7 +79,7 @@ class Tables:
             return print_
         values = one(self.context["first"])
         for name, rows in self.context.items():
-            kind = {"first": "", "successors": "H", "weights": "I"}.get(name, "h")
+            kind = {"first": "", "successors": "H", "pairs": "H", "weights": "I"}.get(name, "h")
             values += b"".join(struct.pack(f"<{len(row)}{kind}", *row) for row in rows if kind)
         return hashlib.sha256(print_ + hashlib.sha256(values).digest()).digest()
 

@@ -44,22 +44,25 @@ def make_tables(seed: str, groups: int, codes: int, bands: list[int], predicted:
     return ModelTables(FrequencyTables(motion), content)
 
 
-def make_context(seed: str, groups: int, codes: int) -> ContextTables:
+def make_context(seed: str, groups: int, codes: int, pairs=False) -> ContextTables:
     """Return context tables with logits of both signs, some so large that their sums are limited."""
 
     def logits(name: str, shape: tuple[int, ...], spread: int) -> np.ndarray:
         return (numbers(f"{seed}/{name}", shape, 2 * spread + 1) - spread).astype(np.int16)
 
-    successors = 1 + numbers(f"{seed}/successors", (groups, codes, codes), 12) ** 3  # [g, k, k], rows below 2^15
-    own = np.arange(codes)
-    successors[:, own, own] = 0
-    successors[:, own, (own + 1) % codes] += (1 << 15) - successors.sum(2)
+    def successors(name: str, shape: tuple[int, ...]) -> np.ndarray:
+        rows, own = 1 + numbers(f"{seed}/{name}", shape, 12) ** 3, np.arange(codes)  # rows sum to less than 2^15
+        rows[..., own, own] = 0
+        rows[..., own, (own + 1) % codes] += (1 << 15) - rows.sum(-1)
+        return rows.astype(np.uint16)
+
     code_logits = logits("code", (groups, codes), 1200) - 300
     code_logits[0, 0], code_logits[-1, -1] = -3071, 3071
     return ContextTables(
         FrequencyTables.from_counts(numbers(f"{seed}/first", (groups, codes), 40) ** 3), code_logits.astype(np.int16),
         logits("age", (16,), 200), logits("visit", (8, 8), 200), logits("activity", (8, 8, 8), 300),
-        successors.astype(np.uint16), np.array([20000, 3000, 1 << 20], np.uint32),
+        successors("successors", (groups, codes, codes)), np.array([20000, 3000, 1 << 20], np.uint32),
+        successors("pairs", (groups, codes, codes, codes)) if pairs else None,
     )  # fmt: skip
 
 
@@ -68,6 +71,7 @@ WIDE = make_tables("wide", 3, 256, [0], 0)
 OWN = replace(SMALL, motion=make_tables("own", 5, 8, [0], 0).motion)  # SMALL's content model, other motion tables
 OWN_CONTEXT = replace(OWN, context=make_context("context", 5, 8))
 CONTEXT = replace(SMALL, context=make_context("context", 5, 8))  # SMALL with what profile context needs
+PAIRS = replace(SMALL, context=make_context("pairs", 5, 8, pairs=True))
 STAGES = replace(make_tables("stages", 20, 2, [0], 0), context=make_context("stages", 20, 2))  # groups in all 8 stages
 
 
@@ -227,6 +231,7 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
             file_bytes(recording(OWN_CONTEXT, entropy_profile=PROFILE_CONTEXT), OWN_CONTEXT, own=True),
         ),
         "context_stages": ("stages", contextual(STAGES, motions=[wandering(STAGES, 0, 150), wandering(STAGES, 150, 2)])),
+        "context_pairs": ("pairs", contextual(PAIRS, motions=[motion_for(PAIRS, 0, 4), wandering(PAIRS, 4, 60)])),
         "context_cut": ("small_context", context[: context.rindex(b"TAIL") - 20]),
         "wide_alphabet": ("wide", file_bytes(recording(WIDE), WIDE)),
         "own_tables": ("small", file_bytes(recording(OWN), OWN, own=True)),
@@ -385,6 +390,7 @@ def make(folder: Path) -> None:
     SMALL.save(folder / "small.safetensors")
     CONTEXT.save(folder / "small_context.safetensors")
     STAGES.save(folder / "stages.safetensors")
+    PAIRS.save(folder / "pairs.safetensors")
     WIDE.save(folder / "wide.safetensors")
     for name, (_, data) in valid_vectors().items():
         (folder / f"{name}.bcd").write_bytes(data)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from independent_context import ContextChunk, context_frame
 from independent_reader import RangeDecoder as IndependentDecoder
-from make_vectors import CONTEXT, SMALL, STAGES, WIDE, make_context, wandering
+from make_vectors import CONTEXT, PAIRS, SMALL, STAGES, WIDE, make_context, wandering
 
 from bcdcodec.entropy import (
     FrequencyTables,
@@ -22,7 +22,7 @@ from bcdcodec.errors import FormatError, ModelError
 
 HEADS = make_context("heads", 64, 32)
 TABLES = {"5 groups of 8": CONTEXT.context, "20 groups of 2": STAGES.context, "64 groups of 32": HEADS,
-          "1 group of 64": make_context("one", 1, 64)}  # fmt: skip
+          "1 group of 64": make_context("one", 1, 64), "pairs": PAIRS.context}  # fmt: skip
 
 
 @pytest.fixture(params=sorted(TABLES))
@@ -63,6 +63,7 @@ def test_an_integer_decoder_reads_constrictions_streams(tables, kind):
     codes = codes_for(tables, 40, kind)
     plain = {name: getattr(tables, name).reshape(-1, shape[-1]).tolist() for name, (_, shape) in
              array_layout(*tables.first.frequencies.shape).items()}  # fmt: skip
+    plain |= {} if tables.pairs is None else {"pairs": tables.pairs.reshape(-1, tables.first.n_symbols).tolist()}
     chunk = ContextChunk({"first": tables.first.frequencies.tolist(), **plain}, *tables.first.frequencies.shape)
     decoder = IndependentDecoder(encode_context(codes, tables))
     for frame in codes.tolist():
@@ -143,6 +144,8 @@ def test_tables_with_a_context_part_survive_a_file_and_keep_their_static_fingerp
     loaded = ModelTables.load(tmp_path / "tables.safetensors")
     assert loaded.fingerprint(1) == CONTEXT.fingerprint(1)
     assert loaded.fingerprint() == CONTEXT.fingerprint() == SMALL.fingerprint()
+    PAIRS.save(tmp_path / "tables.safetensors")
+    assert ModelTables.load(tmp_path / "tables.safetensors").fingerprint(1) == PAIRS.fingerprint(1)
     SMALL.save(tmp_path / "tables.safetensors")
     without = ModelTables.load(tmp_path / "tables.safetensors")
     assert without.context is None
@@ -155,6 +158,7 @@ def test_the_context_fingerprint_changes_with_every_array():
     successors = context.successors.copy()
     successors[0, 0, 1:3] = successors[0, 0, 2:0:-1]
     changed = [replace(context, successors=successors), replace(context, first=SMALL.motion), context]
+    changed.append(replace(context, pairs=np.repeat(context.successors[:, None], 8, axis=1)))
     for name in ("code_logits", "age_logits", "visit_logits", "activity_logits", "weights"):
         array = getattr(context, name).copy()
         array.flat[1] -= 1
@@ -184,3 +188,7 @@ def test_context_tables_of_another_shape_or_size_are_refused():
     first = FrequencyTables(np.full((1024, 256), 256))
     with pytest.raises(ModelError, match="16777216"):
         replace(HEADS, first=first)
+    with pytest.raises(ModelError, match="1048576"):
+        replace(HEADS, pairs=np.zeros((64, 32, 32, 32), np.uint16))
+    with pytest.raises(ModelError, match="successors of code 0 of group 0"):
+        replace(CONTEXT.context, pairs=np.ones((5, 8, 8, 8), np.uint16))

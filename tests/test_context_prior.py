@@ -68,8 +68,8 @@ def test_a_change_back_is_known_by_where_it_came_from():
     seen = changes([clip], 1, 3)
     assert (seen.code.tolist(), seen.new.tolist(), seen.former.tolist()) == ([0, 1, 0, 1], [1, 0, 1, 0], [-1, 0, 1, 0])
     assert seen.followed.tolist() == [[0, 0, 0], [0, 0, 0], [0, 1, 0], [1, 0, 0]]
-    table = successors([], counted([clip], 3), 1)
-    assert change_bits(seen, table, (0, 0, 1 << 20)) < change_bits(seen, table, (0, 0, 0))
+    rows = successors([], counted([clip], 3), 1)[seen.group, seen.code]
+    assert change_bits(seen, rows, (0, 0, 1 << 20)) < change_bits(seen, rows, (0, 0, 0))
 
 
 def test_successors_are_integer_tables_without_a_code_after_itself():
@@ -77,6 +77,15 @@ def test_successors_are_integer_tables_without_a_code_after_itself():
     table = successors(clips, counted(clips, 72), 3)
     assert (table.sum(2, dtype=int) == 32768).all() and not table[0, np.arange(72), np.arange(72)].any()
     assert table[0, 3].argmax() == 4 and (table[0] + np.eye(72, dtype=int)).min() == 1
+
+
+def test_few_groups_get_tables_of_where_they_came_from_and_many_do_not():
+    walks = [np.array([[0], [2], [1], [2], [3], [2], [1]], np.uint8)[i : i + 5] for i in range(3)] * 20
+    table = fit_context(walks, counted(walks, 4)).pairs
+    assert (table.sum(-1, dtype=int) == 32768).all()
+    assert table[0, 0, 2].argmax() == 1 and table[0, 1, 2].argmax() == 3 and table[0, 3, 2].argmax() == 1
+    many = [np.zeros((2, 64), np.uint8)]
+    assert fit_context(many, counted(many, 32)).pairs is None
 
 
 def test_a_model_of_too_many_groups_and_codes_gets_no_context_tables():

@@ -83,7 +83,7 @@ def test_fingerprints_agree():
     for tables in ("small", "wide"):
         path = VECTORS / f"{tables}.safetensors"
         assert independent_reader.Tables(path).fingerprint() == ModelTables.load(path).fingerprint()
-    for tables in ("small_context", "stages"):
+    for tables in ("small_context", "stages", "pairs"):
         path = VECTORS / f"{tables}.safetensors"
         assert independent_reader.Tables(path).fingerprint(1) == ModelTables.load(path).fingerprint(1)
     assert ModelTables.load(path).fingerprint(1) != ModelTables.load(path).fingerprint()

@@ -14,6 +14,7 @@ from bcdcodec.entropy.context_tables import (
     AGES,
     DEGREES,
     LARGEST_LOGIT,
+    MAX_PAIRS,
     MAX_SUCCESSORS,
     MAX_WEIGHT,
     STAGES,
@@ -28,6 +29,7 @@ BLOCK = 8  # clips in a row are on the same side of the split: those of one pers
 FIRST_PRIOR = 20  # first frames that the frequencies of all frames count for
 EPOCHS, BATCH, LEARNING_RATE, DECAY = 3, 512, 0.02, 2e-6
 BLENDS = (1, 3, 10, 30, 100)  # changes from a code that the frequencies of all codes count for
+PAIR_BLEND = 1  # changes from two codes in a row that what is known of the second alone counts for
 WEIGHTS = (65536, 4096, 65536)  # where the search begins
 ROUNDS = 3  # of the search, over all weights
 
@@ -66,7 +68,9 @@ def fit_context(clips: list[np.ndarray], motion: FrequencyTables) -> ContextTabl
     others = [clip for clip, keep in zip(clips, kept) if keep]
     held_out = [clip for clip, keep in zip(clips, kept) if not keep] or others
     tried = changes(held_out, g, k)
-    blend, weights = _best(tried, {blend: successors(others, motion, blend) for blend in BLENDS})
+    known = {blend: successors(others, motion, blend) for blend in BLENDS}
+    blend, weights = _best(tried, {blend: _rows(tried, table, pairs(others, table)) for blend, table in known.items()})
+    table = successors(clips, motion, blend)
     logits = [np.rint(256 * table).clip(-LARGEST_LOGIT, LARGEST_LOGIT).astype(np.int16) for table in _fit_logits(observe(clips, g, k), g * k)]
     return ContextTables(
         first=_first(clips, motion),
@@ -74,8 +78,9 @@ def fit_context(clips: list[np.ndarray], motion: FrequencyTables) -> ContextTabl
         age_logits=logits[1],
         visit_logits=logits[2].reshape(DEGREES, DEGREES),
         activity_logits=logits[3].reshape(STAGES, DEGREES, DEGREES),
-        successors=successors(clips, motion, blend),
+        successors=table,
         weights=np.array(weights, np.uint32),
+        pairs=pairs(clips, table),
     )
 
 
@@ -129,35 +134,67 @@ def successors(clips: list[np.ndarray], motion: FrequencyTables, blend: float) -
         np.add.at(counts, (np.arange(g), clip[:-1], clip[1:]), 1)
     usual = np.repeat(motion.frequencies[:, None] / FREQUENCY_TOTAL, k, axis=1)
     counts[:, own, own] = usual[:, own, own] = 0
-    counts += blend * usual / usual.sum(2, keepdims=True)
-    frequencies = 1 + np.floor(counts * (SUCCESSOR_TOTAL - k) / counts.sum(2, keepdims=True)).astype(np.int64)
-    frequencies[:, own, own] = 0
-    best = frequencies.argmax(2)
-    frequencies[np.arange(g)[:, None], own, best] += SUCCESSOR_TOTAL - frequencies.sum(2)
+    return _integer(counts + blend * usual / usual.sum(2, keepdims=True))
+
+
+def pairs(clips: list[np.ndarray], known: np.ndarray) -> np.ndarray | None:
+    """Integer frequencies uint16 [g, k, k, k] of the code after a change, by the code before the last change and the code.
+
+    PAIR_BLEND changes are added as `known`, the successors [g, k, k], has them. None for models of many groups.
+    """
+    g, k, _ = known.shape
+    if g * k**3 > MAX_PAIRS:
+        return None
+    counts = np.repeat(PAIR_BLEND / SUCCESSOR_TOTAL * known[:, None], k, axis=1)
+    for clip in clips:
+        for group in range(g):
+            codes = clip[:, group]
+            visited = codes[np.concatenate([[True], codes[1:] != codes[:-1]])]
+            np.add.at(counts[group], (visited[:-2], visited[1:-1], visited[2:]), 1)
+    return _integer(counts)
+
+
+def _integer(counts: np.ndarray) -> np.ndarray:
+    """Rows [..., k, k] in proportion to counts that are 0 on the diagonal, as uint16 of sum 32768, at least 1 elsewhere."""
+    k = counts.shape[-1]
+    own = np.arange(k)
+    frequencies = 1 + np.floor(counts * (SUCCESSOR_TOTAL - k) / counts.sum(-1, keepdims=True)).astype(np.int64)
+    frequencies[..., own, own] = 0
+    missing = SUCCESSOR_TOTAL - frequencies.sum(-1, keepdims=True)
+    best = frequencies.argmax(-1)[..., None]
+    np.put_along_axis(frequencies, best, np.take_along_axis(frequencies, best, -1) + missing, -1)
     return frequencies.astype(np.uint16)
 
 
 def _best(tried: Changes, candidates: dict[float, np.ndarray]) -> tuple[float, tuple[int, ...]]:
     """The blend and the weights under which changes take the fewest bits, each weight searched by factors of two."""
     best = (np.inf, 0.0, WEIGHTS)
-    for blend, table in candidates.items():
+    for blend, rows in candidates.items():
         weights = WEIGHTS
-        lowest = change_bits(tried, table, weights)
+        lowest = change_bits(tried, rows, weights)
         for _ in range(ROUNDS):
             for i in range(len(weights)):
                 for other in (weights[i] // 4, weights[i] // 2, weights[i] * 2, weights[i] * 4):
                     trial = (*weights[:i], min(other, MAX_WEIGHT), *weights[i + 1 :])
-                    bits = change_bits(tried, table, trial)
+                    bits = change_bits(tried, rows, trial)
                     if bits < lowest:
                         lowest, weights = bits, trial
         best = min(best, (lowest, blend, weights))
     return best[1], best[2]
 
 
-def change_bits(tried: Changes, table: np.ndarray, weights: tuple[int, ...]) -> float:
-    """Bits that the new codes of changes take with successors uint16 [g, k, k] and the three weights."""
+def _rows(tried: Changes, known: np.ndarray, pairs: np.ndarray | None) -> np.ndarray:
+    """What is known beforehand of each change, [m, k]."""
+    rows = known[tried.group, tried.code]
+    if pairs is None:
+        return rows
+    return np.where(tried.former[:, None] < 0, rows, pairs[tried.group, tried.former, tried.code])
+
+
+def change_bits(tried: Changes, rows: np.ndarray, weights: tuple[int, ...]) -> float:
+    """Bits that the new codes of changes take with what is known beforehand, [m, k], and the three weights."""
     each = np.arange(len(tried.group))
-    w = table[tried.group, tried.code].astype(np.float64) + weights[0] * tried.followed + weights[1] * tried.arrived
+    w = rows.astype(np.float64) + weights[0] * tried.followed + weights[1] * tried.arrived
     w[each, tried.former] += weights[2] * (tried.former >= 0)
     w[each, tried.code] = 0
     return float(-np.log2(w[each, tried.new] / w.sum(1)).sum())

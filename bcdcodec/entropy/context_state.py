@@ -17,7 +17,7 @@ class ContextState:
         stage = np.arange(g) * STAGES // g  # [g]
         self.stages = [(s, slice(*np.searchsorted(stage, [s, s + 1]))) for s in np.unique(stage).tolist()]
         self.frame_changes = 0  # of the frame before
-        self._successors = tables.successors
+        self._successors, self._pairs = tables.successors, tables.pairs
         self._weights = tables.weights.astype(np.int64)
         self._code_logits = tables.code_logits.ravel().astype(np.int64)
         self._age_logits = tables.age_logits.astype(np.int64)
@@ -61,7 +61,10 @@ class ContextState:
         codes, former, followed, arrived = self.seen(changed)
         from_code, in_group, back = self._weights
         each = np.arange(len(changed))
-        w = self._successors[changed, codes] + from_code * followed + in_group * arrived
+        known = self._successors[changed, codes]  # [n, k]
+        if self._pairs is not None:
+            known = np.where(former[:, None] < 0, known, self._pairs[changed, former, codes])
+        w = known + from_code * followed + in_group * arrived
         w[each, former] += np.where(former < 0, 0, back)
         w[each, codes] = 0
         frequencies = 1 + w * (FREQUENCY_TOTAL - w.shape[1]) // w.sum(axis=1, keepdims=True)

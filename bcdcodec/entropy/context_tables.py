@@ -10,8 +10,10 @@ from .tables import FREQUENCY_TOTAL, FrequencyTables
 
 LARGEST_LOGIT = 3071  # 12 nats
 AGES, DEGREES, STAGES = 16, 8, 8
+PAIRS = "pairs"  # the one array that is not always there; in the fingerprint the last
 SUCCESSOR_TOTAL = 1 << 15  # a row of successors sums to this, so that it fits 16 bits
 MAX_SUCCESSORS = 1 << 24  # g * k * k: bounds what one chunk's counts take
+MAX_PAIRS = 1 << 20  # g * k * k * k, for models of few groups
 MAX_WEIGHT = 1 << 20
 
 # 65536 / (1 + exp(-x)), rounded, at least 1, for x = -12, -11.5, ..., 0
@@ -35,12 +37,15 @@ class ContextTables:
     activity_logits: np.ndarray  # int16 [8, 8, 8], added by stage, changes before it in this frame, changes in the frame before
     successors: np.ndarray  # uint16 [g, k, k], to which code each code changes: rows sum to 32768, 0 to itself, else at least 1
     weights: np.ndarray  # uint32 [3], of one change seen from this code, one seen in this group, the code before the last change
+    pairs: np.ndarray | None = None  # uint16 [g, k, k, k], successors by the code before the last change and the code; else those
 
     def __post_init__(self):
         g, k = self.first.frequencies.shape
         if g * k * k > MAX_SUCCESSORS:
             raise ModelError(f"context tables for {g} groups of {k} codes: {g * k * k} successors, the limit is {MAX_SUCCESSORS}")
-        for name, (dtype, shape) in array_layout(g, k).items():
+        if self.pairs is not None and g * k**3 > MAX_PAIRS:
+            raise ModelError(f"context tables for {g} groups of {k} codes: {g * k**3} pairs, the limit is {MAX_PAIRS}")
+        for name, (dtype, shape) in self._layout().items():
             given = np.asarray(getattr(self, name))
             if given.dtype != dtype or given.shape != shape:
                 found = f"{given.dtype} {list(given.shape)}"
@@ -50,25 +55,32 @@ class ContextTables:
             object.__setattr__(self, name, given)
             if dtype == np.int16 and np.abs(given.astype(np.int32)).max() > LARGEST_LOGIT:
                 raise ModelError(f"context tables: {name} spans {given.min()} to {given.max()}, the limit is +-{LARGEST_LOGIT}")
-        wrong = self.successors.sum(axis=2, dtype=np.int64) != SUCCESSOR_TOTAL
-        wrong |= ((self.successors == 0) != np.eye(k, dtype=bool)).any(axis=2)
-        if wrong.any():
-            group, code = np.argwhere(wrong)[0]
-            expected = f"0 to itself, at least 1 to others and {SUCCESSOR_TOTAL} in all"
-            raise ModelError(f"context tables: the successors of code {code} of group {group} are not {expected}")
+        for rows in (self.successors, self.pairs):
+            if rows is None:
+                continue
+            wrong = rows.sum(axis=-1, dtype=np.int64) != SUCCESSOR_TOTAL
+            wrong |= ((rows == 0) != np.eye(k, dtype=bool)).any(axis=-1)
+            if wrong.any():
+                group, *_, code = np.argwhere(wrong)[0]
+                expected = f"0 to itself, at least 1 to others and {SUCCESSOR_TOTAL} in all"
+                raise ModelError(f"context tables: the successors of code {code} of group {group} are not {expected}")
         if int(self.weights.max()) > MAX_WEIGHT:
             raise ModelError(f"context tables: weights are {self.weights.tolist()}, the limit is {MAX_WEIGHT}")
 
     def fingerprint(self) -> bytes:
         """Return the SHA-256 (32 bytes) of the first frame's tables' fingerprint and all arrays, little-endian, in the order above."""
         digest = hashlib.sha256(self.first.fingerprint())
-        for name, (dtype, _) in array_layout(*self.first.frequencies.shape).items():
+        for name, (dtype, _) in self._layout().items():
             digest.update(getattr(self, name).astype(np.dtype(dtype).newbyteorder("<")).tobytes())
         return digest.digest()
 
+    def _layout(self) -> dict[str, tuple[type, tuple[int, ...]]]:
+        g, k = self.first.frequencies.shape
+        return array_layout(g, k) | ({} if self.pairs is None else {PAIRS: (np.uint16, (g, k, k, k))})
+
 
 def array_layout(g: int, k: int) -> dict[str, tuple[type, tuple[int, ...]]]:
-    """Return type and shape of every array of ContextTables beside `first`, in the order of the fingerprint."""
+    """Return type and shape of every array of ContextTables beside `first` and `pairs`, in the order of the fingerprint."""
     return {
         "code_logits": (np.int16, (g, k)),
         "age_logits": (np.int16, (AGES,)),

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import ModelError
 from .content import ContentModel
-from .context_tables import ContextTables, array_layout
+from .context_tables import PAIRS, ContextTables, array_layout
 from .profiles import PROFILE_CONTEXT, PROFILE_STATIC
 from .tables import FrequencyTables
 
@@ -22,7 +22,7 @@ _NAMES = {
     "predicted_channels": (np.uint32, 1),
     "layout_version": (np.uint32, 1),
 }
-_CONTEXT = "context_"  # before the names of ContextTables, all of which a file has or none
+_CONTEXT = "context_"  # before the names of ContextTables, all of which a file has or none; pairs may be missing
 _CONTEXT_NAMES = {f"{_CONTEXT}{name}" for name in ("first", *array_layout(1, 2))}
 
 
@@ -83,6 +83,8 @@ class ModelTables:
             arrays[f"{_CONTEXT}first"] = self.context.first.frequencies
             for name in array_layout(self.groups, self.codes):
                 arrays[f"{_CONTEXT}{name}"] = getattr(self.context, name)
+            if self.context.pairs is not None:
+                arrays[f"{_CONTEXT}{PAIRS}"] = self.context.pairs
         try:
             Path(path).write_bytes(save(arrays))
         except OSError as error:
@@ -103,7 +105,8 @@ class ModelTables:
             raise ModelError(f"cannot read tables {path}: {error.strerror}") from error
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"tables {path} are not a safetensors file: {error}") from error
-        if set(arrays) not in (set(_NAMES), set(_NAMES) | _CONTEXT_NAMES):
+        with_context = set(_NAMES) | _CONTEXT_NAMES
+        if set(arrays) not in (set(_NAMES), with_context, with_context | {f"{_CONTEXT}{PAIRS}"}):
             raise ModelError(f"tables {path} hold {sorted(arrays)}, expected {sorted(_NAMES)}, or also {sorted(_CONTEXT_NAMES)}")
         for name, (dtype, axes) in _NAMES.items():
             if arrays[name].dtype != dtype or arrays[name].ndim != axes:
@@ -122,6 +125,6 @@ class ModelTables:
         )
         context = None
         if _CONTEXT_NAMES <= set(arrays):
-            found = {name.removeprefix(_CONTEXT): arrays[name] for name in _CONTEXT_NAMES}
+            found = {name.removeprefix(_CONTEXT): array for name, array in arrays.items() if name.startswith(_CONTEXT)}
             context = ContextTables(FrequencyTables(found.pop("first")), **found)
         return cls(FrequencyTables(arrays["motion_frequencies"]), content, context)
