@@ -10,9 +10,10 @@ import numpy as np
 
 from bcdcodec.benchmarks.bench import bench
 from bcdcodec.benchmarks.markdown import table_as_markdown
-from bcdcodec.benchmarks.report import REPORT_VERSION, Table, number
+from bcdcodec.benchmarks.report import REPORT_VERSION
 from bcdcodec.benchmarks.rows import write_whole
 from bcdcodec.benchmarks.run import Options, Progress
+from bcdcodec.benchmarks.sections import Table, number
 from bcdcodec.errors import BcdError
 from bcdcodec.modelstore import open_model
 from bcdcodec.video import write_video
@@ -35,7 +36,9 @@ def load_baseline(path: Path = BASELINE) -> dict:
 def accept(report: dict, name: str, path: Path = BASELINE) -> None:
     """Keep a report's figures as the accepted ones. Raises BcdError for a report of another version."""
     if report.get("report") != REPORT_VERSION:
-        raise BcdError(f"the report has version {report.get('report')}, this bcdcodec writes {REPORT_VERSION}: run bcd bench again")
+        raise BcdError(
+            f"the report has version {report.get('report')}, this bcdcodec writes {REPORT_VERSION}: run bcd bench again"
+        )
     kept = {key: value for key, value in report.items() if key not in HEAVY}
     write_whole(path, json.dumps(load_baseline(path) | {name: kept}, indent=1, sort_keys=True) + "\n")
 
@@ -74,8 +77,11 @@ def render_clips(folder: Path, size: int, clips: int = CLIPS, frames: int = FRAM
 def ratios(report: dict, accepted: dict) -> str:
     """A table of figures, the accepted ones, and now over then."""
     now, then = _figures(report), _figures(accepted)
-    rows = tuple((name, number(then[name], 3), number(now[name], 3), number(now[name] / then[name], 3) if then[name] else "-")
-                 for name in now if name in then)
+    rows = tuple(
+        (name, number(then[name], 3), number(now[name], 3), number(now[name] / then[name], 3) if then[name] else "-")
+        for name in now
+        if name in then
+    )
     return table_as_markdown(Table(("figure", "accepted", "now", "ratio"), rows))
 
 
@@ -87,6 +93,13 @@ def _figures(report: dict) -> dict[str, float]:
         found |= {"cross-driven, dB": cross["decoded"], "person read from the codes": probes["identity_accuracy"]}
         found |= {f"{name} read from the codes, R2": value for name, value in probes["motion_r2"].items()}
     if report["speed"]:
-        names = ("encode_fps", "decode_fps", "first_frame_warm", "first_frame_cold", "encode_peak_mib", "decode_peak_mib")
+        names = (
+            "encode_fps",
+            "decode_fps",
+            "first_frame_warm",
+            "first_frame_cold",
+            "encode_peak_mib",
+            "decode_peak_mib",
+        )
         found |= {name.replace("_", " "): report["speed"][name] for name in names}
     return {name: value for name, value in found.items() if value is not None}

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from bcdcodec.benchmarks.html import html
 from bcdcodec.benchmarks.markdown import markdown
-from bcdcodec.benchmarks.report import report_of, rows_of, sections
+from bcdcodec.benchmarks.report import report_of, rows_of
 from bcdcodec.benchmarks.rows import as_csv, write_whole
 from bcdcodec.benchmarks.run import Options, Progress, run
+from bcdcodec.benchmarks.sections import sections
 from bcdcodec.errors import BcdError
 
 
@@ -41,7 +42,7 @@ def bench(paths: list[Path], options: Options, progress: Progress | None = None)
     parts = sections(report)
     files = {
         "report.json": json.dumps(report, indent=1),
-        "rows.csv": as_csv(list(rows_of(report))),
+        "rows.csv": as_csv(rows_of(report)),
         "report.md": markdown(title, parts),
         "report.html": html(title, parts, plots(report, measured.clips), measured.clips, measured.folders),
     }

@@ -12,8 +12,8 @@ import numpy as np
 from bcdcodec.benchmarks.faces import FaceComparison, FaceMeter, compare_faces
 from bcdcodec.benchmarks.measure import MOMENTS
 from bcdcodec.benchmarks.quality import Quality, measure_quality
-from bcdcodec.benchmarks.report import number
 from bcdcodec.benchmarks.rows import correlation
+from bcdcodec.benchmarks.sections import number
 from bcdcodec.container import Head
 from bcdcodec.errors import BcdError
 from bcdcodec.opening import open_sound
@@ -47,7 +47,9 @@ class _Clip:
     seconds: float
 
 
-def compare(paths: Sequence[Path], sheet: Path | None = None, model: str | None = None, faces: bool = False) -> list[Compared]:
+def compare(
+    paths: Sequence[Path], sheet: Path | None = None, model: str | None = None, faces: bool = False
+) -> list[Compared]:
     """Measure files against the first of them, at the moments of its frames that all of them last.
 
     Pictures are brought to the size of the smallest .bcd file among them, else to that of the smallest video.
@@ -56,7 +58,9 @@ def compare(paths: Sequence[Path], sheet: Path | None = None, model: str | None 
     Raises BcdError for fewer than two files, one that cannot be opened, or a sheet that cannot be written.
     """
     if len(paths) < 2:
-        raise BcdError(f"{len(paths)} file given: compare needs two or more, the first is what the others are measured against")
+        raise BcdError(
+            f"{len(paths)} file given: compare needs two or more, the first is what the others are measured against"
+        )
     meter = FaceMeter() if faces else None
     heads = [_head(path) for path in paths if path.suffix.lower() == BCD_SUFFIX]
     if heads:
@@ -66,7 +70,9 @@ def compare(paths: Sequence[Path], sheet: Path | None = None, model: str | None 
     clips = [_read(path, size, heads, model) for path in paths]
     until = min(clip.times[-1] for clip in clips)
     moments = clips[0].times[clips[0].times <= until + 1e-6]
-    same = [clip.frames[[int(np.abs(clip.times - t).argmin()) for t in moments]] for clip in clips]  # [t, size, size, 3]
+    same = [
+        clip.frames[[int(np.abs(clip.times - t).argmin()) for t in moments]] for clip in clips
+    ]  # [t, size, size, 3]
     if sheet is not None:
         picks = np.linspace(0, len(moments) - 1, MOMENTS).round().astype(int)
         rows = [np.concatenate(list(frames[picks]), 1) for frames in same]
@@ -78,10 +84,16 @@ def compare(paths: Sequence[Path], sheet: Path | None = None, model: str | None 
     results = []
     for i, (path, clip, frames) in enumerate(zip(paths, clips, same)):
         total = _bytes(path)
-        results.append(Compared(
-            path, total, clip.seconds, total * 8 / 1000 / clip.seconds,
-            None if i == 0 else measure_quality(frames, same[0]),
-            None if i == 0 or meter is None else compare_faces(found, meter.faces(frames))))
+        results.append(
+            Compared(
+                path,
+                total,
+                clip.seconds,
+                total * 8 / 1000 / clip.seconds,
+                None if i == 0 else measure_quality(frames, same[0]),
+                None if i == 0 or meter is None else compare_faces(found, meter.faces(frames)),
+            )
+        )
     return results
 
 
@@ -103,7 +115,11 @@ def _read(path: Path, size: int, heads: list[Head], model: str | None) -> _Clip:
         items = list(video)
         last = video.last_duration
     ticks = np.array([pts - items[0][0] for pts, _ in items])
-    return _Clip(np.stack([picture for _, picture in items]), ticks * float(info.time_base), float((ticks[-1] + last) * info.time_base))
+    return _Clip(
+        np.stack([picture for _, picture in items]),
+        ticks * float(info.time_base),
+        float((ticks[-1] + last) * info.time_base),
+    )
 
 
 def _decode(path: Path, size: int, model: str | None) -> _Clip:
@@ -127,19 +143,37 @@ def _decode(path: Path, size: int, model: str | None) -> _Clip:
 def as_table(results: list[Compared], as_json: bool = False) -> str:
     """Results as aligned columns, or as JSON."""
     if as_json:
-        return json.dumps([{**asdict(r), "path": str(r.path), "mouth_correlation": r.mouth_correlation} for r in results], indent=1)
+        return json.dumps(
+            [{**asdict(r), "path": str(r.path), "mouth_correlation": r.mouth_correlation} for r in results], indent=1
+        )
     columns = ["file", "bytes", "seconds", "kbit/s", "PSNR", "SSIM", "MS-SSIM", "flicker"]
     faces = any(r.faces for r in results)
     columns += ["faces", "identity", "landmarks", "pose", "mouth r"] if faces else []
     lines = [columns]
     for r in results:
         q, f = r.quality, r.faces
-        line = [str(r.path), str(r.total_bytes), f"{r.seconds:.2f}", f"{r.kbps:.2f}",
-                *((f"{q.psnr:.2f}", f"{q.ssim:.3f}", f"{q.ms_ssim:.3f}", f"{q.flicker:.2f}") if q else ("-",) * 4)]
+        line = [
+            str(r.path),
+            str(r.total_bytes),
+            f"{r.seconds:.2f}",
+            f"{r.kbps:.2f}",
+            *((f"{q.psnr:.2f}", f"{q.ssim:.3f}", f"{q.ms_ssim:.3f}", f"{q.flicker:.2f}") if q else ("-",) * 4),
+        ]
         if faces:
-            line += [f"{f.found}/{f.frames}", number(f.identity_distance, 3), number(f.landmark_error, 3),
-                     number(f.pose_error, 1), number(r.mouth_correlation, 2)] if f else ["-"] * 5
+            line += (
+                [
+                    f"{f.found}/{f.frames}",
+                    number(f.identity_distance, 3),
+                    number(f.landmark_error, 3),
+                    number(f.pose_error, 1),
+                    number(r.mouth_correlation, 2),
+                ]
+                if f
+                else ["-"] * 5
+            )
         lines.append(line)
     widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
-    return "\n".join("  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths)))
-                     for line in lines)
+    return "\n".join(
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths)))
+        for line in lines
+    )

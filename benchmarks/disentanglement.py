@@ -23,7 +23,7 @@ class CrossDriven:
     still: float  # B's content frame, as it was before coding
     own: float  # A's own pictures
     pairs: int
-    transfer: dict[str, dict] | None = None  # of decoded, still and own: medians of TransferErrors; None without a meter
+    transfer: dict[str, dict] | None = None  # medians of TransferErrors by name; None without a meter
 
 
 @dataclass(frozen=True)
@@ -47,7 +47,8 @@ def cross_driven(codec: Codec, pairs: int = 12, frames: int = 48, meter: FaceMet
         truth = render(b, motion_a, codec.picture_size)
         recording, content = codec.encode(driving), codec.encode(own_b)
         still = own_b[np.argmin([np.abs(motion_b[i] - motion_b.mean(0)).sum() for i in range(frames)])]
-        shown = {"decoded": codec.decode(recording, content=content), "still": np.broadcast_to(still, truth.shape), "own": driving}
+        decoded = codec.decode(recording, content=content)
+        shown = {"decoded": decoded, "still": np.broadcast_to(still, truth.shape), "own": driving}
         rows.append([psnr(pictures, truth) for pictures in shown.values()])
         if meter is not None:
             faces = {name: meter.faces(pictures) for name, pictures in shown.items() if name != "still"}

@@ -21,8 +21,8 @@ SAME_PERSON = 0.6  # identity distance below which dlib takes two faces for one 
 # Outer corners of the eyes, nose tip, chin, corners of the mouth: landmark numbers and places on a head of
 # common proportions, in halves of the distance between the eye corners; x right, y down, z to the viewer.
 POSE_LANDMARKS = (36, 45, 30, 8, 48, 54)
-POSE_POINTS = np.array([[-1, -0.76, -0.6], [1, -0.76, -0.6], [0, 0, 0], [0, 1.47, -0.29], [-0.67, 0.67, -0.56],
-                        [0.67, 0.67, -0.56]])
+POSE_POINTS = np.array([[-1, -0.91, -0.6], [1, -0.91, -0.6], [0, 0, 0], [0, 1.76, -0.29], [-0.67, 0.8, -0.56],
+                        [0.67, 0.8, -0.56]])
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import io
 from html import escape
 from pathlib import Path
 
-from bcdcodec.benchmarks.report import Section, Table
+from bcdcodec.benchmarks.sections import Section, Table
 from bcdcodec.benchmarks.rows import ClipRows
 from bcdcodec.benchmarks.run import evenly
 

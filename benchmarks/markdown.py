@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bcdcodec.benchmarks.report import Section, Table
+from bcdcodec.benchmarks.sections import Section, Table
 
 
 def markdown(title: str, sections: list[Section]) -> str:

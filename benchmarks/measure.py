@@ -11,12 +11,13 @@ import numpy as np
 
 from bcdcodec.benchmarks.faces import FaceMeter, compare_faces
 from bcdcodec.benchmarks.information import all_codes, code_counts, frame_bits, static_bits
-from bcdcodec.benchmarks.opponents import OPPONENTS, code
+from bcdcodec.benchmarks.opponents import OPPONENTS, Opponent, code
 from bcdcodec.benchmarks.quality import flicker, luma, measure_quality
 from bcdcodec.benchmarks.rows import BCD, STILL, ClipRows, Row, RowStore, Strip, depends_on
 from bcdcodec.clip import read
 from bcdcodec.codec import Codec, load
 from bcdcodec.container import Recording, open_bcd
+from bcdcodec.entropy.profiles import profile_name
 from bcdcodec.errors import VideoError
 from bcdcodec.transcode import encode_file
 from bcdcodec.video import Crop, encode_png, read_frames
@@ -30,12 +31,15 @@ class Settings:
 
     model: str  # name or folder
     model_key: str  # changes with its weights or tables
+    profile: str | None  # of the entropy coder; None: that of `encode_file`
+    kbps: tuple[float, ...]  # rates of motion, kbit/s, beside the model's own
     against: tuple[str, ...]  # names in OPPONENTS
     faces: bool
     out: Path
 
     def depends(self, path: Path) -> dict:
-        return depends_on(path, self.model_key, [OPPONENTS[name].settings for name in self.against], self.faces)
+        coded = [str(self.profile), *(f"{rate:g}" for rate in self.kbps)]
+        return depends_on(path, self.model_key, coded + [OPPONENTS[name].settings for name in self.against], self.faces)
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,18 @@ class _Source:
     seconds: float
     faces: list | None  # of `FaceMeter.faces`
     flicker: float
+
+
+@dataclass(frozen=True)
+class _Coded:
+    """The clip as a file at one rate."""
+
+    recording: Recording
+    setting: str
+    crop: tuple[int, int, int, int]
+    seconds: float
+    total_bytes: int
+    sizes: dict[str, float]  # of Row's fields
 
 
 def measure_clip(path: Path, settings: Settings) -> ClipRows:
@@ -63,65 +79,130 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
     folder.mkdir(parents=True, exist_ok=True)
     codec, meter = cached_codec(settings.model), cached_meter() if settings.faces else None
 
-    target = folder / "clip.bcd"
-    encode_file(path, target, settings.model)
-    recording = read(target, settings.model)
-    with open_bcd(str(target)) as reader:
-        counts, seconds, head = reader.byte_counts, reader.duration_seconds, reader.head
-    with read_frames(path, Crop(*head.crop), codec.picture_size) as video:
+    own = _coded(path, folder, settings, None, codec)
+    with read_frames(path, Crop(*own.crop), codec.picture_size) as video:
         frames = np.stack([picture for _, picture in video])
-    source = _Source(path.stem, frames, seconds, meter.faces(frames) if meter else None, flicker(*[luma(frames)] * 2))
-
-    codes, tables = all_codes(recording), codec.folder.tables
-    bits = frame_bits(recording, tables)
-    decoded = codec.decode(recording)
-    sizes = {"motion_bytes": counts.motion, "content_bytes": counts.content, "container_bytes": counts.container,
-             "audio_bytes": counts.audio, "ideal_motion_bits": float(bits.sum()),
-             "static_motion_bits": float(static_bits(codes, tables.motion).sum())}
-    setting = f"target {codec.config.quantiser.target_bits:g} bits a frame"
-    rows = [_row(source, BCD, setting, codec.picture_size, counts.total, decoded, meter, sizes)]
-    shown = [("source", frames), (f"bcd, {rows[0].kbps:.1f} kbit/s whole file", decoded)]
-    still = _still(codec, recording, len(frames))
-    if still is not None:
-        content = counts.content + counts.container
-        rows.append(_row(source, STILL, "held", codec.picture_size, content, still, None, {}))
-
-    rate = Fraction(len(frames) / seconds).limit_denominator(1001)
+    bright = luma(frames)
+    source = _Source(path.stem, frames, own.seconds, meter.faces(frames) if meter else None, flicker(bright, bright))
+    rows, shown = [], [("source", frames)]
+    for coded in (own, *(_coded(path, folder, settings, kbps, codec) for kbps in settings.kbps)):
+        decoded = codec.decode(coded.recording)
+        rows.append(
+            _row(source, BCD, coded.setting, codec.picture_size, coded.total_bytes, decoded, meter, coded.sizes)
+        )
+        shown.append((f"bcd {coded.setting}: {rows[-1].kbps:.1f} kbit/s whole file", decoded))
+    still = codec.still(own.recording)
+    if still is not None:  # models over latents have none
+        content = rows[0].content_bytes + rows[0].container_bytes
+        rows.append(
+            _row(source, STILL, "held", codec.picture_size, content, np.broadcast_to(still, frames.shape), None, {})
+        )
     for name in settings.against:
         for side in (codec.picture_size, codec.picture_size // 4 * 2):
-            coded = [code(OPPONENTS[name], frames, rate, quality, side) for quality in OPPONENTS[name].qualities]
-            ladder = [_row(source, name, f"crf {quality}", side, c.stream_bytes, c.frames, meter, {})
-                      for quality, c in zip(OPPONENTS[name].qualities, coded)]
+            ladder, nearest = _opponent(source, OPPONENTS[name], side, meter, rows[0].kbps)
             rows += ladder
-            near = min(range(len(ladder)), key=lambda i: abs(ladder[i].kbps - rows[0].kbps))
-            shown.append((f"{name} {ladder[near].setting}, coded at {side} x {side}, {ladder[near].kbps:.1f} kbit/s",
-                          coded[near].frames))
-    result = ClipRows(path.stem, rows, bits.tolist(), code_counts(codes, head.codes).tolist(), _strips(folder, shown))
+            shown.append(nearest)
+    codes, tables = all_codes(own.recording), codec.folder.tables
+    result = ClipRows(
+        path.stem,
+        rows,
+        frame_bits(own.recording, tables).tolist(),
+        code_counts(codes, tables.codes).tolist(),
+        _strips(folder, shown),
+    )
     store.save(path, depends, result)
     return result
 
 
-def _row(source: _Source, codec: str, setting: str, side: int, total: int, decoded: np.ndarray,
-         meter: FaceMeter | None, sizes: dict) -> Row:
+def _coded(path: Path, folder: Path, settings: Settings, kbps: float | None, codec: Codec) -> _Coded:
+    """A clip encoded into a file of `folder`; `kbps` None: at the model's own rate."""
+    target = folder / ("clip.bcd" if kbps is None else f"clip-{kbps:g}.bcd")
+    _encode(path, target, settings, kbps)
+    recording, tables = read(target, settings.model), codec.folder.tables
+    with open_bcd(str(target)) as reader:
+        counts, seconds, head = reader.byte_counts, reader.duration_seconds, reader.head
+    sizes = {
+        "motion_bytes": counts.motion,
+        "content_bytes": counts.content,
+        "container_bytes": counts.container,
+        "audio_bytes": counts.audio,
+        "ideal_motion_bits": float(frame_bits(recording, tables).sum()),
+        "static_motion_bits": float(static_bits(all_codes(recording), tables.motion).sum()),
+    }
+    setting = f"{'own rate' if kbps is None else f'{kbps:g} kbit/s'}, {profile_name(head.entropy_profile)}"
+    return _Coded(recording, setting, head.crop, seconds, counts.total, sizes)
+
+
+def _opponent(
+    source: _Source, opponent: Opponent, side: int, meter: FaceMeter | None, kbps: float
+) -> tuple[list[Row], tuple[str, np.ndarray]]:
+    """The ladder of a classical codec at one coded size, and label and frames of its rung nearest to `kbps`."""
+    rate = Fraction(len(source.frames) / source.seconds).limit_denominator(1001)
+    rows, shown = [], []
+    for quality in opponent.qualities:
+        coded = code(opponent, source.frames, rate, quality, side)
+        rows.append(_row(source, opponent.name, f"crf {quality}", side, coded.stream_bytes, coded.frames, meter, {}))
+        shown.append(
+            (f"{opponent.name} crf {quality}, coded at {side} x {side}: {rows[-1].kbps:.1f} kbit/s", coded.frames)
+        )
+    return rows, min(zip(rows, shown), key=lambda pair: abs(pair[0].kbps - kbps))[1]
+
+
+def _encode(path: Path, target: Path, settings: Settings, kbps: float | None) -> None:
+    if settings.profile is None:
+        encode_file(path, target, settings.model, kbps=kbps)
+    else:
+        encode_file(path, target, settings.model, profile=settings.profile, kbps=kbps)
+
+
+def _row(
+    source: _Source,
+    codec: str,
+    setting: str,
+    side: int,
+    total: int,
+    decoded: np.ndarray,
+    meter: FaceMeter | None,
+    sizes: dict,
+) -> Row:
     quality = measure_quality(decoded, source.frames)
     faces = compare_faces(source.faces, meter.faces(decoded)) if meter else None
-    named = dict.fromkeys(("motion_bytes", "content_bytes", "container_bytes", "audio_bytes", "ideal_motion_bits",
-                           "static_motion_bits")) | sizes
+    named = (
+        dict.fromkeys(
+            (
+                "motion_bytes",
+                "content_bytes",
+                "container_bytes",
+                "audio_bytes",
+                "ideal_motion_bits",
+                "static_motion_bits",
+            )
+        )
+        | sizes
+    )
     return Row(
-        source.clip, codec, setting, side, len(decoded), source.seconds, total, **named,
-        psnr=quality.psnr, ssim=quality.ssim, ms_ssim=quality.ms_ssim, flicker=quality.flicker,
+        source.clip,
+        codec,
+        setting,
+        side,
+        len(decoded),
+        source.seconds,
+        total,
+        **named,
+        psnr=quality.psnr,
+        ssim=quality.ssim,
+        ms_ssim=quality.ms_ssim,
+        flicker=quality.flicker,
         source_flicker=source.flicker,
         identity_distance=faces.identity_distance if faces else None,
         landmark_error=faces.landmark_error if faces else None,
         pose_error=faces.pose_error if faces else None,
-        faces_found=faces.found if faces else None, faces_expected=faces.frames if faces else None,
-        mouth=faces.mouth if faces else [], eyes=faces.eyes if faces else [], brows=faces.brows if faces else [])
-
-
-def _still(codec: Codec, recording: Recording, frames: int) -> np.ndarray | None:
-    """The content picture, held for the whole clip; None for models without one."""
-    picture = codec.still(recording)
-    return None if picture is None else np.broadcast_to(picture, (frames, *picture.shape))
+        faces_found=faces.found if faces else None,
+        faces_expected=faces.frames if faces else None,
+        mouth=faces.mouth if faces else [],
+        eyes=faces.eyes if faces else [],
+        brows=faces.brows if faces else [],
+    )
 
 
 def _strips(folder: Path, shown: list[tuple[str, np.ndarray]]) -> list[Strip]:

@@ -45,7 +45,8 @@ OPPONENTS = {
             ("bf", "8"), ("threads", "1")), (33, 39, 45, 51)),
         Opponent("x265", "libx265", "hevc", (
             ("preset", "slow"), ("tune", "psnr"), ("threads", "1"),
-            ("x265-params", "log-level=none:info=0:keyint=-1:scenecut=0:bframes=8:frame-threads=1:pools=none")), (33, 39, 45, 51)),
+            ("x265-params", "log-level=none:info=0:keyint=-1:scenecut=0:bframes=8:frame-threads=1:pools=none")),
+            (33, 39, 45, 51)),
         Opponent("svtav1", "libsvtav1", "libdav1d", (
             ("preset", "2"), ("svtav1-params", "keyint=-1:scd=0:lp=1")), (39, 47, 55, 63)),
         Opponent("vp9", "libvpx-vp9", "vp9", (

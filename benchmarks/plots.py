@@ -11,7 +11,9 @@ from bcdcodec.benchmarks.rows import BCD, STILL, ClipRows
 from bcdcodec.benchmarks.summary import QUALITIES
 
 INK = "#010203"  # stands for the page's text colour until the SVG is written
-CODEC_COLOURS = {BCD: "#d62728", STILL: "#e59c9c", "x264": "#8c8c8c", "x265": "#1f77b4", "svtav1": "#2ca02c", "vp9": "#9467bd"}
+CODEC_COLOURS = {
+    BCD: "#d62728", STILL: "#e59c9c", "x264": "#8c8c8c", "x265": "#1f77b4", "svtav1": "#2ca02c", "vp9": "#9467bd",
+}  # fmt: skip
 FRAME_RATE = 25  # Hz, of the axis of seconds
 CLIPS_SHOWN = 6
 
@@ -19,7 +21,7 @@ CLIPS_SHOWN = 6
 def plots(report: dict, clips: list[ClipRows]) -> dict[str, str]:
     """SVG by name: `curves`, `frame_bits`, `code_usage`. Raises ImportError without matplotlib."""
     found = {"frame_bits": _frame_bits(clips), "code_usage": _code_usage(report["code_usage"]["counts"])}
-    if report["settings"]:
+    if len(report["curves"]) > 2:  # more than our own rate and the still
         found["curves"] = _curves(report["curves"])
     return found
 
@@ -53,7 +55,9 @@ def _svg(figure, name: str) -> str:
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(href="#|url\(#)', rf"\g<1>{name}-", text)
     # The size in points would fix the width; the view box lets the page choose it.
-    return re.sub(r'(<svg [^>]*?) ?width="[^"]*"', rf'\1 role="img" aria-label="{name}"', re.sub(r'(<svg [^>]*?) height="[^"]*"', r"\1", text, count=1), count=1)
+    head, rest = text.split(">", 1)
+    head = re.sub(r'\s(width|height)="[^"]*"', "", head)
+    return f'{head} role="img" aria-label="{name}">{rest}'
 
 
 def _curves(points: list[dict]) -> str:

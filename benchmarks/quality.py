@@ -6,6 +6,7 @@ Clips are uint8 [t, h, w, 3]. PSNR is over RGB, the others over luma (BT.601).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 import torch
@@ -78,22 +79,30 @@ def ssim_and_ms_ssim(a: Tensor, b: Tensor) -> tuple[float, float]:
 
 
 def flicker(a: Tensor, b: Tensor) -> float:
-    """Mean change of luma `a` [t, 1, h, w] between frames where the source `b` rests, in levels of 255; 0 for one frame."""
+    """Mean change of luma `a` [t, 1, h, w] between frames where the source `b` rests, levels of 255; 0 for one frame."""
     change, still = (a[1:] - a[:-1]).abs() * 255, (b[1:] - b[:-1]).abs() * 255 < STILL_LEVELS
     return float(change[still].mean()) if still.any() else 0.0
 
 
 def _ssim_terms(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """Mean SSIM and mean contrast-structure term of each frame, [t] both."""
-    at = torch.arange(WINDOW) - WINDOW // 2
-    window = torch.exp(-(at**2) / (2 * DEVIATION**2))
-    window = (window / window.sum()).view(1, 1, 1, -1)
+    down, across = (_blur_matrix(side) for side in x.shape[2:])
 
     def blur(v: Tensor) -> Tensor:
-        return functional.conv2d(functional.conv2d(v, window), window.transpose(2, 3))
+        return down @ v @ across.T
 
     mu_x, mu_y = blur(x), blur(y)
     var_x, var_y, cov = blur(x * x) - mu_x**2, blur(y * y) - mu_y**2, blur(x * y) - mu_x * mu_y
     contrast = (2 * cov + C2) / (var_x + var_y + C2)
     luminance = (2 * mu_x * mu_y + C1) / (mu_x**2 + mu_y**2 + C1)
     return (luminance * contrast).mean((1, 2, 3)), contrast.mean((1, 2, 3))
+
+
+@cache
+def _blur_matrix(side: int) -> Tensor:
+    """The Gaussian window at every place where it fits, [side - WINDOW + 1, side]; products beat convolutions."""
+    window = torch.exp(-((torch.arange(WINDOW) - WINDOW // 2) ** 2) / (2 * DEVIATION**2))
+    matrix = torch.zeros(side - WINDOW + 1, side)
+    for place, row in enumerate(matrix):
+        row[place : place + WINDOW] = window / window.sum()
+    return matrix

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 from bcdcodec.benchmarks.markdown import table_as_markdown
-from bcdcodec.benchmarks.report import Table, number
 from bcdcodec.benchmarks.rows import BCD, STILL, write_whole
+from bcdcodec.benchmarks.sections import Table, number
 from bcdcodec.errors import BcdError
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 FIGURES = (
-    "bits_per_frame", "motion_kbps", "content_bytes", "content_bytes_max", "container_bytes", "whole_kbps_10s", "psnr",
+    "static_bits_per_frame", "bits_per_frame", "motion_kbps", "content_bytes", "content_bytes_max", "container_bytes",
+    "whole_kbps_10s", "psnr",
     "psnr_still", "ssim", "ms_ssim", "faces_found", "identity_distance", "same_person", "landmark_error", "pose_error",
     "mouth_correlation", "eye_correlation",
 )  # fmt: skip
@@ -21,14 +22,23 @@ PROBES = ("yaw", "pitch", "mouth_open")
 def block(report: dict) -> str:
     """What stands between the markers: where the figures come from, the table, and the codecs beside."""
     model = report["model"]
-    parts = [(f"Model {model['name']} ({model['fingerprint'][:12]}) at {model['picture_size']}x{model['picture_size']}, measured "
-             f"{report['date']} by `bcd bench` (extra `bcdcodec[eval]`) from files as written, on {report['clips']} clips of people "
-             f"it was not trained on, {report['seconds'] / 60:.1f} minutes. In brackets 95 % intervals by bootstrap over clips."),
-             table_as_markdown(_figures(report))]
+    parts = [
+        (
+            f"Model {model['name']} ({model['fingerprint'][:12]}) at {model['picture_size']}x{model['picture_size']}, measured "
+            f"{report['date']} by `bcd bench` (extra `bcdcodec[eval]`) from files as written, on {report['clips']} clips of people "
+            f"it was not trained on, {report['seconds'] / 60:.1f} minutes; motion at {report['setting']} profile. "
+            "In brackets 95 % intervals by bootstrap over clips."
+        ),
+        table_as_markdown(_figures(report)),
+    ]
     if report["contested_clips"]:
-        parts += [(f"Beside classical codecs, on {report['contested_clips']} of the clips, medians: of ours the whole file, of the "
-                  "others the bare stream at slow presets with one keyframe, at the setting nearest to our rate and at their floor."),
-                  table_as_markdown(_beside(report["curves"]))]
+        parts += [
+            (
+                f"Beside classical codecs, on {report['contested_clips']} of the clips, medians: of ours the whole file, of the "
+                "others the bare stream at slow presets with one keyframe, at the setting nearest to our rate and at their floor."
+            ),
+            table_as_markdown(_beside(report["curves"])),
+        ]
     return "\n\n".join(parts)
 
 
@@ -71,21 +81,32 @@ def _figures(report: dict) -> Table:
     if found:
         cross, probes = found["cross_driven"], found["probes"]
         rows += [
-            ("another rendered person in the motion, PSNR against exact truth",
-             f"{number(cross['decoded'], 1)} dB (that person's still {number(cross['still'], 1)}, the driving video {number(cross['own'], 1)})"),
-            ("read from the codes of unseen people by a linear probe (R2)",
-             ", ".join(f"{name.replace('_', ' ')} {number(probes['motion_r2'][name], 2)}" for name in PROBES)),
-            ("person read from the codes by a linear probe",
-             f"{100 * probes['identity_accuracy']:.0f} % (chance {100 * probes['identity_chance']:.0f} %)"),
+            (
+                "another rendered person in the motion, PSNR against exact truth",
+                f"{number(cross['decoded'], 1)} dB (that person's still {number(cross['still'], 1)}, the driving video {number(cross['own'], 1)})",
+            ),
+            (
+                "read from the codes of unseen people by a linear probe (R2)",
+                ", ".join(f"{name.replace('_', ' ')} {number(probes['motion_r2'][name], 2)}" for name in PROBES),
+            ),
+            (
+                "person read from the codes by a linear probe",
+                f"{100 * probes['identity_accuracy']:.0f} % (chance {100 * probes['identity_chance']:.0f} %)",
+            ),
         ]
     speed = report["speed"]
     if speed:
         machine = speed["machine"]
         rows += [
-            (f"encode, decode on {machine['processor']}, {machine['threads']} threads, ratio to real time",
-             f"{speed['encode_times_real_time']:.1f}x, {speed['decode_times_real_time']:.1f}x"),
+            (
+                f"encode, decode on {machine['processor']}, {machine['threads']} threads, ratio to real time",
+                f"{speed['encode_times_real_time']:.1f}x, {speed['decode_times_real_time']:.1f}x",
+            ),
             ("first picture from the start of a process", f"{speed['first_frame_cold']:.1f} s"),
-            ("peak memory of `bcd encode`, `bcd decode`", f"{speed['encode_peak_mib']:.0f}, {speed['decode_peak_mib']:.0f} MiB"),
+            (
+                "peak memory of `bcd encode`, `bcd decode`",
+                f"{speed['encode_peak_mib']:.0f}, {speed['decode_peak_mib']:.0f} MiB",
+            ),
         ]
     return Table(("measure", "value"), tuple(rows))
 
@@ -99,11 +120,21 @@ def _beside(points: list[dict]) -> Table:
         near = min(ladder, key=lambda p: abs(p["kbps"]["value"] - rate))
         floor = min(ladder, key=lambda p: p["kbps"]["value"])
         chosen += [near] if near is floor else [near, floor]
-    rows = tuple((f"{p['codec']} {p['setting']}, coded at {p['side']}", number(p["kbps"]["value"], 2), number(p["psnr"]["value"], 1),
-                  number(p["ms_ssim"]["value"], 3), number(p["identity_distance"]["value"], 2)) for p in chosen)
+    rows = tuple(
+        (
+            f"{p['codec']} {p['setting']}, coded at {p['side']}",
+            number(p["kbps"]["value"], 2),
+            number(p["psnr"]["value"], 1),
+            number(p["ms_ssim"]["value"], 3),
+            number(p["identity_distance"]["value"], 2),
+        )
+        for p in chosen
+    )
     return Table(("codec", "kbit/s", "PSNR, dB", "MS-SSIM", "identity distance"), rows)
 
 
 def _with_interval(figure: dict, digits: int, unit: str) -> str:
-    interval = "" if figure["low"] is None else f" ({number(figure['low'], digits)} to {number(figure['high'], digits)})"
+    interval = (
+        "" if figure["low"] is None else f" ({number(figure['low'], digits)} to {number(figure['high'], digits)})"
+    )
     return f"{number(figure['value'], digits)}{' ' * bool(unit)}{unit}{interval}"

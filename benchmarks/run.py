@@ -37,6 +37,8 @@ class Options:
     model: str
     out: Path
     against: str = ""  # names in OPPONENTS, by commas
+    profile: str | None = None  # of the entropy coder; None: that of `bcd encode`
+    kbps: tuple[float, ...] = ()  # rates of motion, kbit/s, beside the model's own
     clips: int | None = None  # at most so many, evenly picked
     against_clips: int | None = None  # classical codecs on at most so many of them
     faces: bool = True
@@ -87,8 +89,21 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
     fingerprint = folder.fingerprint.hex()
     key = f"{fingerprint} {hashlib.sha256((folder.path / TABLES).read_bytes()).hexdigest()}"
     contested = set(evenly(clips, options.against_clips)) if names else set()
-    tasks = [(path, Settings(str(folder.path), key, names if path in contested else (), options.faces, options.out))
-             for path in clips]
+    tasks = [
+        (
+            path,
+            Settings(
+                str(folder.path),
+                key,
+                options.profile,
+                options.kbps,
+                names if path in contested else (),
+                options.faces,
+                options.out,
+            ),
+        )
+        for path in clips
+    ]
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -97,8 +112,12 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
     speed = None
     if options.speed:  # first, while nothing else runs
         longest = max(clips, key=_bytes_of)
-        speed = _kept(options.out / "speed.json", depends | {"clip": str(longest)}, lambda: _speed(str(folder.path), longest))
-    procedural = _kept(options.out / "procedural.json", depends | {"faces": options.faces}, None) if options.procedural else None
+        speed = _kept(
+            options.out / "speed.json", depends | {"clip": str(longest)}, lambda: _speed(str(folder.path), longest)
+        )
+    procedural = (
+        _kept(options.out / "procedural.json", depends | {"faces": options.faces}, None) if options.procedural else None
+    )
 
     jobs: list[tuple[Callable, tuple]] = []
     if options.procedural and procedural is None:  # the longest first
@@ -129,9 +148,17 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
         procedural = _kept(options.out / "procedural.json", depends | {"faces": options.faces}, lambda: parts)
     store = RowStore(options.out / "clips")
     measured = [path for path in clips if path in done]
-    return Measured(options, fingerprint, [done[p] for p in measured], [store.clip_folder(p) for p in measured],
-                    [{"clip": str(p), "error": errors[p]} for p in clips if p in errors], procedural,
-                    medians(transfers) if transfers else None, speed, _not_measured(options))
+    return Measured(
+        options,
+        fingerprint,
+        [done[p] for p in measured],
+        [store.clip_folder(p) for p in measured],
+        [{"clip": str(p), "error": errors[p]} for p in clips if p in errors],
+        procedural,
+        medians(transfers) if transfers else None,
+        speed,
+        _not_measured(options),
+    )
 
 
 def settings_in_words(against: str) -> dict[str, str]:
@@ -169,7 +196,9 @@ def _set_threads(threads: int) -> None:
 def _procedural(name: str, model: str, faces: bool) -> dict:
     """One measure on rendered heads."""
     codec = cached_codec(model)
-    return asdict(cross_driven(codec, meter=cached_meter() if faces else None) if name == "cross_driven" else probe_codes(codec))
+    return asdict(
+        cross_driven(codec, meter=cached_meter() if faces else None) if name == "cross_driven" else probe_codes(codec)
+    )
 
 
 def _transfer(_: str, model: str, motion: Path, person: Path) -> TransferErrors:
@@ -203,7 +232,10 @@ def _not_measured(options: Options) -> list[dict]:
     """Measures that other reports have and this one has not, with the reason."""
     missing = [
         ("LPIPS, DISTS, FID, FVD", "they need weights of other networks, which are not shipped"),
-        ("CSIM (ArcFace)", "needs ArcFace weights, which are not shipped; the identity distance here is dlib's, of 128 numbers"),
+        (
+            "CSIM (ArcFace)",
+            "needs ArcFace weights, which are not shipped; the identity distance here is dlib's, of 128 numbers",
+        ),
         ("VMAF", "trained on pictures of television size; not computed"),
     ]
     if not options.faces:

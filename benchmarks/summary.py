@@ -102,15 +102,20 @@ HEADLINES = (
 def headlines(rows: list[Row]) -> dict[str, dict]:
     """The figures of HEADLINES by name: value, low and high (None where not measured), label, unit, digits.
 
-    Of a model with several rates, those of its highest.
+    Where the codec was run at several rates, those of the model's own, which is the first in the rows.
     """
-    top = _settings_of(rows, BCD)[:1]
-    rows = [r for r in rows if r.codec != BCD or r.setting in top]
+    own = own_rate(rows)
+    rows = [r for r in rows if r.codec != BCD or r.setting == own]
     found = {}
     for h in HEADLINES:
         figure = estimate([r for r in rows if r.codec == h.codec], h.statistic)
         found[h.name] = {**asdict(figure), "label": h.label, "unit": h.unit, "digits": h.digits}
     return found
+
+
+def own_rate(rows: list[Row]) -> str:
+    """The setting at which the model codes by itself."""
+    return next(r.setting for r in rows if r.codec == BCD)
 
 
 def curves(rows: list[Row]) -> list[dict]:
@@ -135,9 +140,8 @@ def break_even(rows: list[Row]) -> list[dict]:
     The codec's rate is the median of a setting on these clips, whose own keyframe is in it: of its smallest, and of the
     smallest whose median PSNR is not below ours. `seconds` is None where the motion alone costs more.
     """
-    ours = [r for r in rows if r.codec == BCD and r.setting in _settings_of(rows, BCD)[-1:]]
-    if not ours:
-        return []
+    own = own_rate(rows)
+    ours = [r for r in rows if r.codec == BCD and r.setting == own]
     motion = pooled(lambda r: r.motion_bytes * 8 / 1000, lambda r: r.seconds)(ours)
     header = median([r.content_bytes + r.container_bytes for r in ours])
     found = [{"against": "the motion itself: content and container cost as much as it", "kbps": 2 * motion,

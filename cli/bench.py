@@ -12,16 +12,46 @@ FOLDER = click.Path(path_type=Path)
 @click.command()
 @click.argument("clips", nargs=-1, required=True, type=FOLDER)
 @click.option("--model", default="heads", show_default=True, help="A shipped model, or the folder of one.")
-@click.option("--against", default="", metavar="NAMES", help="Classical codecs beside it, such as x264,x265,svtav1,vp9.")
-@click.option("--against-clips", type=click.IntRange(min=1), help="Classical codecs on at most so many clips. [default: all]")
-@click.option("--out", type=FOLDER, default=Path("out/bench"), show_default=True, help="Folder of the report; goes on where it stopped.")
+@click.option(
+    "--against", default="", metavar="NAMES", help="Classical codecs beside it, such as x264,x265,svtav1,vp9."
+)
+@click.option(
+    "--against-clips", type=click.IntRange(min=1), help="Classical codecs on at most so many clips. [default: all]"
+)
+@click.option("--kbps", default="", metavar="RATES", help="Rates of motion beside the model's own, such as 1,2,4.")
+@click.option(
+    "--profile", type=click.Choice(["static", "context"]), help="Of the entropy coder. [default: that of encode]"
+)
+@click.option(
+    "--out",
+    type=FOLDER,
+    default=Path("out/bench"),
+    show_default=True,
+    help="Folder of the report; goes on where it stopped.",
+)
 @click.option("--clips", "most", type=click.IntRange(min=1), help="At most so many clips, evenly picked.")
 @click.option("--faces/--no-faces", default=True, show_default=True, help="dlib measures, extra `eval`.")
-@click.option("--procedural/--no-procedural", default=True, show_default=True, help="Disentanglement, on rendered heads.")
-@click.option("--speed/--no-speed", default=True, show_default=True, help="Times and memory; the machine should do nothing else.")
+@click.option(
+    "--procedural/--no-procedural", default=True, show_default=True, help="Disentanglement, on rendered heads."
+)
+@click.option(
+    "--speed/--no-speed", default=True, show_default=True, help="Times and memory; the machine should do nothing else."
+)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Clips measured at once.")
-def bench(clips: tuple[Path, ...], model: str, against: str, against_clips: int | None, out: Path, most: int | None,
-          faces: bool, procedural: bool, speed: bool, jobs: int) -> None:
+def bench(
+    clips: tuple[Path, ...],
+    model: str,
+    against: str,
+    against_clips: int | None,
+    kbps: str,
+    profile: str | None,
+    out: Path,
+    most: int | None,
+    faces: bool,
+    procedural: bool,
+    speed: bool,
+    jobs: int,
+) -> None:
     """Measure rate, quality and speed, and write report.html, report.md, report.json and rows.csv.
 
     CLIPS are video files, or folders, of which the clips that training leaves out are taken. What a run
@@ -31,7 +61,11 @@ def bench(clips: tuple[Path, ...], model: str, against: str, against_clips: int 
     from bcdcodec.benchmarks.run import Options
     from bcdcodec.cli.progress import progress_bar
 
-    options = Options(model, out, against, most, against_clips, faces, procedural, speed, jobs)
+    try:
+        rates = tuple(float(rate) for rate in kbps.split(",") if rate)
+    except ValueError:
+        raise click.UsageError(f"--kbps {kbps}: expected numbers with commas between, such as 1,2,4") from None
+    options = Options(model, out, against, profile, rates, most, against_clips, faces, procedural, speed, jobs)
     with progress_bar("bench", "clip") as progress:
         done = measure(list(clips), options, progress)
     for head in done.report["headlines"].values():

@@ -21,7 +21,9 @@ def bench_folder(tmp_path_factory, tiny_model):
     folder = tmp_path_factory.mktemp("bench")
     clips = [write_clip(folder / f"head-{i}.mp4", head_frames(20 + i, 20 + 10 * i, 48)) for i in range(3)]
     (folder / "broken.mp4").write_bytes(b"not a video")
-    options = Options(str(tiny_model), folder / "out", "x264", None, 2, faces=False, procedural=False, speed=False)
+    options = Options(
+        str(tiny_model), folder / "out", "x264", against_clips=2, faces=False, procedural=False, speed=False
+    )
     bench([*clips, folder / "broken.mp4"], options)
     return folder
 
@@ -133,8 +135,12 @@ def test_a_browser_shows_the_page(bench_folder, width, scheme):
         page.goto((bench_folder / "out" / "report.html").as_uri())
         assert said == []
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-        assert page.evaluate("[...document.images].every(i => i.complete && i.naturalWidth > 0) && document.images.length > 5")
-        ink, paper = page.evaluate("[getComputedStyle(document.querySelector('svg')).color, getComputedStyle(document.body).backgroundColor]")
+        assert page.evaluate(
+            "[...document.images].every(i => i.complete && i.naturalWidth > 0) && document.images.length > 5"
+        )
+        ink, paper = page.evaluate(
+            "[getComputedStyle(document.querySelector('svg')).color, getComputedStyle(document.body).backgroundColor]"
+        )
         bright = lambda colour: sum(int(v) for v in colour[4:-1].split(",")[:3]) / 3
         assert abs(bright(ink) - bright(paper)) > 150
         assert (bright(paper) > 128) == (scheme == "light")
@@ -146,11 +152,24 @@ def test_a_second_run_measures_only_what_is_new(bench_folder, tiny_model, bcd, m
 
     coded = []
     original = measure.encode_file
-    monkeypatch.setattr(measure, "encode_file", lambda path, *rest: coded.append(path.name) or original(path, *rest))
+    monkeypatch.setattr(measure, "encode_file", lambda path, *rest, **named: coded.append(path.name) or original(path, *rest, **named))
     clips = [bench_folder / f"head-{i}.mp4" for i in range(3)]
     out = bench_folder / "out"
     extra = write_clip(bench_folder / "extra.mp4", head_frames(30, 12, 48))
-    done = bcd("bench", *clips, extra, "--model", tiny_model, "--out", out, "--against", "x264", "--against-clips", 2, *ARGUMENTS)
+    done = bcd(
+        "bench",
+        *clips,
+        extra,
+        "--model",
+        tiny_model,
+        "--out",
+        out,
+        "--against",
+        "x264",
+        "--against-clips",
+        2,
+        *ARGUMENTS,
+    )
     assert done.code == 0, done.err
     assert coded == ["extra.mp4"]
     assert "4 clips" in done.out
@@ -168,7 +187,26 @@ def test_two_processes_find_the_same_as_one(bench_folder, tiny_model, report, tm
 
 
 def test_a_run_without_any_good_clip_fails_in_one_line(bench_folder, tiny_model, tmp_path, bcd):
-    done = bcd("bench", bench_folder / "broken.mp4", tmp_path / "absent.mp4", "--model", tiny_model, "--out", tmp_path / "o", *ARGUMENTS)
+    done = bcd(
+        "bench",
+        bench_folder / "broken.mp4",
+        tmp_path / "absent.mp4",
+        "--model",
+        tiny_model,
+        "--out",
+        tmp_path / "o",
+        *ARGUMENTS,
+    )
     assert done.code == 1 and done.err.count("\n") == 1 and "none of 2 clips" in done.err
-    done = bcd("bench", bench_folder / "head-0.mp4", "--against", "h266", "--model", tiny_model, "--out", tmp_path / "o", *ARGUMENTS)
+    done = bcd(
+        "bench",
+        bench_folder / "head-0.mp4",
+        "--against",
+        "h266",
+        "--model",
+        tiny_model,
+        "--out",
+        tmp_path / "o",
+        *ARGUMENTS,
+    )
     assert done.code == 1 and "h266" in done.err

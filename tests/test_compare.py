@@ -26,7 +26,9 @@ def test_a_file_is_equal_to_itself_and_unlike_another(tmp_path):
 def test_files_of_other_rates_and_lengths_are_compared_at_the_same_moments(tmp_path):
     frames = np.stack([np.full((48, 48, 3), 5 * i, np.uint8) for i in range(40)])  # brighter with time
     write_clip(tmp_path / "all.apng", frames)
-    with write_video(tmp_path / "half.apng", 48, 48, write_clip.__globals__["TICK"]) as video:  # every second frame, and shorter
+    with write_video(
+        tmp_path / "half.apng", 48, 48, write_clip.__globals__["TICK"]
+    ) as video:  # every second frame, and shorter
         for i in range(0, 30, 2):
             video.write(frames[i], i)
     _, half = compare([tmp_path / "all.apng", tmp_path / "half.apng"])

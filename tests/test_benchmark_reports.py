@@ -1,0 +1,229 @@
+"""Accepted figures, the README's table made from them, and errors of one person in another's motion."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from head_clips import head_frames, write_clip
+
+pytest.importorskip("matplotlib", reason="the report's plots need matplotlib")
+
+from bcdcodec.benchmarks.baseline import FULL, SHORT, accept, load_baseline, load_report, ratios, render_clips
+from bcdcodec.benchmarks.faces import Face
+from bcdcodec.benchmarks.plots import plots
+from bcdcodec.benchmarks.rows import ClipRows
+from bcdcodec.benchmarks.readme import BEGIN, END, block, block_of, update_readme
+from bcdcodec.benchmarks.sections import sections
+from bcdcodec.benchmarks.transfer import medians, pairs_of, transfer_errors
+from bcdcodec.errors import BcdError
+
+README = Path(__file__).parent.parent / "README.md"
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory, tiny_model):
+    """The report of a small benchmark, with figures of speed and disentanglement put in; as accepted."""
+    from bcdcodec.benchmarks.bench import bench
+    from bcdcodec.benchmarks.run import Options
+
+    folder = tmp_path_factory.mktemp("full")
+    clips = [write_clip(folder / f"head-{i}.mp4", head_frames(40 + i, 10, 32)) for i in range(3)]
+    report = bench(clips, Options(str(tiny_model), folder / "out", faces=False, procedural=False, speed=False)).report
+    stages = {"encode_stages": {"read": 0.1}, "decode_stages": {"sample": 0.2}}
+    numbers = (
+        "seconds",
+        "encode_fps",
+        "decode_fps",
+        "encode_times_real_time",
+        "decode_times_real_time",
+        "first_frame_warm",
+        "first_frame_cold",
+        "encode_command",
+        "decode_command",
+        "encode_peak_mib",
+        "decode_peak_mib",
+    )
+    report["speed"] = (
+        stages
+        | dict.fromkeys(numbers, 2.5)
+        | {"machine": report["machine"], "clip": "head-0", "frames": 10, "source_size": [32, 32], "repeats": 3}
+    )
+    names = ("yaw", "pitch", "mouth_open")
+    errors = {
+        "identity_distance": 0.3,
+        "identity_error": 0.01,
+        "motion_error": 0.02,
+        "cross_error": 0.03,
+        "pose_error": 4.0,
+        "faces": 1.0,
+        "pairs": 12,
+    }
+    report["procedural"] = {
+        "cross_driven": {
+            "decoded": 19.0,
+            "still": 17.0,
+            "own": 11.0,
+            "pairs": 12,
+            "transfer": {"decoded": errors, "own": errors},
+        },
+        "probes": {"motion_r2": dict.fromkeys(names, 0.5), "identity_accuracy": 0.1, "identity_chance": 0.06},
+    }
+    accept(report, FULL, folder / "baseline.json")
+    return load_baseline(folder / "baseline.json")[FULL]
+
+
+def test_the_table_of_the_readme_is_that_of_the_accepted_figures():
+    accepted = load_baseline().get(FULL)
+    if accepted is None:
+        pytest.skip("no figures are accepted yet: bcd bench, then python -m bcdcodec.benchmarks accept and readme")
+    assert block_of(README) == block(accepted)
+
+
+def test_every_section_of_a_report_is_written(full):
+    usage = {"used_per_group": 1, "perplexity": 1, "groups_of_one_code": 0}
+    parts = sections(full | {"failed": [{"clip": "a", "error": "b"}], "code_usage": usage})
+    assert [part.title for part in parts] == [
+        "What was measured",
+        "Quality of decoded files",
+        "Where the bytes go",
+        "Speed",
+        "Motion and content apart, on rendered heads",
+        "One person in another's motion",
+        "Not measured",
+        "Clips that failed",
+    ]
+    (table, published) = parts[5].tables
+    assert table.rows[0][1:] == ("0.300", "1.00", "2.00", "3.00", "4.0", "100")
+    assert all("(published, other data)" in row[0] for row in published.rows)
+
+
+def test_the_table_follows_the_report(full, tmp_path):
+    readme = tmp_path / "README.md"
+    readme.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n")
+    assert update_readme(readme, full) and not update_readme(readme, full)
+    assert readme.read_text().startswith(f"before\n{BEGIN}\nModel ") and readme.read_text().endswith(f"{END}\nafter\n")
+    changed = json.loads(json.dumps(full))
+    changed["headlines"]["psnr"]["value"] += 1
+    assert update_readme(readme, changed)
+    assert block_of(readme) == block(changed) != block(full)
+
+
+@pytest.mark.parametrize("text", ["no markers", f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}"])
+def test_a_readme_without_its_markers_is_left_alone(full, tmp_path, text):
+    readme = tmp_path / "README.md"
+    readme.write_text(text)
+    with pytest.raises(BcdError, match="has not one line"):
+        update_readme(readme, full)
+    assert readme.read_text() == text
+
+
+def test_accepting_one_report_keeps_the_other(full, tmp_path):
+    path = tmp_path / "baseline.json"
+    accept(full | {"rows": [1, 2, 3]}, FULL, path)
+    accept(full | {"clips": 7}, SHORT, path)
+    kept = load_baseline(path)
+    assert kept[FULL] == full and kept[SHORT]["clips"] == 7
+    with pytest.raises(BcdError, match="version 0"):
+        accept(full | {"report": 0}, FULL, path)
+
+
+def test_ratios_are_now_over_then(full):
+    doubled = json.loads(json.dumps(full))
+    doubled["headlines"]["bits_per_frame"]["value"] *= 2
+    lines = ratios(doubled, full).splitlines()
+    (line,) = [text for text in lines if text.startswith("| coded motion, bits a frame")]
+    assert line.split("|")[-2].strip() == "2.000"
+    assert sum("| 1.000 |" in text for text in lines) > 15
+
+
+def test_what_is_no_report_is_refused(tmp_path):
+    (tmp_path / "report.json").write_text("[]")
+    with pytest.raises(BcdError, match="is no report.json"):
+        load_report(tmp_path / "report.json")
+
+
+def test_plots_have_a_line_for_every_codec():
+    point = {
+        "side": 128,
+        "clips": 3,
+        **{m: {"value": 1.0, "low": 0.5, "high": 2.0} for m in ("kbps", "psnr", "ssim", "ms_ssim")},
+        "identity_distance": {"value": None, "low": None, "high": None},
+    }
+    points = [
+        point | {"codec": codec, "setting": f"crf {q}", "kbps": {"value": 4.0 + q, "low": 4.0, "high": 9.0}}
+        for codec in ("bcd", "still", "x265")
+        for q in (1, 2)
+    ]
+    made = plots({"curves": points, "code_usage": {"counts": [[3, 1], [2, 2]]}}, [ClipRows("a", [], [3.0, 4.0], [], [])])
+    assert set(made) == {"curves", "frame_bits", "code_usage"}
+    assert all(text in made["curves"] for text in ("bcd", "x265", "PSNR, dB", "currentColor"))
+    assert "identity" not in made["curves"]  # not measured
+
+
+def test_rendered_clips_are_the_same_every_time(tmp_path):
+    from bcdcodec.video import read_frames
+
+    first, again = (render_clips(tmp_path / name, 32, clips=1, frames=4) for name in "ab")
+    one, two = (np.stack([picture for _, picture in read_frames(paths[0], None, 32)]) for paths in (first, again))
+    assert np.array_equal(one, two) and one.shape == (4, 32, 32, 3)
+    stamp = first[0].stat().st_mtime_ns
+    assert render_clips(tmp_path / "a", 32, clips=1, frames=4)[0].stat().st_mtime_ns == stamp
+
+
+def faces(shift=0.0, size=1.0, look=0.0, count=6):
+    """A schematic face in motion: its mouth opens from frame to frame."""
+    rng = np.random.default_rng(3)
+    marks = rng.uniform(0.3, 0.7, (68, 2))
+    marks[36], marks[45] = (0.35, 0.4), (0.65, 0.4)
+    marks[17:27, 1] += look  # another person's brows
+    found = []
+    for i in range(count):
+        moved = marks.copy()
+        moved[48:68, 1] += 0.02 * i
+        found.append(Face(np.full(128, look), 0.5 + size * (moved - 0.5) + shift))
+    return found
+
+
+def test_a_perfect_transfer_has_no_error():
+    errors = transfer_errors(faces(), faces(), faces(), faces())
+    assert (errors.identity_distance, errors.identity_error, errors.motion_error, errors.cross_error) == pytest.approx(
+        (0, 0, 0, 0)
+    )
+    assert errors.pose_error == pytest.approx(0, abs=1e-4) and errors.faces == 1
+
+
+def test_place_is_a_cross_error_but_none_of_motion_or_identity():
+    errors = transfer_errors(faces(shift=0.03), faces(), faces(), faces())
+    assert errors.cross_error == pytest.approx(2 * (0.03 / 0.3) ** 2)
+    assert (errors.identity_error, errors.motion_error) == pytest.approx((0, 0), abs=1e-12)
+
+
+def test_another_look_is_an_identity_error_and_a_still_mouth_one_of_motion():
+    other = transfer_errors(faces(look=0.05), faces(), faces(), faces())
+    assert (
+        other.identity_error > 1e-4
+        and other.identity_distance > 0.4
+        and other.motion_error == pytest.approx(0, abs=1e-12)
+    )
+    still = transfer_errors([faces()[2]] * 6, faces(), faces(), faces())
+    way = 0.02 * (np.arange(6) - 2.5) / 0.3
+    assert still.motion_error == pytest.approx(20 / 68 * np.square(way).mean())
+
+
+def test_without_truth_motion_is_that_of_the_driving_clip():
+    errors = transfer_errors(faces(look=0.05, size=0.8), faces(look=0.05), faces(), None)
+    assert errors.cross_error is None
+    assert (errors.motion_error, errors.identity_error) == pytest.approx((0, 0), abs=1e-9)
+    assert transfer_errors([None] * 6, faces(), faces(), None).motion_error is None
+
+
+def test_medians_and_pairs():
+    errors = [transfer_errors(faces(shift=s), faces(), faces(), faces()) for s in (0.0, 0.03, 0.3)] + [
+        transfer_errors([None] * 6, faces(), faces(), faces())
+    ]
+    found = medians(errors)
+    assert found["pairs"] == 4 and found["cross_error"] == pytest.approx(errors[1].cross_error) and found["faces"] == 1
+    clips = [Path(str(i)) for i in range(10)]
+    assert list(pairs_of(clips, 3)) == [(clips[0], clips[5]), (clips[1], clips[6]), (clips[3], clips[8])]
+    assert list(pairs_of(clips[:1], 3)) == []
