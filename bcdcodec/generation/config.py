@@ -1,0 +1,68 @@
+"""Sizes and training of the motion GPT-2, and what its codes are of; presets next to the paper's table A9."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+from bcdcodec.errors import ModelError
+
+
+@dataclass(frozen=True)
+class GPT2Config:
+    """The network, its training, and the model whose codes it speaks."""
+
+    name: str
+    width: int = 256
+    layers: int = 6
+    heads: int = 4
+    frames: int = 128  # that it looks back at, beside the content
+    dropout: float = 0.1
+    batch: int = 16  # clips
+    lr: float = 3e-4
+    weight_decay: float = 0.01
+    betas: tuple[float, float] = (0.9, 0.999)
+    warmup_steps: int = 100
+    half_rate_share: float = 0.5  # of the clips, of which every second frame is taken
+    # of the codes, filled in from the files
+    groups: int = 64
+    codes: int = 32
+    content_values: int = 0  # tokens * channels of a content
+    model_name: str = ""
+    model_fingerprint: str = ""  # 8 bytes, in hexadecimal
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> GPT2Config:
+        """The config that `to_json` wrote. Raises ModelError when it is not one."""
+        try:
+            raw = json.loads(text)
+            return GPT2Config(**raw | {"betas": tuple(raw["betas"])})
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"GPT-2 config is not readable: {error}") from error
+
+
+# Table A9: batch 256 in all, 32 on each of eight H100. The paper states neither the context's length nor a dropout.
+LRS3 = GPT2Config("gpt2-lrs3", width=1024, layers=12, heads=8, frames=250, dropout=0.0, batch=256, lr=1e-4)
+
+# As small as two CPU cores can train within minutes on half an hour of video.
+HEADS = GPT2Config("gpt2-heads")
+
+# Clips of eight frames in one order: half the rate would be another action.
+SPRITES = GPT2Config("gpt2-sprites", width=128, layers=4, heads=4, frames=8, batch=64, lr=1e-3, half_rate_share=0.0)
+
+TINY = GPT2Config("gpt2-tiny", width=32, layers=2, heads=2, frames=16, dropout=0.0, batch=8, lr=3e-3, warmup_steps=5)
+
+PRESETS = {config.name: config for config in (LRS3, HEADS, SPRITES, TINY)}
+
+
+def gpt2_preset(name: str) -> GPT2Config:
+    """The preset of that name; `gpt2` is `gpt2-heads`. Raises ModelError that lists the known ones."""
+    if name == "gpt2":
+        return HEADS
+    if name not in PRESETS:
+        raise ModelError(f"no preset named {name!r}; known presets: {', '.join(PRESETS)}")
+    return PRESETS[name]

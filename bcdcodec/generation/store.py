@@ -1,0 +1,48 @@
+"""Folders of a motion GPT-2: config.json and weights-*.safetensors."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from bcdcodec.container import Head
+from bcdcodec.errors import ModelError, ModelMismatchError
+from bcdcodec.generation.config import GPT2Config
+from bcdcodec.modelstore import CONFIG, SHIPPED
+
+SUBFOLDER = "gpt2"  # of a shipped model
+
+
+def open_gpt2(folder: str | os.PathLike | None, head: Head) -> tuple[Path, GPT2Config]:
+    """The folder (None: the one shipped with the model that `head` names) and its config.
+
+    Raises ModelError where there is none, ModelMismatchError for one that speaks another model's codes.
+    """
+    path = SHIPPED / head.model_name / SUBFOLDER if folder is None else Path(folder)
+    if not (path / CONFIG).is_file():
+        if folder is None:
+            raise ModelError(f"no GPT-2 is shipped with model {head.model_name!r}: train one with `bcd train gpt2`, then give --gpt2")
+        raise ModelError(f"no GPT-2 in {path}: expected {CONFIG} and weights-*.safetensors")
+    config = GPT2Config.from_json((path / CONFIG).read_text())
+    if config.model_fingerprint != head.model_fingerprint.hex():
+        raise ModelMismatchError(
+            f"the GPT-2 in {path} speaks the codes of model {config.model_name!r} ({config.model_fingerprint[:12]}), "
+            f"the content is of {head.model_name!r} ({head.model_fingerprint.hex()[:12]}): train one with `bcd train gpt2`")
+    return path, config
+
+
+def load_gpt2(folder: Path, config: GPT2Config, device: str = "cpu"):
+    """The network in a folder, in float32. Raises ModelError when weights and config disagree."""
+    from safetensors.torch import load_file
+
+    from bcdcodec.generation.network import MotionGPT
+
+    model = MotionGPT(config)
+    tensors = {}
+    try:
+        for path in sorted(folder.glob("weights-*.safetensors")):
+            tensors.update(load_file(path))
+        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
+    except Exception as error:  # safetensors and torch raise errors of their own
+        raise ModelError(f"the GPT-2 weights in {folder} do not fit its config: {str(error).splitlines()[0]}") from error
+    return model.to(device).eval()
