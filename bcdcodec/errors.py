@@ -33,5 +33,9 @@ class VideoError(BcdError):
     """A video could not be opened, read or written."""
 
 
+class MissingDetectorError(VideoError):
+    """Faces cannot be looked for: the detector is not installed."""
+
+
 class ModelError(BcdError):
     """A model folder or its tables are missing or not valid."""

@@ -12,20 +12,25 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.container import BcdReader, ByteCounts, Content, Head, Motion, Recording, write_recording
+from bcdcodec.container import BcdReader, ByteCounts, Content, Head, Motion, Recording, Surroundings, write_recording
 from bcdcodec.device import pick_device
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.profiles import profile_number
-from bcdcodec.errors import BcdError, LimitError, ModelMismatchError, TruncatedError
+from bcdcodec.errors import BcdError, LimitError, MissingDetectorError, ModelMismatchError, TruncatedError
 from bcdcodec.modelstore import DEFAULT_MODEL, open_model
 from bcdcodec.opening import model_of, naming, open_sound
 from bcdcodec.soundtrack import AudioSpool, SoundFeed
 from bcdcodec.video import (
     MAX_SIDE,
+    STILL_SIDE,
     Crop,
+    PasteBack,
     SoundOptions,
     constant_frame_duration,
+    decode_still,
+    encode_still,
     enlarge,
+    face_square,
     holds_sound,
     read_frames,
     write_video,
@@ -38,6 +43,7 @@ RATE_TOLERANCE = 0.15  # of the rate asked for, beyond which `encode_file` says 
 MAX_TICK = 2**31 - 1  # numerator and denominator of a time base in FFmpeg
 MAX_FRAME_SECONDS = 86400
 MARK = "synthesised: the face and the motion come from different recordings"
+AUTO_CROP = "auto"
 MARK_GENERATED = "synthesised: made from generated video"
 
 PathLike = str | os.PathLike
@@ -63,16 +69,18 @@ class DecodeSummary:
     notes: tuple[str, ...]
 
 
-def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MODEL, crop: Crop | None = None,
+def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MODEL, crop: Crop | str | None = None,
                 device: str = "auto", seed: int = 0, progress: Progress | None = None, vae: str | None = None,
                 sound: SoundOptions | None = SoundOptions(), profile: str = "static",
-                kbps: float | None = None) -> EncodeSummary:
+                kbps: float | None = None, surroundings: bool = False) -> EncodeSummary:
     """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all.
 
     The times between frames stay exact; the first frame is moved to 0. Frames at equal distances are stored as
     a constant frame duration, others in the coarsest ticks that hold all distances. Of clips with far more frames a
     second than the model's, every second or fewer are coded and the others put between them on decoding. Pictures never
     accumulate; codes do (one byte a group and frame), because only the last frame tells whether the rate was constant.
+    `crop`: a square, "auto" for one around the face, None for the largest in the middle. `surroundings`: keep a still of
+    the whole first picture, for `decode_file` to paste faces back into.
     `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out.
     `profile`: static or context. `kbps`: of motion, in kbit/s; None: as the model codes by itself.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
@@ -83,6 +91,10 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     folder = open_model(model)
     folder.tables.fingerprint(profile_number(profile))  # raises before any work if the model has no tables for it
     size = folder.config.latent.picture_size
+    notes = []
+    if crop == AUTO_CROP:
+        crop, note = _face_or_centre(source)
+        notes.append(note)
     with read_frames(source, crop, size, sound) as video, AudioSpool() as audio:
         from bcdcodec.codec import Codec, Geometry  # after the cheap checks: torch takes seconds
 
@@ -92,6 +104,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         head = codec.head(geometry, video.time_base, 0, seed, profile)
         info = video.info
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
+        stills = (Surroundings(0, encode_still(video.first_picture(STILL_SIDE))),) if surroundings else ()
         contents, motions = [], []
         for item in codec.encode_stream(_counted(video, progress, total), CHUNK_FRAMES, video.time_base, kbps, profile):
             if isinstance(item, Content):
@@ -113,14 +126,14 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
             head = replace(head, time_base_num=time_base.numerator, time_base_den=time_base.denominator)
             motions = [replace(motion, pts=(motion.pts - pts[0]) // unit) for motion in motions]
             ticks = int(2 * pts[-1] - pts[-2] - pts[0]) // unit
-        notes = []
         if video.sound:
             audio.add(video.sound.take(ticks * time_base))
         elif info.has_audio and sound:
             notes.append(f"the sound of {source} is left out: this PyAV cannot decode it")
         if video.damage:
             notes.append(video.damage)
-        counts = write_recording(target, Recording(head, tuple(contents), tuple(motions), audio=audio), folder.tables)
+        recording = Recording(head, tuple(contents), tuple(motions), audio=audio, surroundings=stills)
+        counts = write_recording(target, recording, folder.tables)
         seconds = float(ticks * time_base)
         if kbps and seconds and not 1 - RATE_TOLERANCE <= (got := counts.motion * 8 / seconds / 1000) / kbps <= 1 + RATE_TOLERANCE:
             why = "the nearest codes need no more" if got < kbps else "this clip cannot be coded in less"
@@ -131,7 +144,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
 def decode_file(source: PathLike, target: PathLike, content: PathLike | None = None, steps: int | None = None,
                 seed: int | None = None, model: PathLike | None = None, device: str = "auto",
                 max_frames: int = MAX_FRAMES, progress: Progress | None = None, vae: str | None = None,
-                scale: int = 1, audio: bool = True) -> DecodeSummary:
+                scale: int = 1, audio: bool = True, paste_back: bool = False) -> DecodeSummary:
     """Decode a `.bcd` file into a video or a folder of PNGs, as `write_video` takes them, whole or not at all.
 
     `content`: a `.bcd` file of the same model whose first content is shown in the motion of `source`; the
@@ -139,7 +152,8 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
     content, without any network. Of a file that ends early, the frames before the cut are decoded, with a note.
     `model`: a name or folder, else the shipped model that `source` names; `steps`, `seed`: else the model's
     and the file's own. `scale`: each pixel becomes a square of so many, of the pictures alone; a `.bcd` target has none.
-    `audio`: whether the sound of `source` goes into the output.
+    `audio`: whether the sound of `source` goes into the output. `paste_back`: show the face in the still of what was
+    around it, which the file of the face must hold.
     Raises FormatError and its kinds for a damaged file, LimitError for more than `max_frames` frames,
     ModelMismatchError, BcdError for a target that cannot be written.
     """
@@ -166,6 +180,9 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
         if target.suffix.lower() == ".bcd" and not target.is_dir():
             if other is None:
                 raise BcdError(f"{target} would be a copy of {source}: give --content, or a video as the output")
+            if paste_back:
+                raise BcdError(f"--paste-back makes pictures, {target} holds codes: leave it out, and give it when "
+                               f"{target} is decoded")
             if scale != 1:
                 raise BcdError(f"--scale {scale} enlarges pictures, {target} holds codes: leave it out, and give it when "
                                f"{target} is decoded")
@@ -178,13 +195,15 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
             marks = [MARK] * (other is not None or head.reenacted) + [MARK_GENERATED] * head.generated
             metadata = {"comment": "; ".join(marks)} if marks else None
             size = folder.config.latent.picture_size * scale
+            paste = _paste_back(content or source, other or reader, scale) if paste_back else None
+            width, height = paste.size if paste else (size, size)
             if size > MAX_SIDE:
                 raise LimitError(f"--scale {scale} makes pictures of {size} x {size} pixels, the limit is {MAX_SIDE} a side")
             if has_sound and not holds_sound(target):
                 notes.append(f"the sound of {source} is left out: {target} cannot hold it")
                 has_sound = False
             time_base = _playable_time_base(source, head)
-            with write_video(target, size, size, time_base, metadata, reader.audio_format if has_sound else None) as video:
+            with write_video(target, width, height, time_base, metadata, reader.audio_format if has_sound else None) as video:
                 from bcdcodec.codec import Codec  # after the cheap checks: torch takes seconds
 
                 codec = Codec(folder, pick_device(device), vae)
@@ -193,7 +212,7 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
                     tick = clock.waiting.popleft()
                     if feed:
                         feed.write_until(tick * time_base)
-                    video.write(enlarge(picture, scale), tick, head.frame_duration or None)
+                    video.write(paste(picture) if paste else enlarge(picture, scale), tick, head.frame_duration or None)
                     if progress:
                         progress(number + 1, reader.frames or None)
                 if feed:
@@ -242,6 +261,29 @@ def _motions(path: PathLike, reader: BcdReader, tables: ModelTables, max_frames:
             yield motion
         if not clock.frames:
             raise TruncatedError("it ends before its first frame, nothing can be decoded")
+
+
+def _face_or_centre(source: PathLike) -> tuple[Crop | None, str]:
+    """The square around the face, else None for the centre; and what the user should know of it."""
+    try:
+        square = face_square(source)
+    except MissingDetectorError as error:
+        return None, f"{error}; the centre square of {source} is coded"
+    if square is None:
+        return None, f"no face is found in {source}: the centre square is coded"
+    return square, f"the face in {source} lies in {square} (x, y, width, height), which is coded"
+
+
+def _paste_back(path: PathLike, reader: BcdReader, scale: int) -> PasteBack:
+    """What puts decoded pictures back into the still of a file. Raises BcdError for a file without one."""
+    if scale != 1:
+        raise BcdError(f"--scale {scale} does not go with --paste-back, whose pictures have the size of the still")
+    with naming(path):
+        still = next(iter(reader.surroundings()), None)
+        if still is None:
+            raise BcdError(f"{path} holds no surroundings to paste the face into: encode with --surroundings")
+        head = reader.head
+        return PasteBack(decode_still(still.webp), head.crop, head.source_width, head.source_height)
 
 
 def _counted(frames: Iterable, progress: Progress | None, total: int | None) -> Iterator:

@@ -13,7 +13,9 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT.bcd")
 @click.option("--model", default="heads", show_default=True, help="A shipped model, or the folder of one.")
-@click.option("--crop", metavar="X,Y,W,H", help="The square to code, in pixels of the upright picture. [default: the centre]")
+@click.option("--crop", metavar="X,Y,W,H|auto",
+              help="The square to code, in pixels of the upright picture; auto: around the face. [default: the centre]")
+@click.option("--surroundings", is_flag=True, help="Keep a still of the whole first picture, for decode --paste-back.")
 @VAE
 @DEVICE
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the decoder's noise, kept in the file.")
@@ -24,7 +26,7 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
               help="Rate of the motion, such as 1, 2, 4 or 8. [default: the model's own]")
 @click.option("--profile", type=click.Choice(["static", "context"]), default="static", show_default=True,
               help="How the motion codes are packed; context takes far fewer bytes for the same codes.")
-def encode(source: str, target: str, model: str, crop: str | None, vae: str | None, device: str, seed: int,
+def encode(source: str, target: str, model: str, crop: str | None, surroundings: bool, vae: str | None, device: str, seed: int,
            no_audio: bool, audio_kbps: float | None, kbps: float | None, profile: str) -> None:
     """Encode a video into a .bcd file.
 
@@ -32,13 +34,14 @@ def encode(source: str, target: str, model: str, crop: str | None, vae: str | No
     transparent is coded on black. Sound becomes Opus, mono voice; Opus is copied.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
-    from bcdcodec.transcode import encode_file
+    from bcdcodec.transcode import AUTO_CROP, encode_file
     from bcdcodec.video import SoundOptions, parse_crop
 
-    square = parse_crop(crop) if crop else None
+    square = parse_crop(crop) if crop and crop != AUTO_CROP else crop
     sound = None if no_audio else SoundOptions() if audio_kbps is None else SoundOptions(audio_kbps, copy=False)
     with progress_bar("encode") as progress:
-        done = encode_file(source, target, model, square, device, seed, progress, vae, sound, profile, kbps)
+        done = encode_file(source, target, model, square, device, seed, progress, vae, sound, profile, kbps,
+                           surroundings)
     show_notes(done.notes)
     counts = done.byte_counts
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {counts.total} bytes "
@@ -49,6 +52,7 @@ def encode(source: str, target: str, model: str, crop: str | None, vae: str | No
 @click.argument("source", metavar="IN.bcd")
 @click.argument("target", metavar="OUT")
 @click.option("--content", metavar="OTHER.bcd", help="Show the face of this recording in the motion of IN.")
+@click.option("--paste-back", is_flag=True, help="Show the face in the still of its surroundings, if its file holds one.")
 @click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]")
 @click.option("--scale", type=click.IntRange(1, 64), default=1, show_default=True,
               help="Enlarge the pictures: every pixel becomes a square of so many.")
@@ -59,7 +63,7 @@ def encode(source: str, target: str, model: str, crop: str | None, vae: str | No
 @click.option("--max-frames", type=click.IntRange(min=1), default=1_000_000, show_default=True,
               help="Refuse files with more frames.")
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
-def decode(source: str, target: str, content: str | None, steps: int | None, scale: int, seed: int | None,
+def decode(source: str, target: str, content: str | None, paste_back: bool, steps: int | None, scale: int, seed: int | None,
            model: str | None, vae: str | None, device: str, max_frames: int, no_audio: bool) -> None:
     """Decode a .bcd file into a video.
 
@@ -71,7 +75,7 @@ def decode(source: str, target: str, content: str | None, steps: int | None, sca
 
     with progress_bar("decode") as progress:
         done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress, vae, scale,
-                           not no_audio)
+                           not no_audio, paste_back)
     show_notes(done.notes)
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s")
 

@@ -23,7 +23,8 @@ def info(path: str, as_json: bool) -> None:
     frame_rate = "variable frame rate" if rate == "variable" else f"{rate:.6g} frames/s"
     rows = [
         ("model", f"{facts['model']} ({facts['model_fingerprint'][:12]}), {facts['groups']} x {facts['codes']} codes"),
-        ("picture", f"{facts['width']} x {facts['height']}, from {w} x {h} at ({x}, {y}) of {facts['source_width']} x {facts['source_height']}"),
+        ("picture", f"{facts['width']} x {facts['height']}, from {w} x {h} at ({x}, {y}) of {facts['source_width']} x {facts['source_height']}, "
+         f"{100 * facts['coded_share']:.0f} % of its area"),
         ("frames", f"{facts['frames']}, {facts['duration_s']:.3f} s, {frame_rate}{_between(facts)}"),
     ]
     size, kbps = facts["bytes"], facts["kbps"]
@@ -34,6 +35,7 @@ def info(path: str, as_json: bool) -> None:
         ("content", f"{size['content']} bytes, {facts['contents']} content{'s' * (facts['contents'] != 1)} ({each or '-'})"),
         ("container", f"{size['container']} bytes, with motion{_rate(kbps['motion_container']) or ' -'}"),
         ("audio", f"{size['audio']} bytes{_sound(facts)}"),
+        *([("around", f"{size['surroundings']} bytes, a still of the whole picture")] if size["surroundings"] else []),
         ("total", f"{size['total']} bytes{_rate(kbps['total'])}"),
     ]
     for name, value in rows:

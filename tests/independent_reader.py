@@ -277,9 +277,10 @@ def read_audio(payload, first):
 
 def read(data, tables):
     """Return {"head": fields, "contents": [(reference, values)], "codes": [u][g], "pts": [t] or None, "used": [t],
-    "sound": [channels, pre-skip, delay, gain] or None, "packets": [(first sample, bytes)], "complete": bool}."""
+    "sound": [channels, pre-skip, delay, gain] or None, "packets": [(first sample, bytes)],
+    "surroundings": [(content, bytes)], "complete": bool}."""
     contents, codes, pts, used, complete = [], [], [], [], False
-    sound, packets, heard = None, [], 0
+    sound, packets, heard, surroundings = None, [], 0, []
     motion = [cumulative(row) for row in tables.motion_frequencies]
     for kind, payload, whole in chunks(data):
         if kind == b"HEAD":
@@ -309,6 +310,9 @@ def read(data, tables):
             if new[0][0] < heard:
                 raise ValueError("sound out of order")
             packets, heard = packets + new, end
+        elif kind == b"sURR" and whole:
+            content, at = varint(payload, 0)
+            surroundings.append((content, payload[at:]))
         elif kind == b"TAIL" and whole:
             digest = hashlib.sha256(bytes(code for frame in codes for code in frame)).digest()
             count = struct.pack("<I", len(used))
@@ -318,4 +322,4 @@ def read(data, tables):
         elif kind not in KNOWN and not kind[:1].islower():
             raise ValueError(f"critical {kind}")
     return {"head": head, "contents": contents, "codes": codes, "pts": pts or None, "used": used, "sound": sound,
-            "packets": packets, "complete": complete}
+            "packets": packets, "surroundings": surroundings, "complete": complete}

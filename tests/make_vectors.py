@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.container import Audio, AudioFormat, Content, Head, Motion, Recording, write_recording
+from bcdcodec.container import Audio, AudioFormat, Content, Head, Motion, Recording, Surroundings, write_recording
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks
 from bcdcodec.container.metadata import pack_metadata
 from bcdcodec.container.varint import pack_varint
@@ -205,6 +205,7 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
     streaming = io.BytesIO()
     write_recording(streaming, recording(), SMALL)
     newer = with_payload(plain, b"HEAD", lambda p: put(p, 0, b"\x19") + b"later")
+    stills = (Surroundings(0, b"RIFF\x04\0\0\0WEBP"), Surroundings(2, b""))
     strided = file_bytes(recording(motions=[motion_for(SMALL, 0, 9, stride=4), motion_for(SMALL, 9, 8, stride=3)]), SMALL)
     uneven = [motion_for(SMALL, 0, 3, pts=[0, 17, 33], stride=2), motion_for(SMALL, 3, 1, pts=[50], stride=64)]
     uneven.append(motion_for(SMALL, 4, 2, pts=[67, 83]))
@@ -241,6 +242,7 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
         "indexed": ("small", file_bytes(recording(motions=[motion_for(SMALL, i, 1) for i in range(9)]), SMALL)),
         "streaming": ("small", streaming.getvalue()),
         "newer_minor": ("small", newer),
+        "surroundings": ("small", file_bytes(replace(recording(contents=three, motions=moves), surroundings=stills), SMALL)),
         "strided": ("small", strided),
         "strided_variable": ("small", file_bytes(recording(motions=uneven, frame_duration=0, time_base_den=1000), SMALL)),
         "strided_cut": ("small", strided[: strided.rindex(b"TAIL") - 2]),

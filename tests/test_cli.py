@@ -219,7 +219,7 @@ def test_info_json_has_every_promised_field(bcd, recording):
     facts = facts_of(bcd, recording)
     assert facts["frames"] == 62 and facts["duration_s"] == pytest.approx(2.48)
     assert facts["model"] == "tiny" and facts["contents"] == 1 and facts["frame_rate"] == pytest.approx(25)
-    assert set(facts["bytes"]) == {"motion", "content", "container", "audio", "total"}
+    assert set(facts["bytes"]) == {"motion", "content", "container", "audio", "surroundings", "total"}
     assert set(facts["kbps"]) == {"motion", "motion_container", "audio", "total"}
     assert facts["audio"] is None
     assert (facts["complete"], facts["reenacted"], facts["generated"]) == (True, False, False)

@@ -59,6 +59,7 @@ def test_both_readers_agree(valid):
         starts = accumulate(map(opus_samples, audio.packets), initial=audio.first_sample)
         packets += list(zip(starts, audio.packets, strict=False))
     assert packets == theirs["packets"]
+    assert [(still.content, still.webp) for still in ours.surroundings] == theirs["surroundings"]
     assert ours.complete == theirs["complete"] == (name not in INCOMPLETE)
 
 

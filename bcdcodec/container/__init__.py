@@ -2,7 +2,7 @@
 
 from .audio import OPUS_RATE, Audio, AudioFormat, opus_samples
 from .head import Head
-from .payloads import AncillaryChunk, Content, Motion
+from .payloads import AncillaryChunk, Content, Motion, Surroundings
 from .reader import BcdReader, ByteCounts, Recording, open_bcd, read_recording
 from .verify import Finding, VerifyReport, verify_file
 from .writer import BcdWriter, write_recording
@@ -20,6 +20,7 @@ __all__ = [
     "Head",
     "Motion",
     "Recording",
+    "Surroundings",
     "VerifyReport",
     "open_bcd",
     "opus_samples",

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class ByteCounts:
-    """Bytes of a file by class; the four classes add up to the file's size exactly."""
+    """Bytes of a file by class; the classes add up to the file's size exactly."""
 
     motion: int  # coded parts of MOTN
     content: int  # coded parts of CONT
     container: int  # everything else: signature, chunk headers, fields, HEAD, TABL, mETa, iNDX, TAIL, unknown chunks
     audio: int  # payloads of AUDI
+    surroundings: int = 0  # payloads of sURR
 
     @property
     def total(self) -> int:
-        return self.motion + self.content + self.container + self.audio
+        return self.motion + self.content + self.container + self.audio + self.surroundings

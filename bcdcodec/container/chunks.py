@@ -12,8 +12,8 @@ from .varint import pack_varint, read_varint
 SIGNATURE = b"\x89BCD\r\n\x1a\n"
 MAX_CHUNK_BYTES = 64 << 20
 
-HEAD, CONT, MOTN, TABL, AUDI, META, INDX, TAIL = (
-    b"HEAD", b"CONT", b"MOTN", b"TABL", b"AUDI", b"mETa", b"iNDX", b"TAIL",
+HEAD, CONT, MOTN, TABL, AUDI, SURR, META, INDX, TAIL = (
+    b"HEAD", b"CONT", b"MOTN", b"TABL", b"AUDI", b"sURR", b"mETa", b"iNDX", b"TAIL",
 )  # fmt: skip
 
 _TYPE_BYTES = _CRC_BYTES = 4

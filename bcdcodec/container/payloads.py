@@ -59,6 +59,14 @@ class Motion:
 
 
 @dataclass(frozen=True)
+class Surroundings:
+    """A still of the whole source picture that a content's square was taken from."""
+
+    content: int  # its number
+    webp: bytes  # a WebP file, upright
+
+
+@dataclass(frozen=True)
 class AncillaryChunk:
     """An ancillary chunk this version does not know, kept as it was."""
 
@@ -235,6 +243,17 @@ def _motion(fields: MotionFields, codes: np.ndarray, frames: int) -> Motion:
     """Return the first `frames` of what the fields state, with their codes."""
     pts = None if fields.pts is None else fields.pts[:frames]
     return Motion(fields.first_frame, fields.content, codes, pts, fields.stride, frames if fields.stride > 1 else None)
+
+
+def pack_surroundings(surroundings: Surroundings) -> bytes:
+    """Return the payload of sURR."""
+    return pack_varint(surroundings.content) + surroundings.webp
+
+
+def unpack_surroundings(payload: bytes) -> Surroundings:
+    """Return the Surroundings of a whole payload."""
+    content, at = read_varint(payload, 0)
+    return Surroundings(content, payload[at:])
 
 
 def pack_tables(tables: FrequencyTables) -> bytes:

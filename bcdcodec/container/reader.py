@@ -15,7 +15,21 @@ from ..entropy.tables import FrequencyTables
 from ..errors import BcdError, ChecksumError, FormatError, LimitError, ModelMismatchError, TruncatedError, UnsupportedError
 from .accounting import ByteCounts
 from .audio import OPUS_RATE, Audio, AudioFormat, unpack_audio
-from .chunks import AUDI, CONT, HEAD, INDX, META, MOTN, TABL, TAIL, RawChunk, header_bytes, read_chunks, read_signature
+from .chunks import (
+    AUDI,
+    CONT,
+    HEAD,
+    INDX,
+    META,
+    MOTN,
+    SURR,
+    TABL,
+    TAIL,
+    RawChunk,
+    header_bytes,
+    read_chunks,
+    read_signature,
+)
 from .head import MINOR_AUDIO, TABLES_FINGERPRINT_BYTES, Head, unpack_head
 from .index import IndexEntry
 from .metadata import META_BYTES, unpack_metadata
@@ -25,11 +39,13 @@ from .payloads import (
     AncillaryChunk,
     Content,
     Motion,
+    Surroundings,
     unpack_content,
     unpack_content_fields,
     unpack_motion,
     unpack_motion_fields,
     unpack_motion_prefix,
+    unpack_surroundings,
     unpack_tables,
     unpack_tail,
 )
@@ -47,6 +63,7 @@ class Recording:
     motions: tuple[Motion, ...]
     metadata: dict | None = None
     audio: tuple[Audio, ...] = ()
+    surroundings: tuple[Surroundings, ...] = ()
     ancillary: tuple[AncillaryChunk, ...] = ()
     complete: bool = True  # the file ended in a TAIL that agreed with it
 
@@ -71,8 +88,9 @@ class BcdReader:
         self._motion_tables: FrequencyTables | None = None
         self._ancillary: list[int] = []
         self._audio: list[int] = []
+        self._surroundings: list[int] = []
         self._meta: bytes | None = None
-        self._coded = {CONT: 0, MOTN: 0, AUDI: 0}
+        self._coded = {CONT: 0, MOTN: 0, AUDI: 0, SURR: 0}
 
         file.seek(0)
         read_signature(file)
@@ -141,7 +159,7 @@ class BcdReader:
     def byte_counts(self) -> ByteCounts:
         coded = self._coded
         container = self.size - sum(coded.values())
-        return ByteCounts(motion=coded[MOTN], content=coded[CONT], container=container, audio=coded[AUDI])
+        return ByteCounts(coded[MOTN], coded[CONT], container, coded[AUDI], coded[SURR])
 
     @property
     def metadata(self) -> dict | None:
@@ -153,6 +171,11 @@ class BcdReader:
         for offset in self._ancillary:
             chunk = self._chunk_at(offset)
             yield AncillaryChunk(chunk.type, chunk.payload)
+
+    def surroundings(self) -> Iterator[Surroundings]:
+        """Yield the stills of what lies around the coded square; a damaged one raises FormatError."""
+        for offset in self._surroundings:
+            yield unpack_surroundings(self._chunk_at(offset).payload)
 
     def audio(self) -> Iterator[Audio]:
         """Yield the sound of every whole AUDI in order; it needs no tables."""
@@ -212,6 +235,7 @@ class BcdReader:
             motions=tuple(self.motion(tables)),
             metadata=self.metadata,
             audio=tuple(self.audio()),
+            surroundings=tuple(self.surroundings()),
             ancillary=tuple(self.ancillary()),
             complete=self.complete,
         )
@@ -278,6 +302,8 @@ class BcdReader:
             if self._has_sound:
                 self._order.add_audio(unpack_audio(chunk.payload, first=not self._audio))
                 self._audio.append(chunk.offset)
+        elif chunk.type == SURR:
+            self._surroundings.append(chunk.offset)
         elif chunk.type != INDX:
             if not chunk.ancillary:
                 raise UnsupportedError(f"unknown critical chunk {chunk.name} at byte {chunk.offset}; use a newer bcdcodec")
@@ -299,7 +325,7 @@ class BcdReader:
             raise FormatError(f"{place} states {stated} frames, the file has {self.frames}")
 
     def _coded_bytes(self, chunk: RawChunk) -> int:
-        if chunk.type == AUDI:
+        if chunk.type in (AUDI, SURR):
             return len(chunk.payload)
         unpack_fields = unpack_content_fields if chunk.type == CONT else unpack_motion_fields
         try:

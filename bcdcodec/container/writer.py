@@ -12,12 +12,22 @@ from ..entropy.model_tables import ModelTables
 from ..errors import BcdError, FormatError, ModelMismatchError
 from .accounting import ByteCounts
 from .audio import OPUS_RATE, Audio, AudioFormat, pack_audio
-from .chunks import AUDI, CONT, HEAD, INDX, META, MOTN, SIGNATURE, TABL, TAIL, pack_chunk
+from .chunks import AUDI, CONT, HEAD, INDX, META, MOTN, SIGNATURE, SURR, TABL, TAIL, pack_chunk
 from .head import MINOR_AUDIO, TABLES_FINGERPRINT_BYTES, Head, pack_head
 from .index import INDEX_ABOVE, IndexEntry, pack_index
 from .metadata import pack_metadata
 from .order import RecordingOrder
-from .payloads import MAX_FRAME_NUMBER, Content, Motion, pack_content, pack_motion, pack_tables, pack_tail
+from .payloads import (
+    MAX_FRAME_NUMBER,
+    Content,
+    Motion,
+    Surroundings,
+    pack_content,
+    pack_motion,
+    pack_surroundings,
+    pack_tables,
+    pack_tail,
+)
 from .reader import Recording
 
 
@@ -56,6 +66,7 @@ class BcdWriter:
         self._digest = hashlib.sha256()
         self._index: list[IndexEntry] = []
         self._motion_bytes = self._content_bytes = self._audio_bytes = self._total_bytes = 0
+        self._surroundings_bytes = 0
         start = SIGNATURE + pack_chunk(HEAD, pack_head(head, self._minor))
         if own_motion_tables:
             start += pack_chunk(TABL, pack_tables(tables.motion))
@@ -88,9 +99,9 @@ class BcdWriter:
     @property
     def byte_counts(self) -> ByteCounts:
         """What was written so far."""
-        motion, content, audio = self._motion_bytes, self._content_bytes, self._audio_bytes
-        container = self._total_bytes - motion - content - audio
-        return ByteCounts(motion=motion, content=content, container=container, audio=audio)
+        apart = (self._motion_bytes, self._content_bytes, self._audio_bytes, self._surroundings_bytes)
+        motion, content, audio, surroundings = apart
+        return ByteCounts(motion, content, self._total_bytes - sum(apart), audio, surroundings)
 
     @property
     def frames(self) -> int:
@@ -112,6 +123,15 @@ class BcdWriter:
         self._motion_bytes += coded
         self._digest.update(motion.codes.tobytes())
         self._write_indexed(MOTN, payload, motion.first_frame)
+
+    def write_surroundings(self, surroundings: Surroundings) -> None:
+        """Append the still that belongs to a content, after that content."""
+        if surroundings.content >= len(self._order.content_starts):
+            found = len(self._order.content_starts)
+            raise FormatError(f"surroundings of content {surroundings.content}, the file has {found} contents before them")
+        payload = pack_surroundings(surroundings)
+        self._surroundings_bytes += len(payload)
+        self._write(pack_chunk(SURR, payload))
 
     def write_audio(self, audio: Audio) -> None:
         """Append sound, best just before the motion of the same time, so that a cut file has both."""
@@ -187,13 +207,14 @@ def write_recording(
     Sound comes before the motion that ends after its start.
     """
     waiting, head = list(recording.contents), recording.head
+    stills = {still.content: still for still in recording.surroundings}
     sound = iter(recording.audio)
     audio = next(sound, None)
     with BcdWriter(target, head, tables, recording.metadata, own_motion_tables, audio=audio is not None) as writer:
         first_pts = None
         for motion in recording.motions:
             while waiting and waiting[0].number <= motion.content:
-                writer.write_content(waiting.pop(0))
+                _write_content(writer, waiting.pop(0), stills)
             if motion.pts is None:
                 end = (motion.first_frame + motion.frames) * head.frame_duration
             else:
@@ -207,6 +228,12 @@ def write_recording(
             writer.write_audio(audio)
             audio = next(sound, None)
         for content in waiting:
-            writer.write_content(content)
+            _write_content(writer, content, stills)
         writer.close()
         return writer.byte_counts
+
+
+def _write_content(writer: BcdWriter, content: Content, stills: dict[int, Surroundings]) -> None:
+    writer.write_content(content)
+    if content.number in stills:
+        writer.write_surroundings(stills[content.number])

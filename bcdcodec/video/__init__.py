@@ -4,7 +4,9 @@ PyAV is imported when a video is opened, not with this package.
 """
 
 from bcdcodec.errors import VideoError
+from bcdcodec.video.face import face_square
 from bcdcodec.video.geometry import MAX_SIDE, Crop, centre_crop, parse_crop
+from bcdcodec.video.paste import STILL_SIDE, PasteBack, decode_still, encode_still
 from bcdcodec.video.read import FrameReader, VideoInfo, probe_video, read_frames
 from bcdcodec.video.scaling import enlarge
 from bcdcodec.video.sound import SoundOptions, SoundTrack
@@ -13,8 +15,10 @@ from bcdcodec.video.write import VideoWriter, encode_png, holds_sound, write_vid
 
 __all__ = [
     "MAX_SIDE",
+    "STILL_SIDE",
     "Crop",
     "FrameReader",
+    "PasteBack",
     "SoundOptions",
     "SoundTrack",
     "VideoError",
@@ -22,8 +26,11 @@ __all__ = [
     "VideoWriter",
     "centre_crop",
     "constant_frame_duration",
+    "decode_still",
     "encode_png",
+    "encode_still",
     "enlarge",
+    "face_square",
     "holds_sound",
     "parse_crop",
     "probe_video",

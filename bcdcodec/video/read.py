@@ -18,7 +18,7 @@ from bcdcodec.video.geometry import (
     centre_crop,
     check_crop,
 )
-from bcdcodec.video.scaling import BICUBIC, resize
+from bcdcodec.video.scaling import BICUBIC, resize, scale
 from bcdcodec.video.sound import SoundOptions, SoundTrack
 from bcdcodec.video.source import Source, open_source
 from bcdcodec.video.timing import PtsRepair
@@ -83,7 +83,7 @@ class FrameReader:
             self._first = next(self._frames, None)
             if self._first is None:
                 raise VideoError(f"{self._source.name} holds no frame that can be decoded")
-            self._geometry = _frame_geometry(self._first, self._source.pixel_aspect)
+            self._geometry = frame_geometry(self._first, self._source.pixel_aspect)
             width, height = self._geometry.upright_size
             if max(width, height) > MAX_SIDE:
                 raise VideoError(
@@ -128,6 +128,13 @@ class FrameReader:
     def __iter__(self) -> Iterator[tuple[int, np.ndarray]]:
         return self._iterator
 
+    def first_picture(self, longer_side: int) -> np.ndarray:
+        """Returns the first picture whole, uint8 [h, w, 3], no side above `longer_side`; before images are taken."""
+        width, height = self.info.width, self.info.height
+        factor = min(1, longer_side / max(width, height))
+        size = max(1, round(width * factor)), max(1, round(height * factor))
+        return upright_picture(self._first, self._geometry, *size)
+
     def close(self) -> None:
         """Closes the video; further iteration ends."""
         self._iterator.close()
@@ -152,21 +159,30 @@ class FrameReader:
             step = pts - previous if previous is not None else self._nominal_duration()
             self.last_duration = frame.duration or step
             previous = pts
-            image = _rgb(frame, self._geometry, to_rgb)  # [stored h, stored w, 3]
+            image = rgb_of(frame, self._geometry, to_rgb)  # [stored h, stored w, 3]
             image = image[box.y : box.y + box.h, box.x : box.x + box.w]
             image = resize(image, self._size, to_square)  # [size, size, 3]
             yield pts, self._geometry.orientation.apply(image)
             frame = next(self._frames, None)
 
 
-def _frame_geometry(frame: av.VideoFrame, pixel_aspect: Fraction) -> FrameGeometry:
+def frame_geometry(frame: av.VideoFrame, pixel_aspect: Fraction) -> FrameGeometry:
     """Returns the geometry of a decoded frame, with its display matrix if it has one."""
     matrix = frame.side_data.get("DISPLAYMATRIX")
     orientation = Orientation.from_display_matrix(bytes(matrix) if matrix else None)
     return FrameGeometry(frame.width, frame.height, pixel_aspect, orientation)
 
 
-def _rgb(frame: av.VideoFrame, geometry: FrameGeometry, reformatter) -> np.ndarray:
+def upright_picture(frame: av.VideoFrame, geometry: FrameGeometry, width: int, height: int) -> np.ndarray:
+    """Returns a decoded frame turned upright and scaled, uint8 [height, width, 3]."""
+    from av.video.reformatter import VideoReformatter
+
+    stored = geometry.orientation.upright_size(width, height)  # a transpose is its own inverse
+    image = scale(rgb_of(frame, geometry, VideoReformatter()), *stored)
+    return geometry.orientation.apply(image)
+
+
+def rgb_of(frame: av.VideoFrame, geometry: FrameGeometry, reformatter) -> np.ndarray:
     """Returns the frame as RGB uint8 [stored h, stored w, 3], on black where it is transparent."""
     from av.video.reformatter import Colorspace
 

@@ -18,7 +18,14 @@ SAME_ON_EVERY_MACHINE = 0x80000  # SWS_BITEXACT
 def resize(
     image: np.ndarray, size: int, reformatter: VideoReformatter | None = None
 ) -> np.ndarray:
-    """Returns uint8 [h, w, 3] as uint8 [size, size, 3].
+    """Returns uint8 [h, w, 3] as uint8 [size, size, 3], as `scale` does."""
+    return scale(image, size, size, reformatter)
+
+
+def scale(
+    image: np.ndarray, width: int, height: int, reformatter: VideoReformatter | None = None
+) -> np.ndarray:
+    """Returns uint8 [h, w, 3] as uint8 [height, width, 3].
 
     Going down, the filter widens with the ratio, so it does not alias. The pixels of a row
     must be contiguous; the rows need not be, so a crop is taken without a copy. A
@@ -27,18 +34,18 @@ def resize(
     import av
     from av.video.reformatter import VideoReformatter
 
-    if image.shape[:2] == (size, size):
+    if image.shape[:2] == (height, width):
         return image
     frame = av.VideoFrame.from_numpy_buffer(image, format="rgb24")
     reformatter = reformatter or VideoReformatter()
-    square = reformatter.reformat(
+    scaled = reformatter.reformat(
         frame,
-        width=size,
-        height=size,
+        width=width,
+        height=height,
         interpolation=BICUBIC | ACCURATE_ROUNDING | SAME_ON_EVERY_MACHINE,
         threads=1,
     )
-    return square.to_ndarray()
+    return scaled.to_ndarray()
 
 
 def enlarge(image: np.ndarray, factor: int) -> np.ndarray:

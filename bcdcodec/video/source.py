@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from contextlib import closing
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -16,6 +17,7 @@ from bcdcodec.video.sound import SoundOptions, SoundTrack
 if TYPE_CHECKING:
     import av
 
+SEEK_FROM_S = 20.0  # seconds; shorter clips are read through, as many have but one frame to seek to
 FOLDER_RATE = Fraction(25)  # frames a second of a folder, which itself states none
 
 Source = str | os.PathLike | BinaryIO
@@ -146,6 +148,24 @@ class StreamSource:
                     self._shown = frame.pts + frame.duration - self._start
                 yield frame
 
+    def samples(self, count: int) -> Iterator[av.VideoFrame]:
+        """Yields up to `count` decoded frames spread over the clip; of a long one, frames after a seek."""
+        import av
+
+        duration_s = self.duration_s or 0
+        if duration_s <= SEEK_FROM_S:
+            step = max(1, int(duration_s * (self.frame_rate or FOLDER_RATE)) // count)
+            yield from islice(self.frames(), step // 2, step * count, step)
+            return
+        for i in range(count):
+            try:
+                self._container.seek(int((i + 0.5) / count * duration_s * 1_000_000))  # FFmpeg's AV_TIME_BASE
+                frame = next(self._container.decode(self._stream), None)
+            except (av.FFmpegError, OSError):
+                continue  # what cannot be reached is not sampled
+            if frame is not None:
+                yield frame
+
     @property
     def damage(self) -> str | None:
         """One line on what was lost, once all frames are read; None when nothing was."""
@@ -209,6 +229,12 @@ class FolderSource:
 
     def listen(self, options: SoundOptions) -> None:
         """Does nothing: pictures are silent."""
+
+    def samples(self, count: int) -> Iterator[av.VideoFrame]:
+        """Yields up to `count` of the pictures, spread over the clip."""
+        step = max(1, len(self._paths) // count)
+        for path in self._paths[step // 2 :: step][:count]:
+            yield _picture(path)
 
     def close(self) -> None:
         """Does nothing: each file is closed once it is decoded."""
