@@ -72,7 +72,7 @@ SPRITES_SMALL = replace(
         dataset="sprites", batch=48, frames=2, content_frames=4, temporal_stride=1, lr_decoder=1.5e-3, lr_encoder=8e-4,
         betas=(0.9, 0.99), ema_decay=0.995, rate_weight=0.1, rate_start_bits=6.0, conditional_entropy_weight=0.02,
         content_weight=2e-5, swap_weight=0.1, swap_motion_weight=2.0, swap_content_weight=0.2, swap_every=2,
-        swap_from=0.08,
+        swap_from=0.08, choice_weight=0.3,
         content_mask_rate=0.1, sprite_augmentation=True, reseed_steps=50),
 )
 

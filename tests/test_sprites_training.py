@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from bcdcodec.models.latents import open_latents
 from bcdcodec.presets import preset
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.export import export_run
-from bcdcodec.training.objective import swap_consistency
+from bcdcodec.training.objective import Schedule, code_choice, rate_distortion, swap_consistency
 from bcdcodec.training.sprites.batches import MOTION_OF, SpriteSampler
 from bcdcodec.training.sprites.evaluate import mutual_information
 from bcdcodec.training.sprites.sheets import split
@@ -102,11 +103,13 @@ def test_codes_hardly_used_are_drawn_anew_from_features(tmp_path, sheets):
     run.counts[0, 5] = 0.0
     before = run.model.vq.codebooks.detach().clone()
     batch = run._to_device(run.sampler.batch(0, 0.0))
-    run._reseed(batch)
+    errors = torch.zeros(6, 2)
+    errors[4, 1] = 1.0
+    run._reseed(batch, errors)
     changed = (run.model.vq.codebooks != before).any(-1)[0]
     assert changed.nonzero().flatten().tolist() == [5]
     features = run.model.vq.features(run.model.encode_motion(batch.driving)).flatten(0, 1)[:, 0]
-    assert (features - run.model.vq.codebooks[0, 5]).abs().amax(1).min() < 1e-5
+    assert torch.allclose(features[9], run.model.vq.codebooks[0, 5], atol=1e-5)
 
 
 def test_an_exported_model_has_the_given_name_and_swaps_characters(run, sheets, tmp_path):
@@ -187,8 +190,6 @@ def test_normalised_pixels_come_back_as_they_were():
 
 
 def test_swap_consistency_asks_for_motion_and_content_back(tmp_path, sheets):
-    from bcdcodec.training.objective import Schedule, rate_distortion
-
     losses = {}
     for weight in (0.0, 1.0):
         config = replace(TINY, training=replace(TINY.training, swap_content_weight=weight))
@@ -201,6 +202,24 @@ def test_swap_consistency_asks_for_motion_and_content_back(tmp_path, sheets):
         losses[weight] = loss.item()
         assert run.model.decoder.to_residual.weight.grad.abs().sum() > 0
     assert losses[1.0] > losses[0.0]
+
+
+def test_the_choice_of_codes_is_the_one_the_decoder_does_best_with(tmp_path, sheets):
+    run = trainer(tmp_path / "run", sheets, 4)
+    torch.manual_seed(1)
+    batch = run._to_device(run.sampler.batch(0, 0.0))
+    terms = rate_distortion(run.model, run.reader, batch, Schedule(0, 0.0))
+    best = 7  # a decoder that shows the truth for this code and grey for all others
+
+    def denoise(x, sigma, condition, temporal):
+        right = (condition.motion == run.frozen.vq.lookup(torch.tensor([[[best]]]))).all(-1)[..., None, None, None]
+        return SimpleNamespace(latents=torch.where(right, batch.target[: len(x), :1].expand_as(x), torch.zeros_like(x)))
+
+    run.frozen.eval().denoise = denoise
+    loss = code_choice(run.model, run.frozen, terms, batch, 4, TINY.quantiser.codes)
+    features = run.frozen.vq.features(run.model.encode_motion(batch.driving[:4, :1]))
+    log_p = torch.log_softmax(-TINY.quantiser.alpha * run.model.vq.distances(features)[:, 0, 0], -1)
+    assert loss.item() == pytest.approx(-log_p[:, best].mean().item(), rel=1e-5)
 
 
 def test_mutual_information_of_known_tables():

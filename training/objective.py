@@ -54,6 +54,7 @@ class Losses:
     motion_error: Tensor  # of the auxiliary reader, 2 when nothing is read
     flow_error: Tensor  # mean distance from the true flow of procedural heads, 1 is half a picture
     condition: Condition
+    errors: Tensor  # [b, t] mean squared error of each frame, 0 where noise was low or the content masked
 
 
 class MotionReader(torch.nn.Module):
@@ -132,10 +133,12 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
     at_max = sigma >= config.diffusion.sigma_max
     if keep_content is not None:
         at_max = at_max & (keep_content > 0)
-    mse = config.latent.deviation ** 2 * squared.detach().mean(dim=(1, 2, 3, 4))
+    errors = squared.detach().mean(dim=(2, 3, 4))  # [b, t]
+    mse = config.latent.deviation ** 2 * errors.mean(1)
     mse = mse[at_max].mean() if at_max.any() else mse.new_tensor(float("nan"))
     return Losses(total, distortion.detach(), rate.H_model.detach(), rate.mutual_information.detach(), mse,
-                  logits[:, tc:].argmax(-1).detach(), motion_error.detach(), flow_error.detach(), condition)
+                  logits[:, tc:].argmax(-1).detach(), motion_error.detach(), flow_error.detach(), condition,
+                  errors * at_max[:, None])
 
 
 def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temporal: bool) -> Tensor:
@@ -171,6 +174,30 @@ def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temp
         read, _ = frozen.encode(pictures)
         total = total + weight * (read - content).square().mean() / content.var(dim=0).mean().clamp_min(1e-3)
     return total
+
+
+def code_choice(model: BCD, frozen: BCD, losses: Losses, batch: Batch, frames: int, candidates: int) -> Tensor:
+    """Cross entropy (nats) of the encoder's codes to those whose one-step decode is nearest to the truth.
+
+    The decoder has each clip's own content, so the code it does best with is the one of the motion, whatever
+    the encoder has filed under looks. Of some driving frames, one a clip, the `candidates` nearest codes are
+    tried by the `frozen` copy. For models of a single group.
+    """
+    config = model.config
+    features = frozen.vq.features(model.encode_motion(batch.driving[:frames, :1]))  # [b, 1, g, d]
+    logits = -config.quantiser.alpha * model.vq.distances(features)[:, 0, 0]  # [b, k]
+    with torch.no_grad():
+        tried = logits.topk(candidates, dim=-1).indices  # [b, candidates], which take the place of the frames
+        c = losses.condition
+        reference = None if c.reference_motion is None else c.reference_motion[:frames]
+        condition = Condition(c.content[:frames], frozen.vq.lookup(tried[..., None]), reference)
+        b = len(tried)
+        sigma = torch.full((b,), config.diffusion.sigma_max, device=tried.device)
+        noise = torch.randn_like(batch.target[:frames, :1]).expand(-1, candidates, -1, -1, -1)
+        pictures = frozen.denoise(config.diffusion.sigma_max * noise, sigma, condition, temporal=False).latents
+        error = (pictures - batch.target[:frames, :1]).square().mean(dim=(2, 3, 4))  # [b, candidates]
+        best = tried.gather(1, error.argmin(1, keepdim=True))[:, 0]
+    return F.cross_entropy(logits, best)
 
 
 def _robust(squared: Tensor, huber: float) -> Tensor:

@@ -21,7 +21,7 @@ from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.evaluate import evaluate
-from bcdcodec.training.objective import MotionReader, Schedule, rate_distortion, swap_consistency
+from bcdcodec.training.objective import MotionReader, Schedule, code_choice, rate_distortion, swap_consistency
 from bcdcodec.training.procedural import MOTION_PARAMETERS
 from bcdcodec.training.procedural_pairs import PairStore, load_pairs
 from bcdcodec.training.sprites.batches import SpriteSampler
@@ -31,7 +31,8 @@ HELD_OUT_SEED = 10_000_000  # procedural groups from here on are never trained o
 PEOPLE_ALONE = 16  # procedural people whose clips stand in where there is no footage
 COUNT_DECAY = 0.99  # of the code histogram, a step
 MOTION_LR, MOTION_BATCH = 1e-3, 64  # of the steps on motion alone
-RESEED_BELOW, RESEED_UNTIL = 0.1, 0.6  # of even use; of the run
+RESEED_BELOW, RESEED_UNTIL = 0.2, 0.7  # of even use; of the run
+CHOICE_FRAMES, CHOICE_CODES = 20, 8  # tried in a step for the choice of codes
 JOINED_LR = 0.3  # of the encoder's, once the pictures teach it too: features learned before must not be lost
 SETUP_STEP = 2**40  # batches from here on serve the initialisation, not the steps
 
@@ -184,6 +185,9 @@ class Trainer:
                 few = slice(len(batch.target) // 3, len(batch.target))
                 swap = swap_consistency(self.model, self.frozen.eval(), losses, few, schedule.temporal(self.config))
                 total = total + c.swap_weight * swap
+            if c.choice_weight and schedule.progress >= c.swap_from and self.step % 2 == 1:
+                total = total + c.choice_weight * code_choice(
+                    self.model, self.frozen.eval(), losses, batch, CHOICE_FRAMES, CHOICE_CODES)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.grad_clip)
@@ -192,7 +196,7 @@ class Trainer:
         self.step += 1
         self._average()
         if c.reseed_steps and self.step % c.reseed_steps == 0 and schedule.progress < RESEED_UNTIL:
-            self._reseed(batch)
+            self._reseed(batch, losses.errors)
         codes = losses.codes.flatten(0, 1).cpu()
         seen = torch.nn.functional.one_hot(codes, self.config.quantiser.codes).sum(0).float()
         self.counts = COUNT_DECAY * self.counts + (1 - COUNT_DECAY) * seen
@@ -208,8 +212,12 @@ class Trainer:
         }
 
     @torch.no_grad()
-    def _reseed(self, batch: Batch) -> None:
-        """Draw codes that are hardly used anew from this batch's features, with their optimiser state."""
+    def _reseed(self, batch: Batch, errors: torch.Tensor) -> None:
+        """Draw codes that are hardly used anew, with their optimiser state.
+
+        They become the features of driving frames far from every code and decoded badly, `errors` [b, t]:
+        there one code stands for several motions.
+        """
         p = self.counts / self.counts.sum(1, keepdim=True)
         unused = (p < RESEED_BELOW / self.config.quantiser.codes).to(self.device)  # [g, k]
         if not unused.any():
@@ -218,7 +226,7 @@ class Trainer:
         features = self.model.vq.features(self.model.encode_motion(batch.driving)).flatten(0, 1)  # [n, g, d]
         for g, k in unused.nonzero().tolist():
             far = (features[:, g, None] - codebooks[g]).square().sum(-1).amin(1)  # [n] to the nearest code
-            codebooks[g, k] = features[far.argmax(), g]
+            codebooks[g, k] = features[(far * errors.flatten()).argmax(), g]
             for moment in self.optimiser.state.get(codebooks, {}).values():
                 if moment.shape == codebooks.shape:
                     moment[g, k] = 0
