@@ -18,6 +18,7 @@ VERBS = {
     "verify": "bcdcodec.cli.report:verify",
     "models": "bcdcodec.cli.report:models",
     "demo": "bcdcodec.cli.convert:demo",
+    "generate": "bcdcodec.cli.generate:generate",
     "train": "bcdcodec.cli.train:train",
     "export": "bcdcodec.cli.train:export",
     "bench": "bcdcodec.cli.bench:bench",

@@ -12,6 +12,8 @@ FOLDER = click.Path(path_type=Path)
 @click.command()
 @click.argument("preset")
 @click.option("--data", type=FOLDER, help="Folder of videos and pictures, or of sprite sheets. [default: procedural heads only]")
+@click.option("--codes", type=FOLDER, help="Folder of .bcd files, for gpt2: no video is needed.")
+@click.option("--model", help="For gpt2: name or folder of the model of these files. [default: the shipped one they name]")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the run.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in all, or ...")
 @click.option("--steps", type=click.IntRange(min=1), help="... optimiser steps in all.")
@@ -22,11 +24,20 @@ FOLDER = click.Path(path_type=Path)
               help="Groups of procedural heads to render once.")
 @click.option("--vae", help="Hub name or folder of the image autoencoder, for presets over latents.")
 @click.option("--shard-mib", type=click.IntRange(min=1), help="Split checkpoints into files of this size.")
-def train(preset: str, data: Path | None, out: Path, minutes: float | None, steps: int | None, resume: bool,
-          device: str, seed: int, procedural_groups: int, vae: str | None, shard_mib: int | None) -> None:
-    """Train a model; PRESET is heads, sprites-small, lrs3, sprites or tiny."""
+def train(preset: str, data: Path | None, codes: Path | None, model: str | None, out: Path, minutes: float | None,
+          steps: int | None, resume: bool, device: str, seed: int, procedural_groups: int, vae: str | None,
+          shard_mib: int | None) -> None:
+    """Train a model; PRESET is heads, sprites-small, lrs3, sprites or tiny.
+
+    PRESET gpt2 (gpt2-heads, gpt2-sprites, gpt2-lrs3 or gpt2-tiny) trains what `bcd generate` draws motion from.
+    """
     if (minutes is None) == (steps is None):
         raise click.UsageError("give either --minutes or --steps")
+    if preset.startswith("gpt2") != (codes is not None):
+        raise click.UsageError("--codes and the presets gpt2... go together")
+    if codes is not None:
+        _train_gpt2(preset, codes, model, out, minutes, steps, resume, device, seed)
+        return
     from bcdcodec import presets
     from bcdcodec.device import pick_device
     from bcdcodec.training.trainer import RunOptions, Trainer
@@ -37,6 +48,18 @@ def train(preset: str, data: Path | None, out: Path, minutes: float | None, step
     trainer = Trainer(config, options)
     trainer.run()
     click.echo(f"{out / 'checkpoint'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes")
+
+
+def _train_gpt2(preset: str, codes: Path, model: str | None, out: Path, minutes: float | None, steps: int | None,
+                resume: bool, device: str, seed: int) -> None:
+    from bcdcodec.device import pick_device
+    from bcdcodec.generation.config import gpt2_preset
+    from bcdcodec.training.gpt2 import GPT2Options, GPT2Trainer
+
+    trainer = GPT2Trainer(gpt2_preset(preset), GPT2Options(codes, out, steps, minutes, resume, pick_device(device), seed, model))
+    trainer.run()
+    click.echo(f"{out / 'model'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes, "
+               f"{trainer.best:.1f} bits a frame on {len(trainer.clips.val)} clips held out")
 
 
 @click.command()
