@@ -1,4 +1,4 @@
-"""Profile context beside profile static, on codes of held-out clips: bits, speed, what chunks that stand alone cost."""
+"""Profile context beside profile static and what a GPT-2 foresees, on codes of held-out clips: bits, speed, cost of resets."""
 
 from __future__ import annotations
 
@@ -42,10 +42,12 @@ class ContextReport:
     """All clips of one model."""
 
     model: str
+    frame_rate: float
     clips: int
     frames: int
     profiles: tuple[ProfileResult, ...]  # static, context
     bits_by_chunk: dict[int, float]  # profile context with so many frames a MOTN: bits a frame
+    gpt2_bits: float | None = None  # a frame, of ideal coding under a GPT-2's predictions; no file can use it: floats
 
     @property
     def saved(self) -> float:
@@ -58,6 +60,8 @@ class ContextReport:
                  "| profile | bits a frame | kbit/s | frames coded, decoded a second and core |", "|---|---|---|---|"]
         for p in self.profiles:
             lines.append(f"| {p.name} | {p.bits_per_frame:.2f} | {p.kbps:.3f} | {p.encode_fps:.0f}, {p.decode_fps:.0f} |")
+        if self.gpt2_bits is not None:
+            lines.append(f"| ideal under the GPT-2 | {self.gpt2_bits:.2f} | {self.gpt2_bits * self.frame_rate / 1000:.3f} | |")
         lines += ["", "| frames a chunk, profile context | " + " | ".join(map(str, self.bits_by_chunk)) + " |",
                   "|---|" + "---|" * len(self.bits_by_chunk),
                   "| bits a frame | " + " | ".join(f"{bits:.2f}" for bits in self.bits_by_chunk.values()) + " |"]
@@ -84,8 +88,11 @@ def _picked(count: int, most: int | None) -> list[int]:
     return list(range(count)) if most is None or most >= count else np.linspace(0, count - 1, most).astype(int).tolist()
 
 
-def run(codec: Codec, clips: Iterable[np.ndarray]) -> ContextReport:
-    """Encode clips once and write their codes both ways. Raises ModelError for a model without context tables."""
+def run(codec: Codec, clips: Iterable[np.ndarray], gpt2: Path | None = None) -> ContextReport:
+    """Encode clips once and write their codes both ways; `gpt2`: the folder of one, to compare with.
+
+    Raises ModelError for a model without context tables, ModelMismatchError for a GPT-2 of another model.
+    """
     tables, rate = codec.folder.tables, codec.config.frame_rate
     tables.context_tables()
     recordings = [codec.encode(pictures, rate) for pictures in clips]
@@ -103,7 +110,19 @@ def run(codec: Codec, clips: Iterable[np.ndarray]) -> ContextReport:
     by_chunk = {}
     for length in sorted((*OTHER_CHUNKS, CHUNK_FRAMES)):
         by_chunk[length] = 8 * sum(len(encode_context(chunk, tables.context)) for chunk in _chunks(codes, length)) / frames
-    return ContextReport(codec.config.name, len(codes), frames, tuple(results), by_chunk)
+    foreseen = None if gpt2 is None else _gpt2_bits(gpt2, recordings)
+    return ContextReport(codec.config.name, rate, len(codes), frames, tuple(results), by_chunk, foreseen)
+
+
+def _gpt2_bits(folder: Path, recordings: list[Recording]) -> float:
+    """Bits a frame that ideal coding would take under the GPT-2's predictions."""
+    from bcdcodec.generation.store import load_gpt2, open_gpt2
+    from bcdcodec.training.gpt2 import CodedClip, evaluate_gpt2
+
+    path, config = open_gpt2(folder, recordings[0].head)
+    clips = [CodedClip(recording.contents[0].values.astype(np.float32).ravel(),
+                       np.concatenate([motion.codes for motion in recording.motions]).astype(np.int64)) for recording in recordings]
+    return evaluate_gpt2(load_gpt2(path, config), clips).bits_per_frame
 
 
 def _motion_bytes(codec: Codec, recording: Recording, profile: str) -> int:

@@ -22,6 +22,7 @@ def test_both_profiles_are_measured_on_the_same_codes(tiny_model):
 
 def test_the_table_has_both_profiles_and_what_is_saved():
     profiles = (ProfileResult("static", 160.0, 4.0, 1e5, 1e5), ProfileResult("context", 40.0, 1.0, 9000.0, 8000.0))
-    text = ContextReport("heads", 3, 600, profiles, {32: 50.0, 256: 40.0}).markdown()
+    text = ContextReport("heads", 25.0, 3, 600, profiles, {32: 50.0, 256: 40.0}, 36.0).markdown()
     assert "saves 75.0 %" in text and "| context | 40.00 | 1.000 | 9000, 8000 |" in text and "| 50.00 | 40.00 |" in text
+    assert "| ideal under the GPT-2 | 36.00 | 0.900 |" in text
     assert np.unique([line.count("|") for line in text.splitlines() if line.startswith("| bits")]).tolist() == [4]
