@@ -114,13 +114,14 @@ def _progress(items: Iterable, label: str) -> Iterable:
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of clips, or of sprite sheets for a sprites model.")
 @click.option("--model", default="heads", show_default=True, help="Shipped model or model folder.")
 @click.option("--clips", type=click.IntRange(min=1), help="At most so many, evenly picked.")
-def context(data: Path, model: str, clips: int | None) -> None:
+@click.option("--gpt2", type=click.Path(path_type=Path), help="Folder of a GPT-2, whose predictions are compared.")
+def context(data: Path, model: str, clips: int | None, gpt2: Path | None) -> None:
     """Entropy profile context beside static, on clips the model was not trained on."""
     from bcdcodec.benchmarks.context import held_out_pictures, run
     from bcdcodec.codec import load
 
     codec = load(model)
-    click.echo(run(codec, held_out_pictures(codec, data, clips)).markdown())
+    click.echo(run(codec, held_out_pictures(codec, data, clips), gpt2).markdown())
 
 
 if __name__ == "__main__":
