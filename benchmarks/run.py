@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import json
 import os
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from bcdcodec.modelstore import TABLES, open_model
 from bcdcodec.training.clips import split_of
 
 MODEL_MEASURES_VERSION = 1  # raised when disentanglement or speed change their meaning
+FACES = "identity, landmarks, pose, mouth, eyes, brows, transfer"
 PROCEDURAL = ("cross_driven", "probes")
 TRANSFER, TRANSFER_PAIRS = "transfer", 12  # pairs of clips, one person in the other's motion
 Progress = Callable[[int, int | None], None]
@@ -83,8 +85,9 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
     """Measure clips and the model; a clip that fails is listed. Raises BcdError when all fail, or for unusable options."""
     names = tuple(o.name for o in opponents(options.against))
     folder = open_model(options.model)
-    if options.faces:
-        FaceMeter()  # says at once when dlib is missing
+    missing = _missing(options)
+    if any(measure == FACES for measure, _ in missing):
+        options = replace(options, faces=False)
     clips = find_clips(paths, options.clips)
     fingerprint = folder.fingerprint.hex()
     key = f"{fingerprint} {hashlib.sha256((folder.path / TABLES).read_bytes()).hexdigest()}"
@@ -157,7 +160,7 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
         procedural,
         medians(transfers) if transfers else None,
         speed,
-        _not_measured(options),
+        _in_words(missing),
     )
 
 
@@ -228,21 +231,31 @@ def _bytes_of(path: Path) -> int:
     return path.stat().st_size if path.is_file() else 0
 
 
-def _not_measured(options: Options) -> list[dict]:
-    """Measures that other reports have and this one has not, with the reason."""
+def _missing(options: Options) -> list[tuple[str, str]]:
+    """Measures that other reports have and this one will not have, with the reason."""
     missing = [
         ("LPIPS, DISTS, FID, FVD", "they need weights of other networks, which are not shipped"),
-        (
-            "CSIM (ArcFace)",
-            "needs ArcFace weights, which are not shipped; the identity distance here is dlib's, of 128 numbers",
-        ),
+        ("CSIM (ArcFace)", "needs ArcFace weights, which are not shipped; identity distances here are dlib's"),
         ("VMAF", "trained on pictures of television size; not computed"),
     ]
-    if not options.faces:
-        missing.append(("identity, landmarks, pose, mouth, eyes, brows", "left out by --no-faces"))
+    if options.faces:
+        try:
+            FaceMeter()
+        except BcdError as error:  # dlib is no part of the library
+            missing.append((FACES, str(error)))
+    else:
+        missing.append((FACES, "left out by --no-faces"))
+    for package, measure in (("bjontegaard", "BD-rate"), ("matplotlib", "plots")):
+        if importlib.util.find_spec(package) is None:
+            missing.append((measure, f"needs {package}: pip install 'bcdcodec[eval]'"))
     if not options.speed:
         missing.append(("speed and memory", "left out by --no-speed"))
     if not options.procedural:
         missing.append(("disentanglement on rendered heads", "left out by --no-procedural"))
-    missing += [(f"against {name}", "not in --against") for name in OPPONENTS if name not in options.against.split(",")]
+    return missing + [
+        (f"against {name}", "not in --against") for name in OPPONENTS if name not in options.against.split(",")
+    ]
+
+
+def _in_words(missing: list[tuple[str, str]]) -> list[dict]:
     return [{"measure": measure, "reason": reason} for measure, reason in missing]

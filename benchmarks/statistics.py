@@ -52,8 +52,10 @@ def bd_rate(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, f
     Akima interpolation; negative: `test` needs less rate for the same quality. Raises BcdError with
     the reason when it does not exist: fewer than four points, quality that does not rise with the rate, no overlap.
     """
-    from bjontegaard import bd_rate as delta
-
+    try:
+        from bjontegaard import bd_rate as delta
+    except ImportError as error:
+        raise BcdError("BD-rate needs bjontegaard: pip install 'bcdcodec[eval]'") from error
     curves = []
     for name, points in (("anchor", anchor), ("test", test)):
         if len(points) < 4:

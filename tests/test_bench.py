@@ -69,6 +69,28 @@ def test_what_is_not_measured_is_said(report):
     assert report["headlines"]["identity_distance"]["value"] is None
 
 
+def test_what_missing_packages_would_measure_is_left_out_and_said(bench_folder, tiny_model, tmp_path, monkeypatch):
+    import importlib.util
+    import sys
+
+    from bcdcodec.benchmarks.bench import bench
+    from bcdcodec.benchmarks.run import Options
+
+    known = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name: None if name in ("matplotlib", "bjontegaard") else known(name)
+    )
+    for name in ("dlib", "bjontegaard"):
+        monkeypatch.setitem(sys.modules, name, None)
+    clip = bench_folder / "head-0.mp4"
+    report = bench([clip], Options(str(tiny_model), tmp_path, "x264", procedural=False, speed=False)).report
+    missing = {m["measure"]: m["reason"] for m in report["not_measured"]}
+    assert "dlib" in missing["identity, landmarks, pose, mouth, eyes, brows, transfer"]
+    assert "matplotlib" in missing["plots"] and "bjontegaard" in missing["BD-rate"]
+    assert all("bjontegaard" in reason for entry in report["bd_rates"] for reason in entry["missing"].values())
+    assert "<svg" not in (tmp_path / "report.html").read_text()
+
+
 def test_raw_rows_are_in_the_csv(bench_folder, report):
     with (bench_folder / "out" / "rows.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
@@ -152,7 +174,9 @@ def test_a_second_run_measures_only_what_is_new(bench_folder, tiny_model, bcd, m
 
     coded = []
     original = measure.encode_file
-    monkeypatch.setattr(measure, "encode_file", lambda path, *rest, **named: coded.append(path.name) or original(path, *rest, **named))
+    monkeypatch.setattr(
+        measure, "encode_file", lambda path, *rest, **named: coded.append(path.name) or original(path, *rest, **named)
+    )
     clips = [bench_folder / f"head-{i}.mp4" for i in range(3)]
     out = bench_folder / "out"
     extra = write_clip(bench_folder / "extra.mp4", head_frames(30, 12, 48))
