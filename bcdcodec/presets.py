@@ -72,7 +72,7 @@ SPRITES_SMALL = replace(
         dataset="sprites", batch=48, frames=2, content_frames=4, temporal_stride=1, lr_decoder=1.5e-3, lr_encoder=8e-4,
         betas=(0.9, 0.99), ema_decay=0.995, rate_weight=0.1, rate_start_bits=6.0, conditional_entropy_weight=0.02,
         content_weight=2e-5, swap_weight=0.1, swap_motion_weight=2.0, swap_content_weight=0.2, swap_every=2,
-        swap_from=0.08, choice_weight=0.3,
+        swap_from=0.08, choice_weight=0.5,
         content_mask_rate=0.1, sprite_augmentation=True, reseed_steps=50),
 )
 
@@ -114,7 +114,7 @@ HEADS = ModelConfig(
         batch=8, frames=8, content_frames=2, temporal_stride=2, lr_decoder=8e-4, lr_encoder=4e-4,
         ema_decay=0.998, rate_weight=3e-5, rate_start_bits=300.0, rate_anneal=0.6,
         conditional_entropy_weight=0.02, gradient_weight=1.0, huber=0.1, warp_weight=1.0, flow_weight=10.0, still_weight=1.0,
-        commitment_weight=0.25, motion_weight=1.0, motion_steps=1300, motion_joins=0.4, stage1_split=2, motion_emphasis=2.0, temporal_from=0.9,
+        commitment_weight=0.25, motion_weight=1.0, motion_steps=1000, motion_joins=0.4, stage1_split=2, motion_emphasis=2.0, temporal_from=0.9,
         warmup_steps=50, shift_from=0.5, procedural_share=0.5, still_share=0.17),
 )
 

@@ -63,15 +63,21 @@ class BatchSampler:
         return _augment(Batch(content, driving, target, motion, flow), rng, shift)
 
     def motion_pictures(self, step: int, count: int) -> tuple[Tensor, Tensor]:
-        """Single procedural pictures [n, 1, c, h, w] with random colours and their true motion [n, 1, p]."""
+        """Single pictures [n, 1, c, h, w] with random colours and the true motion [3 n / 4, 1, p] of the first.
+
+        The last quarter is footage, so that features are normalised by what they will meet.
+        """
         rng = np.random.default_rng((self.seed, 1, step))
         pictures, motions = [], []
-        for _ in range(count):
+        for _ in range(count - count // 4):
             group, person = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE))
             t, tc = self.pairs.motion.shape[1], self.pairs.content_motion.shape[2]
             i = int(rng.integers(-tc, t)) if rng.random() < 0.5 else int(rng.integers(-tc, 0))
             pictures.append(self.pairs.driven[group, person, i] if i >= 0 else self.pairs.content[group, person, i])
             motions.append(self.pairs.motion[group, i] if i >= 0 else self.pairs.content_motion[group, person, i])
+        for _ in range(count // 4):
+            clip = self.clips.clip(int(rng.integers(len(self.clips.lengths))))
+            pictures.append(clip[int(rng.integers(len(clip)))])
         gain, offset = _colour(rng, count, 0.2)
         z = to_pictures(np.stack(pictures))[:, None]
         return (z * gain + offset).clamp(-1, 1), torch.from_numpy(np.stack(motions))[:, None]

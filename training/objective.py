@@ -16,6 +16,7 @@ from bcdcodec.models.group_vq import temperature_at
 from bcdcodec.training.batches import Batch
 
 
+CHOICE_LAMBDA = 0.002  # squared error (pixels of unit deviation) that a bit is worth in the choice of codes
 FLOW_EPS = 0.01  # half a picture: below, the flow's error counts by its square
 
 
@@ -67,10 +68,19 @@ class MotionReader(torch.nn.Module):
         super().__init__()
         self.linear = torch.nn.Linear(channels, parameters)
         torch.nn.init.normal_(self.linear.weight, std=channels ** -0.5)
+        # Fixed: one that learns would let all features show the few parameters that are easy.
+        self.register_buffer("back", torch.randn(channels, parameters) * parameters ** -0.5)
 
     def error(self, features: Tensor, m_hat: Tensor, motion: Tensor) -> Tensor:
         """Mean squared error of features and quantised features [b, t, d] against motion [b, t, p] of unit deviation."""
         return F.mse_loss(self.linear(features), motion) + F.mse_loss(self.linear(m_hat), motion)
+
+    def foreign(self, features: Tensor, motion: Tensor) -> Tensor:
+        """Mean squared distance of features [b, t, d] from a fixed random map of motion [b, t, p].
+
+        What features show beside the motion, looks above all, varies more and would choose the codes.
+        """
+        return F.mse_loss(features, motion @ self.back.T)
 
 
 def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Schedule) -> Losses:
@@ -128,6 +138,8 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
         k = len(batch.motion)
         motion_error = reader.error(features[:k].flatten(2), m_hat[:k], batch.motion)
         total = total + training.motion_weight * motion_error
+        if training.motion_joins and not schedule.motion_joins(config):
+            total = total + training.motion_weight * reader.foreign(features[:k].flatten(2), batch.motion)
     if training.content_weight:
         total = total + training.content_weight * model.content.bits(content, step_index).mean()
     at_max = sigma >= config.diffusion.sigma_max
@@ -176,12 +188,14 @@ def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temp
     return total
 
 
-def code_choice(model: BCD, frozen: BCD, losses: Losses, batch: Batch, frames: int, candidates: int) -> Tensor:
-    """Cross entropy (nats) of the encoder's codes to those whose one-step decode is nearest to the truth.
+def code_choice(model: BCD, frozen: BCD, losses: Losses, batch: Batch, log2_p: Tensor, frames: int,
+                candidates: int) -> Tensor:
+    """Cross entropy (nats) of the encoder's codes to those of least error and bits when decoded in one step.
 
     The decoder has each clip's own content, so the code it does best with is the one of the motion, whatever
     the encoder has filed under looks. Of some driving frames, one a clip, the `candidates` nearest codes are
-    tried by the `frozen` copy. For models of a single group.
+    tried by the `frozen` copy. `log2_p` [1, k] prices them: of two codes of the same motion the frequent one wins,
+    and the other becomes free for motions that share a code. For models of a single group.
     """
     config = model.config
     features = frozen.vq.features(model.encode_motion(batch.driving[:frames, :1]))  # [b, 1, g, d]
@@ -196,6 +210,7 @@ def code_choice(model: BCD, frozen: BCD, losses: Losses, batch: Batch, frames: i
         noise = torch.randn_like(batch.target[:frames, :1]).expand(-1, candidates, -1, -1, -1)
         pictures = frozen.denoise(config.diffusion.sigma_max * noise, sigma, condition, temporal=False).latents
         error = (pictures - batch.target[:frames, :1]).square().mean(dim=(2, 3, 4))  # [b, candidates]
+        error = error - CHOICE_LAMBDA * log2_p[0, tried]
         best = tried.gather(1, error.argmin(1, keepdim=True))[:, 0]
     return F.cross_entropy(logits, best)
 

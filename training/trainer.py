@@ -30,9 +30,9 @@ from bcdcodec.training.sprites.evaluate import evaluate_sprites
 HELD_OUT_SEED = 10_000_000  # procedural groups from here on are never trained on
 PEOPLE_ALONE = 16  # procedural people whose clips stand in where there is no footage
 COUNT_DECAY = 0.99  # of the code histogram, a step
-MOTION_LR, MOTION_BATCH = 1e-3, 64  # of the steps on motion alone
-RESEED_BELOW, RESEED_UNTIL = 0.2, 0.7  # of even use; of the run
-CHOICE_FRAMES, CHOICE_CODES = 20, 8  # tried in a step for the choice of codes
+MOTION_LR, MOTION_BATCH = 1e-3, 80  # of the steps on motion alone
+RESEED_BELOW, RESEED_UNTIL = 0.3, 0.8  # of even use; of the run
+CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
 JOINED_LR = 0.3  # of the encoder's, once the pictures teach it too: features learned before must not be lost
 SETUP_STEP = 2**40  # batches from here on serve the initialisation, not the steps
 
@@ -106,14 +106,17 @@ class Trainer:
         self.model.train()
         if self.pairs is not None:
             self._teach_motion(self.config.training.motion_steps)
-        batch = self._to_device(self.sampler.batch(SETUP_STEP, 0.0, temporal=False))
-        with torch.no_grad():
-            m = self.model.encode_motion(batch.driving)
-            self.model.vq.seed_codebooks(m, torch.Generator().manual_seed(self.options.seed))
+        self._seed_codebooks()
         self.frozen.load_state_dict(self.model.state_dict())
 
+    @torch.no_grad()
+    def _seed_codebooks(self) -> None:
+        batch = self._to_device(self.sampler.batch(SETUP_STEP, 0.0, temporal=False))
+        m = self.model.encode_motion(batch.driving)
+        self.model.vq.seed_codebooks(m, torch.Generator().manual_seed(self.options.seed))
+
     def _teach_motion(self, steps: int) -> None:
-        """Train the encoder alone to show the true motion of procedural heads in its features."""
+        """Train the encoder alone to show the true motion of procedural heads in its features, and little else."""
         began = time.monotonic()
         parameters = [*self.model.encoder.parameters(), *self.reader.parameters()]
         optimiser = torch.optim.AdamW(parameters, lr=MOTION_LR, weight_decay=self.config.training.weight_decay)
@@ -123,16 +126,17 @@ class Trainer:
             pictures, motion = self._encode(pictures), motion.to(self.device)
             with torch.autocast(self.device, dtype=torch.bfloat16):
                 m = self.model.encode_motion(pictures)
-                features = self.model.vq.features(m).flatten(2)
+                features = self.model.vq.features(m)[: len(motion)].flatten(2)
                 error = self.reader.error(features, features, motion)
+                foreign = self.reader.foreign(features, motion)
             optimiser.zero_grad(set_to_none=True)
-            error.backward()
+            (error + foreign).backward()
             torch.nn.utils.clip_grad_norm_(parameters, 1.0)
             optimiser.step()
             schedule.step()
             if step % 50 == 49:
                 with (self.out / "log.jsonl").open("a") as log:
-                    log.write(json.dumps({"motion_step": step + 1, "motion_error": round(error.item(), 3)}) + "\n")
+                    log.write(json.dumps({"motion_step": step + 1, "motion_error": round(error.item(), 3), "foreign": round(foreign.item(), 3)}) + "\n")
         self.elapsed += time.monotonic() - began
 
     @property
@@ -187,7 +191,7 @@ class Trainer:
                 total = total + c.swap_weight * swap
             if c.choice_weight and schedule.progress >= c.swap_from and self.step % 2 == 1:
                 total = total + c.choice_weight * code_choice(
-                    self.model, self.frozen.eval(), losses, batch, CHOICE_FRAMES, CHOICE_CODES)
+                    self.model, self.frozen.eval(), losses, batch, self.log2_p().to(self.device), CHOICE_FRAMES, CHOICE_CODES)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.grad_clip)
