@@ -6,7 +6,6 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain, islice
 
 import numpy as np
 import torch
@@ -14,23 +13,16 @@ from torch import Tensor
 
 from bcdcodec.container import Content, Head, Motion, Recording
 from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES, TABLES_FINGERPRINT_BYTES
-from bcdcodec.container.payloads import MAX_FRAMES, MAX_STRIDE
+from bcdcodec.encoding import WINDOWS_AT_ONCE, StreamOptions, encode_frames
 from bcdcodec.entropy.content import encode_content
-from bcdcodec.entropy.context import encode_context
-from bcdcodec.entropy.profiles import PROFILE_CONTEXT, profile_number
+from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents, open_latents, to_uint8, to_unit
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.opening import check_model
-from bcdcodec.rate import STRIDES, RateControl, between
-
-CHUNK_FRAMES = 256  # of motion in one MOTN
-LOOK_AHEAD_SECONDS = 10.0  # of video among which the reference frame is chosen
-RATE_FRAMES = 50  # from whose distances the frame rate is taken ...
-REGULAR_SHARE = 0.9  # ... if so many of them are within half of the usual one
-WINDOWS_AT_ONCE = 4  # run through the networks together
+from bcdcodec.rate import between
 
 
 @dataclass(frozen=True)
@@ -81,7 +73,7 @@ class Codec:
         rate = Fraction(frame_rate)
         head = self.head(Geometry(size, size, (0, 0, size, size)), 1 / rate, 1, profile=profile)
         contents, motions = [], []
-        for item in self.encode_stream(enumerate(frames), time_base=1 / rate, kbps=kbps, profile=profile):
+        for item in self.encode_stream(enumerate(frames), StreamOptions(time_base=1 / rate, kbps=kbps, profile=profile)):
             (contents if isinstance(item, Content) else motions).append(item)
         motions = tuple(replace(m, pts=None) for m in motions)
         return Recording(replace(head, frame_count=len(frames)), tuple(contents), motions)
@@ -97,90 +89,13 @@ class Codec:
             self.folder.tables.fingerprint(entropy_profile)[:TABLES_FINGERPRINT_BYTES], self.config.name,
             entropy_profile=entropy_profile)
 
-    def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]], chunk_frames: int = CHUNK_FRAMES,
-                      time_base: Fraction | None = None, kbps: float | None = None,
-                      profile: str = "static") -> Iterator[Content | Motion]:
-        """`(pts, uint8 [h, w, 3])` one by one -> the Content, then Motion chunks with pts; memory stays flat.
-
-        The first LOOK_AHEAD_SECONDS are held back to choose the content's reference frame among them.
-        `time_base`: seconds a tick of pts; with it, every second frame or fewer of a clip are coded that has far more
-        frames a second than the model. `kbps`: of motion; below the model's own rate fewer frames still are coded,
-        and codes chosen that cost less. A chunk has codes for at most `chunk_frames`.
-        """
-        frames = iter(frames)
-        start = list(islice(frames, RATE_FRAMES))
-        stride = seen = 1 if time_base is None else self._stride([p for p, _ in start], time_base)
-        control = None if kbps is None else self._rate_control([p for p, _ in start], seen, time_base, kbps, profile)
-        pts: list[int] = []  # of frames read and not given out
-        first = 0  # number of the next frame to give out
-
-        def coded_pictures() -> Iterator[np.ndarray]:
-            for i, (p, picture) in enumerate(chain(start, frames)):
-                pts.append(p)
-                if i % seen == 0:
-                    yield picture
-
-        def motion(codes: np.ndarray) -> Motion:
-            nonlocal first
-            shown = min(len(pts), len(codes) * stride)
-            chunk = Motion(first, 0, codes, np.array(pts[:shown], np.int64), stride, shown if stride > 1 else None)
-            del pts[:shown]
-            first += shown
-            return chunk
-
-        ahead = int(LOOK_AHEAD_SECONDS * self.config.frame_rate)
-        source = coded_pictures()
-        held = list(islice(source, ahead))
-        if not held:
-            return
-        pictures = np.stack(held)
-        features = self._motion_features(pictures)  # [t, g * d']
-        yield self._content(pictures, features)
-        price = None
-        if control:
-            price = control.start(features)
-            stride = seen * control.stride
-            chunk_frames = min(chunk_frames, MAX_FRAMES // stride)
-        # What is held may end inside a window: its tail is encoded again, together with what follows.
-        whole = len(held) - len(held) % self.config.window.length if len(held) == ahead else len(held)
-        window, done = held[whole:], whole  # pictures not yet encoded, how many are
-        codes = self._codes(features[:whole], price)[:: stride // seen]  # [u, g], not given out
-        del held, pictures
-
-        def next_codes(pictures: list[np.ndarray]) -> np.ndarray:
-            nonlocal done
-            features = self._motion_features(np.stack(pictures))
-            price = control.follow(features) if control else None
-            first_coded = -done % (stride // seen)
-            done += len(pictures)
-            return self._codes(features, price)[first_coded :: stride // seen]
-
-        block = self.config.window.length * WINDOWS_AT_ONCE
-        for picture in source:
-            window.append(picture)
-            if len(window) == block:
-                codes = np.concatenate([codes, next_codes(window)])
-                window = []
-                while len(codes) >= chunk_frames and len(pts) >= chunk_frames * stride:
-                    yield motion(codes[:chunk_frames])
-                    codes = codes[chunk_frames:]
-        if window:
-            codes = np.concatenate([codes, next_codes(window)])
-        for at in range(0, len(codes), chunk_frames):
-            yield motion(codes[at : at + chunk_frames])
-
-    def _stride(self, pts: list[int], time_base: Fraction) -> int:
-        """Every how many frames one is coded, so that about as many a second are as the model was trained for."""
-        if len(pts) < 2:
-            return 1
-        steps = np.diff(pts)  # what a file states of its rate is often wrong
-        usual = np.median(steps)
-        if np.mean(np.abs(steps - usual) <= usual / 2) < REGULAR_SHARE:
-            return 1  # among frames at uneven distances none can be left out
-        return min(MAX_STRIDE, max(1, round(1 / float(usual * time_base * self.config.frame_rate))))
+    def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]],
+                      options: StreamOptions = StreamOptions()) -> Iterator[Content | Motion]:
+        """`(pts, uint8 [h, w, 3])` one by one -> of each scene the Content, then Motion chunks with pts; memory stays flat."""
+        return encode_frames(self, frames, options)
 
     @torch.inference_mode()
-    def _motion_features(self, pictures: np.ndarray) -> Tensor:
+    def motion_features(self, pictures: np.ndarray) -> Tensor:
         """Motion features [t, g * d'] of pictures uint8 [t, h, w, 3], window by window."""
         length = self.config.window.length
         out = []
@@ -194,28 +109,13 @@ class Codec:
             out.append(m.flatten(0, 1)[:t])
         return torch.cat(out)
 
-    def _rate_control(self, pts: list[int], seen: int, time_base: Fraction | None, kbps: float,
-                      profile: str) -> RateControl:
-        """What keeps motion at `kbps` when every `seen`-th frame is looked at."""
-        seconds = float(np.median(np.diff(pts)) * seen * time_base) if time_base and len(pts) > 1 else 1 / self.config.frame_rate
-        vq = self.model.vq
-        groups = torch.arange(vq.config.groups, device=self.device)
-
-        def bits(codes: Tensor) -> float:
-            if profile_number(profile) == PROFILE_CONTEXT:
-                context = self.folder.tables.context_tables()
-                return 8 * len(encode_context(codes.to(torch.uint8).cpu().numpy(), context))
-            return -vq.log2_p[groups, codes].sum().item()
-
-        return RateControl(vq, kbps * 1000 * seconds, bits, tuple(s for s in STRIDES if s * seen <= MAX_STRIDE))
-
-    def _codes(self, features: Tensor, price: float | None = None) -> np.ndarray:
+    def codes_of(self, features: Tensor, price: float | None = None) -> np.ndarray:
         """Codes uint8 [t, g] of motion features."""
         with torch.inference_mode():
             return self.model.vq.encode(features[None], price)[0].to(torch.uint8).cpu().numpy()
 
     @torch.inference_mode()
-    def _content(self, pictures: np.ndarray, features: Tensor) -> Content:
+    def content_of(self, pictures: np.ndarray, features: Tensor) -> Content:
         """Content tokens from the frame whose motion is nearest to the mean, and that frame's codes."""
         config = self.config.content
         normal = self.model.vq.features(features[None])[0].flatten(1)  # [t, g * d']

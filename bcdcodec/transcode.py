@@ -72,7 +72,8 @@ class DecodeSummary:
 def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MODEL, crop: Crop | str | None = None,
                 device: str = "auto", seed: int = 0, progress: Progress | None = None, vae: str | None = None,
                 sound: SoundOptions | None = SoundOptions(), profile: str = "static",
-                kbps: float | None = None, surroundings: bool = False) -> EncodeSummary:
+                kbps: float | None = None, surroundings: bool = False,
+                scenes: bool = True) -> EncodeSummary:
     """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all.
 
     The times between frames stay exact; the first frame is moved to 0. Frames at equal distances are stored as
@@ -81,6 +82,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     accumulate; codes do (one byte a group and frame), because only the last frame tells whether the rate was constant.
     `crop`: a square, "auto" for one around the face, None for the largest in the middle. `surroundings`: keep a still of
     the whole first picture, for `decode_file` to paste faces back into.
+    `scenes`: whether another content begins where the picture jumps.
     `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out.
     `profile`: static or context. `kbps`: of motion, in kbit/s; None: as the model codes by itself.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
@@ -97,6 +99,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         notes.append(note)
     with read_frames(source, crop, size, sound) as video, AudioSpool() as audio:
         from bcdcodec.codec import Codec, Geometry  # after the cheap checks: torch takes seconds
+        from bcdcodec.encoding import StreamOptions
 
         codec = Codec(folder, pick_device(device), vae)
         square = (video.crop.x, video.crop.y, video.crop.w, video.crop.h)
@@ -106,7 +109,8 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
         stills = (Surroundings(0, encode_still(video.first_picture(STILL_SIDE))),) if surroundings else ()
         contents, motions = [], []
-        for item in codec.encode_stream(_counted(video, progress, total), CHUNK_FRAMES, video.time_base, kbps, profile):
+        options = StreamOptions(CHUNK_FRAMES, video.time_base, kbps, profile, scenes)
+        for item in codec.encode_stream(_counted(video, progress, total), options):
             if isinstance(item, Content):
                 contents.append(item)
                 continue

@@ -24,10 +24,13 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
               help="Encode the sound at this rate, Opus too. [default: 12, and Opus is copied]")
 @click.option("--kbps", type=click.FloatRange(0.01, 100),
               help="Rate of the motion, such as 1, 2, 4 or 8. [default: the model's own]")
+@click.option("--scenes", type=click.Choice(["auto", "off"]), default="auto", show_default=True,
+              help="Another content where the picture jumps.")
 @click.option("--profile", type=click.Choice(["static", "context"]), default="static", show_default=True,
               help="How the motion codes are packed; context takes far fewer bytes for the same codes.")
 def encode(source: str, target: str, model: str, crop: str | None, surroundings: bool, vae: str | None, device: str, seed: int,
-           no_audio: bool, audio_kbps: float | None, kbps: float | None, profile: str) -> None:
+           no_audio: bool, audio_kbps: float | None, kbps: float | None, scenes: str,
+           profile: str) -> None:
     """Encode a video into a .bcd file.
 
     IN is a video file, an animated GIF or APNG, or a folder of PNGs, of any size and frame rate. What is
@@ -41,7 +44,7 @@ def encode(source: str, target: str, model: str, crop: str | None, surroundings:
     sound = None if no_audio else SoundOptions() if audio_kbps is None else SoundOptions(audio_kbps, copy=False)
     with progress_bar("encode") as progress:
         done = encode_file(source, target, model, square, device, seed, progress, vae, sound, profile, kbps,
-                           surroundings)
+                           surroundings, scenes == "auto")
     show_notes(done.notes)
     counts = done.byte_counts
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {counts.total} bytes "

@@ -9,6 +9,7 @@ import pytest
 
 import bcdcodec
 from bcdcodec.container import Content, Motion
+from bcdcodec.encoding import StreamOptions
 from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
 from head_clips import head_frames
 
@@ -67,7 +68,7 @@ def test_clips_of_any_length_come_back_as_long(codec, frames, length):
 def test_codes_do_not_depend_on_the_size_of_chunks(codec, chunk):
     video = head_frames(22, 40, 32)
     video = np.concatenate([video] * 8)  # longer than the look-ahead
-    stream = lambda size: [m for m in codec.encode_stream(enumerate(video), size) if isinstance(m, Motion)]
+    stream = lambda size: [m for m in codec.encode_stream(enumerate(video), StreamOptions(size)) if isinstance(m, Motion)]
     whole, parts = stream(4096), stream(chunk)
     assert np.array_equal(np.concatenate([m.codes for m in parts]), np.concatenate([m.codes for m in whole]))
     assert np.concatenate([m.pts for m in parts]).tolist() == list(range(320))
@@ -76,7 +77,7 @@ def test_codes_do_not_depend_on_the_size_of_chunks(codec, chunk):
 
 
 def test_the_content_comes_before_the_first_motion(codec, frames):
-    kinds = [type(item) for item in codec.encode_stream(enumerate(frames), 8)]
+    kinds = [type(item) for item in codec.encode_stream(enumerate(frames), StreamOptions(8))]
     assert kinds[0] is Content and set(kinds[1:]) == {Motion}
 
 

@@ -10,6 +10,7 @@ from head_clips import head_frames, write_clip
 import bcdcodec
 from bcdcodec.config import QuantiserConfig
 from bcdcodec.container import open_bcd
+from bcdcodec.encoding import StreamOptions
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.rate import STRIDES, RateControl, between, choose_rate
 
@@ -122,7 +123,7 @@ def test_codes_of_a_rate_do_not_depend_on_the_size_of_chunks(tiny_model, chunk):
     frames = np.concatenate([head_frames(i, 150, 32) for i in range(2)])
     found = []
     for size in (256, chunk):
-        items = list(codec.encode_stream(enumerate(frames), size, kbps=0.2))[1:]
+        items = list(codec.encode_stream(enumerate(frames), StreamOptions(size, kbps=0.2, scenes=False)))[1:]
         assert all(item.stride > 1 for item in items) and sum(item.frames for item in items) == 300
         found.append(np.concatenate([item.codes for item in items]))
     assert np.array_equal(*found)
