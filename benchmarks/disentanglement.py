@@ -35,8 +35,12 @@ class Probes:
     identity_chance: float
 
 
-def cross_driven(codec: Codec, pairs: int = 12, frames: int = 48, meter: FaceMeter | None = None) -> CrossDriven:
-    """Encode A and B from real codes, decode A's motion with B's content, compare with the rendered truth."""
+def cross_driven(codec: Codec, pairs: int = 12, frames: int = 48, meter: FaceMeter | None = None,
+                 kbps: float | None = None, profile: str = "static") -> CrossDriven:
+    """Encode A and B from real codes, decode A's motion with B's content, compare with the rendered truth.
+
+    `kbps`: of the motion, in `profile`; None: the model's own rate.
+    """
     rows, errors = [], {"decoded": [], "still": [], "own": []}
     for pair in range(pairs):
         rng = np.random.default_rng((SEED, pair))
@@ -45,7 +49,7 @@ def cross_driven(codec: Codec, pairs: int = 12, frames: int = 48, meter: FaceMet
         driving = render(a, motion_a, codec.picture_size)
         own_b = render(b, motion_b, codec.picture_size)
         truth = render(b, motion_a, codec.picture_size)
-        recording, content = codec.encode(driving), codec.encode(own_b)
+        recording, content = codec.encode(driving, profile=profile, kbps=kbps), codec.encode(own_b)
         still = own_b[np.argmin([np.abs(motion_b[i] - motion_b.mean(0)).sum() for i in range(frames)])]
         decoded = codec.decode(recording, content=content)
         shown = {"decoded": decoded, "still": np.broadcast_to(still, truth.shape), "own": driving}

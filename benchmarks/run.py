@@ -6,7 +6,6 @@ import hashlib
 import importlib.util
 import json
 import os
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -27,7 +26,7 @@ from bcdcodec.training.clips import split_of
 
 MODEL_MEASURES_VERSION = 1  # raised when disentanglement or speed change their meaning
 FACES = "identity, landmarks, pose, mouth, eyes, brows, transfer"
-PROCEDURAL = ("cross_driven", "probes")
+CROSS_DRIVEN, PROBES = "cross_driven", "probes"  # on rendered heads
 TRANSFER, TRANSFER_PAIRS = "transfer", 12  # pairs of clips, one person in the other's motion
 Progress = Callable[[int, int | None], None]
 
@@ -47,6 +46,14 @@ class Options:
     procedural: bool = True  # disentanglement, on rendered heads
     speed: bool = True
     jobs: int = 1  # processes
+
+
+@dataclass(frozen=True)
+class Procedural:
+    """A measure on rendered heads."""
+
+    name: str
+    kbps: float | None  # of the motion; None: the model's own rate
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ def evenly(items: list, most: int | None) -> list:
 
 def run(paths: list[Path], options: Options, progress: Progress | None = None) -> Measured:
     """Measure clips and the model; a clip that fails is listed. Raises BcdError when all fail, or for unusable options."""
-    names = tuple(o.name for o in opponents(options.against))
+    opponents(options.against)  # says at once when one cannot be had
     folder = open_model(options.model)
     missing = _missing(options)
     if any(measure == FACES for measure, _ in missing):
@@ -91,22 +98,6 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
     clips = find_clips(paths, options.clips)
     fingerprint = folder.fingerprint.hex()
     key = f"{fingerprint} {hashlib.sha256((folder.path / TABLES).read_bytes()).hexdigest()}"
-    contested = set(evenly(clips, options.against_clips)) if names else set()
-    tasks = [
-        (
-            path,
-            Settings(
-                str(folder.path),
-                key,
-                options.profile,
-                options.kbps,
-                names if path in contested else (),
-                options.faces,
-                options.out,
-            ),
-        )
-        for path in clips
-    ]
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -118,25 +109,16 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
         speed = _kept(
             options.out / "speed.json", depends | {"clip": str(longest)}, lambda: _speed(str(folder.path), longest)
         )
-    procedural = (
-        _kept(options.out / "procedural.json", depends | {"faces": options.faces}, None) if options.procedural else None
-    )
-
-    jobs: list[tuple[Callable, tuple]] = []
-    if options.procedural and procedural is None:  # the longest first
-        jobs += [(_procedural, (name, str(folder.path), options.faces)) for name in PROCEDURAL]
-    jobs += [(measure_clip, task) for task in tasks]
-    pairs = list(pairs_of(clips, TRANSFER_PAIRS)) if options.faces else []
-    jobs += [(_transfer, (TRANSFER, str(folder.path), *pair)) for pair in pairs]
+    jobs = _jobs(clips, options, str(folder.path), depends)
     done: dict[Path, ClipRows] = {}
     errors: dict[Path, str] = {}
     parts: dict[str, dict] = {}
     transfers: list[TransferErrors] = []
     for count, (task, result, error) in enumerate(_all(jobs, options.jobs)):
-        if task[0] in PROCEDURAL:
+        if isinstance(task[0], Procedural):
             if error:
                 raise error
-            parts[task[0]] = result
+            parts[task[0].name] = result
         elif task[0] == TRANSFER:
             transfers += [] if error else [result]  # a clip that fails is listed for itself
         elif error:
@@ -147,8 +129,6 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
             progress(count + 1, len(jobs))
     if not done:
         raise BcdError(f"none of {len(clips)} clips could be measured; the first: {next(iter(errors.values()))}")
-    if parts:
-        procedural = _kept(options.out / "procedural.json", depends | {"faces": options.faces}, lambda: parts)
     store = RowStore(options.out / "clips")
     measured = [path for path in clips if path in done]
     return Measured(
@@ -157,11 +137,31 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
         [done[p] for p in measured],
         [store.clip_folder(p) for p in measured],
         [{"clip": str(p), "error": errors[p]} for p in clips if p in errors],
-        procedural,
+        parts or None,
         medians(transfers) if transfers else None,
         speed,
         _in_words(missing),
     )
+
+
+def _jobs(clips: list[Path], options: Options, model: str, depends: dict) -> list[tuple[Callable, tuple]]:
+    """Functions and arguments, the longest first; `depends`: what all of them depend on."""
+    jobs: list[tuple[Callable, tuple]] = []
+    if options.procedural:
+        rates = {f"{CROSS_DRIVEN} {kbps:g} kbit/s": kbps for kbps in options.kbps}
+        measures = {CROSS_DRIVEN: None, PROBES: None} | rates
+        jobs += [(_procedural, (Procedural(name, kbps), model, depends, options)) for name, kbps in measures.items()]
+    names = tuple(o.name for o in opponents(options.against))
+    contested = set(evenly(clips, options.against_clips))
+    for path in clips:
+        against = names if path in contested else ()
+        settings = Settings(model, depends["model"], options.profile, options.kbps, against, options.faces, options.out)
+        jobs.append((measure_clip, (path, settings)))
+    if options.faces:
+        jobs += [
+            (_transfer, (TRANSFER, model, *pair, depends, options.out)) for pair in pairs_of(clips, TRANSFER_PAIRS)
+        ]
+    return jobs
 
 
 def settings_in_words(against: str) -> dict[str, str]:
@@ -196,34 +196,41 @@ def _set_threads(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _procedural(name: str, model: str, faces: bool) -> dict:
-    """One measure on rendered heads."""
-    codec = cached_codec(model)
-    return asdict(
-        cross_driven(codec, meter=cached_meter() if faces else None) if name == "cross_driven" else probe_codes(codec)
-    )
+def _procedural(measure: Procedural, model: str, depends: dict, options: Options) -> dict:
+    """One measure on rendered heads, kept beside the report."""
+
+    def compute() -> dict:
+        codec, meter = cached_codec(model), cached_meter() if options.faces else None
+        if measure.name == PROBES:
+            return asdict(probe_codes(codec))
+        return asdict(cross_driven(codec, meter=meter, kbps=measure.kbps, profile=options.profile or "static"))
+
+    path = options.out / "procedural" / f"{measure.name.replace(' ', '-').replace('/', '-')}.json"
+    return _kept(path, depends | {"faces": options.faces, "profile": options.profile}, compute)
 
 
-def _transfer(_: str, model: str, motion: Path, person: Path) -> TransferErrors:
-    return real_transfer(cached_codec(model), motion, person, cached_meter())
+def _transfer(_: str, model: str, motion: Path, person: Path, depends: dict, out: Path) -> TransferErrors:
+    def compute() -> dict:
+        return asdict(real_transfer(cached_codec(model), motion, person, cached_meter()))
+
+    path = out / "transfer" / f"{motion.stem}-{person.stem}.json"
+    return TransferErrors(**_kept(path, depends | {"clips": [str(motion), str(person)]}, compute))
 
 
 def _speed(model: str, clip: Path) -> dict:
     return asdict(measure_speed(load(model), clip))
 
 
-def _kept(path: Path, depends: dict, compute: Callable[[], dict] | None) -> dict | None:
-    """What an earlier run kept in `path`, if it depends on the same; otherwise computed, if it can be, and kept."""
+def _kept(path: Path, depends: dict, compute: Callable[[], dict]) -> dict:
+    """What an earlier run kept in `path`, if it depends on the same; otherwise computed and kept."""
     try:
         raw = json.loads(path.read_text())
         if raw["depends"] == depends:
             return raw["found"]
     except (OSError, ValueError, KeyError):
         pass
-    if compute is None:
-        return None
     found = compute()
-    write_whole(path, json.dumps({"depends": depends, "at": time.time(), "found": found}))
+    write_whole(path, json.dumps({"depends": depends, "found": found}))
     return found
 
 

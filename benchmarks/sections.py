@@ -263,6 +263,9 @@ def _transfer(report: dict) -> Section:
         "own": "rendered heads: A's own video",
     }
     rows = [(names[name], measured[name]) for name in names if name in measured]
+    for name, at in (report["procedural"] or {}).items():
+        if name.startswith("cross_driven ") and at["transfer"]:
+            rows.append((f"{names['decoded']}, at {name.removeprefix('cross_driven ')}", at["transfer"]["decoded"]))
     if report["transfer"]:
         rows.append((f"clips: one person in another's motion, {report['transfer']['pairs']} pairs", report["transfer"]))
     ours = tuple(

@@ -26,7 +26,24 @@ from bcdcodec.video import read_frames, write_video
 from bcdcodec.video.source import open_source
 
 REPEATS = 3
-COMMAND = "from bcdcodec.cli.main import main; main()"
+# Peak memory is asked of the process itself: the system's account of a child starts at its parent's peak.
+COMMAND = """
+import atexit
+import sys
+
+def peak():
+    try:
+        line = next(line for line in open("/proc/self/status") if line.startswith("VmHWM"))
+        print(int(line.split()[1]) * 1024, file=sys.__stderr__)
+    except OSError:
+        import resource
+        unit = 1 if sys.platform == "darwin" else 1024
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit, file=sys.__stderr__)
+
+atexit.register(peak)
+from bcdcodec.cli.main import main
+main()
+"""
 FIRST_FRAME = """
 import sys
 from bcdcodec.clip import read
@@ -175,15 +192,13 @@ def _seconds_to_first_line(arguments: list[str]) -> float:
 
 
 def _run(arguments: list[str]) -> tuple[float, float]:
-    """Seconds and peak memory in MiB of a Python process. Raises BcdError when it fails."""
+    """Seconds and peak memory in MiB of a process that runs COMMAND. Raises BcdError when it fails."""
     began = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise BcdError(f"bcd {' '.join(arguments[1:])} failed with exit code {process.returncode}")
-    unit = 2**20 if sys.platform == "darwin" else 2**10  # of ru_maxrss: bytes there, KiB on Linux
-    return time.perf_counter() - began, usage.ru_maxrss / unit
+    done = subprocess.run([sys.executable, "-c", *arguments], capture_output=True, text=True, check=False)
+    took = time.perf_counter() - began
+    if done.returncode:
+        raise BcdError(f"bcd {' '.join(arguments[1:])} failed with exit code {done.returncode}")
+    return took, int(done.stderr.splitlines()[-1]) / 2**20
 
 
 def _processor() -> str:

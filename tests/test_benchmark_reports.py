@@ -59,14 +59,10 @@ def full(tmp_path_factory, tiny_model):
         "faces": 1.0,
         "pairs": 12,
     }
+    driven = {"decoded": 19.0, "still": 17.0, "own": 11.0, "pairs": 12, "transfer": {"decoded": errors, "own": errors}}
     report["procedural"] = {
-        "cross_driven": {
-            "decoded": 19.0,
-            "still": 17.0,
-            "own": 11.0,
-            "pairs": 12,
-            "transfer": {"decoded": errors, "own": errors},
-        },
+        "cross_driven": driven,
+        "cross_driven 2 kbit/s": driven | {"transfer": {"decoded": errors | {"motion_error": 0.05}}},
         "probes": {"motion_r2": dict.fromkeys(names, 0.5), "identity_accuracy": 0.1, "identity_chance": 0.06},
     }
     accept(report, FULL, folder / "baseline.json")
@@ -95,6 +91,7 @@ def test_every_section_of_a_report_is_written(full):
     ]
     (table, published) = parts[5].tables
     assert table.rows[0][1:] == ("0.300", "1.00", "2.00", "3.00", "4.0", "100")
+    assert table.rows[2][0].endswith("at 2 kbit/s") and table.rows[2][3] == "5.00"
     assert all("(published, other data)" in row[0] for row in published.rows)
 
 

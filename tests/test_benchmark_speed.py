@@ -1,8 +1,9 @@
 """Times and memory of a tiny model: all there, and in their order."""
 
+import numpy as np
 import pytest
 
-from bcdcodec.benchmarks.speed import machine, measure_speed
+from bcdcodec.benchmarks.speed import COMMAND, _run, machine, measure_speed
 from bcdcodec.codec import load
 from bcdcodec.errors import BcdError
 
@@ -26,6 +27,11 @@ def test_every_stage_is_timed_and_adds_up(clip, tiny_model):
     assert 0 < speed.first_frame_warm < speed.first_frame_cold < 300
     assert speed.encode_command > speed.encode_stages["motion network"]
     assert 100 < speed.encode_peak_mib < 8000 and 100 < speed.decode_peak_mib < 8000
+
+
+def test_peak_memory_is_that_of_the_process_and_not_of_the_one_that_starts_it():
+    held = np.ones(200 << 20, np.uint8)
+    assert _run([COMMAND, "--version"])[1] < 100 < held.nbytes / 2**20
 
 
 def test_a_clip_that_is_none_is_an_error(tiny_model, tmp_path):
