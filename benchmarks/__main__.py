@@ -52,7 +52,7 @@ def short(model: str, out: Path, jobs: int, accepting: bool) -> None:
     with progress_bar("short", "clip") as progress:
         report = short_run(out, model, jobs, progress)
     accepted = load_baseline().get(SHORT)
-    click.echo(ratios(report, accepted) if accepted else "no accepted figures yet")
+    click.echo(ratios(report, accepted) if accepted else "no accepted figures yet: --accept keeps these")
     if accepting:
         keep(report, SHORT)
 

@@ -125,8 +125,8 @@ def _rates(report: dict) -> Section:
         (
             (
                 f"{usage['used_per_group']:.1f} of {report['model']['codes']} codes occur in a group, perplexity "
-                f"{usage['perplexity']:.1f}, means over {report['model']['groups']} groups; {usage['groups_of_one_code']} groups "
-                "have one code only."
+                f"{usage['perplexity']:.1f}, means over {report['model']['groups']} groups. Groups of "
+                f"which only one code occurs: {usage['groups_of_one_code']}."
             ),
         ),
         (Table(("rate", "value", "95 % interval", "unit"), tuple(rows)), pays),
