@@ -10,6 +10,7 @@ from bcdcodec.container import BcdReader, Head, open_bcd
 from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES
 from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
 from bcdcodec.modelstore import ModelFolder, open_model, shipped_models
+from bcdcodec.pipes import is_standard, standard_input
 
 
 @contextmanager
@@ -23,12 +24,12 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
 
 @contextmanager
 def open_sound(path: str | os.PathLike) -> Iterator[BcdReader]:
-    """An open `.bcd` file without a fault; one that merely ends early has none.
+    """An open `.bcd` file without a fault; one that merely ends early has none. `-` is standard input, read to its end.
 
     Raises FormatError and its kinds for any fault, BcdError when the file cannot be read.
     """
     with naming(path):
-        reader = open_bcd(str(path))
+        reader = open_bcd(standard_input() if is_standard(path) else str(path))
     with reader:
         if reader.fault is not None:
             with naming(path):

@@ -17,13 +17,16 @@ from bcdcodec.device import pick_device
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import BcdError, LimitError, MissingDetectorError, ModelMismatchError, TruncatedError
+from bcdcodec.live import write_live
 from bcdcodec.modelstore import DEFAULT_MODEL, open_model
 from bcdcodec.opening import model_of, naming, open_sound
+from bcdcodec.pipes import is_standard, standard_input, standard_output
 from bcdcodec.soundtrack import AudioSpool, SoundFeed
 from bcdcodec.video import (
     MAX_SIDE,
     STILL_SIDE,
     Crop,
+    FrameReader,
     PasteBack,
     SoundOptions,
     constant_frame_duration,
@@ -74,7 +77,9 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
                 sound: SoundOptions | None = SoundOptions(), profile: str = "static",
                 kbps: float | None = None, surroundings: bool = False,
                 scenes: bool = True) -> EncodeSummary:
-    """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all.
+    """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all; `-` is standard input or output.
+
+    Standard output gets every chunk as it is ready, with the times of all frames.
 
     The times between frames stay exact; the first frame is moved to 0. Frames at equal distances are stored as
     a constant frame duration, others in the coarsest ticks that hold all distances. Of clips with far more frames a
@@ -87,17 +92,20 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     `profile`: static or context. `kbps`: of motion, in kbit/s; None: as the model codes by itself.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
+    live = is_standard(target)
     target = _checked_target(target, source)
-    if target.suffix.lower() != ".bcd":
+    if not live and target.suffix.lower() != ".bcd":
         raise BcdError(f"cannot encode into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
     folder = open_model(model)
     folder.tables.fingerprint(profile_number(profile))  # raises before any work if the model has no tables for it
     size = folder.config.latent.picture_size
     notes = []
+    if crop == AUTO_CROP and is_standard(source):
+        raise BcdError("--crop auto reads its source twice and cannot with standard input: give a file, or --crop x,y,w,h")
     if crop == AUTO_CROP:
         crop, note = _face_or_centre(source)
         notes.append(note)
-    with read_frames(source, crop, size, sound) as video, AudioSpool() as audio:
+    with read_frames(standard_input() if is_standard(source) else source, crop, size, sound) as video, AudioSpool() as audio:
         from bcdcodec.codec import Codec, Geometry  # after the cheap checks: torch takes seconds
         from bcdcodec.encoding import StreamOptions
 
@@ -108,9 +116,14 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         info = video.info
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
         stills = (Surroundings(0, encode_still(video.first_picture(STILL_SIDE))),) if surroundings else ()
-        contents, motions = [], []
         options = StreamOptions(CHUNK_FRAMES, video.time_base, kbps, profile, scenes)
-        for item in codec.encode_stream(_counted(video, progress, total), options):
+        items = codec.encode_stream(_counted(video, progress, total), options)
+        if live:
+            written = write_live(standard_output(), head, items, video, stills, folder.tables)
+            notes += _source_notes(video, sound, source)
+            return EncodeSummary(written.frames, float(written.ticks * video.time_base), written.byte_counts, tuple(notes))
+        contents, motions = [], []
+        for item in items:
             if isinstance(item, Content):
                 contents.append(item)
                 continue
@@ -132,10 +145,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
             ticks = int(2 * pts[-1] - pts[-2] - pts[0]) // unit
         if video.sound:
             audio.add(video.sound.take(ticks * time_base))
-        elif info.has_audio and sound:
-            notes.append(f"the sound of {source} is left out: this PyAV cannot decode it")
-        if video.damage:
-            notes.append(video.damage)
+        notes += _source_notes(video, sound, source)
         recording = Recording(head, tuple(contents), tuple(motions), audio=audio, surroundings=stills)
         counts = write_recording(target, recording, folder.tables)
         seconds = float(ticks * time_base)
@@ -150,6 +160,8 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
                 max_frames: int = MAX_FRAMES, progress: Progress | None = None, vae: str | None = None,
                 scale: int = 1, audio: bool = True, paste_back: bool = False) -> DecodeSummary:
     """Decode a `.bcd` file into a video or a folder of PNGs, as `write_video` takes them, whole or not at all.
+
+    `-` is standard input, which is read to its end before decoding begins, or standard output, which gets Matroska.
 
     `content`: a `.bcd` file of the same model whose first content is shown in the motion of `source`; the
     result carries a tag that says so. Into a `.bcd` target goes the recording that has this motion and that
@@ -203,11 +215,12 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
             width, height = paste.size if paste else (size, size)
             if size > MAX_SIDE:
                 raise LimitError(f"--scale {scale} makes pictures of {size} x {size} pixels, the limit is {MAX_SIDE} a side")
-            if has_sound and not holds_sound(target):
+            if has_sound and not is_standard(target) and not holds_sound(target):
                 notes.append(f"the sound of {source} is left out: {target} cannot hold it")
                 has_sound = False
             time_base = _playable_time_base(source, head)
-            with write_video(target, width, height, time_base, metadata, reader.audio_format if has_sound else None) as video:
+            out = standard_output() if is_standard(target) else target
+            with write_video(out, width, height, time_base, metadata, reader.audio_format if has_sound else None) as video:
                 from bcdcodec.codec import Codec  # after the cheap checks: torch takes seconds
 
                 codec = Codec(folder, pick_device(device), vae)
@@ -267,6 +280,12 @@ def _motions(path: PathLike, reader: BcdReader, tables: ModelTables, max_frames:
             raise TruncatedError("it ends before its first frame, nothing can be decoded")
 
 
+def _source_notes(video: FrameReader, sound: SoundOptions | None, source: PathLike) -> list[str]:
+    """What was wrong with a source that is read to its end."""
+    notes = [f"the sound of {source} is left out: this PyAV cannot decode it"]
+    return notes * bool(video.info.has_audio and sound and not video.sound) + [video.damage] * bool(video.damage)
+
+
 def _face_or_centre(source: PathLike) -> tuple[Crop | None, str]:
     """The square around the face, else None for the centre; and what the user should know of it."""
     try:
@@ -307,6 +326,8 @@ def _check_same_model(source: PathLike, head: Head, content: PathLike, other: He
 def _checked_target(target: PathLike, *sources: PathLike | None) -> Path:
     """The path of an output, checked before any work is put into it."""
     path = Path(target)
+    if is_standard(target):
+        return path
     parent = path.parent
     if not parent.is_dir():
         reason = "is not a folder" if parent.exists() else "does not exist; make it first"

@@ -35,6 +35,7 @@ def encode(source: str, target: str, model: str, crop: str | None, surroundings:
 
     IN is a video file, an animated GIF or APNG, or a folder of PNGs, of any size and frame rate. What is
     transparent is coded on black. Sound becomes Opus, mono voice; Opus is copied.
+    - is standard input or output.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
     from bcdcodec.transcode import AUTO_CROP, encode_file
@@ -48,7 +49,8 @@ def encode(source: str, target: str, model: str, crop: str | None, surroundings:
     show_notes(done.notes)
     counts = done.byte_counts
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {counts.total} bytes "
-               f"(motion {counts.motion}, content {counts.content}, audio {counts.audio}, container {counts.container})")
+               f"(motion {counts.motion}, content {counts.content}, audio {counts.audio}, container {counts.container})",
+               err=target == "-")
 
 
 @click.command()
@@ -71,7 +73,7 @@ def decode(source: str, target: str, content: str | None, paste_back: bool, step
     """Decode a .bcd file into a video.
 
     OUT ends in .mp4, .mkv, .gif or .apng, or is a folder for PNGs; with --content also .bcd. What
-    --content makes is marked as synthesised.
+    --content makes is marked as synthesised. - is standard input or output; the output is Matroska.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
     from bcdcodec.transcode import decode_file
@@ -80,7 +82,7 @@ def decode(source: str, target: str, content: str | None, paste_back: bool, step
         done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress, vae, scale,
                            not no_audio, paste_back)
     show_notes(done.notes)
-    click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s")
+    click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s", err=target == "-")
 
 
 @click.command()

@@ -82,7 +82,7 @@ class FrameReader:
             self._frames = self._source.frames()
             self._first = next(self._frames, None)
             if self._first is None:
-                raise VideoError(f"{self._source.name} holds no frame that can be decoded")
+                raise VideoError(f"{self._source.name} holds no frame that can be decoded{self._source.hint}")
             self._geometry = frame_geometry(self._first, self._source.pixel_aspect)
             width, height = self._geometry.upright_size
             if max(width, height) > MAX_SIDE:

@@ -62,6 +62,7 @@ class StreamSource:
 
         self.name = name
         self._file = file if owns_file else None
+        self.hint = "" if file.seekable() else "; through a pipe an mp4 cannot be read whose index is at its end"
         self._damaged_packets = 0
         self._start: int | None = None  # ticks of the first frame's pts
         self._shown = 0  # ticks from there to the end of the last frame so far
@@ -69,7 +70,7 @@ class StreamSource:
             self._container = av.open(file, "r", metadata_errors="ignore")
         except (av.FFmpegError, UnicodeError) as error:
             self._close_file()
-            raise VideoError(f"{name} is not a video: {_reason(error)}") from None
+            raise VideoError(f"{name} is not a video: {_reason(error)}{self.hint}") from None
         self._stream = self._video_stream()
         self.sound: SoundTrack | None = None
         self._stream.thread_type = "AUTO"
@@ -207,6 +208,7 @@ class FolderSource:
         self.time_base = 1 / FOLDER_RATE
         self.frame_rate = FOLDER_RATE
         self.has_audio = False
+        self.hint = ""  # what else may be wrong when nothing can be read
         self.sound = None
         self.pixel_aspect = Fraction(1)
         self.duration_s = float(len(names) / FOLDER_RATE)

@@ -8,7 +8,7 @@ import shutil
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -45,14 +45,16 @@ FORMATS = {
 }
 
 
-def holds_sound(path: str | os.PathLike) -> bool:
+def holds_sound(path: str | os.PathLike | BinaryIO) -> bool:
     """Returns whether what `write_video` makes at `path` can hold sound."""
+    if not isinstance(path, (str, os.PathLike)):
+        return True
     path = Path(path)
     return not path.is_dir() and path.suffix.lower() in FORMATS and FORMATS[path.suffix.lower()].sound
 
 
 def write_video(
-    path: str | os.PathLike,
+    path: str | os.PathLike | BinaryIO,
     width: int,
     height: int,
     time_base: Fraction,
@@ -65,6 +67,7 @@ def write_video(
       multiples do; `.mkv`: the same, pts rounded to Matroska's milliseconds.
     - `.gif`: 256 colours a frame, pts rounded to hundredths of a second.
     - `.apng`: lossless; the last frame is shown as long as the one before it.
+    - a file open for binary writing: Matroska, of which nothing is ever written twice.
     - a folder (no suffix, a final `/`, or an existing folder): `000000.png`, ...; timestamps
       are not kept.
 
@@ -84,19 +87,24 @@ class VideoWriter:
 
     def __init__(
         self,
-        path: str | os.PathLike,
+        path: str | os.PathLike | BinaryIO,
         width: int,
         height: int,
         time_base: Fraction,
         metadata: dict[str, str] | None = None,
         sound: AudioFormat | None = None,
     ):
-        self.path = Path(path)
+        stream = None if isinstance(path, (str, os.PathLike)) else path
+        self.path = Path(path if stream is None else str(getattr(path, "name", "the given file object")))
         self._shape = (height, width, 3)
         self._time_base = Fraction(time_base)
         self._waiting: tuple[np.ndarray, int, int | None] | None = None
         self._step: int | None = None  # ticks between the two newest frames
         self._frames = 0
+        self._partial: Path | None = None
+        if stream is not None:
+            self._sink = _FileSink(stream, FORMATS[".mkv"], self._shape, self._time_base, metadata or {}, sound)
+            return
         as_folder = str(os.fspath(path)).endswith(("/", os.sep)) or self.path.is_dir()
         suffix = self.path.suffix.lower()
         if not (as_folder or suffix == "" or suffix in FORMATS):
@@ -180,6 +188,8 @@ class VideoWriter:
             self._put(self._waiting, self._waiting[2] or self._step or still)
             self._waiting = None
             self._sink.finish()
+            if self._partial is None:
+                return
             if self._partial.is_dir() and self.path.is_dir():
                 self.path.rmdir()  # empty, as checked; some systems do not replace a folder
             os.replace(self._partial, self.path)
@@ -194,7 +204,7 @@ class _FileSink:
 
     def __init__(
         self,
-        path: Path,
+        path: Path | BinaryIO,
         file_format: FileFormat,
         shape: tuple[int, int, int],
         time_base: Fraction,
@@ -212,7 +222,8 @@ class _FileSink:
         self._size = (width + self._pad[1], height + self._pad[0])
         self._container: av.container.OutputContainer | None = None
         self._durations: dict[int, int] = {}  # ticks of each frame inside the encoder, by pts
-        path.touch()  # an unwritable target is found now, not after an hour's decoding
+        if isinstance(path, Path):
+            path.touch()  # an unwritable target is found now, not after an hour's decoding
 
     def put(self, image: np.ndarray, pts: int, duration: int) -> None:
         import av
@@ -248,7 +259,10 @@ class _FileSink:
             options["movflags"] = "faststart" + ("+use_metadata_tags" if self._metadata else "")
         # As a URL, a path with a colon in it is not taken for a network protocol.
         self._container = av.open(
-            f"file:{self._path}", "w", format=self._format.muxer, container_options=options
+            f"file:{self._path}" if isinstance(self._path, Path) else self._path,
+            "w",
+            format=self._format.muxer,
+            container_options=options,
         )
         self._container.metadata.update(self._metadata)
         self._stream = self._container.add_stream(
@@ -311,7 +325,8 @@ class _FileSink:
                 self._container.close()
             except (OSError, av.FFmpegError):
                 pass  # the file goes; why its end could not be written no longer matters
-        self._path.unlink(missing_ok=True)
+        if isinstance(self._path, Path):
+            self._path.unlink(missing_ok=True)
 
 
 class _FolderSink:
