@@ -79,7 +79,7 @@ def sprites(data: Path, model: str, out: Path, clips: int | None, case_clips: in
     options = Options(clips, case_clips, quality_clips, seed=seed)
     codec, sheets = load(model, pick_device(device)), Sheets.load(data)
     out.mkdir(parents=True, exist_ok=True)
-    report = measure_model(codec, Judges.of(sheets, options, _progress), options, out, _progress)
+    report = measure_model(codec, Judges.of(sheets, options, out, _progress), options, out, _progress)
     click.echo(write_report(report, out))
     click.echo(f"written to {out}")
 
@@ -99,7 +99,7 @@ def sprites_ablations(data: Path, out: Path, steps: int, names: tuple[str, ...],
     from bcdcodec.training.sprites.sheets import Sheets
 
     out.mkdir(parents=True, exist_ok=True)
-    judges = Judges.of(Sheets.load(data), Options(), _progress)
+    judges = Judges.of(Sheets.load(data), Options(), out, _progress)
     text = run_ablations(data, judges, out, steps, seed, pick_device(device), names, lambda line: click.echo(line, err=True))
     click.echo(text)
 
@@ -122,6 +122,42 @@ def context(data: Path, model: str, clips: int | None, gpt2: Path | None) -> Non
 
     codec = load(model)
     click.echo(run(codec, held_out_pictures(codec, data, clips), gpt2).markdown())
+
+
+@benchmarks.command("sprites-codes")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of sprite sheets.")
+@click.option("--model", default="sprites", show_default=True, help="Shipped model or model folder.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the .bcd files.")
+@click.option("--clips", type=click.IntRange(min=2), default=2000, show_default=True)
+def sprites_codes(data: Path, model: str, out: Path, clips: int) -> None:
+    """Encode clips of training characters, for `bcd train gpt2-sprites --codes`."""
+    from bcdcodec.benchmarks.sprites.generation import write_codes
+    from bcdcodec.codec import load
+    from bcdcodec.training.sprites.sheets import Sheets
+
+    click.echo(f"{out}: {write_codes(load(model), Sheets.load(data), out, clips, _progress)} files")
+
+
+@benchmarks.command("sprites-generation")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of sprite sheets.")
+@click.option("--model", default="sprites", show_default=True, help="Shipped model or model folder.")
+@click.option("--gpt2", type=click.Path(path_type=Path), required=True, help="Folder of its GPT-2.")
+@click.option("--clips", type=click.IntRange(min=1), default=296, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0, 10), default=1.0, show_default=True)
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
+def sprites_generation(data: Path, model: str, gpt2: Path, clips: int, temperature: float, top_p: float) -> None:
+    """Whether motion invented for stills of test characters is one of the nine actions, and keeps the character."""
+    from bcdcodec.benchmarks.sprites.generation import measure_generation
+    from bcdcodec.codec import load
+    from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES
+    from bcdcodec.generation.sampling import SamplingOptions
+    from bcdcodec.generation.store import load_gpt2, open_gpt2_for
+    from bcdcodec.training.sprites.sheets import Sheets
+
+    codec = load(model)
+    path, config = open_gpt2_for(gpt2, codec.folder.name, codec.folder.fingerprint[:MODEL_FINGERPRINT_BYTES])
+    options = SamplingOptions(temperature, top_p)
+    click.echo(measure_generation(codec, load_gpt2(path, config), Sheets.load(data), clips, options, _progress).markdown())
 
 
 if __name__ == "__main__":

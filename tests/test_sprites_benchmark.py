@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from sprite_sheets import write_sheets
 
 from bcdcodec.benchmarks.sprites import ablations as module
 from bcdcodec.benchmarks.sprites.benchmark import Judges, Options, measure_model
-from bcdcodec.benchmarks.sprites.classifier import classified_right, labels, train_classifier
+from bcdcodec.benchmarks.sprites.classifier import classified_right, kept_classifier, labels, to_unit, train_classifier
 from bcdcodec.benchmarks.sprites.information import entropy, expected_by_chance, measure_information, mutual_information
 from bcdcodec.benchmarks.sprites.judge import ACTION_OF, ATTRIBUTES_OF, MOTION_OF, Judge, orthonormal
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, BOTH, CASES, OTHER_ACTION, OTHER_CHARACTER, SELF, ClipSet, draw_pairs, spread
@@ -201,6 +202,18 @@ def test_the_classifier_learns_the_made_up_clips(sheets, clips):
     assert np.all(right[1:] > 2 * chance[1:])
 
 
+def test_a_classifier_is_trained_once_and_kept(sheets, clips, tmp_path):
+    first = kept_classifier(tmp_path, sheets, PEOPLE, steps=1)
+    (path,) = tmp_path.iterdir()
+    written = path.stat().st_mtime_ns
+    again = kept_classifier(tmp_path, sheets, PEOPLE, steps=1)
+    assert path.stat().st_mtime_ns == written
+    frames = to_unit(clips.frames[:1])
+    assert all(torch.equal(a, b) for a, b in zip(first(frames), again(frames)))
+    kept_classifier(tmp_path, sheets, PEOPLE[:3], steps=1)
+    assert len(list(tmp_path.iterdir())) == 2
+
+
 # ---- the whole of it, with a model that has learned nothing
 
 
@@ -224,7 +237,8 @@ def ablations(tiny_config, judges, tmp_path_factory):
     """The folder of two variants, trained for a step each."""
     out, data = tmp_path_factory.mktemp("ablations"), write_sheets(tmp_path_factory.mktemp("data"))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "BASE", tiny_config)
+        for name, value in (("BASE", tiny_config), ("TABLE_CHARACTERS", 2), ("PAIRS", 6)):
+            patch.setattr(module, name, value)
         for names in (("base",), ("base", "no-cross")):
             text = module.run_ablations(data, judges, out, 1, 0, "cpu", names, lambda line: None)
     return out, text

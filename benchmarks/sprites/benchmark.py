@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.sprites.classifier import Classifier, classified_right, train_classifier
+from bcdcodec.benchmarks.sprites.classifier import Classifier, classified_right, kept_classifier
 from bcdcodec.benchmarks.sprites.coding import CodedClips, Rate, Speed, code_clips, measure_rate, measure_speed
 from bcdcodec.benchmarks.sprites.figures import describe_miss, draw_miss, figure_5
 from bcdcodec.benchmarks.sprites.information import CodeInformation, measure_information
@@ -50,11 +50,12 @@ class Judges:
     classifier_on_truth: tuple[float, ...]  # its accuracy on the true test clips
 
     @staticmethod
-    def of(sheets: Sheets, options: Options, progress: Progress) -> Judges:
+    def of(sheets: Sheets, options: Options, out: Path, progress: Progress) -> Judges:
+        """The judges over the test characters; the classifier is kept in the folder `out`."""
         training, test = split()
         clips = ClipSet.render(sheets, test)
-        classifier = train_classifier(sheets, training, options.classifier_steps,
-                                      progress=lambda items: progress(items, "classifier"))
+        classifier = kept_classifier(out, sheets, training, options.classifier_steps,
+                                     lambda items: progress(items, "classifier"))
         every = np.arange(len(clips))
         right = classified_right(classifier, clips.frames, clips.character(every), clips.action(every))
         return Judges(sheets, clips, Judge(sheets), classifier, tuple(float(x) for x in right.mean(0)))

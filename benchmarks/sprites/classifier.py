@@ -6,7 +6,9 @@ clips too, so its own accuracy there stands beside what it says of decoded ones.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -39,12 +41,12 @@ class Classifier(nn.Module):
         return [head(h) for head in self.heads]
 
 
-def train_classifier(sheets: Sheets, characters: np.ndarray, steps: int = STEPS, seed: int = 0, device: str = "cpu",
+def train_classifier(sheets: Sheets, characters: np.ndarray, steps: int = STEPS, seed: int = 0,
                      progress: Callable[[Iterable], Iterable] = lambda steps: steps) -> Classifier:
     """A classifier trained on rendered clips of `characters` and on nothing else."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
-    model = Classifier().to(device)
+    model = Classifier()
     optimiser = torch.optim.AdamW(model.parameters(), lr=PEAK_LR)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, PEAK_LR, max(steps, 2))
     for _ in progress(range(steps)):
@@ -52,8 +54,8 @@ def train_classifier(sheets: Sheets, characters: np.ndarray, steps: int = STEPS,
         motions = rng.permuted(MOTION_OF[actions], axis=1)[:, :SEEN]
         frames = sheets.frames(who.repeat(SEEN), motions.reshape(-1))
         clips = to_unit(frames.reshape(BATCH, SEEN, *frames.shape[1:]))
-        clips = (clips + NOISE * torch.randn(clips.shape, generator=generator)).to(device)
-        truth = torch.from_numpy(labels(who, actions)).to(device)
+        clips = (clips + NOISE * torch.randn(clips.shape, generator=generator))
+        truth = torch.from_numpy(labels(who, actions))
         loss = sum(F.cross_entropy(logits, truth[:, i]) for i, logits in enumerate(model(clips)))
         optimiser.zero_grad()
         loss.backward()
@@ -62,11 +64,28 @@ def train_classifier(sheets: Sheets, characters: np.ndarray, steps: int = STEPS,
     return model.eval()
 
 
+def kept_classifier(folder: Path, sheets: Sheets, characters: np.ndarray, steps: int = STEPS,
+                    progress: Callable[[Iterable], Iterable] = lambda steps: steps) -> Classifier:
+    """The classifier of an earlier call with the same arguments, from `folder`; else one trained now and kept there."""
+    from safetensors.torch import load_file, save_file
+
+    digest = hashlib.sha256(sheets.layers.tobytes() + sheets.shoes.tobytes() + np.asarray(characters, np.int64).tobytes())
+    path = folder / f"classifier-{steps}-{digest.hexdigest()[:12]}.safetensors"
+    if path.exists():
+        model = Classifier()
+        model.load_state_dict(load_file(path))
+        return model.eval()
+    model = train_classifier(sheets, characters, steps, progress=progress)
+    partial = path.with_suffix(".partial")
+    save_file(model.state_dict(), partial)
+    partial.rename(path)
+    return model
+
+
 @torch.inference_mode()
 def classified_right(model: Classifier, clips: np.ndarray, characters: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """Whether the classifier says the truth of clips uint8 [n, 8, 64, 64, 3], bool [n, 5] in the judge's columns."""
-    device = next(model.parameters()).device
-    seen = [torch.stack([logits.argmax(1) for logits in model(to_unit(clips[i:i + AT_ONCE]).to(device))], 1).cpu().numpy()
+    seen = [torch.stack([logits.argmax(1) for logits in model(to_unit(clips[i:i + AT_ONCE]))], 1).numpy()
             for i in range(0, len(clips), AT_ONCE)]
     return np.concatenate(seen) == labels(characters, actions)
 

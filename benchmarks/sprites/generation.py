@@ -1,0 +1,78 @@
+"""Motion that a GPT-2 invents for sprites, by the exact judge: is it one of the nine actions, and still the character."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bcdcodec.benchmarks.sprites.judge import MOTION_OF, Judge
+from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
+from bcdcodec.codec import Codec
+from bcdcodec.container import write_recording
+from bcdcodec.generation.network import MotionGPT
+from bcdcodec.generation.sampling import SamplingOptions, sample_motion
+from bcdcodec.training.sprites.batches import SpriteClips
+from bcdcodec.training.sprites.sheets import Sheets, split
+
+TOGETHER = 20  # clips decoded at once
+
+Progress = Callable[[Iterable, str], Iterable]
+
+
+@dataclass(frozen=True)
+class Generation:
+    """Of clips generated from one still each of characters that were not trained on."""
+
+    clips: int
+    valid: float  # share of clips whose nearest frames are all those of one action, each in its place
+    nearest_frames_right: float  # share of frames that are the nearest clip's action's in their place
+    character: float  # share of clips whose nearest clip has all four attributes
+    own_action: float  # share of clips in the action that the still is from
+    actions: tuple[int, ...]  # clips by nearest action
+
+    def markdown(self) -> str:
+        counts = ", ".join(f"{name} {n}" for name, n in zip(ACTIONS, self.actions))
+        return "\n".join([
+            f"{self.clips} clips, each from one still of a test character", "", "| measure | value |", "|---|---|",
+            f"| one action throughout, every frame in its place | {100 * self.valid:.1f} % |",
+            f"| frames of the nearest action in their place | {100 * self.nearest_frames_right:.1f} % |",
+            f"| all four attributes kept | {100 * self.character:.1f} % |",
+            f"| the action that the still is from | {100 * self.own_action:.1f} % |",
+            f"| actions | {counts} |",
+        ]) + "\n"
+
+
+def write_codes(codec: Codec, sheets: Sheets, out: Path, most: int, progress: Progress) -> int:
+    """Write so many clips of training characters as `.bcd` files into `out`, for `bcd train gpt2`; return how many."""
+    clips = SpriteClips(sheets, split()[0])
+    out.mkdir(parents=True, exist_ok=True)
+    picked = np.random.default_rng(0).permutation(len(clips.lengths))[:most]
+    for index in progress(picked, "clips"):
+        write_recording(out / f"{index:05d}.bcd", codec.encode(clips.clip(int(index))), codec.folder.tables)
+    return len(picked)
+
+
+def measure_generation(codec: Codec, gpt2: MotionGPT, sheets: Sheets, count: int, options: SamplingOptions,
+                       progress: Progress) -> Generation:
+    """Generate 8 frames for stills of test characters, the actions in turn, decode and judge them."""
+    characters = np.random.default_rng(options.seed).permutation(split()[1])
+    characters = np.resize(characters, count)
+    actions = np.arange(count) % len(ACTIONS)
+    codes, contents = [], []
+    for i in progress(range(count), "generate"):
+        still = sheets.clip(int(characters[i]), int(actions[i]))[:1]
+        content = codec.encode(still).contents[0]
+        draw = SamplingOptions(options.temperature, options.top_p, options.seed + i)
+        frames = sample_motion(gpt2, content.values, np.zeros((0, gpt2.config.groups), np.uint8), FRAMES, draw)
+        codes.append(np.stack(list(frames)))
+        contents.append(content)
+    parts = [codec.decode_windows(np.stack(codes[i : i + TOGETHER]), contents[i : i + TOGETHER], 0, None)
+             for i in progress(range(0, count, TOGETHER), "decode")]
+    verdict = Judge(sheets).judge(np.concatenate(parts), characters, actions)
+    in_place = verdict.motions == MOTION_OF[verdict.clip_actions]  # [n, t]
+    return Generation(
+        count, float(in_place.all(1).mean()), float(in_place.mean()), float(verdict.clips_right[:, 1:].all(1).mean()),
+        float((verdict.clip_actions == actions).mean()), tuple(np.bincount(verdict.clip_actions, minlength=len(ACTIONS)).tolist()))
