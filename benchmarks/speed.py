@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from bcdcodec.clip import read
-from bcdcodec.codec import WINDOWS_AT_ONCE, Codec
+from bcdcodec.codec import Codec
 from bcdcodec.container import write_recording
+from bcdcodec.encoding import WINDOWS_AT_ONCE
 from bcdcodec.errors import BcdError
 from bcdcodec.models.latents import to_unit
 from bcdcodec.transcode import encode_file
