@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -38,6 +39,9 @@ from bcdcodec.video import (
     read_frames,
     write_video,
 )
+
+if TYPE_CHECKING:
+    from bcdcodec.codec import Codec
 
 CHUNK_FRAMES = 256  # in one MOTN: each costs some 20 bytes beside its codes
 MAX_FRAMES = 1_000_000  # of one decode, eleven hours at 25 frames a second
@@ -79,6 +83,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
                 scenes: bool = True) -> EncodeSummary:
     """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all; `-` is standard input or output.
 
+    A single picture becomes a content without motion, to be shown in the motion of others.
     Standard output gets every chunk as it is ready, with the times of all frames.
 
     The times between frames stay exact; the first frame is moved to 0. Frames at equal distances are stored as
@@ -116,6 +121,8 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         info = video.info
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
         stills = (Surroundings(0, encode_still(video.first_picture(STILL_SIDE))),) if surroundings else ()
+        if video.is_photo:
+            return _encode_photo(codec, video, head, stills, standard_output() if live else target, notes)
         options = StreamOptions(CHUNK_FRAMES, video.time_base, kbps, profile, scenes)
         items = codec.encode_stream(_counted(video, progress, total), options)
         if live:
@@ -177,6 +184,8 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
     with ExitStack() as stack:
         reader = stack.enter_context(open_sound(source))
         _refuse_above(max_frames, reader.frames, source)
+        if reader.complete and not reader.frames:
+            raise BcdError(f"{source} holds a face without motion: give it with --content to the recording of a motion")
         head = reader.head
         other = None
         if content is not None:
@@ -278,6 +287,16 @@ def _motions(path: PathLike, reader: BcdReader, tables: ModelTables, max_frames:
             yield motion
         if not clock.frames:
             raise TruncatedError("it ends before its first frame, nothing can be decoded")
+
+
+def _encode_photo(codec: Codec, video: FrameReader, head: Head, stills: tuple[Surroundings, ...],
+                  target: Path | BinaryIO, notes: list[str]) -> EncodeSummary:
+    """Write the content of one picture, without motion."""
+    pictures = np.stack([picture for _, picture in video])
+    content = codec.content_of(pictures, codec.motion_features(pictures))
+    recording = Recording(replace(head, frame_duration=1), (content,), (), surroundings=stills)
+    notes.append("a single picture: the file holds a face without motion, to be given with decode --content")
+    return EncodeSummary(0, 0.0, write_recording(target, recording, codec.folder.tables), tuple(notes))
 
 
 def _source_notes(video: FrameReader, sound: SoundOptions | None, source: PathLike) -> list[str]:

@@ -25,7 +25,8 @@ def info(path: str, as_json: bool) -> None:
         ("model", f"{facts['model']} ({facts['model_fingerprint'][:12]}), {facts['groups']} x {facts['codes']} codes"),
         ("picture", f"{facts['width']} x {facts['height']}, from {w} x {h} at ({x}, {y}) of {facts['source_width']} x {facts['source_height']}, "
          f"{100 * facts['coded_share']:.0f} % of its area"),
-        ("frames", f"{facts['frames']}, {facts['duration_s']:.3f} s, {frame_rate}{_between(facts)}"),
+        ("frames", "none: a face without motion, for decode --content" if facts["complete"] and not facts["frames"] else
+         f"{facts['frames']}, {facts['duration_s']:.3f} s, {frame_rate}{_between(facts)}"),
     ]
     size, kbps = facts["bytes"], facts["kbps"]
     bits = f", {facts['bits_per_frame']:.1f} bits a frame" if facts["frames"] else ""

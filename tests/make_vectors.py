@@ -243,6 +243,7 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
         "streaming": ("small", streaming.getvalue()),
         "newer_minor": ("small", newer),
         "surroundings": ("small", file_bytes(replace(recording(contents=three, motions=moves), surroundings=stills), SMALL)),
+        "content_only": ("small", file_bytes(replace(recording(), motions=()), SMALL)),
         "strided": ("small", strided),
         "strided_variable": ("small", file_bytes(recording(motions=uneven, frame_duration=0, time_base_den=1000), SMALL)),
         "strided_cut": ("small", strided[: strided.rindex(b"TAIL") - 2]),

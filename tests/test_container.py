@@ -225,6 +225,17 @@ def test_a_writer_refuses_codes_that_do_not_fit_their_stride(path, shown, stride
         write_recording(path, recording(motions=[motion]), SMALL)
 
 
+def test_a_content_needs_no_motion(path):
+    given = replace(recording(), motions=())
+    write_recording(path, given, SMALL)
+    found = read_recording(path, SMALL)
+    assert_same(found, given)
+    assert found.complete and found.head.frame_count == 0
+    with open_bcd(path) as reader:
+        assert (reader.frames, reader.duration_seconds, reader.content_count) == (0, 0, 1)
+    assert verify_file(path, SMALL).findings == ()
+
+
 def test_unknown_ancillary_chunks_are_kept(path):
     path.write_bytes(with_chunk(file_bytes(recording(), SMALL), 2, b"zzTp", b"kept"))
     found = read_recording(path, SMALL)
@@ -247,8 +258,8 @@ def test_an_exception_leaves_nothing_behind(path):
 
 def test_a_failed_write_keeps_the_file_that_was_there(path):
     path.write_bytes(b"precious")
-    with pytest.raises(FormatError, match="0 frames"), BcdWriter(path, head_for(SMALL), SMALL) as writer:
-        writer.write_content(content_for(SMALL))
+    with pytest.raises(FormatError, match="0 frames and no content"), BcdWriter(path, head_for(SMALL), SMALL):
+        pass
     assert path.read_bytes() == b"precious"
     assert os.listdir(path.parent) == [path.name]
 

@@ -148,17 +148,17 @@ class BcdWriter:
         return Fraction(audio.first_sample + sound.delay - sound.pre_skip, OPUS_RATE)
 
     def close(self) -> None:
-        """Write what ends the file and give it its name; FormatError without frames or with another count than HEAD's."""
+        """Write what ends the file and give it its name; FormatError with neither frames nor content or with another count than HEAD's."""
         if not self._open:
             return
         try:
-            if not self.frames:
-                raise FormatError("nothing to write: the recording has 0 frames, expected at least 1")
+            if not self.frames and not self._order.content_starts:
+                raise FormatError("nothing to write: the recording has 0 frames and no content, expected one of them")
             if self._head.frame_count not in (0, self.frames):
                 raise FormatError(f"HEAD states {self._head.frame_count} frames, {self.frames} were written")
             if len(self._index) > INDEX_ABOVE:
                 self._write(pack_chunk(INDX, pack_index(self._index)))
-            in_head = self._path is not None or self._head.frame_count
+            in_head = self.frames and (self._path is not None or self._head.frame_count)  # 0 in HEAD means unknown
             self._write(pack_chunk(TAIL, pack_tail(self._digest.digest(), None if in_head else self.frames)))
             if self._path is not None:
                 self._finish_path()

@@ -83,6 +83,12 @@ class Orientation:
             return cls(transpose=True, flip_x=c < 0, flip_y=b < 0)
         return cls(flip_x=a < 0, flip_y=d < 0)
 
+    @classmethod
+    def from_exif(cls, orientation: int) -> Orientation:
+        """Returns how a photo with this value of EXIF's tag Orientation becomes upright; no turn for others than 1 to 8."""
+        turned = orientation in (5, 6, 7, 8)
+        return cls(turned, flip_x=orientation in (2, 3, 6, 7), flip_y=orientation in (3, 4, 7, 8))
+
     def upright_size(self, width: int, height: int) -> tuple[int, int]:
         """Returns the upright (width, height) of a stored picture, in pixels."""
         return (height, width) if self.transpose else (width, height)

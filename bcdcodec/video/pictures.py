@@ -28,7 +28,7 @@ def sample_pictures(source: Source, count: int, shorter_side: int) -> Iterator[P
     """
     with closing(open_source(source)) as opened:
         for frame in opened.samples(count):
-            geometry = frame_geometry(frame, opened.pixel_aspect)
+            geometry = frame_geometry(frame, opened)
             width, height = geometry.upright_size
             factor = min(1, shorter_side / min(width, height))
             image = upright_picture(frame, geometry, max(1, round(width * factor)), max(1, round(height * factor)))

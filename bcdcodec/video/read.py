@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -20,7 +21,7 @@ from bcdcodec.video.geometry import (
 )
 from bcdcodec.video.scaling import BICUBIC, resize, scale
 from bcdcodec.video.sound import SoundOptions, SoundTrack
-from bcdcodec.video.source import Source, open_source
+from bcdcodec.video.source import FolderSource, Source, StreamSource, open_source
 from bcdcodec.video.timing import PtsRepair
 
 if TYPE_CHECKING:
@@ -83,7 +84,11 @@ class FrameReader:
             self._first = next(self._frames, None)
             if self._first is None:
                 raise VideoError(f"{self._source.name} holds no frame that can be decoded{self._source.hint}")
-            self._geometry = frame_geometry(self._first, self._source.pixel_aspect)
+            second = next(self._frames, None) if self._source.is_photo else None
+            # Whether the source is a single picture; a pipe may bring many one after the other.
+            self.is_photo = self._source.is_photo and second is None
+            self._frames = self._frames if second is None else chain([second], self._frames)
+            self._geometry = frame_geometry(self._first, self._source)
             width, height = self._geometry.upright_size
             if max(width, height) > MAX_SIDE:
                 raise VideoError(
@@ -166,11 +171,16 @@ class FrameReader:
             frame = next(self._frames, None)
 
 
-def frame_geometry(frame: av.VideoFrame, pixel_aspect: Fraction) -> FrameGeometry:
-    """Returns the geometry of a decoded frame, with its display matrix if it has one."""
-    matrix = frame.side_data.get("DISPLAYMATRIX")
-    orientation = Orientation.from_display_matrix(bytes(matrix) if matrix else None)
-    return FrameGeometry(frame.width, frame.height, pixel_aspect, orientation)
+def frame_geometry(frame: av.VideoFrame, source: StreamSource | FolderSource) -> FrameGeometry:
+    """Returns the geometry of a decoded frame: turned as its source says, else as its display matrix says."""
+    orientation = source.orientation
+    if orientation is None:
+        try:
+            matrix = frame.side_data.get("DISPLAYMATRIX")
+        except ValueError:  # PyAV knows not all kinds of data beside a frame, and then gives none
+            matrix = None
+        orientation = Orientation.from_display_matrix(bytes(matrix) if matrix else None)
+    return FrameGeometry(frame.width, frame.height, source.pixel_aspect, orientation)
 
 
 def upright_picture(frame: av.VideoFrame, geometry: FrameGeometry, width: int, height: int) -> np.ndarray:

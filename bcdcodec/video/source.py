@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from bcdcodec.errors import VideoError
+from bcdcodec.video.geometry import Orientation
 from bcdcodec.video.sound import SoundOptions, SoundTrack
 
 if TYPE_CHECKING:
     import av
 
+EXIF_ORIENTATION = 0x0112
 SEEK_FROM_S = 20.0  # seconds; shorter clips are read through, as many have but one frame to seek to
 FOLDER_RATE = Fraction(25)  # frames a second of a folder, which itself states none
 
@@ -80,6 +82,9 @@ class StreamSource:
         )
         self.has_audio = bool(self._container.streams.audio)
         self.pixel_aspect: Fraction = self._stream.sample_aspect_ratio or Fraction(1)
+        # FFmpeg names the readers of single pictures jpeg_pipe, png_pipe, webp_pipe, ...
+        self.is_photo = self._container.format.name.endswith("_pipe")
+        self.orientation = _photo_orientation(file) if self.is_photo and file.seekable() else None
         self.duration_s = self._stated_duration_s()
 
     def _video_stream(self) -> av.VideoStream:
@@ -208,6 +213,8 @@ class FolderSource:
         self.time_base = 1 / FOLDER_RATE
         self.frame_rate = FOLDER_RATE
         self.has_audio = False
+        self.is_photo = False
+        self.orientation: Orientation | None = None  # other than its frames state
         self.hint = ""  # what else may be wrong when nothing can be read
         self.sound = None
         self.pixel_aspect = Fraction(1)
@@ -240,6 +247,21 @@ class FolderSource:
 
     def close(self) -> None:
         """Does nothing: each file is closed once it is decoded."""
+
+
+def _photo_orientation(file: BinaryIO) -> Orientation:
+    """Returns how a photo becomes upright, from its EXIF data, of which PyAV gives only a part."""
+    from PIL import Image
+
+    position = file.tell()
+    try:
+        file.seek(0)
+        with Image.open(file) as picture:
+            return Orientation.from_exif(picture.getexif().get(EXIF_ORIENTATION, 1))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return Orientation()  # a picture that only FFmpeg knows
+    finally:
+        file.seek(position)
 
 
 def _picture(path: Path) -> av.VideoFrame:
