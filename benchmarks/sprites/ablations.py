@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from bcdcodec.benchmarks.markdown import table_as_markdown
-from bcdcodec.benchmarks.report import Table
+from bcdcodec.benchmarks.sections import Table
 from bcdcodec.benchmarks.sprites.benchmark import Judges, information_of
 from bcdcodec.benchmarks.sprites.coding import code_clips, measure_rate
 from bcdcodec.benchmarks.sprites.judge import COLUMNS

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from bcdcodec.benchmarks.markdown import table_as_markdown
-from bcdcodec.benchmarks.report import Table
+from bcdcodec.benchmarks.sections import Table
 from bcdcodec.benchmarks.sprites.benchmark import SpritesReport
 from bcdcodec.benchmarks.sprites.judge import COLUMNS
 from bcdcodec.benchmarks.sprites.pairs import BOTH
