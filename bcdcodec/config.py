@@ -152,6 +152,7 @@ class TrainingConfig:
     swap_motion_weight: float = 0.0  # within it, on the learning encoder reading the codes back
     swap_content_weight: float = 0.0  # within it, on reading the given content back
     swap_every: int = 4  # steps
+    palette_weight: float = 0.0  # on reading the clip's colours from the content tokens
     choice_weight: float = 0.0  # on the encoder finding the code with which the decoder does best, every other step
     content_mask_rate: float = 0.0  # of the samples, whose content alone is masked: motion must suffice
     sprite_augmentation: bool = False  # flip the content frames, recolour the driving frames

@@ -16,7 +16,7 @@ from bcdcodec.models.latents import open_latents
 from bcdcodec.presets import preset
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.export import export_run
-from bcdcodec.training.objective import Schedule, code_choice, rate_distortion, swap_consistency
+from bcdcodec.training.objective import PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
 from bcdcodec.training.sprites.batches import MOTION_OF, SpriteSampler
 from bcdcodec.training.sprites.evaluate import mutual_information
 from bcdcodec.training.sprites.sheets import split
@@ -65,7 +65,8 @@ def test_content_and_driving_frames_are_different_frames_of_one_training_clip(sh
 
 
 def test_augmentation_changes_driving_and_content_but_never_the_target(sheets):
-    plain = SpriteSampler.open(replace(TINY, training=replace(TINY.training, sprite_augmentation=False)), sheets, 0).batch(1, 0)
+    config = replace(TINY, training=replace(TINY.training, sprite_augmentation=False))
+    plain = SpriteSampler.open(config, sheets, 0).batch(1, 0)
     batch = SpriteSampler.open(TINY, sheets, 0).batch(1, 0)
     assert torch.equal(batch.target, plain.target)
     assert not torch.equal(batch.driving, plain.driving) and not torch.equal(batch.content, plain.content)
@@ -216,10 +217,28 @@ def test_the_choice_of_codes_is_the_one_the_decoder_does_best_with(tmp_path, she
         return SimpleNamespace(latents=torch.where(right, batch.target[: len(x), :1].expand_as(x), torch.zeros_like(x)))
 
     run.frozen.eval().denoise = denoise
-    loss = code_choice(run.model, run.frozen, terms, batch, 4, TINY.quantiser.codes)
+    loss = code_choice(run.model, run.frozen, terms, batch, run.log2_p(), 4, TINY.quantiser.codes)
     features = run.frozen.vq.features(run.model.encode_motion(batch.driving[:4, :1]))
     log_p = torch.log_softmax(-TINY.quantiser.alpha * run.model.vq.distances(features)[:, 0, 0], -1)
     assert loss.item() == pytest.approx(-log_p[:, best].mean().item(), rel=1e-5)
+
+
+def test_the_palette_is_read_from_tokens_that_hold_it_and_not_from_constant_ones():
+    torch.manual_seed(0)
+    reader = PaletteReader(6)
+    looks = torch.randint(0, 2, (32, 6)).float()  # six things that have one of two colours each
+    red = torch.linspace(-0.9, 0.9, 6).expand(32, 6)
+    pictures = torch.stack([red, 1.8 * looks - 0.9, torch.zeros(32, 6)], 1)[:, None, :, :, None].expand(-1, 2, 3, 6, 4)
+    errors = []
+    for tokens in (looks, torch.ones_like(looks)):
+        solver = torch.optim.Adam(reader.parameters(), lr=0.1)
+        for _ in range(150):
+            solver.zero_grad()
+            error = reader.error(tokens[:, :, None], pictures)
+            error.backward()
+            solver.step()
+        errors.append(error.item())
+    assert errors[0] < 0.05 and errors[1] > 0.9
 
 
 def test_mutual_information_of_known_tables():

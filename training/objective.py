@@ -83,7 +83,34 @@ class MotionReader(torch.nn.Module):
         return F.mse_loss(features, motion @ self.back.T)
 
 
-def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Schedule) -> Losses:
+class PaletteReader(torch.nn.Module):
+    """A linear map from content tokens to the clip's colours; it is not part of the model.
+
+    Colours of few pixels (skin, trousers) matter little to the squared error and are learned late without it.
+    """
+
+    LEVELS = 6  # a channel
+
+    def __init__(self, values: int):
+        super().__init__()
+        self.linear = torch.nn.Linear(values, self.LEVELS ** 3)
+
+    def error(self, tokens: Tensor, pictures: Tensor) -> Tensor:
+        """Mean squared error of the roots of a colour histogram, of unit deviation; pictures [b, t, 3, h, w] in [-1, 1]."""
+        level = ((pictures + 1) * (self.LEVELS / 2)).long().clamp(0, self.LEVELS - 1)
+        bins = (level[:, :, 0] * self.LEVELS + level[:, :, 1]) * self.LEVELS + level[:, :, 2]  # [b, t, h, w]
+        bins = bins.flatten(1)
+        count = torch.zeros(len(bins), self.LEVELS ** 3, device=bins.device)
+        root = count.scatter_add_(1, bins, torch.ones_like(bins, dtype=count.dtype)).sqrt()
+        spread = root.std(0, unbiased=False)
+        there = spread > 0.5  # colours that some clips have and others lack
+        if not there.any():
+            return tokens.new_zeros(())
+        target = (root - root.mean(0))[:, there] / spread[there]
+        return F.mse_loss(self.linear(tokens.flatten(1))[:, there], target)
+
+
+def rate_distortion(model: BCD, reader: MotionReader | PaletteReader, batch: Batch, schedule: Schedule) -> Losses:
     """L = L_d + lambda (H_model - H_target)^2 and the preset's auxiliary terms, of one batch."""
     config, training = model.config, model.config.training
     b, t = batch.target.shape[:2]
@@ -142,6 +169,10 @@ def rate_distortion(model: BCD, reader: MotionReader, batch: Batch, schedule: Sc
             total = total + training.motion_weight * reader.foreign(features[:k].flatten(2), batch.motion)
     if training.content_weight:
         total = total + training.content_weight * model.content.bits(content, step_index).mean()
+    if training.palette_weight:
+        latent = config.latent
+        pictures = torch.cat([batch.content, batch.target], 1) * latent.deviation + latent.mean
+        total = total + training.palette_weight * reader.error(tokens, pictures)
     at_max = sigma >= config.diffusion.sigma_max
     if keep_content is not None:
         at_max = at_max & (keep_content > 0)

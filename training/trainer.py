@@ -21,7 +21,9 @@ from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.evaluate import evaluate
-from bcdcodec.training.objective import MotionReader, Schedule, code_choice, rate_distortion, swap_consistency
+from bcdcodec.training.objective import (
+    MotionReader, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency,
+)
 from bcdcodec.training.procedural import MOTION_PARAMETERS
 from bcdcodec.training.procedural_pairs import PairStore, load_pairs
 from bcdcodec.training.sprites.batches import SpriteSampler
@@ -77,7 +79,11 @@ class Trainer:
         torch.manual_seed(options.seed)
         self.model = BCD(config).to(self.device)
         self.frozen = copy.deepcopy(self.model).requires_grad_(False)  # carries the EMA weights
-        self.reader = MotionReader(config.motion_channels, len(MOTION_PARAMETERS)).to(self.device)
+        if config.training.palette_weight:
+            reader: MotionReader | PaletteReader = PaletteReader(config.content.tokens * config.content.dim)
+        else:
+            reader = MotionReader(config.motion_channels, len(MOTION_PARAMETERS))
+        self.reader = reader.to(self.device)
         self.optimiser = torch.optim.AdamW(
             [{"params": [p for name, p in self.model.named_parameters() if name.startswith(("decoder", "still"))],
               "peak": config.training.lr_decoder},
@@ -189,9 +195,10 @@ class Trainer:
                 few = slice(len(batch.target) // 3, len(batch.target))
                 swap = swap_consistency(self.model, self.frozen.eval(), losses, few, schedule.temporal(self.config))
                 total = total + c.swap_weight * swap
-            if c.choice_weight and schedule.progress >= c.swap_from and self.step % 2 == 1:
+            if c.choice_weight and schedule.progress >= c.swap_from and self.step % 4 == 1:
                 total = total + c.choice_weight * code_choice(
-                    self.model, self.frozen.eval(), losses, batch, self.log2_p().to(self.device), CHOICE_FRAMES, CHOICE_CODES)
+                    self.model, self.frozen.eval(), losses, batch, self.log2_p().to(self.device), CHOICE_FRAMES,
+                    CHOICE_CODES)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.grad_clip)

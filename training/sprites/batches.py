@@ -19,7 +19,7 @@ MOTION_OF = np.array([[motion_frame(action, t) for t in range(FRAMES)] for actio
 
 @dataclass(frozen=True)
 class SpriteClips:
-    """The clips of some characters, all actions of each, as numbered clips of frames (see `training.clips.ClipStore`)."""
+    """The clips of some characters, all actions of each, as numbered clips of frames like `ClipStore`'s."""
 
     sheets: Sheets
     characters: np.ndarray

@@ -50,7 +50,8 @@ def evaluate_sprites(model: BCD, latents: Latents, sheets: Sheets, log2_p: Tenso
     a, b = rng.permuted(np.tile(test, (PAIRS, 1)), axis=1)[:, :2].T
     action_a = np.arange(PAIRS) % len(ACTIONS)
     action_b = (action_a + rng.integers(1, len(ACTIONS), PAIRS)) % len(ACTIONS)
-    cases = {"self": (a, action_a), "other_action": (a, action_b), "other_character": (b, action_a), "both": (b, action_b)}
+    cases = {"self": (a, action_a), "other_action": (a, action_b),
+             "other_character": (b, action_a), "both": (b, action_b)}
     psnr = {}
     for name, (character, action) in cases.items():
         truth = clips(sheets, character, action_a)
@@ -58,8 +59,10 @@ def evaluate_sprites(model: BCD, latents: Latents, sheets: Sheets, log2_p: Tenso
         error = (decoded.astype(float) - truth).reshape(PAIRS, -1)
         psnr[name] = float(np.mean(10 * np.log10(255 ** 2 / np.maximum((error ** 2).mean(1), 1e-6))))
     actions = np.array([_nearest_action(sheets, int(n), clip) for n, clip in zip(b, decoded)])
-    looks = np.array([_nearest_character(sheets, MOTION_OF[i, 0], clip[0]) for i, clip in zip(action_a[::2], decoded[::2])])
-    rows = [np.concatenate([clips(sheets, b[i : i + 1], action_b[i : i + 1])[0, 0], *truth[i, ::2], *decoded[i, ::2]], 1)
+    looks = np.array([_nearest_character(sheets, MOTION_OF[action, 0], clip[0])
+                      for action, clip in zip(action_a[::2], decoded[::2])])
+    given = clips(sheets, b, action_b)[:, 0]
+    rows = [np.concatenate([given[i], *truth[i, ::2], *decoded[i, ::2]], 1)
             for i in range(0, PAIRS, 3)]
 
     codes = _test_codes(model, latents, sheets, test[:CODED])  # [characters, actions, frames, g]
@@ -81,10 +84,11 @@ def clips(sheets: Sheets, characters: np.ndarray, actions: np.ndarray) -> np.nda
 
 @torch.no_grad()
 def transfer(model: BCD, latents: Latents, content: np.ndarray, driving: np.ndarray, temporal: bool) -> np.ndarray:
-    """Clips uint8 [n, t, h, w, 3] of the content clips' characters in the driving clips' motion, decoded in one step."""
+    """Clips uint8 [n, t, h, w, 3]: the content clips' characters in the driving clips' motion, decoded in one step."""
     config = model.config
     device = next(model.parameters()).device
-    z, driven = (latents.encode(to_pictures(x).to(device).flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (content, driving))
+    z, driven = (latents.encode(to_pictures(x).to(device).flatten(0, 1)).unflatten(0, x.shape[:2])
+                 for x in (content, driving))
     picked = torch.linspace(0, z.shape[1] - 1, config.training.content_frames).long()
     tokens, m_content = model.encode(z[:, picked])
     index = config.content.default_step
@@ -93,7 +97,8 @@ def transfer(model: BCD, latents: Latents, content: np.ndarray, driving: np.ndar
     reference = model.vq.lookup(model.vq.encode(m_content[:, :1]))[:, 0] if config.content.reference_motion else None
     noise = torch.randn(1, 1, *z.shape[2:], generator=torch.Generator().manual_seed(0)).to(device).expand_as(driven)
     sigma = torch.full((len(z),), config.diffusion.sigma_max, device=device)
-    decoded = model.denoise(config.diffusion.sigma_max * noise, sigma, Condition(tokens, m_hat, reference), temporal).latents
+    x = config.diffusion.sigma_max * noise
+    decoded = model.denoise(x, sigma, Condition(tokens, m_hat, reference), temporal).latents
     return to_uint8(latents.decode(decoded.flatten(0, 1))).reshape(driving.shape)
 
 
