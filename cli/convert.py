@@ -21,7 +21,7 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the decoder's noise, kept in the file.")
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 @click.option("--audio-kbps", type=click.FloatRange(6, 64),
-              help="Encode the sound at this rate, Opus too. [default: 12, and Opus is copied]")
+              help="Encode the sound at this rate, Opus too. [default: 7, and Opus is copied]")
 @click.option("--kbps", type=click.FloatRange(0.01, 100),
               help="Rate of the motion, such as 1, 2, 4 or 8. [default: the model's own]")
 @click.option("--scenes", type=click.Choice(["auto", "off"]), default="auto", show_default=True,

@@ -17,7 +17,7 @@ from bcdcodec.video.opus import read_opus_head
 if TYPE_CHECKING:
     import av
 
-DEFAULT_KBPS = 12.0
+DEFAULT_KBPS = 7.0  # with 4 kbit/s of motion and a content, thirty seconds of a talk stay below 12
 LEAST_KBPS, MOST_KBPS = 6.0, 64.0
 PACKET_MS = 60  # longer packets spend fewer bits on their headers
 PACKET_SAMPLES = PACKET_MS * OPUS_RATE // 1000
