@@ -148,6 +148,7 @@ def sprites_codes(data: Path, model: str, out: Path, clips: int) -> None:
 def sprites_generation(data: Path, model: str, gpt2: Path, clips: int, temperature: float, top_p: float) -> None:
     """Whether motion invented for stills of test characters is one of the nine actions, and keeps the character."""
     from bcdcodec.benchmarks.sprites.generation import measure_generation
+    from bcdcodec.benchmarks.sprites.judge import Judge
     from bcdcodec.codec import load
     from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES
     from bcdcodec.generation.sampling import SamplingOptions
@@ -157,7 +158,7 @@ def sprites_generation(data: Path, model: str, gpt2: Path, clips: int, temperatu
     codec = load(model)
     path, config = open_gpt2_for(gpt2, codec.folder.name, codec.folder.fingerprint[:MODEL_FINGERPRINT_BYTES])
     options = SamplingOptions(temperature, top_p)
-    click.echo(measure_generation(codec, load_gpt2(path, config), Sheets.load(data), clips, options, _progress).markdown())
+    click.echo(measure_generation(codec, load_gpt2(path, config), Judge(Sheets.load(data)), clips, options, _progress).markdown())
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.sprites.judge import MOTION_OF, Judge
+from bcdcodec.benchmarks.sprites.judge import Judge
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
 from bcdcodec.codec import Codec
 from bcdcodec.container import write_recording
@@ -55,7 +55,7 @@ def write_codes(codec: Codec, sheets: Sheets, out: Path, most: int, progress: Pr
     return len(picked)
 
 
-def measure_generation(codec: Codec, gpt2: MotionGPT, sheets: Sheets, count: int, options: SamplingOptions,
+def measure_generation(codec: Codec, gpt2: MotionGPT, judge: Judge, count: int, options: SamplingOptions,
                        progress: Progress) -> Generation:
     """Generate 8 frames for stills of test characters, the actions in turn, decode and judge them."""
     characters = np.random.default_rng(options.seed).permutation(split()[1])
@@ -63,7 +63,7 @@ def measure_generation(codec: Codec, gpt2: MotionGPT, sheets: Sheets, count: int
     actions = np.arange(count) % len(ACTIONS)
     codes, contents = [], []
     for i in progress(range(count), "generate"):
-        still = sheets.clip(int(characters[i]), int(actions[i]))[:1]
+        still = judge.sheets.clip(int(characters[i]), int(actions[i]))[:1]
         content = codec.encode(still).contents[0]
         draw = SamplingOptions(options.temperature, options.top_p, options.seed + i)
         frames = sample_motion(gpt2, content.values, np.zeros((0, gpt2.config.groups), np.uint8), FRAMES, draw)
@@ -71,8 +71,10 @@ def measure_generation(codec: Codec, gpt2: MotionGPT, sheets: Sheets, count: int
         contents.append(content)
     parts = [codec.decode_windows(np.stack(codes[i : i + TOGETHER]), contents[i : i + TOGETHER], 0, None)
              for i in progress(range(0, count, TOGETHER), "decode")]
-    verdict = Judge(sheets).judge(np.concatenate(parts), characters, actions)
-    in_place = verdict.motions == MOTION_OF[verdict.clip_actions]  # [n, t]
+    decoded = np.concatenate(parts)
+    verdict = judge.judge(decoded, characters, actions)
+    # Frames that several actions share count for the clip that is nearest as a whole.
+    in_place = judge.judge(decoded, verdict.clip_characters, verdict.clip_actions).motions_right  # [n, t]
     return Generation(
         count, float(in_place.all(1).mean()), float(in_place.mean()), float(verdict.clips_right[:, 1:].all(1).mean()),
         float((verdict.clip_actions == actions).mean()), tuple(np.bincount(verdict.clip_actions, minlength=len(ACTIONS)).tolist()))
