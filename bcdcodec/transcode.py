@@ -7,17 +7,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
+from bcdcodec.checks import check_same_model, checked_target, playable_time_base, refuse_above
 from bcdcodec.container import BcdReader, ByteCounts, Content, Head, Motion, Recording, Surroundings, write_recording
 from bcdcodec.device import pick_device
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.profiles import profile_number
-from bcdcodec.errors import BcdError, LimitError, MissingDetectorError, ModelMismatchError, TruncatedError
+from bcdcodec.errors import BcdError, LimitError, MissingDetectorError, TruncatedError
 from bcdcodec.live import write_live
 from bcdcodec.modelstore import DEFAULT_MODEL, open_model
 from bcdcodec.opening import model_of, naming, open_sound
@@ -47,8 +47,6 @@ CHUNK_FRAMES = 256  # in one MOTN: each costs some 20 bytes beside its codes
 MAX_FRAMES = 1_000_000  # of one decode, eleven hours at 25 frames a second
 MAX_FRAME_DURATION = 0xFFFFFFFF  # ticks, as HEAD can hold
 RATE_TOLERANCE = 0.15  # of the rate asked for, beyond which `encode_file` says what was reached
-MAX_TICK = 2**31 - 1  # numerator and denominator of a time base in FFmpeg
-MAX_FRAME_SECONDS = 86400
 MARK = "synthesised: the face and the motion come from different recordings"
 AUTO_CROP = "auto"
 MARK_GENERATED = "synthesised: made from generated video"
@@ -98,7 +96,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     live = is_standard(target)
-    target = _checked_target(target, source)
+    target = checked_target(target, source)
     if not live and target.suffix.lower() != ".bcd":
         raise BcdError(f"cannot encode into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
     folder = open_model(model)
@@ -180,17 +178,17 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
     Raises FormatError and its kinds for a damaged file, LimitError for more than `max_frames` frames,
     ModelMismatchError, BcdError for a target that cannot be written.
     """
-    target = _checked_target(target, source, content)
+    target = checked_target(target, source, content)
     with ExitStack() as stack:
         reader = stack.enter_context(open_sound(source))
-        _refuse_above(max_frames, reader.frames, source)
+        refuse_above(max_frames, reader.frames, source)
         if reader.complete and not reader.frames:
             raise BcdError(f"{source} holds a face without motion: give it with --content to the recording of a motion")
         head = reader.head
         other = None
         if content is not None:
             other = stack.enter_context(open_sound(content))
-            _check_same_model(source, head, content, other.head)
+            check_same_model(source, head, content, other.head)
         with naming(source):
             folder = model_of(head, model)
             tables = reader.checked_tables(folder.tables)
@@ -227,7 +225,7 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
             if has_sound and not is_standard(target) and not holds_sound(target):
                 notes.append(f"the sound of {source} is left out: {target} cannot hold it")
                 has_sound = False
-            time_base = _playable_time_base(source, head)
+            time_base = playable_time_base(source, head)
             out = standard_output() if is_standard(target) else target
             with write_video(out, width, height, time_base, metadata, reader.audio_format if has_sound else None) as video:
                 from bcdcodec.codec import Codec  # after the cheap checks: torch takes seconds
@@ -282,7 +280,7 @@ def _motions(path: PathLike, reader: BcdReader, tables: ModelTables, max_frames:
     """The motion of a file, noted in `clock`. Raises TruncatedError for a file without a frame."""
     with naming(path):
         for motion in reader.motion(tables):
-            _refuse_above(max_frames, motion.first_frame + motion.frames, path)
+            refuse_above(max_frames, motion.first_frame + motion.frames, path)
             clock.add(motion)
             yield motion
         if not clock.frames:
@@ -333,42 +331,3 @@ def _counted(frames: Iterable, progress: Progress | None, total: int | None) -> 
         yield frame
         if progress:
             progress(i + 1, total)
-
-
-def _check_same_model(source: PathLike, head: Head, content: PathLike, other: Head) -> None:
-    if head.model_fingerprint != other.model_fingerprint:
-        raise ModelMismatchError(
-            f"{content} was made with model {other.model_name!r} ({other.model_fingerprint.hex()[:12]}), {source} with "
-            f"{head.model_name!r} ({head.model_fingerprint.hex()[:12]}): --content must be of the same model")
-
-
-def _checked_target(target: PathLike, *sources: PathLike | None) -> Path:
-    """The path of an output, checked before any work is put into it."""
-    path = Path(target)
-    if is_standard(target):
-        return path
-    parent = path.parent
-    if not parent.is_dir():
-        reason = "is not a folder" if parent.exists() else "does not exist; make it first"
-        raise BcdError(f"cannot write {path}: folder {parent} {reason}")
-    if not os.access(parent, os.W_OK):
-        raise BcdError(f"cannot write {path}: folder {parent} is not writable")
-    for source in sources:
-        if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
-            raise BcdError(f"the output {path} is the input {source}: give another name")
-    return path
-
-
-def _playable_time_base(path: PathLike, head: Head) -> Fraction:
-    """Seconds a tick. Raises LimitError where no video file can hold it: the format reaches further than FFmpeg."""
-    time_base = Fraction(head.time_base_num, head.time_base_den)
-    frame = time_base * max(head.frame_duration, 1)
-    if max(time_base.numerator, time_base.denominator) > MAX_TICK or frame > MAX_FRAME_SECONDS:
-        raise LimitError(f"{path}: a tick is {time_base} s and a frame {head.frame_duration} ticks; a video holds ticks "
-                         f"with numbers to {MAX_TICK} and frames to {MAX_FRAME_SECONDS} s")
-    return time_base
-
-
-def _refuse_above(max_frames: int, frames: int, path: PathLike) -> None:
-    if frames > max_frames:
-        raise LimitError(f"{path} has {frames} frames or more, the limit is {max_frames}: raise it with --max-frames")
