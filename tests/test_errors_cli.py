@@ -79,7 +79,8 @@ def test_encode_with_a_model_that_is_not_there(refused, clip, target):
 
 def test_encode_with_a_model_folder_without_weights(refused, clip, target, tiny_model, tmp_path):
     (tmp_path / "model").mkdir()
-    (tmp_path / "model" / "config.json").write_bytes((tiny_model / "config.json").read_bytes())
+    for name in ("config.json", "tables.safetensors"):
+        (tmp_path / "model" / name).write_bytes((tiny_model / name).read_bytes())
     assert "weights" in refused("encode", clip, target, "--model", tmp_path / "model")
 
 
