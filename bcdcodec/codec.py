@@ -64,7 +64,7 @@ class Codec:
                kbps: float | None = None) -> Recording:
         """Pictures uint8 [t, h, w, 3] (h = w = picture_size) at a constant rate -> Recording; `profile`: static or context.
 
-        `kbps`: of motion, kbit/s; None: as the model codes by itself.
+        `kbps`: of motion, kbit/s; None: the model's own.
         Raises FormatError for another shape or no frames, ModelError for profile context of a model without its tables.
         """
         size = self.picture_size

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.container import Content, Motion
+from bcdcodec.container import CHUNK_FRAMES, Content, Motion
 from bcdcodec.container.payloads import MAX_CONTENTS, MAX_FRAMES, MAX_STRIDE
 from bcdcodec.entropy.context import encode_context
 from bcdcodec.entropy.profiles import PROFILE_CONTEXT, profile_number
@@ -22,10 +22,10 @@ from bcdcodec.scenes import Frame, numbered_scenes
 if TYPE_CHECKING:
     from bcdcodec.codec import Codec
 
-CHUNK_FRAMES = 256  # of motion in one MOTN
 LOOK_AHEAD_SECONDS = 10.0  # of a scene among which the reference frame is chosen
 RATE_FRAMES = 50  # from whose distances the frame rate is taken ...
 REGULAR_SHARE = 0.9  # ... if so many of them are within half of the usual one
+MOST_OF_TARGET = 1.1  # of the model's bits a frame, where no rate is asked for: unusual footage would take far more
 WINDOWS_AT_ONCE = 4  # run through the networks together
 
 
@@ -35,7 +35,7 @@ class StreamOptions:
 
     chunk_frames: int = CHUNK_FRAMES  # codes in one MOTN, at most
     time_base: Fraction | None = None  # seconds a tick of pts; None: the frames come at the model's rate
-    kbps: float | None = None  # of motion; None: as the model codes by itself
+    kbps: float | None = None  # of motion; None: the model's own price of a bit, and MOST_OF_TARGET at most
     profile: str = "static"
     scenes: bool = True  # whether another content begins where the picture jumps
 
@@ -65,7 +65,7 @@ class _Scene:
         """`first`: frame at which it begins; every `seen`-th frame is looked at, `seconds` apart."""
         self._codec, self._number, self._first, self._seen = codec, number, first, seen
         self._chunk_frames = options.chunk_frames
-        self._control = None if options.kbps is None else _rate_control(codec, options, seen, seconds)
+        self._control = _rate_control(codec, options, seen, seconds)
         self._stride = seen
         self._pts: list[int] = []  # of frames read and not given out
         self._looked_at = 0  # pictures whose codes are chosen
@@ -78,11 +78,9 @@ class _Scene:
         pictures = np.stack(held)
         features = codec.motion_features(pictures)  # [t, g * d']
         yield replace(codec.content_of(pictures, features), number=self._number, first_frame=self._first)
-        price = None
-        if self._control:
-            price = self._control.start(features)
-            self._stride = self._seen * self._control.stride
-            self._chunk_frames = min(self._chunk_frames, MAX_FRAMES // self._stride)
+        price = self._control.start(features)
+        self._stride = self._seen * self._control.stride
+        self._chunk_frames = min(self._chunk_frames, MAX_FRAMES // self._stride)
         # What is held may end inside a window: its tail is encoded again, together with what follows.
         whole = len(held) - len(held) % length if len(held) == ahead else len(held)
         codes = self._coded(features[:whole], price)  # [u, g], not given out
@@ -109,9 +107,9 @@ class _Scene:
 
     def _next_codes(self, pictures: list[np.ndarray]) -> np.ndarray:
         features = self._codec.motion_features(np.stack(pictures))
-        return self._coded(features, self._control.follow(features) if self._control else None)
+        return self._coded(features, self._control.follow(features))
 
-    def _coded(self, features: Tensor, price: float | None) -> np.ndarray:
+    def _coded(self, features: Tensor, price: float) -> np.ndarray:
         """Codes uint8 [u, g] of those of the next pictures that are coded."""
         every = self._stride // self._seen
         first = -self._looked_at % every
@@ -141,14 +139,20 @@ def _distance(pts: list[int], time_base: Fraction | None, default: float) -> tup
 
 
 def _rate_control(codec: Codec, options: StreamOptions, seen: int, seconds: float) -> RateControl:
-    """What keeps motion at the rate asked for, with pictures `seconds` apart, each the `seen`-th frame."""
+    """What keeps motion at the rate asked for, with pictures `seconds` apart, each the `seen`-th frame.
+
+    With none asked for, it only keeps footage unlike what the model knows from taking more than the model's target.
+    """
     vq = codec.model.vq
     groups = torch.arange(vq.config.groups, device=codec.device)
 
     def bits(codes: Tensor) -> float:
-        if profile_number(options.profile) == PROFILE_CONTEXT:
+        if options.kbps is not None and profile_number(options.profile) == PROFILE_CONTEXT:
             return 8 * len(encode_context(codes.to(torch.uint8).cpu().numpy(), codec.folder.tables.context_tables()))
         return -vq.log2_p[groups, codes].sum().item()
 
+    if options.kbps is None:  # whatever the profile, so that both hold the same codes
+        most = MOST_OF_TARGET * codec.config.quantiser.target_bits
+        return RateControl(vq, most, bits, (1,), least_price=vq.rate_lambda.item())
     strides = tuple(stride for stride in STRIDES if stride * seen <= MAX_STRIDE)
     return RateControl(vq, options.kbps * 1000 * seconds, bits, strides)

@@ -44,11 +44,13 @@ def between(vectors: Tensor, frames: int, stride: int, following: Tensor | None 
 
 
 @torch.inference_mode()
-def choose_rate(vq: GroupVQ, m: Tensor, bits_per_frame: float, bits: Bits, strides: tuple[int, ...] = STRIDES) -> RatePoint:
-    """The way to code motion features `m` [t, g * d] within `bits_per_frame`.
+def choose_rate(vq: GroupVQ, m: Tensor, bits_per_frame: float, bits: Bits, strides: tuple[int, ...] = STRIDES,
+                least_price: float = 0.0) -> RatePoint:
+    """The way to code motion `m` [t, m] within `bits_per_frame`.
 
-    For every stride the price is the lowest that keeps the rate. Of the strides that use at least SPENT of what
-    the most costly of them does, the one of least distortion is taken; where none keeps the rate, the cheapest.
+    For every stride the price is the lowest, from `least_price` on, that keeps the rate. Of the strides that use at
+    least SPENT of what the most costly of them does, the one of least distortion is taken; where none keeps the
+    rate, the cheapest.
     """
     features = vq.features(m[None])[0]  # [t, g, d]
     scores = -vq.config.alpha * vq.distances(features[None])[0]  # [t, g, k]
@@ -64,7 +66,7 @@ def choose_rate(vq: GroupVQ, m: Tensor, bits_per_frame: float, bits: Bits, strid
             error = error - error.mean(0)
             return RatePoint(stride, price, bits(codes) / len(features), error.square().sum().item() / len(features))
 
-        low, high = 0.0, _LARGEST_PRICE
+        low, high = least_price, _LARGEST_PRICE
         best = at(low)
         if best.bits > bits_per_frame:
             best = at(high)
@@ -85,18 +87,21 @@ def choose_rate(vq: GroupVQ, m: Tensor, bits_per_frame: float, bits: Bits, strid
 class RateControl:
     """Holds a rate over a clip: the stride is chosen at its start, the price anew as features come."""
 
-    def __init__(self, vq: GroupVQ, bits_per_frame: float, bits: Bits, strides: tuple[int, ...] = STRIDES):
+    def __init__(self, vq: GroupVQ, bits_per_frame: float, bits: Bits, strides: tuple[int, ...] = STRIDES,
+                 least_price: float = 0.0):
         self._vq, self._bits_per_frame, self._bits, self._strides = vq, bits_per_frame, bits, strides
+        self._least_price = least_price
         self._recent: Tensor | None = None
         self.stride = 1
 
     def start(self, m: Tensor) -> float:
-        """The price for the first features [t, g * d]; settles the stride."""
-        point = choose_rate(self._vq, m, self._bits_per_frame, self._bits, self._strides)
+        """The price for the first motion [t, m]; settles the stride."""
+        point = choose_rate(self._vq, m, self._bits_per_frame, self._bits, self._strides, self._least_price)
         self._recent, self.stride = m[-HISTORY_FRAMES:], point.stride
         return point.price
 
     def follow(self, m: Tensor) -> float:
-        """The price for the features that come next."""
+        """The price for the motion that comes next."""
         self._recent = torch.cat([self._recent, m])[-HISTORY_FRAMES:]
-        return choose_rate(self._vq, self._recent, self._bits_per_frame, self._bits, (self.stride,)).price
+        return choose_rate(
+            self._vq, self._recent, self._bits_per_frame, self._bits, (self.stride,), self._least_price).price

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from bcdcodec.container import CHUNK_FRAMES
 from bcdcodec.entropy.context_state import ContextState, digits
 from bcdcodec.entropy.context_tables import (
     AGES,
@@ -23,7 +24,6 @@ from bcdcodec.entropy.context_tables import (
 )
 from bcdcodec.entropy.tables import FREQUENCY_TOTAL, FrequencyTables
 
-CHUNK_FRAMES = 256  # counts begin anew, as in files
 MAX_CHANGES = 10_000  # on which weights are tried
 BLOCK = 8  # clips in a row are on the same side of the split: those of one person are neighbours in a list of files
 FIRST_PRIOR = 20  # first frames that the frequencies of all frames count for
@@ -88,7 +88,7 @@ def _walk(clips: list[np.ndarray], g: int, k: int):
     """The state before and the codes [g] of every frame but a chunk's first."""
     empty = blank_tables(g, k)
     for clip in clips:
-        for start in range(0, len(clip), CHUNK_FRAMES):
+        for start in range(0, len(clip), CHUNK_FRAMES):  # counts begin anew, as in files
             chunk = clip[start : start + CHUNK_FRAMES].astype(np.int64)
             state = ContextState(empty)
             state.begin(chunk[0])

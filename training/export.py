@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from bcdcodec.config import ModelConfig
+from bcdcodec.container import CHUNK_FRAMES
 from bcdcodec.entropy.content import ContentModel, count_contexts, encode_content
 from bcdcodec.entropy.context import encode_context
 from bcdcodec.entropy.model_tables import ModelTables
@@ -22,7 +23,7 @@ from bcdcodec.modelstore import CARD, CONFIG, TABLES
 from bcdcodec.training.checkpoint import load_sharded, save_sharded
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.clips import ClipStore, load_store
-from bcdcodec.training.context_prior import CHUNK_FRAMES, fit_context
+from bcdcodec.training.context_prior import fit_context
 from bcdcodec.training.sprites.batches import SpriteClips
 from bcdcodec.training.sprites.sheets import Sheets, split
 from bcdcodec.training.trainer import PEOPLE_ALONE, procedural_clips

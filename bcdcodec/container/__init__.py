@@ -2,12 +2,13 @@
 
 from .audio import OPUS_RATE, Audio, AudioFormat, opus_samples
 from .head import Head
-from .payloads import AncillaryChunk, Content, Motion, Surroundings
+from .payloads import CHUNK_FRAMES, AncillaryChunk, Content, Motion, Surroundings
 from .reader import BcdReader, ByteCounts, Recording, open_bcd, read_recording
 from .verify import Finding, VerifyReport, verify_file
 from .writer import BcdWriter, write_recording
 
 __all__ = [
+    "CHUNK_FRAMES",
     "OPUS_RATE",
     "AncillaryChunk",
     "Audio",

@@ -17,6 +17,7 @@ from .pts import pack_pts, read_pts
 from .varint import pack_varint, read_varint
 
 MAX_FRAMES = 4096  # of one MOTN
+CHUNK_FRAMES = 256  # that our encoders put into one MOTN: each costs some 20 bytes beside its codes
 MAX_CONTENTS = 1024
 MAX_FRAME_NUMBER = 0xFFFFFFFF
 

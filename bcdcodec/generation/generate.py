@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.container import ByteCounts, Content, Head, Motion, Recording, write_recording
+from bcdcodec.container import CHUNK_FRAMES, ByteCounts, Content, Head, Motion, Recording, write_recording
 from bcdcodec.container.head import TABLES_FINGERPRINT_BYTES
 from bcdcodec.device import pick_device
 from bcdcodec.entropy.profiles import PROFILE_STATIC
@@ -19,7 +19,6 @@ from bcdcodec.generation.store import load_gpt2, open_gpt2
 from bcdcodec.modelstore import DEFAULT_MODEL, ModelFolder
 from bcdcodec.opening import model_of, naming, open_sound
 
-CHUNK_FRAMES = 256  # of one MOTN
 MAX_SECONDS = 3600
 
 PathLike = str | os.PathLike
