@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -43,7 +44,6 @@ from bcdcodec.video import (
 if TYPE_CHECKING:
     from bcdcodec.codec import Codec
 
-CHUNK_FRAMES = 256  # in one MOTN: each costs some 20 bytes beside its codes
 MAX_FRAMES = 1_000_000  # of one decode, eleven hours at 25 frames a second
 MAX_FRAME_DURATION = 0xFFFFFFFF  # ticks, as HEAD can hold
 RATE_TOLERANCE = 0.15  # of the rate asked for, beyond which `encode_file` says what was reached
@@ -92,7 +92,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     the whole first picture, for `decode_file` to paste faces back into.
     `scenes`: whether another content begins where the picture jumps.
     `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out.
-    `profile`: static or context. `kbps`: of motion, in kbit/s; None: as the model codes by itself.
+    `profile`: static or context. `kbps`: of motion, in kbit/s; None: the model's own.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     live = is_standard(target)
@@ -121,7 +121,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         stills = (Surroundings(0, encode_still(video.first_picture(STILL_SIDE))),) if surroundings else ()
         if video.is_photo:
             return _encode_photo(codec, video, head, stills, standard_output() if live else target, notes)
-        options = StreamOptions(CHUNK_FRAMES, video.time_base, kbps, profile, scenes)
+        options = StreamOptions(time_base=video.time_base, kbps=kbps, profile=profile, scenes=scenes)
         items = codec.encode_stream(_counted(video, progress, total), options)
         if live:
             written = write_live(standard_output(), head, items, video, stills, folder.tables)
@@ -163,7 +163,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
 def decode_file(source: PathLike, target: PathLike, content: PathLike | None = None, steps: int | None = None,
                 seed: int | None = None, model: PathLike | None = None, device: str = "auto",
                 max_frames: int = MAX_FRAMES, progress: Progress | None = None, vae: str | None = None,
-                scale: int = 1, audio: bool = True, paste_back: bool = False) -> DecodeSummary:
+                scale: int = 1, audio: bool = True, paste_back: bool = False, relative: bool = False) -> DecodeSummary:
     """Decode a `.bcd` file into a video or a folder of PNGs, as `write_video` takes them, whole or not at all.
 
     `-` is standard input, which is read to its end before decoding begins, or standard output, which gets Matroska.
@@ -174,7 +174,8 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
     `model`: a name or folder, else the shipped model that `source` names; `steps`, `seed`: else the model's
     and the file's own. `scale`: each pixel becomes a square of so many, of the pictures alone; a `.bcd` target has none.
     `audio`: whether the sound of `source` goes into the output. `paste_back`: show the face in the still of what was
-    around it, which the file of the face must hold.
+    around it, which the file of the face must hold. `relative`: with `content`, begin in that face's own pose and add to it
+    what changes in `source` from its first frame on.
     Raises FormatError and its kinds for a damaged file, LimitError for more than `max_frames` frames,
     ModelMismatchError, BcdError for a target that cannot be written.
     """
@@ -198,6 +199,8 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
                 contents = (replace(other.content(0, folder.tables), number=0, first_frame=0),)
         clock = _Clock(head.frame_duration)
         motions = _motions(source, reader, tables, max_frames, clock)
+        if relative:
+            motions, contents = _relative(motions, contents, head.model_name)
         has_sound = audio and reader.audio_format is not None
         notes = []
         if target.suffix.lower() == ".bcd" and not target.is_dir():
@@ -285,6 +288,17 @@ def _motions(path: PathLike, reader: BcdReader, tables: ModelTables, max_frames:
             yield motion
         if not clock.frames:
             raise TruncatedError("it ends before its first frame, nothing can be decoded")
+
+
+def _relative(motions: Iterator[Motion], contents: tuple[Content, ...], model: str) -> tuple[Iterator[Motion], tuple[Content, ...]]:
+    """The same motions, and contents that stand for the pose with which these begin, whatever pose they show.
+
+    The decoder moves a content by how a frame's motion differs from the content's own.
+    """
+    if any(content.reference_codes is None for content in contents):
+        raise BcdError(f"--relative needs a model that codes the motion of the content's picture, {model} does not: leave it out")
+    first = next(motions)
+    return chain([first], motions), tuple(replace(content, reference_codes=first.codes[0]) for content in contents)
 
 
 def _encode_photo(codec: Codec, video: FrameReader, head: Head, stills: tuple[Surroundings, ...],

@@ -57,6 +57,7 @@ def encode(source: str, target: str, model: str, crop: str | None, surroundings:
 @click.argument("source", metavar="IN.bcd")
 @click.argument("target", metavar="OUT")
 @click.option("--content", metavar="OTHER.bcd", help="Show the face of this recording in the motion of IN.")
+@click.option("--relative", is_flag=True, help="With --content: begin in that face's own pose and add the changes of IN.")
 @click.option("--paste-back", is_flag=True, help="Show the face in the still of its surroundings, if its file holds one.")
 @click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]")
 @click.option("--scale", type=click.IntRange(1, 64), default=1, show_default=True,
@@ -68,19 +69,21 @@ def encode(source: str, target: str, model: str, crop: str | None, surroundings:
 @click.option("--max-frames", type=click.IntRange(min=1), default=1_000_000, show_default=True,
               help="Refuse files with more frames.")
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
-def decode(source: str, target: str, content: str | None, paste_back: bool, steps: int | None, scale: int, seed: int | None,
-           model: str | None, vae: str | None, device: str, max_frames: int, no_audio: bool) -> None:
+def decode(source: str, target: str, content: str | None, relative: bool, paste_back: bool, steps: int | None, scale: int,
+           seed: int | None, model: str | None, vae: str | None, device: str, max_frames: int, no_audio: bool) -> None:
     """Decode a .bcd file into a video.
 
-    OUT ends in .mp4, .mkv, .gif or .apng, or is a folder for PNGs; with --content also .bcd. What
+    OUT ends in .mp4, .mkv, .webm, .gif or .apng, or is a folder for PNGs; with --content also .bcd. What
     --content makes is marked as synthesised. - is standard input or output; the output is Matroska.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
     from bcdcodec.transcode import decode_file
 
+    if relative and content is None:
+        raise click.UsageError("--relative goes with --content")
     with progress_bar("decode") as progress:
         done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress, vae, scale,
-                           not no_audio, paste_back)
+                           not no_audio, paste_back, relative)
     show_notes(done.notes)
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s", err=target == "-")
 

@@ -10,8 +10,8 @@ import pytest
 from head_clips import head_frames, write_clip
 
 import bcdcodec
+from bcdcodec.container import CHUNK_FRAMES
 from bcdcodec.modelstore import shipped_models
-from bcdcodec.transcode import CHUNK_FRAMES
 from bcdcodec.video import read_frames
 
 needs_weights = pytest.mark.skipif("heads" not in shipped_models(), reason="no weights of heads are shipped yet")
@@ -198,6 +198,23 @@ def test_reenactment_into_a_bcd_file_takes_motion_from_one_and_content_from_the_
     assert np.array_equal(made.contents[0].values, face.contents[0].values)
     assert made.head.reenacted and made.complete and made.metadata == {"synthesised": True}
     assert "SYNTHESISED" in bcd("info", out).out
+
+
+def test_relative_motion_begins_in_the_contents_own_pose(bcd, recording, other_person, tiny_model, tmp_path):
+    out, absolute = tmp_path / "relative.bcd", tmp_path / "absolute.bcd"
+    assert bcd("decode", recording, out, "--content", other_person, "--relative", "--model", tiny_model).code == 0
+    assert bcd("decode", recording, absolute, "--content", other_person, "--model", tiny_model).code == 0
+    made, plain, motion = (bcdcodec.read(path, tiny_model) for path in (out, absolute, recording))
+    assert np.array_equal(made.contents[0].reference_codes, motion.motions[0].codes[0])
+    assert not np.array_equal(made.contents[0].reference_codes, plain.contents[0].reference_codes)
+    assert np.array_equal(made.contents[0].values, plain.contents[0].values)
+    assert np.array_equal(made.motions[0].codes, plain.motions[0].codes)
+    assert bcd("verify", out, "--model", tiny_model).code == 0
+
+
+def test_relative_without_another_face_is_a_usage_error(bcd, recording, tmp_path):
+    done = bcd("decode", recording, tmp_path / "out.mp4", "--relative")
+    assert done.code == 2 and "--relative goes with --content" in done.err and not (tmp_path / "out.mp4").exists()
 
 
 def test_a_reenacted_bcd_file_decodes_to_the_same_marked_video(bcd, recording, other_person, tiny_model, tmp_path):

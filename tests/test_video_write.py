@@ -58,6 +58,12 @@ def test_mkv_keeps_times_to_the_millisecond(tmp_path):
         assert abs(tick * reader.time_base - i * Fraction(1001, 30000)) <= Fraction(1, 2000)
 
 
+def test_webm_keeps_every_picture_at_its_time(tmp_path):
+    ticks = [0, 1, 2, 5, 6, 9, 10, 11, 12, 13]
+    pts, images, reader = read_all(written(tmp_path / "a.webm", ticks, Fraction(1, 25)))
+    assert [round(float(p * reader.time_base * 25), 2) for p in pts] == ticks and len(images) == len(ticks)
+
+
 def test_odd_sizes_are_padded_to_even_ones_by_repetition(tmp_path):
     path = written(tmp_path / "a.mp4", range(2), size=(65, 49))
     with av.open(str(path)) as container:
@@ -69,7 +75,7 @@ def test_odd_sizes_are_padded_to_even_ones_by_repetition(tmp_path):
 
 
 def test_pictures_survive_each_format(tmp_path):
-    for name, tolerance in {"a.mp4": 4, "a.mkv": 4, "a.gif": 3, "a.apng": 0, "folder": 0}.items():
+    for name, tolerance in {"a.mp4": 4, "a.mkv": 4, "a.webm": 4, "a.gif": 3, "a.apng": 0, "folder": 0}.items():
         _, images, _ = read_all(written(tmp_path / name, range(3)))
         for i, image in enumerate(images):
             apart = np.abs(corner_colours(image) - corner_colours(quadrants(32, 32, i)))
@@ -84,7 +90,7 @@ def test_a_folder_gets_numbered_pngs(tmp_path):
 
 def test_metadata_is_found_again_in_every_format(tmp_path):
     tags = {"comment": "reenacted: motion of A, face of B", "bcd_model": "heads"}
-    for name in ("a.mp4", "a.mkv"):
+    for name in ("a.mp4", "a.mkv", "a.webm"):
         with av.open(str(written(tmp_path / name, range(2), metadata=tags))) as container:
             found = {key.lower(): value for key, value in container.metadata.items()}
         assert tags.items() <= found.items()
@@ -117,7 +123,7 @@ def test_a_target_that_cannot_be_written_is_refused_at_once(tmp_path):
     (tmp_path / "file").write_text("mine")
     for name, words in {
         "none/a.mp4": "cannot write .*none/a.mp4: No such file or directory",
-        "a.avi": r"\.avi is not one of \.mp4, \.mkv, \.gif, \.apng or a folder",
+        "a.avi": r"\.avi is not one of \.mp4, \.mkv, \.webm, \.gif, \.apng or a folder",
         "full": "is not empty but holds 1 entries",
         "file": "it is a file",
     }.items():

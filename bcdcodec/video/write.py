@@ -33,13 +33,17 @@ class FileFormat:
     pixel_format: str
     even_sides: bool  # 4:2:0 chroma needs an even width and height
     sound: bool = False
+    options: tuple[tuple[str, str], ...] = ()  # of the encoder
 
 
 # No B-frames: then packets leave in the order of their pts, and no player shifts the start.
-_X264 = {"crf": "16", "bf": "0"}
+_X264 = (("crf", "16"), ("bf", "0"))
+# Constant quality, no look-ahead and no hidden frames, for the same reason.
+_VP9 = (("crf", "16"), ("b", "0"), ("deadline", "realtime"), ("cpu-used", "6"), ("lag-in-frames", "0"), ("auto-alt-ref", "0"))
 FORMATS = {
-    ".mp4": FileFormat("mp4", "libx264", "yuv420p", even_sides=True, sound=True),
-    ".mkv": FileFormat("matroska", "libx264", "yuv420p", even_sides=True, sound=True),
+    ".mp4": FileFormat("mp4", "libx264", "yuv420p", even_sides=True, sound=True, options=_X264),
+    ".mkv": FileFormat("matroska", "libx264", "yuv420p", even_sides=True, sound=True, options=_X264),
+    ".webm": FileFormat("webm", "libvpx-vp9", "yuv420p", even_sides=True, sound=True, options=_VP9),
     ".gif": FileFormat("gif", "gif", "pal8", even_sides=False),
     ".apng": FileFormat("apng", "apng", "rgb24", even_sides=False),
 }
@@ -64,7 +68,7 @@ def write_video(
     """Returns a writer of uint8 [height, width, 3] images; what it makes depends on `path`.
 
     - `.mp4`: H.264 at crf 16, pts exact when `time_base` has a numerator of 1 or its
-      multiples do; `.mkv`: the same, pts rounded to Matroska's milliseconds.
+      multiples do; `.mkv`: the same, pts rounded to Matroska's milliseconds; `.webm`: VP9, as `.mkv` otherwise.
     - `.gif`: 256 colours a frame, pts rounded to hundredths of a second.
     - `.apng`: lossless; the last frame is shown as long as the one before it.
     - a file open for binary writing: Matroska, of which nothing is ever written twice.
@@ -271,8 +275,7 @@ class _FileSink:
         self._stream.width, self._stream.height = self._size
         self._stream.pix_fmt = self._format.pixel_format
         self._stream.time_base = self._stream.codec_context.time_base = self._time_base
-        if self._format.codec == "libx264":
-            self._stream.options = dict(_X264)
+        self._stream.options = dict(self._format.options)
         if self._sound is not None:
             with open_opus_template(self._sound) as template:
                 self._sound_stream = self._container.add_stream_from_template(template.streams.audio[0])
