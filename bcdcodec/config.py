@@ -33,8 +33,8 @@ class EncoderConfig:
     frames_see_frames: bool = True  # the paper's; False: the motion of a frame is read from that frame alone
     frames_see_queries: bool = True  # the paper's: one attention over all; False: motion costs no queries
     queries_see_queries: bool = True  # the paper's; False: so that many queries do not drown few frames
-    stem: str = "linear"  # "linear": one projection of the flattened latent; "conv": 4x4 patches, then strided convolutions
-    stem_channels: tuple[int, ...] = ()  # of the conv stem: of the patches, then of each convolution, which halves the grid
+    stem: str = "linear"  # "linear": one projection of the flattened latent; "conv": 4x4 patches, then convolutions; "overlap": convolutions
+    stem_channels: tuple[int, ...] = ()  # of a convolutional stem: on a quarter of the grid, then on each half of that
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,7 @@ class QuantiserConfig:
     groups: int = 64
     codes: int = 32
     dim: int = 16  # channels per group
+    rank: int = 0  # channels of motion, of which every group reads a linear map of its own; 0: each group has its own
     alpha: float = 0.25  # scale of the distances, equation 2
     normalise: bool = True  # zero mean, unit deviation of the motion features before the distance
     hard: bool = True  # straight-through hard samples in training
@@ -91,6 +92,7 @@ class DecoderConfig:
     mask_rate: float = 0.1  # of the condition, for classifier-free guidance
     guidance: float = 1.5
     motion_in_patches: bool = False  # motion also enters as an addition of its own to every patch
+    motion_patch_rank: int = 0  # channels through which it does so; 0: as many as motion has
     warp_grid: int = 0  # flow vectors per patch side; 0: no warp of the content picture
     klt_output: int = 0  # the output starts in this many transform components; 0: plain linear
 
@@ -143,9 +145,9 @@ class TrainingConfig:
     flow_weight: float = 0.0  # on the distance to the true flow of procedural heads (1 is half a picture)
     still_weight: float = 0.0  # on the error of the content picture against the frame it was taken from
     content_weight: float = 0.0  # on the estimated bits of the tokens
-    motion_weight: float = 0.0  # on reading the true motion of procedural heads from the features
-    motion_steps: int = 0  # steps of the encoder on that alone, before the first step of the run
-    motion_joins: float = 0.0  # share of the run after which the motion features also learn from the pictures' error
+    motion_weight: float = 0.0  # on the true motion of procedural heads against the leading motion channels
+    motion_steps: int = 0  # steps of the encoder on that alone, then of the codes, before the first step of the run
+    motion_joins: float = 0.0  # share of the run after which the encoder and the codes learn again, from the pictures too
     stage1_split: int = 1  # stage 1 takes so many times more clips, of so many times fewer frames
     motion_emphasis: float = 0.0  # extra weight where the clip moves
     swap_weight: float = 0.0  # swap consistency
@@ -153,7 +155,7 @@ class TrainingConfig:
     swap_content_weight: float = 0.0  # within it, on reading the given content back
     swap_every: int = 4  # steps
     palette_weight: float = 0.0  # on reading the clip's colours from the content tokens
-    choice_weight: float = 0.0  # on the encoder finding the code with which the decoder does best, every other step
+    choice_weight: float = 0.0  # on the encoder finding the code with which the decoder does best, every fourth step
     content_mask_rate: float = 0.0  # of the samples, whose content alone is masked: motion must suffice
     sprite_augmentation: bool = False  # flip the content frames, recolour the driving frames
     reseed_steps: int = 0  # steps after which codes that are hardly used are drawn anew from features; 0: never
@@ -182,6 +184,7 @@ class ModelConfig:
 
     @property
     def motion_channels(self) -> int:
+        """Channels of quantised motion."""
         return self.quantiser.groups * self.quantiser.dim
 
     def to_json(self) -> str:

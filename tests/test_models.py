@@ -1,7 +1,9 @@
 """The model against the paper: shapes and parameter counts on the meta device, and its parts' properties."""
 
-import torch
+from dataclasses import replace
+
 import pytest
+import torch
 
 from bcdcodec.config import QuantiserConfig
 from bcdcodec.models.bcd import BCD
@@ -91,14 +93,15 @@ def test_a_masked_condition_has_no_influence():
     assert not torch.allclose(residual(a, 1.0), residual(b, 1.0))
 
 
-def test_an_untrained_warping_decoder_shows_the_content_picture():
+def test_an_untrained_warping_decoder_shows_the_content_picture_in_its_own_motion():
     torch.manual_seed(0)
     model = BCD(TINY).eval()
     pictures = torch.rand(8, 3, 32, 32) * 2 - 1
     model.transform.fit(pictures)
     tokens, motion = model.encode(pictures[None, :4])
     m = model.vq.lookup(model.vq.encode(motion))
-    decoded = model.decode(Condition(tokens, m, m[:, 0]), torch.randn(1, 4, 3, 32, 32), steps=1)
+    still = m[:, :1].expand(-1, 4, -1)
+    decoded = model.decode(Condition(tokens, still, m[:, 0]), torch.randn(1, 1, 3, 32, 32).expand(-1, 4, -1, -1, -1), steps=1)
     assert torch.allclose(decoded[:, 2], model.still(tokens), atol=0.05)
 
 
@@ -126,7 +129,7 @@ def test_quantised_content_is_within_the_dead_zones_two_thirds_of_a_step():
 
 
 def test_a_code_far_from_all_others_is_found_and_looked_up():
-    vq = GroupVQ(TINY.quantiser).eval()
+    vq = GroupVQ(replace(TINY.quantiser, rank=0)).eval()
     codes = torch.randint(0, 8, (2, 5, 8))
     with torch.no_grad():
         vq.codebooks.mul_(10)
@@ -139,7 +142,7 @@ def test_a_higher_rate_price_never_costs_more_bits():
     torch.manual_seed(0)
     vq = GroupVQ(HEADS.quantiser).eval()
     vq.log2_p.copy_(torch.log_softmax(torch.randn(64, 32) * 2, -1) / 0.6931)
-    m = torch.randn(1, 40, 1024)
+    m = torch.randn(1, 40, HEADS.quantiser.rank)
     bits = []
     for price in (0.0, 0.3, 1.0, 3.0):
         vq.rate_lambda.fill_(price)
@@ -196,6 +199,43 @@ def test_a_constant_flow_moves_the_picture():
     picture = torch.rand(1, 3, 32, 32)
     moved = warp(picture, torch.full((1, 2, 4, 4), 2 * 4 / 32))  # 4 pixels in both directions
     assert torch.allclose(moved[..., :-4, :-4], picture[..., 4:, 4:], atol=1e-4)
+
+
+def test_with_a_rank_every_group_reads_the_same_few_channels():
+    vq = GroupVQ(QuantiserConfig(groups=6, codes=8, dim=4, rank=3, normalise=False))
+    m = torch.randn(2, 5, 3)
+    features = vq.features(m)
+    assert features.shape == (2, 5, 6, 4)
+    assert torch.allclose(vq.features(2 * m), 2 * features) and torch.linalg.matrix_rank(features.flatten(0, 1).flatten(1)) == 3
+
+
+def test_the_overlapping_stem_passes_through_an_untrained_transformer():
+    encoder = BCD(HEADS).eval().encoder
+    z = torch.randn(1, 2, 3, 128, 128)
+    with torch.no_grad():
+        expected = encoder.to_motion(encoder.norm(encoder.stem(z[0])))[None]
+        assert torch.allclose(encoder.motion(z), expected, atol=1e-5)
+
+
+def test_motion_of_the_reference_adds_nothing_to_the_patches():
+    torch.manual_seed(0)
+    model = BCD(TINY).eval()
+    decoder = model.decoder
+    for block in decoder.blocks:
+        torch.nn.init.normal_(block.modulation.weight, std=0.1)
+    first, last = decoder.motion_patches
+    torch.nn.init.zeros_(first.bias)
+    torch.nn.init.zeros_(last.bias)
+    m = torch.randn(1, 1, TINY.motion_channels)
+    x, content = torch.randn(1, 1, 3, 32, 32), torch.randn(1, 16, TINY.content.dim)
+
+    def flow(motion):
+        return decoder(x, torch.zeros(1), Condition(content, motion, m[:, 0]), False).flow
+
+    with torch.no_grad():
+        own, other = flow(m), flow(-m)
+        torch.nn.init.zeros_(last.weight)
+        assert torch.allclose(flow(m), own, atol=1e-6) and not torch.allclose(flow(-m), other, atol=1e-4)
 
 
 def test_the_nearest_code_is_what_a_file_says_and_its_gradient_reaches_codes_and_features():

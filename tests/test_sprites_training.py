@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from sprite_sheets import write_sheets
+from training_runs import check_resume_is_exact
 
 from bcdcodec.errors import BcdError
 from bcdcodec.models.bcd import BCD
@@ -78,18 +79,7 @@ def test_augmentation_changes_driving_and_content_but_never_the_target(sheets):
 
 
 def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, sheets):
-    whole = trainer(tmp_path / "whole", sheets, 6)
-    for _ in range(6):
-        whole.train_step()
-    first = trainer(tmp_path / "cut", sheets, 6)
-    for _ in range(3):
-        first.train_step()
-    first.save()
-    second = trainer(tmp_path / "cut", sheets, 6, resume=True)
-    for _ in range(3):
-        second.train_step()
-    for a, b in ((whole.model, second.model), (whole.frozen, second.frozen)):
-        assert all(torch.equal(x, y) for x, y in zip(a.state_dict().values(), b.state_dict().values()))
+    check_resume_is_exact(lambda out, steps, resume: trainer(out, sheets, steps, resume), tmp_path)
 
 
 def test_a_run_measures_the_four_cases_and_writes_a_picture(run):

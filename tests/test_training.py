@@ -6,13 +6,16 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from training_runs import check_resume_is_exact
 
 from bcdcodec.errors import BcdError
+from bcdcodec.models.warp import warp
 from bcdcodec.presets import TINY
-from bcdcodec.training.batches import BatchSampler
+from bcdcodec.training.batches import BatchSampler, mirrored_flow, mirrored_motion, to_pictures
 from bcdcodec.training.checkpoint import load_sharded, save_sharded
 from bcdcodec.training.clips import load_store, split_of
 from bcdcodec.training.objective import Schedule
+from bcdcodec.training.procedural import MOTION_PARAMETERS
 from bcdcodec.training.procedural_pairs import load_pairs
 from bcdcodec.training.trainer import RunOptions, Trainer, procedural_clips
 
@@ -34,24 +37,8 @@ def trainer(out, cache, steps, resume=False, config=TINY):
     return Trainer(config, options(out, steps, resume))
 
 
-def weights(run):
-    return {k: v.clone() for k, v in run.model.state_dict().items()}
-
-
 def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, cache):
-    whole = trainer(tmp_path / "whole", cache, 6)
-    for _ in range(6):
-        whole.train_step()
-    first = trainer(tmp_path / "cut", cache, 6)
-    for _ in range(3):
-        first.train_step()
-    first.save()
-    second = trainer(tmp_path / "cut", cache, 6, resume=True)
-    assert second.step == 3
-    for _ in range(3):
-        second.train_step()
-    for a, b in ((weights(whole), weights(second)), (whole.frozen.state_dict(), second.frozen.state_dict())):
-        assert all(torch.equal(a[k], b[k]) for k in a)
+    check_resume_is_exact(lambda out, steps, resume: trainer(out, cache, steps, resume), tmp_path)
 
 
 def test_a_run_is_not_overwritten_without_resume(tmp_path, cache):
@@ -109,6 +96,55 @@ def test_the_rate_target_falls_and_stage_two_begins_when_the_preset_says():
     assert start.target_bits(TINY) == TINY.training.rate_start_bits
     assert end.target_bits(TINY) == TINY.quantiser.target_bits
     assert not start.temporal(TINY) and end.temporal(TINY)
+
+
+def test_encoder_and_codes_rest_until_the_motion_joins(tmp_path, cache):
+    config = replace(TINY, training=replace(TINY.training, motion_joins=0.5, warmup_steps=1))
+    run = trainer(tmp_path / "run", cache, 4, config=config)
+
+    def parts():
+        names = {"encoder": run.model.encoder, "codes": run.model.vq, "decoder": run.model.decoder}
+        return {name: [v.clone() for v in part.state_dict().values()] for name, part in names.items()}
+
+    def changed():
+        before = parts()
+        run.train_step()
+        return {name for name, after in parts().items() if not all(map(torch.equal, before[name], after))}
+
+    assert [changed(), changed(), changed()] == [{"decoder"}, {"decoder"}, {"encoder", "codes", "decoder"}]
+
+
+def test_groups_read_only_the_channels_that_were_taught(tmp_path, cache):
+    run = trainer(tmp_path / "run", cache, 4)
+    weight = run.model.vq.expand.weight
+    assert weight.shape == (8 * 4, TINY.quantiser.rank) and weight[:, :15].abs().amin() > 0 and not weight[:, 15:].any()
+
+
+def test_more_of_a_batch_is_procedural_while_the_decoder_learns_alone(cache):
+    sampler = BatchSampler(TINY, procedural_clips(5, 3, 32, cache), load_pairs(4, 0, 4, 2, 2, 32, cache), 1)
+    first, last = sampler.batch(0, 0.0, temporal=False), sampler.batch(0, 1.0, temporal=False)
+    assert len(first.flow) == 6 and len(last.flow) == 4 and len(first.target) == len(last.target) == 8
+
+
+def test_a_mirrored_pair_is_as_true_as_the_other(cache):
+    pairs = load_pairs(4, 0, 4, 2, 2, 32, cache)
+    content, driven = (to_pictures(part[1, 0]).flip(-1) for part in (pairs.content, pairs.driven))
+    flow = mirrored_flow(torch.from_numpy(pairs.flow[1, 0, :, 0].astype(np.float32)))  # [t, 4, gh, gw]
+
+    def error(shift):
+        return (warp(content[:1].expand(4, -1, -1, -1), shift) - driven).square().mean()
+
+    assert error(flow[:, :2]) < 0.8 * error(-flow[:, :2])
+    motion = torch.randn(3, 15)
+    assert torch.equal(mirrored_motion(mirrored_motion(motion)), motion)
+    named = dict(zip(MOTION_PARAMETERS, mirrored_motion(torch.arange(15.0))))
+    assert named["yaw"] == -0 and named["tx"] == -3 and named["pitch"] == 1
+    assert named["blink_left"] == 7 and named["blink_right"] == 6 and named["mouth_open"] == 12
+
+
+def test_errors_of_warped_pictures_come_in_slowly():
+    assert [Schedule(0, p).warp_weight(TINY) for p in (0.0, TINY.training.motion_joins / 2, 1.0)] == [
+        0.0, TINY.training.warp_weight / 2, TINY.training.warp_weight]
 
 
 def test_a_manifest_keeps_validation_files_out_of_training(tmp_path):

@@ -12,7 +12,15 @@ from torch.nn import functional as F
 
 from bcdcodec.config import ModelConfig
 from bcdcodec.training.clips import ClipStore
+from bcdcodec.training.procedural.motion import MOTION_PARAMETERS
 from bcdcodec.training.procedural_pairs import PEOPLE, PairStore
+
+
+_SIDES = {"left": "right", "right": "left"}
+_MIRROR = [MOTION_PARAMETERS.index(name[: -len(side)] + _SIDES[side]) if (side := name.rpartition("_")[2]) in _SIDES else i
+           for i, name in enumerate(MOTION_PARAMETERS)]  # where each parameter is found in a mirror
+_MIRROR_SIGN = torch.tensor([-1.0 if name in ("yaw", "roll", "tx", "gaze_x") else 1.0 for name in MOTION_PARAMETERS])
+DECODER_SHARE = 0.7  # of the batch at least are procedural heads before the motion joins
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,10 @@ class BatchSampler:
         c = self.training
         split = 1 if temporal else c.stage1_split
         b, t = c.batch * split, c.frames // split
-        procedural = round(b * c.procedural_share) if self.pairs is not None else 0
-        stills = round(b * c.still_share) if len(self.stills) else 0
+        # While only the decoder learns, its flow is to learn from the true one.
+        share = c.procedural_share if progress >= c.motion_joins else max(c.procedural_share, DECODER_SHARE)
+        procedural = round(b * share) if self.pairs is not None else 0
+        stills = min(round(b * c.still_share), b - procedural) if len(self.stills) else 0
         if not len(self.moving):
             stills = b - procedural
         parts = [self._pair(rng, t) for _ in range(procedural)]
@@ -79,8 +89,11 @@ class BatchSampler:
             clip = self.clips.clip(int(rng.integers(len(self.clips.lengths))))
             pictures.append(clip[int(rng.integers(len(clip)))])
         gain, offset = _colour(rng, count, 0.2)
-        z = to_pictures(np.stack(pictures))[:, None]
-        return (z * gain + offset).clamp(-1, 1), torch.from_numpy(np.stack(motions))[:, None]
+        z, motion = to_pictures(np.stack(pictures))[:, None], torch.from_numpy(np.stack(motions))[:, None]
+        flip = torch.from_numpy(rng.random(count) < 0.5)[:, None, None]
+        z = torch.where(flip[..., None, None], z.flip(-1), z)
+        motion = torch.where(flip[: len(motion)], mirrored_motion(motion), motion)
+        return (z * gain + offset).clamp(-1, 1), motion
 
     def _clip(self, rng: np.random.Generator, t: int) -> tuple[Tensor, Tensor, Tensor]:
         """Halves of a real clip: content from one, motion and target from the other."""
@@ -115,8 +128,22 @@ class BatchSampler:
         picks = np.sort(rng.choice(self.pairs.motion.shape[1], t, replace=False))
         driven = self.pairs.driven[group]
         motion = np.concatenate([self.pairs.content_motion[group, b], self.pairs.motion[group, picks]])
-        return (to_pictures(self.pairs.content[group, b]), to_pictures(driven[a, picks]), to_pictures(driven[b, picks]),
-                torch.from_numpy(motion), torch.from_numpy(self.pairs.flow[group, b][picks].astype(np.float32)))
+        pictures = [to_pictures(x) for x in (self.pairs.content[group, b], driven[a, picks], driven[b, picks])]
+        motion, flow = torch.from_numpy(motion), torch.from_numpy(self.pairs.flow[group, b][picks].astype(np.float32))
+        if rng.random() < 0.5:
+            return (*(x.flip(-1) for x in pictures), mirrored_motion(motion), mirrored_flow(flow))
+        return (*pictures, motion, flow)
+
+
+def mirrored_motion(motion: Tensor) -> Tensor:
+    """Motion [..., p] of the same pictures seen in a mirror; in units of deviation, as means are near enough to symmetric."""
+    return motion[..., _MIRROR] * _MIRROR_SIGN
+
+
+def mirrored_flow(flow: Tensor) -> Tensor:
+    """Flow [..., 4, gh, gw] of the same pictures seen in a mirror."""
+    flow = flow.flip(-1)
+    return torch.cat([-flow[..., :1, :, :], flow[..., 1:, :, :]], -3)
 
 
 def _similarity(pictures: Tensor, path: Tensor) -> Tensor:

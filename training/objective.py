@@ -32,11 +32,17 @@ class Schedule:
         end, start = config.quantiser.target_bits, config.training.rate_start_bits
         if config.training.rate_anneal == 0:
             return end
-        return start + (end - start) * min(1.0, self.progress / config.training.rate_anneal)
+        since, until = config.training.motion_joins, config.training.rate_anneal
+        return start + (end - start) * min(1.0, max(0.0, self.progress - since) / (until - since))
 
     def motion_joins(self, config: ModelConfig) -> bool:
-        """Whether errors of the pictures reach the motion features by now."""
+        """Whether the encoder and the codes learn, rather than the decoder alone."""
         return self.progress >= config.training.motion_joins
+
+    def warp_weight(self, config: ModelConfig) -> float:
+        """Errors between pictures find only what lies near: they come in as the flow learns from the true one."""
+        joins = config.training.motion_joins
+        return config.training.warp_weight * (min(1.0, self.progress / joins) if joins else 1.0)
 
     def temporal(self, config: ModelConfig) -> bool:
         return self.progress >= config.training.temporal_from
@@ -52,35 +58,10 @@ class Losses:
     mutual_information: Tensor  # bits a frame
     mse_at_max: Tensor  # plain mean squared error of the samples at sigma_max, pictures in [-1, 1]
     codes: Tensor  # [b, t, g] of the driving frames
-    motion_error: Tensor  # of the auxiliary reader, 2 when nothing is read
+    motion_error: Tensor  # see `motion_distance`
     flow_error: Tensor  # mean distance from the true flow of procedural heads, 1 is half a picture
     condition: Condition
     errors: Tensor  # [b, t] mean squared error of each frame, 0 where noise was low or the content masked
-
-
-class MotionReader(torch.nn.Module):
-    """A linear map from motion features to the true motion of procedural heads; it is not part of the model.
-
-    Without it thousands of steps pass before the features follow motion rather than looks.
-    """
-
-    def __init__(self, channels: int, parameters: int):
-        super().__init__()
-        self.linear = torch.nn.Linear(channels, parameters)
-        torch.nn.init.normal_(self.linear.weight, std=channels ** -0.5)
-        # Fixed: one that learns would let all features show the few parameters that are easy.
-        self.register_buffer("back", torch.randn(channels, parameters) * parameters ** -0.5)
-
-    def error(self, features: Tensor, m_hat: Tensor, motion: Tensor) -> Tensor:
-        """Mean squared error of features and quantised features [b, t, d] against motion [b, t, p] of unit deviation."""
-        return F.mse_loss(self.linear(features), motion) + F.mse_loss(self.linear(m_hat), motion)
-
-    def foreign(self, features: Tensor, motion: Tensor) -> Tensor:
-        """Mean squared distance of features [b, t, d] from a fixed random map of motion [b, t, p].
-
-        What features show beside the motion, looks above all, varies more and would choose the codes.
-        """
-        return F.mse_loss(features, motion @ self.back.T)
 
 
 class PaletteReader(torch.nn.Module):
@@ -110,7 +91,7 @@ class PaletteReader(torch.nn.Module):
         return F.mse_loss(self.linear(tokens.flatten(1))[:, there], target)
 
 
-def rate_distortion(model: BCD, reader: MotionReader | PaletteReader, batch: Batch, schedule: Schedule) -> Losses:
+def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, schedule: Schedule) -> Losses:
     """L = L_d + lambda (H_model - H_target)^2 and the preset's auxiliary terms, of one batch."""
     config, training = model.config, model.config.training
     b, t = batch.target.shape[:2]
@@ -125,9 +106,8 @@ def rate_distortion(model: BCD, reader: MotionReader | PaletteReader, batch: Bat
     keep = (torch.rand(b, device=content.device) >= config.decoder.mask_rate).float() if config.decoder.mask_rate else None
     mask = training.content_mask_rate
     keep_content = (torch.rand(b, device=content.device) >= mask).float() if mask else None
-    motion = m_hat if schedule.motion_joins(config) else m_hat.detach()
     condition = Condition(
-        tokens, motion[:, tc:], motion[:, reference] if config.content.reference_motion else None, keep, keep_content)
+        tokens, m_hat[:, tc:], m_hat[:, reference] if config.content.reference_motion else None, keep, keep_content)
 
     sigma = training_sigmas(b, config.diffusion).to(content.device)
     expand = (slice(None), None, None, None, None)
@@ -147,7 +127,7 @@ def rate_distortion(model: BCD, reader: MotionReader | PaletteReader, batch: Bat
         scale = config.diffusion.sigma_data ** -2
         fine = (where * _robust((denoised.warped - batch.target).square(), training.huber)).mean()
         coarse = coarse_warp_error(denoised.still, denoised.flow, batch.target)
-        total = total + training.warp_weight * scale * (fine + coarse)
+        total = total + schedule.warp_weight(config) * scale * (fine + coarse)
         if training.still_weight:
             error = denoised.still - batch.content[:, reference]
             total = total + training.still_weight * scale * (error.square().mean() + 0.02 * error.abs().mean())
@@ -162,14 +142,11 @@ def rate_distortion(model: BCD, reader: MotionReader | PaletteReader, batch: Bat
         total = total + training.commitment_weight * F.mse_loss(features.flatten(2), nearest)
     motion_error = total.new_zeros(())
     if training.motion_weight and len(batch.motion):
-        k = len(batch.motion)
-        motion_error = reader.error(features[:k].flatten(2), m_hat[:k], batch.motion)
+        motion_error = motion_distance(torch.cat([m_content, m_driving], 1)[: len(batch.motion)], batch.motion)
         total = total + training.motion_weight * motion_error
-        if training.motion_joins and not schedule.motion_joins(config):
-            total = total + training.motion_weight * reader.foreign(features[:k].flatten(2), batch.motion)
     if training.content_weight:
         total = total + training.content_weight * model.content.bits(content, step_index).mean()
-    if training.palette_weight:
+    if reader is not None:
         latent = config.latent
         pictures = torch.cat([batch.content, batch.target], 1) * latent.deviation + latent.mean
         total = total + training.palette_weight * reader.error(tokens, pictures)
@@ -182,6 +159,14 @@ def rate_distortion(model: BCD, reader: MotionReader | PaletteReader, batch: Bat
     return Losses(total, distortion.detach(), rate.H_model.detach(), rate.mutual_information.detach(), mse,
                   logits[:, tc:].argmax(-1).detach(), motion_error.detach(), flow_error.detach(), condition,
                   errors * at_max[:, None])
+
+
+def motion_distance(m: Tensor, motion: Tensor) -> Tensor:
+    """Mean squared distance of the leading channels of encoded motion m [b, t, r] from motion [b, t, p] of unit deviation, [].
+
+    Without it thousands of steps pass before the encoder follows motion rather than looks.
+    """
+    return F.mse_loss(m[..., : motion.shape[-1]], motion)
 
 
 def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temporal: bool) -> Tensor:

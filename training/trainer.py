@@ -6,7 +6,6 @@ import copy
 import json
 import math
 import time
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +20,9 @@ from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.evaluate import evaluate
-from bcdcodec.training.objective import (
-    MotionReader, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency,
-)
-from bcdcodec.training.procedural import MOTION_PARAMETERS
+from bcdcodec.training.motion_first import teach_codes, teach_motion
+from bcdcodec.training.objective import PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
+from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore, load_pairs
 from bcdcodec.training.sprites.batches import SpriteSampler
 from bcdcodec.training.sprites.evaluate import evaluate_sprites
@@ -32,7 +30,8 @@ from bcdcodec.training.sprites.evaluate import evaluate_sprites
 HELD_OUT_SEED = 10_000_000  # procedural groups from here on are never trained on
 PEOPLE_ALONE = 16  # procedural people whose clips stand in where there is no footage
 COUNT_DECAY = 0.99  # of the code histogram, a step
-MOTION_LR, MOTION_BATCH = 1e-3, 80  # of the steps on motion alone
+MOTION_BATCH = 64  # pictures, of the steps on motion alone
+CODES_SHARE = 8  # so many times fewer steps for the codes
 RESEED_BELOW, RESEED_UNTIL = 0.3, 0.8  # of even use; of the run
 CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
 JOINED_LR = 0.3  # of the encoder's, once the pictures teach it too: features learned before must not be lost
@@ -79,15 +78,14 @@ class Trainer:
         torch.manual_seed(options.seed)
         self.model = BCD(config).to(self.device)
         self.frozen = copy.deepcopy(self.model).requires_grad_(False)  # carries the EMA weights
+        self.reader: PaletteReader | None = None
         if config.training.palette_weight:
-            reader: MotionReader | PaletteReader = PaletteReader(config.content.tokens * config.content.dim)
-        else:
-            reader = MotionReader(config.motion_channels, len(MOTION_PARAMETERS))
-        self.reader = reader.to(self.device)
+            self.reader = PaletteReader(config.content.tokens * config.content.dim).to(self.device)
+        self.read = [] if self.reader is None else list(self.reader.parameters())
         self.optimiser = torch.optim.AdamW(
             [{"params": [p for name, p in self.model.named_parameters() if name.startswith(("decoder", "still"))],
               "peak": config.training.lr_decoder},
-             {"params": [*self.model.encoder.parameters(), *self.model.vq.parameters(), *self.reader.parameters()],
+             {"params": [*self.model.encoder.parameters(), *self.model.vq.parameters(), *self.read],
               "peak": config.training.lr_encoder}],
             lr=1e-4, betas=config.training.betas, weight_decay=config.training.weight_decay)
         self.step, self.elapsed = 0, 0.0  # seconds
@@ -95,7 +93,8 @@ class Trainer:
         if options.resume:
             ema, state = load_checkpoint(self.out / "checkpoint", self.model, self.optimiser)
             self.counts = ema.pop("code_counts")
-            self.reader.load_state_dict({k[7:]: ema.pop(k) for k in list(ema) if k.startswith("reader.")})
+            if self.reader is not None:
+                self.reader.load_state_dict({k[7:]: ema.pop(k) for k in list(ema) if k.startswith("reader.")})
             self.frozen.load_state_dict(ema)
             self.step, self.elapsed = state["step"], state["elapsed_s"]
         else:
@@ -110,9 +109,7 @@ class Trainer:
             pictures = to_pictures(frames).to(self.device)
             self.model.transform.fit(torch.cat([pictures, pictures.flip(-1)]))
         self.model.train()
-        if self.pairs is not None:
-            self._teach_motion(self.config.training.motion_steps)
-        self._seed_codebooks()
+        self._motion_first(self.config.training.motion_steps)
         self.frozen.load_state_dict(self.model.state_dict())
 
     @torch.no_grad()
@@ -121,28 +118,23 @@ class Trainer:
         m = self.model.encode_motion(batch.driving)
         self.model.vq.seed_codebooks(m, torch.Generator().manual_seed(self.options.seed))
 
-    def _teach_motion(self, steps: int) -> None:
-        """Train the encoder alone to show the true motion of procedural heads in its features, and little else."""
+    def _motion_first(self, steps: int) -> None:
+        """What comes before the first step; its time counts."""
         began = time.monotonic()
-        parameters = [*self.model.encoder.parameters(), *self.reader.parameters()]
-        optimiser = torch.optim.AdamW(parameters, lr=MOTION_LR, weight_decay=self.config.training.weight_decay)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, MOTION_LR, max(steps, 2))
-        for step in range(steps):
+
+        def draw(step: int) -> tuple[torch.Tensor, torch.Tensor]:
             pictures, motion = self.sampler.motion_pictures(step, MOTION_BATCH)
-            pictures, motion = self._encode(pictures), motion.to(self.device)
-            with torch.autocast(self.device, dtype=torch.bfloat16):
-                m = self.model.encode_motion(pictures)
-                features = self.model.vq.features(m)[: len(motion)].flatten(2)
-                error = self.reader.error(features, features, motion)
-                foreign = self.reader.foreign(features, motion)
-            optimiser.zero_grad(set_to_none=True)
-            (error + foreign).backward()
-            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
-            optimiser.step()
-            schedule.step()
-            if step % 50 == 49:
-                with (self.out / "log.jsonl").open("a") as log:
-                    log.write(json.dumps({"motion_step": step + 1, "motion_error": round(error.item(), 3), "foreign": round(foreign.item(), 3)}) + "\n")
+            return self._encode(pictures), motion.to(self.device)
+
+        def note(record: dict) -> None:
+            with (self.out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(record) + "\n")
+
+        if steps:
+            teach_motion(self.model, draw, steps, self.config.training.weight_decay, self.device, note)
+        self._seed_codebooks()
+        if steps:
+            teach_codes(self.model, lambda step: draw(SETUP_STEP + step), steps // CODES_SHARE, note)
         self.elapsed += time.monotonic() - began
 
     @property
@@ -185,10 +177,10 @@ class Trainer:
         schedule = Schedule(self.step, self.progress)
         torch.manual_seed(self.options.seed * 1_000_003 + self.step)
         batch = self._to_device(self.sampler.batch(self.step, schedule.progress, schedule.temporal(self.config)))
-        self.model.train()
+        self._set_learning(schedule)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * self._lr_factor(schedule, group is self.optimiser.param_groups[1])
-        with torch.autocast(self.device, dtype=torch.bfloat16), _attention(self.device):
+        with mixed_precision(self.device):
             losses = rate_distortion(self.model, self.reader, batch, schedule)
             total = losses.total
             if c.swap_weight and schedule.progress >= c.swap_from and self.step % c.swap_every == 0:
@@ -201,7 +193,9 @@ class Trainer:
                     CHOICE_CODES)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), c.grad_clip)
+        # Apart, as steep gradients of the encoder would else keep the decoder from learning.
+        norms = [torch.nn.utils.clip_grad_norm_(g["params"], c.grad_clip) for g in self.optimiser.param_groups]
+        norm = torch.stack(norms).norm()
         if torch.isfinite(norm):  # one bad batch must not end a long run
             self.optimiser.step()
         self.step += 1
@@ -221,6 +215,14 @@ class Trainer:
             if math.isfinite(losses.mse_at_max.item()) else 0.0,
             "grad_norm": round(norm.item(), 3),
         }
+
+    def _set_learning(self, schedule: Schedule) -> None:
+        """Which parts of the model learn now. Where motion was taught alone, its statistics stay as they were then."""
+        self.model.train()
+        if self.config.training.motion_joins:
+            joined = schedule.motion_joins(self.config)
+            for part in (self.model.encoder, self.model.vq):
+                part.eval().requires_grad_(joined)
 
     @torch.no_grad()
     def _reseed(self, batch: Batch, errors: torch.Tensor) -> None:
@@ -262,7 +264,8 @@ class Trainer:
     def save(self) -> None:
         ema = dict(self.frozen.state_dict())
         ema["code_counts"] = self.counts
-        ema |= {f"reader.{name}": value for name, value in self.reader.state_dict().items()}
+        if self.reader is not None:
+            ema |= {f"reader.{name}": value for name, value in self.reader.state_dict().items()}
         save_checkpoint(self.out / "checkpoint", self.model, ema, self.optimiser,
                         {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed,
                          "config": json.loads(self.config.to_json())}, self.options.shard_mib)
@@ -300,13 +303,6 @@ class Trainer:
         """Pictures [b, t, 3, h, w] as the model sees them."""
         pictures = pictures.to(self.device)
         return self.latents.encode(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
-
-
-def _attention(device: str):
-    """On a CPU plain matrix products: the fused attention's backward pass is several times slower on short sequences."""
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    return sdpa_kernel([SDPBackend.MATH]) if device == "cpu" else nullcontext()
 
 
 def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, ClipStore, PairStore | None, PairStore | None]:

@@ -45,7 +45,7 @@ class BCD(nn.Module):
                 config.decoder.patch, config.latent.channels, config.content.rows, config.content.columns, components)
 
     def encode(self, z: Tensor, reference: int = 0) -> tuple[Tensor, Tensor]:
-        """Content tokens [b, n, d] and motion features [b, t, g * d'] of latents [b, t, c, h, w].
+        """Content tokens [b, n, d] and motion [b, t, m] of latents [b, t, c, h, w].
 
         `reference`: the frame whose patches the tokens hold, where the preset keeps a still.
         """
@@ -55,7 +55,7 @@ class BCD(nn.Module):
         return self.encoder(z, still)
 
     def encode_motion(self, z: Tensor) -> Tensor:
-        """The motion features of `encode` alone, [b, t, g * d']."""
+        """The motion of `encode` alone, [b, t, m]."""
         if self.config.encoder.frames_see_queries:
             return self.encode(z)[1]
         return self.encoder.motion(z)

@@ -74,7 +74,10 @@ class DiT(nn.Module):
         self.motion_embed = nn.Linear(config.motion_channels, d.width)
         self.motion_in_patches = d.motion_in_patches
         if self.motion_in_patches:
-            self.motion_patches = nn.Linear(config.motion_channels, self.side ** 2 * d.width)
+            rank, places = d.motion_patch_rank, self.side ** 2 * d.width
+            self.motion_patches: nn.Module = nn.Linear(config.motion_channels, places)
+            if rank:
+                self.motion_patches = nn.Sequential(nn.Linear(config.motion_channels, rank), nn.Linear(rank, places))
         self.with_reference = config.content.reference_motion
         if self.with_reference:
             self.reference_embed = nn.Linear(config.motion_channels, d.width)
@@ -89,13 +92,14 @@ class DiT(nn.Module):
         self.norm = nn.LayerNorm(d.width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Linear(d.width, 2 * d.width)
         self.to_residual = nn.Linear(d.width, d.klt_output or patch_size)
-        heads = [self.modulation, self.to_residual]
-        if d.warp_grid:
-            self.to_flow = nn.Linear(d.width, 2 * d.warp_grid ** 2)
-            heads.append(self.to_flow)
-        for head in heads:
+        for head in (self.modulation, self.to_residual):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
+        if d.warp_grid:
+            # Not zero: the flow of the reference's own motion is subtracted, and from zero times zero nothing is learned.
+            self.to_flow = nn.Linear(d.width, 2 * d.warp_grid ** 2)
+            nn.init.normal_(self.to_flow.weight, std=0.02)
+            nn.init.zeros_(self.to_flow.bias)
 
     def forward(self, x: Tensor, log_sigma: Tensor, condition: Condition, temporal: bool,
                 transform: nn.Module | None = None) -> DenoiserOutput:
@@ -119,7 +123,10 @@ class DiT(nn.Module):
         h = h + self.positions.to(h.dtype) + content.repeat_interleave(t, dim=0)
         d = h.shape[-1]
         if self.motion_in_patches:
-            moved = self.motion_patches(condition.motion.to(x.dtype)).view(b, t, n, d)
+            change = condition.motion.to(x.dtype)
+            if self.with_reference:
+                change = change - condition.reference_motion.to(x.dtype)[:, None]
+            moved = self.motion_patches(change).view(b, t, n, d)
             if condition.keep is not None:
                 moved = condition.keep.to(x.dtype)[:, None, None, None] * moved
             h = h + moved.flatten(0, 1)

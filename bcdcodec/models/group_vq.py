@@ -30,6 +30,10 @@ class GroupVQ(nn.Module):
         super().__init__()
         self.config = config
         self.codebooks = nn.Parameter(torch.randn(config.groups, config.codes, config.dim))  # [g, k, d]
+        self.expand: nn.Module = nn.Identity()
+        if config.rank:  # many coarse readings of few channels: what one group loses another has
+            self.expand = nn.Linear(config.rank, config.groups * config.dim, bias=False)
+            nn.init.normal_(self.expand.weight, std=config.rank ** -0.5)
         self.norm = nn.BatchNorm1d(config.groups * config.dim, affine=False) if config.normalise else nn.Identity()
         # log2 of the code probabilities, set at export from the integer tables: what a code costs
         self.register_buffer("log2_p", torch.zeros(config.groups, config.codes))
@@ -37,9 +41,9 @@ class GroupVQ(nn.Module):
         self.register_buffer("rate_lambda", torch.zeros(()))
 
     def features(self, m: Tensor) -> Tensor:
-        """Motion features as compared with the codebooks: [b, t, g * d] -> [b, t, g, d]."""
+        """Motion features as compared with the codebooks: [b, t, m] -> [b, t, g, d], where m is `rank` or g * d."""
         b, t, _ = m.shape
-        m = self.norm(m.flatten(0, 1).float())
+        m = self.norm(self.expand(m.flatten(0, 1)).float())
         return m.view(b, t, self.config.groups, self.config.dim)
 
     def distances(self, features: Tensor) -> Tensor:
@@ -70,7 +74,7 @@ class GroupVQ(nn.Module):
         return torch.einsum("btgk,gkd->btgd", mu, self.codebooks.float()).flatten(2)
 
     def encode(self, m: Tensor, price: float | None = None) -> Tensor:
-        """Codes as written to a file: [b, t, g * d] -> int64 [b, t, g]; `price` in place of the model's own rate_lambda."""
+        """Codes as written to a file: [b, t, m] -> int64 [b, t, g]; `price` in place of the model's own rate_lambda."""
         price = self.rate_lambda if price is None else price
         score = -self.config.alpha * self.distances(self.features(m)) + price * self.log2_p
         return score.argmax(dim=-1)
@@ -82,7 +86,7 @@ class GroupVQ(nn.Module):
 
     @torch.no_grad()
     def seed_codebooks(self, m: Tensor, generator: torch.Generator) -> None:
-        """Draw the codes from encoder outputs [b, t, g * d], so that each is near some data."""
+        """Draw the codes from encoder outputs [b, t, m], so that each is near some data."""
         rows = self.features(m).flatten(0, 1)  # [n, g, d]
         for g in range(self.config.groups):
             pick = torch.randint(rows.shape[0], (self.config.codes,), generator=generator)
