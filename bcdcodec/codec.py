@@ -13,16 +13,17 @@ from torch import Tensor
 
 from bcdcodec.container import Content, Head, Motion, Recording
 from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES, TABLES_FINGERPRINT_BYTES
-from bcdcodec.encoding import WINDOWS_AT_ONCE, StreamOptions, encode_frames
+from bcdcodec.decoding import decode_frames
+from bcdcodec.encoding import StreamOptions, encode_frames
 from bcdcodec.entropy.content import encode_content
 from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents, open_latents, to_uint8, to_unit
+from bcdcodec.models.windows import motion_blocks
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.opening import check_model
-from bcdcodec.rate import between
 
 
 @dataclass(frozen=True)
@@ -95,19 +96,13 @@ class Codec:
         return encode_frames(self, frames, options)
 
     @torch.inference_mode()
+    def motion_blocks(self, pictures: Iterable[np.ndarray]) -> Iterator[Tensor]:
+        """Motion [t, m] of pictures uint8 [h, w, 3] as they come, in blocks that follow one another."""
+        yield from motion_blocks(self.model, self.latents, pictures, self.device)
+
     def motion_features(self, pictures: np.ndarray) -> Tensor:
-        """Motion features [t, g * d'] of pictures uint8 [t, h, w, 3], window by window."""
-        length = self.config.window.length
-        out = []
-        for start in range(0, len(pictures), length * WINDOWS_AT_ONCE):
-            block = pictures[start : start + length * WINDOWS_AT_ONCE]
-            t = len(block)
-            missing = -t % length  # the last window is filled up with its last frame
-            block = np.concatenate([block, np.repeat(block[-1:], missing, 0)])
-            z = self.latents.encode(to_unit(block, self.device)).unflatten(0, (-1, length))  # [b, t, c, h, w]
-            m = self.model.encode_motion(z)
-            out.append(m.flatten(0, 1)[:t])
-        return torch.cat(out)
+        """Motion [t, m] of pictures uint8 [t, h, w, 3]."""
+        return torch.cat(list(self.motion_blocks(pictures)))
 
     def codes_of(self, features: Tensor, price: float | None = None) -> np.ndarray:
         """Codes uint8 [t, g] of motion features."""
@@ -151,52 +146,13 @@ class Codec:
         size = self.picture_size
         return np.stack(frames) if frames else np.zeros((0, size, size, 3), np.uint8)
 
-    @torch.inference_mode()
     def decode_stream(self, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,
                       steps: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
-        """`(frame number, uint8 [h, w, 3])` one by one; one fixed noise picture for the whole clip.
+        """`(frame number, uint8 [h, w, 3])` one by one, under one fixed noise picture; memory stays flat.
 
         With a single content that one serves every motion chunk.
         """
-        config = self.config
-        steps = config.diffusion.steps if steps is None else steps
-        length = config.window.length
-        noise = self._noise(seed)
-        by_number = {c.number: c for c in contents}
-        loaded: tuple[int, Tensor, Tensor | None] | None = None
-        for motion, m_hat in self._vectors(motions):
-            number = motion.content if len(contents) > 1 else contents[0].number
-            if loaded is None or loaded[0] != number:
-                if number not in by_number:
-                    raise FormatError(f"frame {motion.first_frame} asks for content {number}, the file has {len(contents)}")
-                loaded = (number, *self._dequantised(by_number[number]))
-            _, tokens, reference = loaded
-            for start in range(0, motion.frames, length * WINDOWS_AT_ONCE):
-                windows = m_hat[start : start + length * WINDOWS_AT_ONCE]  # [t, g * d']
-                t = len(windows)
-                windows = torch.cat([windows, windows[-1:].expand(-t % length, -1)]).unflatten(0, (-1, length))
-                b = len(windows)
-                condition = Condition(tokens.expand(b, -1, -1), windows,
-                                      None if reference is None else reference.expand(b, -1))
-                z = self.model.decode(condition, noise.expand(b, length, -1, -1, -1), steps)
-                for i, picture in enumerate(to_uint8(self.latents.decode(z.flatten(0, 1)[:t]))):
-                    yield motion.first_frame + start + i, picture
-
-    def _vectors(self, motions: Iterator[Motion]) -> Iterator[tuple[Motion, Tensor]]:
-        """Each chunk with the motion vectors [t, g * d'] of its frames; between coded frames they lie on straight lines."""
-        waiting: tuple[Motion, Tensor] | None = None  # whose last frames lie between it and the chunk that follows
-        for motion in motions:
-            codes = torch.from_numpy(motion.codes.astype(np.int64)).to(self.device)
-            vectors = self.model.vq.lookup(codes[None])[0]  # [u, g * d']
-            if waiting is not None:
-                chunk, coded = waiting
-                yield chunk, between(coded, chunk.frames, chunk.stride, vectors[0] if chunk.content == motion.content else None)
-            waiting = (motion, vectors) if motion.stride > 1 else None
-            if waiting is None:
-                yield motion, vectors
-        if waiting is not None:
-            chunk, coded = waiting
-            yield chunk, between(coded, chunk.frames, chunk.stride)
+        return decode_frames(self, motions, contents, seed, self.config.diffusion.steps if steps is None else steps)
 
     @torch.inference_mode()
     def decode_windows(self, codes: np.ndarray, contents: Sequence[Content], seed: int = 0,
@@ -205,19 +161,19 @@ class Codec:
 
         What `decode` makes of one short recording, for many at once. Raises FormatError for a content of another shape.
         """
-        parts = [self._dequantised(content) for content in contents]
+        parts = [self.dequantised(content) for content in contents]
         tokens = torch.cat([tokens for tokens, _ in parts])  # [b, n, d]
         reference = torch.cat([r for _, r in parts]) if self.config.content.reference_motion else None
         b, t = codes.shape[:2]
         padded = np.concatenate([codes, codes[:, -1:].repeat(self.config.window.length - t, axis=1)], axis=1)
         m_hat = self.model.vq.lookup(torch.from_numpy(padded.astype(np.int64)).to(self.device))
-        noise = self._noise(seed).expand(b, padded.shape[1], -1, -1, -1)
+        noise = self.noise(seed).expand(b, padded.shape[1], -1, -1, -1)
         z = self.model.decode(Condition(tokens, m_hat, reference), noise,
                               self.config.diffusion.steps if steps is None else steps)
         pictures = to_uint8(self.latents.decode(z[:, :t].flatten(0, 1)))
         return pictures.reshape(b, t, *pictures.shape[1:])
 
-    def _noise(self, seed: int) -> Tensor:
+    def noise(self, seed: int) -> Tensor:
         """The noise picture of a seed, the same for every frame: [1, 1, c, h, w]."""
         latent = self.config.latent
         shape = (1, 1, latent.channels, latent.size, latent.size)
@@ -226,11 +182,11 @@ class Codec:
     @torch.inference_mode()
     def still(self, recording: Recording, number: int = 0) -> np.ndarray | None:
         """The picture a content holds, uint8 [h, w, 3]; None for models whose tokens are no picture."""
-        tokens, _ = self._dequantised(recording.contents[number])
+        tokens, _ = self.dequantised(recording.contents[number])
         picture = self.model.still(tokens)
         return None if picture is None else to_uint8(self.latents.decode(picture))[0]
 
-    def _dequantised(self, content: Content) -> tuple[Tensor, Tensor | None]:
+    def dequantised(self, content: Content) -> tuple[Tensor, Tensor | None]:
         """Tokens [1, n, d] and reference motion [1, g * d'] of a file's content."""
         config = self.config.content
         if (content.rows, content.columns, content.values.shape[1]) != (config.rows, config.columns, config.dim):

@@ -113,9 +113,10 @@ class DiffusionConfig:
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """How a long clip is cut for the transformers: into windows that follow one another."""
+    """How a long clip is cut for the transformers: into windows."""
 
     length: int = 16  # frames
+    overlap: int = 0  # frames of a window that the next one shows too, where the decoder fades from one to the other
 
 
 @dataclass(frozen=True)

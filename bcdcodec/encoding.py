@@ -26,7 +26,6 @@ LOOK_AHEAD_SECONDS = 10.0  # of a scene among which the reference frame is chose
 RATE_FRAMES = 50  # from whose distances the frame rate is taken ...
 REGULAR_SHARE = 0.9  # ... if so many of them are within half of the usual one
 MOST_OF_TARGET = 1.1  # of the model's bits a frame, where no rate is asked for: unusual footage would take far more
-WINDOWS_AT_ONCE = 4  # run through the networks together
 
 
 @dataclass(frozen=True)
@@ -71,31 +70,26 @@ class _Scene:
         self._looked_at = 0  # pictures whose codes are chosen
 
     def encode(self, frames: Iterable[Frame]) -> Iterator[Content | Motion]:
-        codec, length = self._codec, self._codec.config.window.length
-        ahead = int(LOOK_AHEAD_SECONDS * codec.config.frame_rate)
+        codec = self._codec
         source = self._pictures(frames)
-        held = list(islice(source, ahead))
-        pictures = np.stack(held)
-        features = codec.motion_features(pictures)  # [t, g * d']
-        yield replace(codec.content_of(pictures, features), number=self._number, first_frame=self._first)
+        held = list(islice(source, int(LOOK_AHEAD_SECONDS * codec.config.frame_rate)))
+        blocks = codec.motion_blocks(chain(held, source))
+        known = []  # motion of what is held, and of some frames more
+        while sum(map(len, known)) < len(held):
+            known.append(next(blocks))
+        features = torch.cat(known)  # [t, m]
+        content = codec.content_of(np.stack(held), features[: len(held)])
+        yield replace(content, number=self._number, first_frame=self._first)
+        del held, known
         price = self._control.start(features)
         self._stride = self._seen * self._control.stride
         self._chunk_frames = min(self._chunk_frames, MAX_FRAMES // self._stride)
-        # What is held may end inside a window: its tail is encoded again, together with what follows.
-        whole = len(held) - len(held) % length if len(held) == ahead else len(held)
-        codes = self._coded(features[:whole], price)  # [u, g], not given out
-        window = held[whole:]
-        del held, pictures
-        for picture in source:
-            window.append(picture)
-            if len(window) == length * WINDOWS_AT_ONCE:
-                codes = np.concatenate([codes, self._next_codes(window)])
-                window = []
-                while len(codes) >= self._chunk_frames and len(self._pts) >= self._chunk_frames * self._stride:
-                    yield self._motion(codes[: self._chunk_frames])
-                    codes = codes[self._chunk_frames :]
-        if window:
-            codes = np.concatenate([codes, self._next_codes(window)])
+        codes = self._coded(features, price)  # [u, g], not given out
+        for features in blocks:
+            codes = np.concatenate([codes, self._coded(features, self._control.follow(features))])
+            while len(codes) >= self._chunk_frames and len(self._pts) >= self._chunk_frames * self._stride:
+                yield self._motion(codes[: self._chunk_frames])
+                codes = codes[self._chunk_frames :]
         for at in range(0, len(codes), self._chunk_frames):
             yield self._motion(codes[at : at + self._chunk_frames])
 
@@ -104,10 +98,6 @@ class _Scene:
             self._pts.append(pts)
             if i % self._seen == 0:
                 yield picture
-
-    def _next_codes(self, pictures: list[np.ndarray]) -> np.ndarray:
-        features = self._codec.motion_features(np.stack(pictures))
-        return self._coded(features, self._control.follow(features))
 
     def _coded(self, features: Tensor, price: float) -> np.ndarray:
         """Codes uint8 [u, g] of those of the next pictures that are coded."""

@@ -19,9 +19,7 @@ import torch
 from bcdcodec.clip import read
 from bcdcodec.codec import Codec
 from bcdcodec.container import write_recording
-from bcdcodec.encoding import WINDOWS_AT_ONCE
 from bcdcodec.errors import BcdError
-from bcdcodec.models.latents import to_unit
 from bcdcodec.transcode import encode_file
 from bcdcodec.video import read_frames, write_video
 from bcdcodec.video.source import open_source
@@ -114,7 +112,7 @@ def measure_speed(codec: Codec, path: Path, repeats: int = REPEATS) -> Speed:
             frames = np.stack([picture for _, picture in video])
         recording = read(recorded, model)
         seconds = float(len(frames) / (info.frame_rate or 25))
-        features, network = _timed(lambda: _features(codec, frames), repeats)
+        features, network = _timed(lambda: codec.motion_features(frames), repeats)
         _, quantise = _timed(lambda: codec.model.vq.encode(features[None]), repeats)
         _, encode = _timed(lambda: codec.encode(frames), repeats)
         _, reading = _timed(lambda: _decode_only(path), repeats)
@@ -136,18 +134,6 @@ def measure_speed(codec: Codec, path: Path, repeats: int = REPEATS) -> Speed:
     return Speed(machine(), path.stem, len(frames), seconds, (info.width, info.height), repeats, encode_stages, decode_stages,
                  len(frames) / total_in, len(frames) / total_out, seconds / total_in, seconds / total_out, warm, cold,
                  commands["encode"][0], commands["decode"][0], commands["encode"][1], commands["decode"][1])
-
-
-@torch.inference_mode()
-def _features(codec: Codec, frames: np.ndarray) -> torch.Tensor:
-    """Motion features [t, g * d'] as `Codec.encode` computes them, without choosing codes."""
-    length = codec.config.window.length
-    frames = np.concatenate([frames, np.repeat(frames[-1:], -len(frames) % length, 0)])
-    out = []
-    for start in range(0, len(frames), length * WINDOWS_AT_ONCE):
-        block = to_unit(frames[start : start + length * WINDOWS_AT_ONCE], codec.device)
-        out.append(codec.model.encode_motion(codec.latents.encode(block).unflatten(0, (-1, length))).flatten(0, 1))
-    return torch.cat(out)
 
 
 def _decode_only(path: Path) -> None:

@@ -1,7 +1,5 @@
 """Sound keeps step with the pictures, whatever it was and however it lay in its source."""
 
-from fractions import Fraction
-
 import numpy as np
 import pytest
 from head_clips import head_frames

@@ -13,6 +13,7 @@ from video_clips import make_clip, quadrants, turn_mp4
 
 import bcdcodec
 from bcdcodec.container import Motion, open_bcd
+from bcdcodec.decoding import motion_vectors
 from bcdcodec.video import read_frames
 
 
@@ -106,7 +107,7 @@ def fast(codec):
 def test_left_out_frames_lie_halfway(codec, fast):
     (motion,) = fast.motions
     assert (motion.stride, motion.frames, len(motion.codes)) == (2, 70, 35)
-    ((_, vectors),) = codec._vectors(iter([motion]))
+    ((_, vectors),) = motion_vectors(codec, iter([motion]))
     coded = codec.model.vq.lookup(torch.from_numpy(motion.codes.astype(np.int64))[None])[0]
     assert torch.equal(vectors[::2], coded)
     torch.testing.assert_close(vectors[1:-1:2], (coded[:-1] + coded[1:]) / 2)
@@ -117,9 +118,9 @@ def test_the_seam_between_chunks_changes_no_frame(codec, fast):
     (motion,) = fast.motions
     parts = [Motion(0, 0, motion.codes[:13], None, 2, 25), Motion(25, 0, motion.codes[13:], None, 2, 44)]
     whole = [Motion(0, 0, motion.codes[:12], None, 2, 24), Motion(24, 0, motion.codes[12:], None, 2, 46)]
-    vectors = torch.cat([v for _, v in codec._vectors(iter(whole))])
-    torch.testing.assert_close(vectors, next(v for _, v in codec._vectors(iter([motion]))))
-    shorter = torch.cat([v for _, v in codec._vectors(iter(parts))])
+    vectors = torch.cat([v for _, v in motion_vectors(codec, iter(whole))])
+    torch.testing.assert_close(vectors, next(v for _, v in motion_vectors(codec, iter([motion]))))
+    shorter = torch.cat([v for _, v in motion_vectors(codec, iter(parts))])
     assert len(shorter) == 69
     torch.testing.assert_close(shorter[24:26], torch.stack([vectors[24], vectors[26]]))
 
@@ -127,7 +128,7 @@ def test_the_seam_between_chunks_changes_no_frame(codec, fast):
 def test_no_frame_lies_between_two_scenes(codec, fast):
     (motion,) = fast.motions
     parts = [Motion(0, 0, motion.codes[:12], None, 2, 24), Motion(24, 1, motion.codes[12:], None, 2, 46)]
-    first, _ = (v for _, v in codec._vectors(iter(parts)))
+    first, _ = (v for _, v in motion_vectors(codec, iter(parts)))
     assert torch.equal(first[23], first[22])
 
 

@@ -18,7 +18,8 @@ from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
 from bcdcodec.models.bcd import BCD
-from bcdcodec.models.latents import open_latents
+from bcdcodec.models.latents import Latents, open_latents
+from bcdcodec.models.windows import motion_blocks
 from bcdcodec.modelstore import CARD, CONFIG, TABLES
 from bcdcodec.training.checkpoint import load_sharded, save_sharded
 from bcdcodec.training.batches import to_pictures
@@ -92,15 +93,13 @@ def _training_features(model: BCD, clips: ClipStore | SpriteClips, max_clips: in
     """Normalised motion features [t, g, d] of training clips and their quantised content tokens [n, d]."""
     config = model.config
     latents = open_latents(config.latent, "cpu", vae)
-    length = config.window.length
     features, values = [], []
     order = np.random.default_rng(0).permutation(len(clips.lengths))[:max_clips]
     for index in order:
-        frames = latents.encode(to_pictures(clips.clip(index)[:CLIP_FRAMES]))  # [t, c, h, w]
-        if len(frames) >= length:
-            z = frames[: len(frames) - len(frames) % length].unflatten(0, (-1, length))
-            m = model.encode_motion(z)
-            features.append(model.vq.features(m).flatten(0, 1))
+        pictures = clips.clip(index)[:CLIP_FRAMES]
+        frames = latents.encode(to_pictures(pictures))  # [t, c, h, w]
+        if len(frames) >= config.window.length:
+            features.append(model.vq.features(_motion(model, latents, pictures)[None])[0])
         picked = np.linspace(0, len(frames) - 1, config.training.content_frames).astype(int)
         tokens, _ = model.encode(frames[picked][None])
         quantised = model.content.quantise(tokens, config.content.default_step)[0]
@@ -111,20 +110,19 @@ def _training_features(model: BCD, clips: ClipStore | SpriteClips, max_clips: in
 @torch.inference_mode()
 def _clip_codes(model: BCD, clips: ClipStore | SpriteClips, vae: str | None) -> list[np.ndarray]:
     """Codes uint8 [t, g] of whole clips, as a file would hold them."""
-    latents, length = open_latents(model.config.latent, "cpu", vae), model.config.window.length
+    latents = open_latents(model.config.latent, "cpu", vae)
     order = np.random.default_rng(0).permutation(len(clips.lengths))
     enough = np.searchsorted(np.cumsum(np.asarray(clips.lengths)[order]), CONTEXT_FRAMES) + 1
     codes = []
     for index in sorted(order[:enough]):
-        pictures = clips.clip(index)[:CONTEXT_FRAMES]
-        windows = []
-        for start in range(0, len(pictures), length):
-            window = pictures[start : start + length]
-            window = np.concatenate([window, np.repeat(window[-1:], length - len(window), 0)])
-            m = model.encode_motion(latents.encode(to_pictures(window))[None])
-            windows.append(model.vq.encode(m)[0].to(torch.uint8).numpy())
-        codes.append(np.concatenate(windows)[: len(pictures)])
+        m = _motion(model, latents, clips.clip(index)[:CONTEXT_FRAMES])
+        codes.append(model.vq.encode(m[None])[0].to(torch.uint8).numpy())
     return codes
+
+
+def _motion(model: BCD, latents: Latents, pictures: np.ndarray) -> torch.Tensor:
+    """Motion [t, m] of a clip, as the codec finds it."""
+    return torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
 
 
 def _context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:

@@ -1,0 +1,77 @@
+"""Motion codes -> pictures, frame by frame, while memory stays flat."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain, groupby
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bcdcodec.container import Content, Motion
+from bcdcodec.errors import FormatError
+from bcdcodec.models.dit import Condition
+from bcdcodec.models.latents import to_uint8
+from bcdcodec.models.windows import overlapped
+from bcdcodec.rate import between
+
+if TYPE_CHECKING:
+    from bcdcodec.codec import Codec
+
+Vector = tuple[int, int, Tensor]  # number of the frame, number of its content, quantised motion [m]
+
+
+@torch.inference_mode()
+def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,
+                  steps: int) -> Iterator[tuple[int, np.ndarray]]:
+    """`(frame number, uint8 [h, w, 3])` one by one; one fixed noise picture for the whole clip.
+
+    With a single content that one serves every motion chunk. Raises FormatError for a content that is missing.
+    """
+    noise = codec.noise(seed)
+    by_number = {content.number: content for content in contents}
+    only = contents[0].number if len(contents) == 1 else None
+
+    for number, vectors in groupby(_frames(motion_vectors(codec, motions)), key=lambda v: v[1] if only is None else only):
+        first, _, vector = next(vectors)
+        if number not in by_number:
+            raise FormatError(f"frame {first} asks for content {number}, the file has {len(contents)}")
+        tokens, reference = codec.dequantised(by_number[number])
+
+        def windows(m_hat: Tensor) -> Tensor:
+            """Latents [b, t, c, h, w] of windows of quantised motion [b, t, m]."""
+            b, t = m_hat.shape[:2]
+            condition = Condition(tokens.expand(b, -1, -1), m_hat, None if reference is None else reference.expand(b, -1))
+            return codec.model.decode(condition, noise.expand(b, t, -1, -1, -1), steps)
+
+        following = chain([vector], (v for _, _, v in vectors))
+        frame = first
+        for z in overlapped(windows, following, codec.config.window.length, codec.config.window.overlap):
+            for picture in to_uint8(codec.latents.decode(z)):
+                yield frame, picture
+                frame += 1
+
+
+def _frames(motions: Iterator[tuple[Motion, Tensor]]) -> Iterator[Vector]:
+    for motion, vectors in motions:
+        for i, vector in enumerate(vectors):
+            yield motion.first_frame + i, motion.content, vector
+
+
+def motion_vectors(codec: Codec, motions: Iterator[Motion]) -> Iterator[tuple[Motion, Tensor]]:
+    """Each chunk with the quantised motion [t, m] of its frames; between coded frames it lies on straight lines."""
+    waiting: tuple[Motion, Tensor] | None = None  # whose last frames lie between it and the chunk that follows
+    for motion in motions:
+        codes = torch.from_numpy(motion.codes.astype(np.int64)).to(codec.device)
+        vectors = codec.model.vq.lookup(codes[None])[0]  # [u, m]
+        if waiting is not None:
+            chunk, coded = waiting
+            yield chunk, between(coded, chunk.frames, chunk.stride, vectors[0] if chunk.content == motion.content else None)
+        waiting = (motion, vectors) if motion.stride > 1 else None
+        if waiting is None:
+            yield motion, vectors
+    if waiting is not None:
+        chunk, coded = waiting
+        yield chunk, between(coded, chunk.frames, chunk.stride)

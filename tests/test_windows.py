@@ -1,0 +1,41 @@
+"""A long clip in windows: those that overlap are faded into each other, however many are run at once."""
+
+import pytest
+import torch
+
+from bcdcodec.models import windows
+from bcdcodec.models.windows import overlapped
+
+
+def joined(run, frames, length, overlap):
+    vectors = torch.arange(frames, dtype=torch.float32)[:, None]
+    blocks = list(overlapped(run, iter(vectors), length, overlap))
+    return torch.cat(blocks) if blocks else torch.zeros(0, 1)
+
+
+@pytest.mark.parametrize("overlap", [0, 1, 2, 4])
+@pytest.mark.parametrize("frames", [0, 1, 2, 3, 7, 8, 9, 26, 27, 28, 32, 50, 99])
+def test_every_frame_comes_once_and_in_order(frames, overlap):
+    made = joined(lambda m: m, frames, 8, overlap)
+    torch.testing.assert_close(made, torch.arange(frames, dtype=torch.float32)[:, None])
+
+
+@pytest.mark.parametrize("overlap", [0, 2, 3])
+def test_the_result_does_not_depend_on_how_many_windows_are_run_at_once(monkeypatch, overlap):
+    def run(m):  # what a window makes of a frame depends on all its frames
+        return m + m.mean(1, keepdim=True).sin()
+
+    made = []
+    for count in (1, 2, 4, 7):
+        monkeypatch.setattr(windows, "WINDOWS_AT_ONCE", count)
+        made.append(joined(run, 61, 8, overlap))
+    for other in made[1:]:
+        torch.testing.assert_close(other, made[0])
+
+
+def test_one_window_fades_into_the_next():
+    def run(m):  # the number of the window, told by its first frame
+        return (m[:, :1] / 6).round().expand(-1, 8, -1)
+
+    expected = [0.0] * 6 + [1 / 3, 2 / 3] + [1.0] * 4 + [4 / 3, 5 / 3] + [2.0] * 6
+    torch.testing.assert_close(joined(run, 20, 8, 2)[:, 0], torch.tensor(expected))
