@@ -4,7 +4,8 @@ import io
 from dataclasses import replace
 
 import pytest
-from make_vectors import SMALL, SOUND, VECTORS, content_for, file_bytes, head_for, motion_for, recording, sound_for, split
+from make_vectors import VECTORS
+from vector_parts import SMALL, SOUND, content_for, file_bytes, head_for, motion_for, recording, sound_for, split
 
 from bcdcodec.container import Audio, AudioFormat, BcdWriter, open_bcd, opus_samples, read_recording, write_recording
 from bcdcodec.errors import FormatError, LimitError

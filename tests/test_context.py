@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from independent_context import ContextChunk, context_frame
 from independent_reader import RangeDecoder as IndependentDecoder
-from make_vectors import CONTEXT, PAIRS, SMALL, STAGES, WIDE, make_context, wandering
+from vector_parts import CONTEXT, PAIRS, SMALL, STAGES, WIDE, make_context, wandering
 
 from bcdcodec.entropy import (
     FrequencyTables,

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from independent_reader import RangeDecoder as IndependentDecoder
 from independent_reader import cumulative
-from make_vectors import SMALL, WIDE
+from vector_parts import SMALL, WIDE
 
 from bcdcodec.entropy import (
     ContentModel,

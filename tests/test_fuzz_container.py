@@ -5,7 +5,8 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from make_vectors import CONTEXT, file_bytes, motion_for, recording, valid_vectors
+from make_vectors import valid_vectors
+from vector_parts import CONTEXT, file_bytes, motion_for, recording
 
 from bcdcodec.container import open_bcd, read_recording, verify_file
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks

@@ -15,6 +15,7 @@ import independent_reader
 import make_vectors
 import numpy as np
 import pytest
+import vector_parts
 from make_vectors import VECTORS
 from safetensors.numpy import save_file
 
@@ -75,7 +76,7 @@ def test_both_readers_agree(valid):
     ],
 )
 def test_both_readers_agree_on_every_field_that_head_may_leave_out(changes):
-    head = make_vectors.head_for(make_vectors.SMALL, **changes)
+    head = vector_parts.head_for(vector_parts.SMALL, **changes)
     assert unpack_head(pack_head(head)) == head
     assert independent_reader.read_head(pack_head(head)) == asdict(head)
 
@@ -134,7 +135,7 @@ def test_valid_vectors_verify(valid):
 
 @pytest.mark.parametrize("name", sorted(set(INDEX["valid"]) - set(INCOMPLETE) - NOT_REWRITTEN))
 def test_a_valid_vector_written_again_is_the_same_file(name, tmp_path):
-    path, own = VECTORS / f"{name}.bcd", {"own_tables": make_vectors.OWN, "context_own_tables": make_vectors.OWN_CONTEXT}.get(name)
+    path, own = VECTORS / f"{name}.bcd", {"own_tables": vector_parts.OWN, "context_own_tables": vector_parts.OWN_CONTEXT}.get(name)
     tables = ModelTables.load(VECTORS / f"{INDEX['valid'][name]}.safetensors")
     write_recording(tmp_path / "again.bcd", read_recording(path, tables), own or tables, own is not None)
     assert (tmp_path / "again.bcd").read_bytes() == path.read_bytes()
@@ -156,7 +157,7 @@ def test_a_damaged_chunk_keeps_the_frames_before_it():
     data = bytearray((VECTORS / "plain.bcd").read_bytes())
     data[data.rindex(b"MOTN") + 14] ^= 1
     with open_bcd(io.BytesIO(bytes(data))) as reader:
-        motions = reader.motion(make_vectors.SMALL)
+        motions = reader.motion(vector_parts.SMALL)
         assert next(motions).codes.shape == (6, 5)
         with pytest.raises(errors.ChecksumError, match="MOTN"):
             next(motions)
@@ -174,7 +175,7 @@ def test_the_worked_example_of_the_format_is_its_vector():
     lines = re.findall(r"^[0-9a-f]{4}  ((?:[0-9a-f]{2} ?)+)", text, re.MULTILINE)
     assert bytes.fromhex("".join(lines)) == (VECTORS / "one_frame.bcd").read_bytes()
     tokens = [[int(v) for v in line.split()] for line in re.findall(r"^token \d: +(.*)$", text, re.MULTILINE)]
-    recording = read_recording(VECTORS / "one_frame.bcd", make_vectors.SMALL)
+    recording = read_recording(VECTORS / "one_frame.bcd", vector_parts.SMALL)
     assert tokens == recording.contents[0].values.tolist()
     stream = bytes.fromhex(re.search(r"symbols 0 1 2 3 0 0 1 are the bytes `([0-9a-f ]+)`", text)[1])
     decoder = independent_reader.RangeDecoder(stream)

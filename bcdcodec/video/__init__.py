@@ -9,9 +9,10 @@ from bcdcodec.video.geometry import MAX_SIDE, Crop, centre_crop, parse_crop
 from bcdcodec.video.paste import STILL_SIDE, PasteBack, decode_still, encode_still
 from bcdcodec.video.read import FrameReader, VideoInfo, probe_video, read_frames
 from bcdcodec.video.scaling import enlarge
+from bcdcodec.video.sinks import encode_png
 from bcdcodec.video.sound import SoundOptions, SoundTrack
 from bcdcodec.video.timing import constant_frame_duration
-from bcdcodec.video.write import VideoWriter, encode_png, holds_sound, write_video
+from bcdcodec.video.write import VideoWriter, holds_sound, write_video
 
 __all__ = [
     "MAX_SIDE",
