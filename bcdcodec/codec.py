@@ -21,9 +21,10 @@ from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents, open_latents, to_uint8, to_unit
-from bcdcodec.models.windows import motion_blocks
+from bcdcodec.models.windows import WINDOWS_AT_ONCE, motion_blocks
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.opening import check_model
+from bcdcodec.refine import refine_motion
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Codec:
 
     def __init__(self, folder: ModelFolder, device: str = "cpu", vae: str | None = None):
         self.folder, self.config, self.device = folder, folder.config, device
-        self.model = load_weights(folder).to(device).eval()
+        self.model = load_weights(folder).to(device).eval().requires_grad_(False)
         self.latents: Latents = open_latents(self.config.latent, device, vae)
         if _fast_bf16(device):  # weights are converted once; autocast would convert them at every call
             self.model.decoder.to(torch.bfloat16)
@@ -62,10 +63,10 @@ class Codec:
     # ---- encoding
 
     def encode(self, frames: np.ndarray, frame_rate: Fraction | int = 25, profile: str = "static",
-               kbps: float | None = None) -> Recording:
+               kbps: float | None = None, refine: int | None = None) -> Recording:
         """Pictures uint8 [t, h, w, 3] (h = w = picture_size) at a constant rate -> Recording; `profile`: static or context.
 
-        `kbps`: of motion, kbit/s; None: the model's own.
+        `kbps`: of motion, kbit/s; `refine`: steps of `refined`; None: the model's own.
         Raises FormatError for another shape or no frames, ModelError for profile context of a model without its tables.
         """
         size = self.picture_size
@@ -74,7 +75,7 @@ class Codec:
         rate = Fraction(frame_rate)
         head = self.head(Geometry(size, size, (0, 0, size, size)), 1 / rate, 1, profile=profile)
         contents, motions = [], []
-        for item in self.encode_stream(enumerate(frames), StreamOptions(time_base=1 / rate, kbps=kbps, profile=profile)):
+        for item in self.encode_stream(enumerate(frames), StreamOptions(time_base=1 / rate, kbps=kbps, profile=profile, refine=refine)):
             (contents if isinstance(item, Content) else motions).append(item)
         motions = tuple(replace(m, pts=None) for m in motions)
         return Recording(replace(head, frame_count=len(frames)), tuple(contents), motions)
@@ -108,6 +109,29 @@ class Codec:
         """Codes uint8 [t, g] of motion features."""
         with torch.inference_mode():
             return self.model.vq.encode(features[None], price)[0].to(torch.uint8).cpu().numpy()
+
+    def refined(self, pictures: np.ndarray, features: Tensor, content: Content, price: float, steps: int) -> Tensor:
+        """Motion [t, m] that decodes nearer to the pictures uint8 [t, h, w, 3] than `features` [t, m], after `steps` steps.
+
+        Raises ModelError for a model that decodes in more than one step.
+        """
+        if not steps:
+            return features
+        if self.config.diffusion.steps != 1:
+            raise ModelError(f"{self.config.name} decodes in {self.config.diffusion.steps} steps: only models of one step refine motion")
+        tokens, reference = self.dequantised(content)
+        length, noise, out = self.config.window.length, self.noise(0), []
+        for start in range(0, len(pictures), length * WINDOWS_AT_ONCE):
+            block, m = pictures[start : start + length * WINDOWS_AT_ONCE], features[start : start + length * WINDOWS_AT_ONCE]
+            t, missing = len(block), -len(block) % length  # the last window is filled up
+            block = np.concatenate([block, np.repeat(block[-1:], missing, 0)])
+            m = torch.cat([m, m[-1:].expand(missing, -1)]).unflatten(0, (-1, length))
+            z = self.latents.encode(to_unit(block, self.device)).unflatten(0, (-1, length))
+            b = len(z)
+            condition = Condition(tokens.expand(b, -1, -1), m, None if reference is None else reference.expand(b, -1))
+            found = refine_motion(self.model, z, m, condition, noise.expand_as(z), steps, price)
+            out.append(found.flatten(0, 1)[:t])
+        return torch.cat(out)
 
     @torch.inference_mode()
     def content_of(self, pictures: np.ndarray, features: Tensor) -> Content:

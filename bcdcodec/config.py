@@ -34,6 +34,7 @@ class EncoderConfig:
     frames_see_queries: bool = True  # the paper's: one attention over all; False: motion costs no queries
     queries_see_queries: bool = True  # the paper's; False: so that many queries do not drown few frames
     stem: str = "linear"  # "linear": one projection of the flattened latent; "conv": 4x4 patches, then convolutions; "overlap": convolutions
+    refine_steps: int = 0  # in which encoding then moves the motion to where it decodes nearer to the pictures
     stem_channels: tuple[int, ...] = ()  # of a convolutional stem: on a quarter of the grid, then on each half of that
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -37,6 +38,7 @@ class StreamOptions:
     kbps: float | None = None  # of motion; None: the model's own price of a bit, and MOST_OF_TARGET at most
     profile: str = "static"
     scenes: bool = True  # whether another content begins where the picture jumps
+    refine: int | None = None  # steps of `Codec.refined`; None: the model's own
 
 
 def encode_frames(codec: Codec, frames: Iterable[Frame], options: StreamOptions) -> Iterator[Content | Motion]:
@@ -65,28 +67,38 @@ class _Scene:
         self._codec, self._number, self._first, self._seen = codec, number, first, seen
         self._chunk_frames = options.chunk_frames
         self._control = _rate_control(codec, options, seen, seconds)
+        self._refine = codec.config.encoder.refine_steps if options.refine is None else options.refine
         self._stride = seen
         self._pts: list[int] = []  # of frames read and not given out
         self._looked_at = 0  # pictures whose codes are chosen
 
     def encode(self, frames: Iterable[Frame]) -> Iterator[Content | Motion]:
-        codec = self._codec
+        codec, waiting = self._codec, deque()  # pictures whose motion is not known yet
+
+        def watched() -> Iterator[np.ndarray]:
+            for picture in chain(held, source):
+                waiting.append(picture)
+                yield picture
+
         source = self._pictures(frames)
         held = list(islice(source, int(LOOK_AHEAD_SECONDS * codec.config.frame_rate)))
-        blocks = codec.motion_blocks(chain(held, source))
+        blocks = codec.motion_blocks(watched())
         known = []  # motion of what is held, and of some frames more
         while sum(map(len, known)) < len(held):
             known.append(next(blocks))
         features = torch.cat(known)  # [t, m]
         content = codec.content_of(np.stack(held), features[: len(held)])
         yield replace(content, number=self._number, first_frame=self._first)
-        del held, known
+        del held[:], known
         price = self._control.start(features)
         self._stride = self._seen * self._control.stride
         self._chunk_frames = min(self._chunk_frames, MAX_FRAMES // self._stride)
-        codes = self._coded(features, price)  # [u, g], not given out
-        for features in blocks:
-            codes = np.concatenate([codes, self._coded(features, self._control.follow(features))])
+        codes = np.zeros((0, codec.config.quantiser.groups), np.uint8)  # [u, g], not given out
+        for features in chain([features], blocks):
+            pictures = np.stack([waiting.popleft() for _ in features])
+            refined = codec.refined(pictures, features, content, price, self._refine)
+            price = self._control.follow(refined)
+            codes = np.concatenate([codes, self._coded(refined, price)])
             while len(codes) >= self._chunk_frames and len(self._pts) >= self._chunk_frames * self._stride:
                 yield self._motion(codes[: self._chunk_frames])
                 codes = codes[self._chunk_frames :]

@@ -84,7 +84,7 @@ SPRITES_SMALL = replace(
 # - pixels, x-prediction, 16x16 patches: no VAE is needed, and 64 tokens a frame run in real time on a CPU;
 # - most channels of the content tokens are the transform (KLT) coefficients of one reference frame's
 #   patches, so that an unseen person is described at once and the header is a rate-controlled still of
-#   at most 2 KB, filtered once after decoding; the others are learned, as in the paper;
+#   at most 1.5 KB, filtered once after decoding; the others are learned, as in the paper;
 #   the reference's own motion codes travel with it (20 bytes), so that motion is known on both sides;
 # - the decoder's output is a warp of the content picture plus a correction: copying need not be learned;
 # - frames do not attend to the content queries: 64 queries would cost eight times the 8 frames of a window;
@@ -105,13 +105,13 @@ HEADS = ModelConfig(
     latent=LatentConfig("pixels", 128, 128, 3),
     encoder=EncoderConfig(
         width=256, ff=1024, layers=4, heads=4, frames_see_queries=False, stem="overlap",
-        stem_channels=(32, 64, 128, 256)),
+        stem_channels=(32, 64, 128, 256), refine_steps=2),
     quantiser=QuantiserConfig(
         groups=64, codes=32, dim=16, rank=32, alpha=0.25, normalise=True, hard=True,
         temperature_max=0.25, temperature_min=0.1, temperature_decay=0.999, target_bits=160.0, nearest=True),
     content=ContentConfig(
         rows=8, columns=8, dim=196, still_dim=192, reference_motion=True, step=0.15, default_step=5,
-        byte_budget=2000, predicted_channels=3),
+        byte_budget=1500, predicted_channels=3),
     decoder=DecoderConfig(
         width=256, ff=1024, depth=8, heads=4, patch=16, temporal_indices=(3, 5, 7), mask_rate=0.0, guidance=1.0,
         motion_in_patches=True, motion_patch_rank=32, warp_grid=4, klt_output=256),

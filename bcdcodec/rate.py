@@ -95,13 +95,13 @@ class RateControl:
         self.stride = 1
 
     def start(self, m: Tensor) -> float:
-        """The price for the first motion [t, m]; settles the stride."""
+        """The price at which the first motion [t, m] is to be refined; settles the stride."""
         point = choose_rate(self._vq, m, self._bits_per_frame, self._bits, self._strides, self._least_price)
-        self._recent, self.stride = m[-HISTORY_FRAMES:], point.stride
+        self._recent, self.stride = m[:0], point.stride
         return point.price
 
     def follow(self, m: Tensor) -> float:
-        """The price for the motion that comes next."""
+        """The price for the motion that comes next, from the first on, as it is to be coded."""
         self._recent = torch.cat([self._recent, m])[-HISTORY_FRAMES:]
         return choose_rate(
             self._vq, self._recent, self._bits_per_frame, self._bits, (self.stride,), self._least_price).price

@@ -1,10 +1,16 @@
 """A long clip in windows: those that overlap are faded into each other, however many are run at once."""
 
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
+from head_clips import head_frames
 
+import bcdcodec
 from bcdcodec.models import windows
 from bcdcodec.models.windows import overlapped
+from bcdcodec.modelstore import shipped_models
 
 
 def joined(run, frames, length, overlap):
@@ -39,3 +45,26 @@ def test_one_window_fades_into_the_next():
 
     expected = [0.0] * 6 + [1 / 3, 2 / 3] + [1.0] * 4 + [4 / 3, 5 / 3] + [2.0] * 6
     torch.testing.assert_close(joined(run, 20, 8, 2)[:, 0], torch.tensor(expected))
+
+
+@pytest.mark.skipif("heads" not in shipped_models(), reason="no weights of heads are shipped yet")
+def test_pictures_do_not_jump_where_windows_meet():
+    codec = bcdcodec.load("heads")
+    clips = [head_frames(seed, 98, codec.picture_size) for seed in (3, 4)]
+
+    def jump() -> float:
+        """Change of the error from frame to frame at the first frame of a window, over that elsewhere."""
+        window = codec.model.config.window
+        ratios = []
+        for frames in clips:
+            error = codec.decode(codec.encode(frames)).astype(np.float32) - frames
+            change = np.abs(np.diff(error, axis=0)).mean((1, 2, 3))
+            first = (np.arange(len(change)) + 1) % (window.length - window.overlap) == 0
+            ratios.append(change[first].mean() / change[~first].mean())
+        return float(np.mean(ratios))
+
+    overlapping = jump()
+    codec.config = codec.model.config = replace(codec.config, window=replace(codec.config.window, overlap=0))
+    apart = jump()
+    print(f"change of the error where windows meet, over elsewhere: {overlapping:.2f}; {apart:.2f} without overlap")
+    assert overlapping < 1.15 and overlapping < 0.9 * apart
