@@ -54,6 +54,8 @@ class Codec:
         self.latents: Latents = open_latents(self.config.latent, device, vae)
         if _fast_bf16(device):  # weights are converted once; autocast would convert them at every call
             self.model.decoder.to(torch.bfloat16)
+            if self.model.painter is not None:
+                self.model.painter.to(torch.bfloat16)
 
     @property
     def picture_size(self) -> int:

@@ -96,6 +96,7 @@ class DecoderConfig:
     motion_patch_rank: int = 0  # channels through which it does so; 0: as many as motion has
     warp_grid: int = 0  # flow vectors per patch side; 0: no warp of the content picture
     klt_output: int = 0  # the output starts in this many transform components; 0: plain linear
+    painter: tuple[int, ...] = ()  # channels at a half, a quarter and an eighth of the picture's side of a U-Net after the warp
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in all, or ...")
 @click.option("--steps", type=click.IntRange(min=1), help="... optimiser steps in all.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
+@click.option("--from", "from_model", help="Begin with the weights of this model, a name or a folder: to train on one's own footage.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--procedural-groups", type=click.IntRange(min=1), default=800, show_default=True,
@@ -25,7 +26,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--vae", help="Hub name or folder of the image autoencoder, for presets over latents.")
 @click.option("--shard-mib", type=click.IntRange(min=1), help="Split checkpoints into files of this size.")
 def train(preset: str, data: Path | None, codes: Path | None, model: str | None, out: Path, minutes: float | None,
-          steps: int | None, resume: bool, device: str, seed: int, procedural_groups: int, vae: str | None,
+          steps: int | None, resume: bool, from_model: str | None, device: str, seed: int, procedural_groups: int, vae: str | None,
           shard_mib: int | None) -> None:
     """Train a model; PRESET is heads, sprites-small, lrs3, sprites or tiny.
 
@@ -33,6 +34,8 @@ def train(preset: str, data: Path | None, codes: Path | None, model: str | None,
     """
     if (minutes is None) == (steps is None):
         raise click.UsageError("give either --minutes or --steps")
+    if from_model is not None and (resume or codes is not None):
+        raise click.UsageError("--from begins a run of a codec: it goes neither with --resume nor with --codes")
     if preset.startswith("gpt2") != (codes is not None):
         raise click.UsageError("--codes and the presets gpt2... go together")
     if codes is not None:
@@ -44,7 +47,7 @@ def train(preset: str, data: Path | None, codes: Path | None, model: str | None,
 
     config = presets.preset(preset)
     options = RunOptions(data, out, steps, minutes, resume, pick_device(device), seed, procedural_groups,
-                         vae, shard_mib=shard_mib)
+                         vae, from_model, shard_mib=shard_mib)
     trainer = Trainer(config, options)
     trainer.run()
     click.echo(f"{out / 'checkpoint'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes")

@@ -12,6 +12,7 @@ from bcdcodec.models.dit import Condition
 from bcdcodec.models.edm import karras_sigmas, preconditioning, sample_heun, training_sigmas
 from bcdcodec.models.group_vq import GroupVQ, temperature_at
 from bcdcodec.models.layers import patchify, unpatchify
+from bcdcodec.models.painter import Painter
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import HEADS, LRS3, PRESETS, SPRITES, TINY, preset
 
@@ -246,3 +247,31 @@ def test_the_nearest_code_is_what_a_file_says_and_its_gradient_reaches_codes_and
     m_hat.sum().backward()
     assert torch.equal(m.grad, torch.ones_like(m))
     assert vq.codebooks.grad.sum() == pytest.approx(2 * 6 * 12)
+
+
+def test_the_painter_begins_as_the_identity_and_follows_the_motion():
+    torch.manual_seed(0)
+    painter = Painter(3, (8, 8, 16), side=4, width=12)
+    pictures, still, warped = torch.rand(3, 2, 3, 32, 32)
+    flow, tokens, motion = torch.randn(2, 2, 16, 16), torch.randn(2, 16, 12), torch.randn(2, 12)
+    assert torch.equal(painter(pictures, still, warped, flow, tokens, motion), pictures)
+    for parameter in painter.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    drawn = painter(pictures, still, warped, flow, tokens, motion)
+    assert drawn.shape == pictures.shape
+    assert not torch.allclose(drawn, painter(pictures, still, warped, flow, tokens, -motion), atol=1e-3)
+    assert not torch.allclose(drawn, painter(pictures, still, warped, flow, -tokens, motion), atol=1e-3)
+
+
+def test_what_is_painted_teaches_neither_the_warp_nor_the_still():
+    torch.manual_seed(0)
+    model = BCD(TINY)
+    torch.nn.init.normal_(model.painter.draw.weight, std=0.1)
+    content, motion = model.encode(torch.rand(2, 4, 3, 32, 32))
+    m_hat = model.vq.lookup(model.vq.encode(motion))
+    condition = Condition(model.content.dequantise(model.content.quantise(content, 0), 0), m_hat, m_hat[:, 0])
+    out = model.denoise(torch.randn(2, 4, 3, 32, 32), torch.full((2,), 20.0), condition)
+    out.latents.square().mean().backward()
+    learns = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
+    assert "painter.draw.weight" in learns and "decoder.to_residual.weight" in learns
+    assert not any(name.startswith("still_filter") or name.startswith("decoder.to_flow") for name in learns)

@@ -1,6 +1,7 @@
 """Training: batches are functions of the step, a resumed run is the same run, and the objective does what it says."""
 
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -94,7 +95,10 @@ def test_a_procedural_pair_shows_another_person_in_the_driving_motion(cache):
 def test_the_rate_target_falls_and_stage_two_begins_when_the_preset_says():
     start, end = Schedule(0, 0.0), Schedule(9, 1.0)
     assert start.target_bits(TINY) == TINY.training.rate_start_bits
-    assert end.target_bits(TINY) == TINY.quantiser.target_bits
+    # It begins to fall as the motion joins, at 0.5, and would be there at 1.5 of the run (rate_anneal).
+    assert end.target_bits(TINY) == (TINY.training.rate_start_bits + TINY.quantiser.target_bits) / 2
+    sharp = replace(TINY, training=replace(TINY.training, rate_anneal=0.8))
+    assert Schedule(9, 0.8).target_bits(sharp) == Schedule(9, 1.0).target_bits(sharp) == TINY.quantiser.target_bits
     assert not start.temporal(TINY) and end.temporal(TINY)
 
 
@@ -112,6 +116,36 @@ def test_encoder_and_codes_rest_until_the_motion_joins(tmp_path, cache):
         return {name for name, after in parts().items() if not all(map(torch.equal, before[name], after))}
 
     assert [changed(), changed(), changed()] == [{"decoder"}, {"decoder"}, {"encoder", "codes", "decoder"}]
+
+
+def test_a_run_begins_with_the_weights_of_a_model_where_all_parts_learn(tmp_path, cache, tiny_model):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "data").symlink_to(cache)
+    begun = replace(options(tmp_path / "run", 4), from_model=str(tiny_model))
+    run = Trainer(TINY, begun)
+    theirs = load_sharded(tiny_model, "weights")
+    assert all(torch.equal(v.float(), theirs[k].float()) for k, v in run.model.state_dict().items())
+    assert run.progress == TINY.training.motion_joins
+    run.train_step()
+    assert run.progress == TINY.training.motion_joins + (1 - TINY.training.motion_joins) / 4
+    assert any(not torch.equal(v.float(), theirs[k].float()) for k, v in run.model.encoder.state_dict(prefix="encoder.").items())
+    run.save()
+    on = Trainer(TINY, replace(begun, resume=True, from_model=None))
+    assert on.progress == run.progress and on.origin == run.origin and on.origin.startswith("tiny ")
+
+
+def test_parts_that_a_model_lacks_begin_anew_and_another_shape_is_refused(tmp_path, cache, tiny_model):
+    older = tmp_path / "older"
+    shutil.copytree(tiny_model, older)
+    weights = {k: v for k, v in load_sharded(older, "weights").items() if not k.startswith("painter.")}
+    save_sharded(weights, older, "weights", None)
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "data").symlink_to(cache)
+    run = Trainer(TINY, replace(options(tmp_path / "run", 4), from_model=str(older)))
+    assert not run.model.painter.draw.weight.any() and run.frozen.painter.draw.weight.shape == (16, 4, 3, 3)
+    wide = replace(TINY, decoder=replace(TINY.decoder, width=64))
+    with pytest.raises(BcdError, match=r"has decoder.* preset tiny has \[64"):
+        Trainer(wide, replace(options(tmp_path / "run", 4), from_model=str(older)))
 
 
 def test_groups_read_only_the_channels_that_were_taught(tmp_path, cache):

@@ -17,7 +17,8 @@ from bcdcodec.errors import ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.latents import open_latents
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
-from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint
+from bcdcodec.modelstore import ModelFolder, open_model
+from bcdcodec.training.checkpoint import load_checkpoint, load_sharded, save_checkpoint
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.evaluate import evaluate
 from bcdcodec.training.motion_first import teach_codes, teach_motion
@@ -51,6 +52,7 @@ class RunOptions:
     seed: int
     procedural_groups: int
     vae: str | None = None  # hub name or folder of the image autoencoder, for presets over latents
+    from_model: str | None = None  # name or folder of the model whose weights the run begins with
     checkpoint_minutes: float = 5.0
     evaluate_minutes: float = 10.0
     shard_mib: int | None = None
@@ -83,12 +85,13 @@ class Trainer:
             self.reader = PaletteReader(config.content.tokens * config.content.dim).to(self.device)
         self.read = [] if self.reader is None else list(self.reader.parameters())
         self.optimiser = torch.optim.AdamW(
-            [{"params": [p for name, p in self.model.named_parameters() if name.startswith(("decoder", "still"))],
+            [{"params": [p for name, p in self.model.named_parameters() if name.startswith(("decoder", "painter", "still"))],
               "peak": config.training.lr_decoder},
              {"params": [*self.model.encoder.parameters(), *self.model.vq.parameters(), *self.read],
               "peak": config.training.lr_encoder}],
             lr=1e-4, betas=config.training.betas, weight_decay=config.training.weight_decay)
         self.step, self.elapsed = 0, 0.0  # seconds
+        self.origin: str | None = None  # name and fingerprint of the model whose weights it began with
         self.counts = torch.ones(config.quantiser.groups, config.quantiser.codes)
         if options.resume:
             ema, state = load_checkpoint(self.out / "checkpoint", self.model, self.optimiser)
@@ -96,9 +99,24 @@ class Trainer:
             if self.reader is not None:
                 self.reader.load_state_dict({k[7:]: ema.pop(k) for k in list(ema) if k.startswith("reader.")})
             self.frozen.load_state_dict(ema)
-            self.step, self.elapsed = state["step"], state["elapsed_s"]
+            self.step, self.elapsed, self.origin = state["step"], state["elapsed_s"], state.get("from")
+        elif options.from_model is not None:
+            self._begin_with(open_model(options.from_model))
         else:
             self._initialise()
+
+    def _begin_with(self, folder: ModelFolder) -> None:
+        """Take a trained model's weights; parts that it lacks begin anew. Raises ModelError where its shapes are others."""
+        theirs, ours = load_sharded(folder.path, "weights"), self.model.state_dict()
+        for name, tensor in theirs.items():
+            if name not in ours or ours[name].shape != tensor.shape:
+                expected = list(ours[name].shape) if name in ours else "no such weights"
+                raise ModelError(f"{folder.path} has {name} {list(tensor.shape)}, preset {self.config.name} has {expected}: "
+                                 "begin with a model of that preset")
+            ours[name].copy_(tensor)
+        self.frozen.load_state_dict(ours)
+        self.counts = torch.from_numpy(folder.tables.motion.frequencies / 65536).float()
+        self.origin = f"{folder.name} {folder.fingerprint.hex()[:12]}"
 
     def _initialise(self) -> None:
         """Fit the patch transform and draw the codebooks from data, before the first step."""
@@ -139,10 +157,11 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Share of the run that is done, 0..1."""
+        """Share of the recipe that is done, 0..1; a run that begins with a model's weights begins where all parts learn."""
+        first = 0.0 if self.origin is None else self.config.training.motion_joins
         if self.options.steps is not None:
-            return min(1.0, self.step / self.options.steps)
-        return min(1.0, self.elapsed / (60 * self.options.minutes))
+            return first + (1 - first) * min(1.0, self.step / self.options.steps)
+        return first + (1 - first) * min(1.0, self.elapsed / (60 * self.options.minutes))
 
     def run(self) -> None:
         """Train to the end, saving, logging and measuring on the way."""
@@ -267,7 +286,7 @@ class Trainer:
         if self.reader is not None:
             ema |= {f"reader.{name}": value for name, value in self.reader.state_dict().items()}
         save_checkpoint(self.out / "checkpoint", self.model, ema, self.optimiser,
-                        {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed,
+                        {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed, "from": self.origin,
                          "config": json.loads(self.config.to_json())}, self.options.shard_mib)
 
     def log2_p(self) -> torch.Tensor:

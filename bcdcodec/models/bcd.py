@@ -14,6 +14,7 @@ from bcdcodec.models.dit import Condition, DiT
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.encoder import Encoder
 from bcdcodec.models.group_vq import GroupVQ
+from bcdcodec.models.painter import Painter
 from bcdcodec.models.warp import warp
 
 
@@ -37,6 +38,9 @@ class BCD(nn.Module):
         self.vq = GroupVQ(config.quantiser)
         self.content = ContentQuantiser(config)
         self.decoder = DiT(config)
+        self.painter: Painter | None = None
+        if config.decoder.painter:
+            self.painter = Painter(config.latent.channels, config.decoder.painter, self.decoder.side, config.decoder.width)
         self.transform: PatchTransform | None = None
         if config.content.still_dim:
             components = max(config.content.still_dim, config.decoder.klt_output)
@@ -74,7 +78,7 @@ class BCD(nn.Module):
         network corrects it. Without a warp this is EDM's equation 7.
 
         No gradient of the sum reaches the warp or the still: what cannot be aligned yet would teach them
-        to blur. They learn from errors of their own.
+        to blur. They learn from errors of their own. The painter, where there is one, has the last word.
         """
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
         expand = (slice(None), None, None, None, None)
@@ -94,6 +98,10 @@ class BCD(nn.Module):
             frames = still.detach()[:, None].expand(b, t, *still.shape[1:]).flatten(0, 1)
             warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))
             latents = latents + (1 - c_skip[expand]) * warped.detach()
+            if self.painter is not None:
+                latents = self.painter(
+                    latents.flatten(0, 1), frames, warped.detach().flatten(0, 1), flow.detach().flatten(0, 1),
+                    out.tokens.flatten(0, 1), out.condition.flatten(0, 1)).unflatten(0, (b, t))
         return Denoised(latents, flow, still, warped)
 
     @torch.no_grad()

@@ -34,6 +34,8 @@ class DenoiserOutput:
 
     residual: Tensor  # [b, t, c, h, w]
     flow: Tensor | None  # [b, t, 2, gh, gw], displacement in units of half a picture
+    tokens: Tensor  # [b, t, n, d] of the last block, normalised
+    condition: Tensor  # [b, t, d] noise level and motion, as the blocks see them
 
 
 class DiTBlock(nn.Module):
@@ -150,4 +152,4 @@ class DiT(nn.Module):
         flow = None
         if self.warp_grid:
             flow = unpatchify(FLOW_SCALE * self.to_flow(h).float(), self.warp_grid, self.side, self.side).unflatten(0, (b, t))
-        return DenoiserOutput(residual, flow)
+        return DenoiserOutput(residual, flow, h.unflatten(0, (b, t)), c.view(b, t, -1))
