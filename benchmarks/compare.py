@@ -146,7 +146,7 @@ def as_table(results: list[Compared], as_json: bool = False) -> str:
         return json.dumps(
             [{**asdict(r), "path": str(r.path), "mouth_correlation": r.mouth_correlation} for r in results], indent=1
         )
-    columns = ["file", "bytes", "seconds", "kbit/s", "PSNR", "SSIM", "MS-SSIM", "flicker"]
+    columns = ["file", "bytes", "seconds", "kbit/s", "PSNR", "SSIM", "MS-SSIM", "VMAF", "flicker"]
     faces = any(r.faces for r in results)
     columns += ["faces", "identity", "landmarks", "pose", "mouth r"] if faces else []
     lines = [columns]
@@ -157,7 +157,7 @@ def as_table(results: list[Compared], as_json: bool = False) -> str:
             str(r.total_bytes),
             f"{r.seconds:.2f}",
             f"{r.kbps:.2f}",
-            *((f"{q.psnr:.2f}", f"{q.ssim:.3f}", f"{q.ms_ssim:.3f}", f"{q.flicker:.2f}") if q else ("-",) * 4),
+            *((f"{q.psnr:.2f}", f"{q.ssim:.3f}", f"{q.ms_ssim:.3f}", number(q.vmaf, 1), f"{q.flicker:.2f}") if q else ("-",) * 5),
         ]
         if faces:
             line += (

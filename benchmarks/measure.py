@@ -11,6 +11,7 @@ import numpy as np
 
 from bcdcodec.benchmarks.faces import FaceMeter, compare_faces
 from bcdcodec.benchmarks.information import all_codes, code_counts, frame_bits, static_bits
+from bcdcodec.benchmarks.networks import FILES, NetworkMeasures, found_in, measure_networks
 from bcdcodec.benchmarks.opponents import OPPONENTS, Opponent, code
 from bcdcodec.benchmarks.quality import flicker, luma, measure_quality
 from bcdcodec.benchmarks.rows import BCD, STILL, ClipRows, Row, RowStore, Strip, depends_on
@@ -23,6 +24,7 @@ from bcdcodec.transcode import encode_file
 from bcdcodec.video import Crop, encode_png, read_frames
 
 MOMENTS = 6  # pictures in a strip
+FEATURES = "features.npz"  # in a clip's folder: what FID and FVD are computed from, at the model's own rate
 
 
 @dataclass(frozen=True)
@@ -36,10 +38,25 @@ class Settings:
     against: tuple[str, ...]  # names in OPPONENTS
     faces: bool
     out: Path
+    networks: Path | None = None  # folder of `networks.FILES`
 
     def depends(self, path: Path) -> dict:
         coded = [str(self.profile), *(f"{rate:g}" for rate in self.kbps)]
-        return depends_on(path, self.model_key, coded + [OPPONENTS[name].settings for name in self.against], self.faces)
+        return depends_on(path, self.model_key, coded + [OPPONENTS[name].settings for name in self.against], self.faces, self._network_files())
+
+    def _network_files(self) -> list[str]:
+        """Names and sizes of the networks."""
+        if self.networks is None:
+            return []
+        return [f"{FILES[name]} {(self.networks / FILES[name]).stat().st_size}" for name in found_in(self.networks)]
+
+
+@dataclass(frozen=True)
+class _Judges:
+    """What is asked beside the picture measures."""
+
+    faces: FaceMeter | None
+    networks: Path | None
 
 
 @dataclass(frozen=True)
@@ -77,29 +94,32 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
         return known
     folder = store.clip_folder(path)
     folder.mkdir(parents=True, exist_ok=True)
-    codec, meter = cached_codec(settings.model), cached_meter() if settings.faces else None
+    codec, judges = cached_codec(settings.model), _Judges(cached_meter() if settings.faces else None, settings.networks)
 
     own = _coded(path, folder, settings, None, codec)
     with read_frames(path, Crop(*own.crop), codec.picture_size) as video:
         frames = np.stack([picture for _, picture in video])
     bright = luma(frames)
-    source = _Source(path.stem, frames, own.seconds, meter.faces(frames) if meter else None, flicker(bright, bright))
+    source = _Source(path.stem, frames, own.seconds, judges.faces.faces(frames) if judges.faces else None, flicker(bright, bright))
     rows, shown = [], [("source", frames)]
     for coded in (own, *(_coded(path, folder, settings, kbps, codec) for kbps in settings.kbps)):
         decoded = codec.decode(coded.recording)
         rows.append(
-            _row(source, BCD, coded.setting, codec.picture_size, coded.total_bytes, decoded, meter, coded.sizes)
+            _row(source, BCD, coded.setting, codec.picture_size, coded.total_bytes, decoded, judges, coded.sizes)
         )
+        if coded is own and settings.networks is not None:
+            sets = measure_networks(settings.networks, decoded, frames, None, None).features
+            np.savez(folder / FEATURES, **sets)
         shown.append((f"bcd {coded.setting}: {rows[-1].kbps:.1f} kbit/s whole file", decoded))
     still = codec.still(own.recording)
     if still is not None:  # models over latents have none
         content = rows[0].content_bytes + rows[0].container_bytes
         rows.append(
-            _row(source, STILL, "held", codec.picture_size, content, np.broadcast_to(still, frames.shape), None, {})
+            _row(source, STILL, "held", codec.picture_size, content, np.broadcast_to(still, frames.shape), _Judges(None, settings.networks), {})
         )
     for name in settings.against:
         for side in (codec.picture_size, codec.picture_size // 4 * 2):
-            ladder, nearest = _opponent(source, OPPONENTS[name], side, meter, rows[0].kbps)
+            ladder, nearest = _opponent(source, OPPONENTS[name], side, judges, rows[0].kbps)
             rows += ladder
             shown.append(nearest)
     codes, tables = all_codes(own.recording), codec.folder.tables
@@ -134,14 +154,14 @@ def _coded(path: Path, folder: Path, settings: Settings, kbps: float | None, cod
 
 
 def _opponent(
-    source: _Source, opponent: Opponent, side: int, meter: FaceMeter | None, kbps: float
+    source: _Source, opponent: Opponent, side: int, judges: _Judges, kbps: float
 ) -> tuple[list[Row], tuple[str, np.ndarray]]:
     """The ladder of a classical codec at one coded size, and label and frames of its rung nearest to `kbps`."""
     rate = Fraction(len(source.frames) / source.seconds).limit_denominator(1001)
     rows, shown = [], []
     for quality in opponent.qualities:
         coded = code(opponent, source.frames, rate, quality, side)
-        rows.append(_row(source, opponent.name, f"crf {quality}", side, coded.stream_bytes, coded.frames, meter, {}))
+        rows.append(_row(source, opponent.name, f"crf {quality}", side, coded.stream_bytes, coded.frames, judges, {}))
         shown.append(
             (f"{opponent.name} crf {quality}, coded at {side} x {side}: {rows[-1].kbps:.1f} kbit/s", coded.frames)
         )
@@ -162,11 +182,15 @@ def _row(
     side: int,
     total: int,
     decoded: np.ndarray,
-    meter: FaceMeter | None,
+    judges: _Judges,
     sizes: dict,
 ) -> Row:
     quality = measure_quality(decoded, source.frames)
-    faces = compare_faces(source.faces, meter.faces(decoded)) if meter else None
+    found = judges.faces.faces(decoded) if judges.faces else None
+    faces = compare_faces(source.faces, found) if found else None
+    deep = NetworkMeasures(None, None, {})
+    if judges.networks is not None:
+        deep = measure_networks(judges.networks, decoded, source.frames, found, source.faces if found else None, sets=False)
     named = (
         dict.fromkeys(
             (
@@ -192,8 +216,11 @@ def _row(
         psnr=quality.psnr,
         ssim=quality.ssim,
         ms_ssim=quality.ms_ssim,
+        vmaf=quality.vmaf,
+        lpips=deep.lpips,
         flicker=quality.flicker,
         source_flicker=source.flicker,
+        csim=deep.csim,
         identity_distance=faces.identity_distance if faces else None,
         landmark_error=faces.landmark_error if faces else None,
         pose_error=faces.pose_error if faces else None,

@@ -1,4 +1,4 @@
-"""Picture measures of decoded clips against their source: PSNR, SSIM, MS-SSIM and temporal flicker.
+"""Picture measures of decoded clips against their source: PSNR, SSIM, MS-SSIM, VMAF and temporal flicker.
 
 Clips are uint8 [t, h, w, 3]. PSNR is over RGB, the others over luma (BT.601).
 """
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from bcdcodec.benchmarks.vmaf import vmaf
 from bcdcodec.demo import psnr
 
 WINDOW, DEVIATION = 11, 1.5  # pixels, of SSIM's Gaussian window
@@ -30,6 +31,7 @@ class Quality:
     ssim: float
     ms_ssim: float  # over as many scales as `scales` says
     flicker: float  # levels of 255, see `flicker`
+    vmaf: float | None  # 0..100; None without vmaf-torch
 
 
 def measure_quality(decoded: np.ndarray, source: np.ndarray) -> Quality:
@@ -38,7 +40,7 @@ def measure_quality(decoded: np.ndarray, source: np.ndarray) -> Quality:
         raise ValueError(f"decoded frames are {list(decoded.shape)}, the source's {list(source.shape)}")
     a, b = luma(decoded), luma(source)
     fine, multi = ssim_and_ms_ssim(a, b)
-    return Quality(psnr(decoded, source), fine, multi, flicker(a, b))
+    return Quality(psnr(decoded, source), fine, multi, flicker(a, b), vmaf(a, b))
 
 
 def luma(clip: np.ndarray) -> Tensor:

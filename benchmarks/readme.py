@@ -13,7 +13,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 FIGURES = (
     "static_bits_per_frame", "bits_per_frame", "motion_kbps", "content_bytes", "content_bytes_max", "container_bytes",
     "whole_kbps_10s", "psnr",
-    "psnr_still", "ssim", "ms_ssim", "faces_found", "identity_distance", "same_person", "landmark_error", "pose_error",
+    "psnr_still", "ssim", "ms_ssim", "vmaf", "faces_found", "identity_distance", "same_person", "landmark_error", "pose_error",
     "mouth_correlation", "eye_correlation",
 )  # fmt: skip
 PROBES = ("yaw", "pitch", "mouth_open")
@@ -74,8 +74,8 @@ def _around(path: Path, text: str) -> tuple[str, str, str]:
 def _figures(report: dict) -> Table:
     rows = []
     for name in FIGURES:
-        head = report["headlines"][name]
-        if head["value"] is not None:
+        head = report["headlines"].get(name)  # figures accepted by an older version have fewer
+        if head is not None and head["value"] is not None:
             rows.append((head["label"], _with_interval(head, head["digits"], head["unit"])))
     found = report["procedural"]
     if found:

@@ -50,6 +50,7 @@ def report_of(measured: Measured, date: str) -> dict:
         "code_usage": _code_usage(measured),
         "speed": measured.speed,
         "procedural": measured.procedural,
+        "sets": measured.sets,
         "transfer": measured.transfer,
         "not_measured": measured.not_measured,
         "failed": measured.failed,

@@ -15,7 +15,7 @@ import numpy as np
 
 from bcdcodec.errors import BcdError
 
-MEASURES_VERSION = 1  # raised when a measure changes its meaning: rows of other versions are measured again
+MEASURES_VERSION = 2  # raised when a measure changes its meaning: rows of other versions are measured again
 BCD, STILL = "bcd", "still"  # names beside those of the classical codecs
 Pairs = list[tuple[float, float]]
 
@@ -40,8 +40,12 @@ class Row:
     psnr: float  # dB; this and what follows at the model's picture size
     ssim: float
     ms_ssim: float
+    vmaf: float | None
+    lpips: float | None
     flicker: float  # levels of 255 where the source rests
     source_flicker: float  # the same of the source itself
+    csim: float | None  # ArcFace
+    csim: float | None  # cosine of ArcFace embeddings
     identity_distance: float | None
     landmark_error: float | None  # of the eye distance
     pose_error: float | None  # degrees
@@ -100,11 +104,11 @@ class RowStore:
         write_whole(self.clip_folder(path) / "rows.json", json.dumps({"depends": depends, **dataclasses.asdict(rows)}))
 
 
-def depends_on(path: Path, model_fingerprint: str, settings: list[str], faces: bool) -> dict:
+def depends_on(path: Path, model_fingerprint: str, settings: list[str], faces: bool, networks: list[str]) -> dict:
     """What the rows of a clip depend on. Raises OSError when the clip is missing."""
     about = path.stat()
     return {"measures": MEASURES_VERSION, "bytes": about.st_size, "changed_ns": about.st_mtime_ns,
-            "model": model_fingerprint, "settings": settings, "faces": faces}
+            "model": model_fingerprint, "settings": settings, "faces": faces, "networks": networks}
 
 
 def row_from(raw: dict) -> Row:

@@ -12,9 +12,12 @@ from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
+
 from bcdcodec.benchmarks.disentanglement import cross_driven, probe_codes
 from bcdcodec.benchmarks.faces import FaceMeter
-from bcdcodec.benchmarks.measure import Settings, cached_codec, cached_meter, measure_clip
+from bcdcodec.benchmarks.measure import FEATURES, Settings, cached_codec, cached_meter, measure_clip
+from bcdcodec.benchmarks.networks import FILES, found_in, frechet_distance
 from bcdcodec.benchmarks.opponents import OPPONENTS, opponents
 from bcdcodec.benchmarks.rows import ClipRows, RowStore, write_whole
 from bcdcodec.benchmarks.speed import measure_speed
@@ -46,6 +49,7 @@ class Options:
     procedural: bool = True  # disentanglement, on rendered heads
     speed: bool = True
     jobs: int = 1  # processes
+    networks: Path | None = None  # folder of `networks.FILES`, for LPIPS, FID, FVD and ArcFace
 
 
 @dataclass(frozen=True)
@@ -66,6 +70,7 @@ class Measured:
     folders: list[Path]  # of each clip's strips
     failed: list[dict]  # clip, error
     procedural: dict | None
+    sets: dict[str, dict]  # "FID" and "FVD": value, and of how many pictures or clips
     transfer: dict | None  # medians of TransferErrors over pairs of the clips
     speed: dict | None
     not_measured: list[dict]  # measure, reason
@@ -138,6 +143,7 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
         [store.clip_folder(p) for p in measured],
         [{"clip": str(p), "error": errors[p]} for p in clips if p in errors],
         parts or None,
+        _set_distances([store.clip_folder(p) for p in measured]) if options.networks else {},
         medians(transfers) if transfers else None,
         speed,
         _in_words(missing),
@@ -155,7 +161,7 @@ def _jobs(clips: list[Path], options: Options, model: str, depends: dict) -> lis
     contested = set(evenly(clips, options.against_clips))
     for path in clips:
         against = names if path in contested else ()
-        settings = Settings(model, depends["model"], options.profile, options.kbps, against, options.faces, options.out)
+        settings = Settings(model, depends["model"], options.profile, options.kbps, against, options.faces, options.out, options.networks)
         jobs.append((measure_clip, (path, settings)))
     if options.faces:
         jobs += [
@@ -217,6 +223,18 @@ def _transfer(_: str, model: str, motion: Path, person: Path, depends: dict, out
     return TransferErrors(**_kept(path, depends | {"clips": [str(motion), str(person)]}, compute))
 
 
+def _set_distances(folders: list[Path]) -> dict[str, dict]:
+    """FID and FVD of all clips together, from the features kept in their folders."""
+    kept = [np.load(folder / FEATURES) for folder in folders]
+    found = {}
+    for name in ("FID", "FVD"):
+        some = [features for features in kept if name in features]
+        if some:
+            decoded, source = (np.concatenate([f[name + kind] for f in some]) for kind in ("", " source"))
+            found[name] = {"value": frechet_distance(decoded, source), "count": len(source)}
+    return found
+
+
 def _speed(model: str, clip: Path) -> dict:
     return asdict(measure_speed(load(model), clip))
 
@@ -240,11 +258,10 @@ def _bytes_of(path: Path) -> int:
 
 def _missing(options: Options) -> list[tuple[str, str]]:
     """Measures that other reports have and this one will not have, with the reason."""
-    missing = [
-        ("LPIPS, DISTS, FID, FVD", "they need weights of other networks, which are not shipped"),
-        ("CSIM (ArcFace)", "needs ArcFace weights, which are not shipped; identity distances here are dlib's"),
-        ("VMAF", "trained on pictures of television size; not computed"),
-    ]
+    there = () if options.networks is None else found_in(options.networks)
+    missing = [(name, f"needs {file}, a network that is not shipped: --networks FOLDER") for name, file in FILES.items() if name not in there]
+    if "CSIM (ArcFace)" in there and not options.faces:
+        missing.append(("CSIM (ArcFace)", "needs the faces that dlib finds"))
     if options.faces:
         try:
             FaceMeter()
@@ -252,9 +269,9 @@ def _missing(options: Options) -> list[tuple[str, str]]:
             missing.append((FACES, str(error)))
     else:
         missing.append((FACES, "left out by --no-faces"))
-    for package, measure in (("bjontegaard", "BD-rate"), ("matplotlib", "plots")):
+    for package, measure in (("vmaf_torch", "VMAF"), ("bjontegaard", "BD-rate"), ("matplotlib", "plots")):
         if importlib.util.find_spec(package) is None:
-            missing.append((measure, f"needs {package}: pip install 'bcdcodec[eval]'"))
+            missing.append((measure, f"needs {package.replace('_', '-')}: pip install 'bcdcodec[eval]'"))
     if not options.speed:
         missing.append(("speed and memory", "left out by --no-speed"))
     if not options.procedural:

@@ -14,7 +14,8 @@ from bcdcodec.errors import BcdError
 
 Statistic = Callable[[Sequence[Row]], float | None]
 TEN_SECONDS = 10.0
-QUALITIES = {"psnr": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "identity_distance": "identity distance (dlib)"}
+CURVED = ("psnr", "ssim", "ms_ssim", "vmaf")  # of which BD-rates are taken
+QUALITIES = {"psnr": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "vmaf": "VMAF", "lpips": "LPIPS", "identity_distance": "identity distance (dlib)"}
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,10 @@ HEADLINES = (
     Headline("psnr_still", "PSNR of the still alone, held, median", "dB", 2, STILL, median_of(lambda r: r.psnr)),
     Headline("ssim", "SSIM, median", "", 3, BCD, median_of(lambda r: r.ssim)),
     Headline("ms_ssim", "MS-SSIM, median", "", 3, BCD, median_of(lambda r: r.ms_ssim)),
+    Headline("vmaf", "VMAF, median", "", 1, BCD, median_of(lambda r: r.vmaf)),
+    Headline("vmaf_still", "VMAF of the still alone, held, median", "", 1, STILL, median_of(lambda r: r.vmaf)),
+    Headline("lpips", "LPIPS, median", "", 3, BCD, median_of(lambda r: r.lpips)),
+    Headline("csim", "identity, cosine of ArcFace embeddings (CSIM), median", "", 3, BCD, median_of(lambda r: r.csim)),
     Headline("flicker", "flicker where the source rests, median", "levels of 255", 2, BCD, median_of(lambda r: r.flicker)),
     Headline("flicker_source", "the same in the source, median", "levels of 255", 2, BCD, median_of(lambda r: r.source_flicker)),
     Headline("faces_found", "dlib finds a face, of the frames where it finds one in the source", "%", 1, BCD,
@@ -176,7 +181,9 @@ def bd_rates(points: list[dict], anchor: str) -> list[dict]:
         if (codec, at) == (anchor, side):
             continue
         entry = {"codec": codec, "side": at, "anchor": anchor, "rates": {}, "missing": {}}
-        for measure in ("psnr", "ssim", "ms_ssim"):
+        for measure in CURVED:
+            if any(p[measure]["value"] is None for p in points):
+                continue
             try:
                 entry["rates"][measure] = bd_rate(base[measure], _curve(points, codec, at)[measure])
             except BcdError as error:
@@ -187,7 +194,7 @@ def bd_rates(points: list[dict], anchor: str) -> list[dict]:
 
 def _curve(points: list[dict], codec: str, side: int) -> dict[str, list[tuple[float, float]]]:
     chosen = [p for p in points if (p["codec"], p["side"]) == (codec, side)]
-    return {m: [(p["kbps"]["value"], p[m]["value"]) for p in chosen] for m in ("psnr", "ssim", "ms_ssim")}
+    return {m: [(p["kbps"]["value"], p[m]["value"]) for p in chosen] for m in CURVED}
 
 
 def _settings_of(rows: list[Row], codec: str) -> list[str]:

@@ -37,6 +37,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option(
     "--speed/--no-speed", default=True, show_default=True, help="Times and memory; the machine should do nothing else."
 )
+@click.option("--networks", type=FOLDER, help="Folder of TorchScript networks for LPIPS, FID, FVD, ArcFace; see docs/benchmarks.md.")
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Clips measured at once.")
 def bench(
     clips: tuple[Path, ...],
@@ -50,6 +51,7 @@ def bench(
     faces: bool,
     procedural: bool,
     speed: bool,
+    networks: Path | None,
     jobs: int,
 ) -> None:
     """Measure rate, quality and speed, and write report.html, report.md, report.json and rows.csv.
@@ -65,7 +67,7 @@ def bench(
         rates = tuple(float(rate) for rate in kbps.split(",") if rate)
     except ValueError:
         raise click.UsageError(f"--kbps {kbps}: expected numbers with commas between, such as 1,2,4") from None
-    options = Options(model, out, against, profile, rates, most, against_clips, faces, procedural, speed, jobs)
+    options = Options(model, out, against, profile, rates, most, against_clips, faces, procedural, speed, jobs, networks)
     with progress_bar("bench", "clip") as progress:
         done = measure(list(clips), options, progress)
     for head in done.report["headlines"].values():

@@ -144,7 +144,8 @@ def test_plots_have_a_line_for_every_codec():
     point = {
         "side": 128,
         "clips": 3,
-        **{m: {"value": 1.0, "low": 0.5, "high": 2.0} for m in ("kbps", "psnr", "ssim", "ms_ssim")},
+        **{m: {"value": 1.0, "low": 0.5, "high": 2.0} for m in ("kbps", "psnr", "ssim", "ms_ssim", "vmaf")},
+        "lpips": {"value": None, "low": None, "high": None},
         "identity_distance": {"value": None, "low": None, "high": None},
     }
     points = [
