@@ -2,11 +2,8 @@
 
 import copy
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import BinaryIO
 
 from ..entropy.model_tables import ModelTables
@@ -49,9 +46,6 @@ from .payloads import (
     unpack_tables,
     unpack_tail,
 )
-
-_SPOOL_BYTES = 16 << 20  # a pipe is kept in memory up to here, then on disk
-_COPY_PIECE = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -344,41 +338,3 @@ class BcdReader:
         if whole:
             chunk.require_intact()
         return chunk
-
-
-def open_bcd(source: str | Path | BinaryIO) -> BcdReader:
-    """Open a `.bcd` file by path, or one already open for binary reading (a pipe is first copied to a temporary file).
-
-    The reader closes the file. Raises BcdError if it cannot be opened, FormatError and its kinds if it is no
-    `.bcd` file that this version reads.
-    """
-    file = source
-    if isinstance(source, str | Path):
-        try:
-            file = open(source, "rb")
-        except OSError as error:
-            raise BcdError(f"cannot open {source}: {error.strerror}") from error
-    try:
-        if not file.seekable():
-            file = _spooled(file)
-        return BcdReader(file, file.seek(0, os.SEEK_END))
-    except OSError as error:
-        file.close()
-        raise BcdError(f"cannot read {source}: {error.strerror}") from error
-    except BaseException:
-        file.close()
-        raise
-
-
-def read_recording(source: str | Path | BinaryIO, tables: ModelTables) -> Recording:
-    """Return a whole file in memory; of a file that ends early, what is there."""
-    with open_bcd(source) as reader:
-        return reader.read(tables)
-
-
-def _spooled(pipe: BinaryIO) -> BinaryIO:
-    spool = tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES)
-    while piece := pipe.read(_COPY_PIECE):
-        spool.write(piece)
-    pipe.close()
-    return spool

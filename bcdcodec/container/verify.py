@@ -9,7 +9,8 @@ from .accounting import ByteCounts
 from .chunks import INDX, SIGNATURE, read_chunks
 from .head import Head
 from .index import unpack_index
-from .reader import BcdReader, open_bcd
+from .opening import open_bcd
+from .reader import BcdReader
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ class _Studio:
         q = tuple(v[near] for v in p)
         levels = np.linspace(i.nose_height + 0.05, -0.10, _STEPS, dtype=np.float32)
         found = np.full(len(near), levels[-1])
-        open_ray, last = np.ones(len(near), bool), None
+        open_ray, last, previous = np.ones(len(near), bool), None, levels[0]
         for level in levels:
             s = along(q, direction, level * reach[near])
             over = sample(self.skin[..., 2:3], *map_place(s[0], s[1]))[0] - level  # positive: below the skin
