@@ -2,8 +2,8 @@
 
 from .audio import OPUS_RATE, Audio, AudioFormat, opus_samples
 from .head import Head
-from .payloads import CHUNK_FRAMES, AncillaryChunk, Content, Motion, Surroundings
 from .opening import open_bcd, read_recording
+from .payloads import CHUNK_FRAMES, AncillaryChunk, Content, Motion, Surroundings
 from .reader import BcdReader, ByteCounts, Recording
 from .verify import Finding, VerifyReport, verify_file
 from .writer import BcdWriter, write_recording

@@ -70,7 +70,8 @@ class BCD(nn.Module):
             return None
         return self.still_filter(self.transform.inverse(content[..., : self.config.content.still_dim]))
 
-    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition, temporal: bool = True) -> Denoised:
+    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition, temporal: bool = True,
+                painted: bool = True) -> Denoised:
         """D(x; sigma) for noisy latents x [b, t, c, h, w] and noise levels sigma [b].
 
         Where the output warps the content picture, that warp is the mean of the prior: with a Gaussian
@@ -78,7 +79,8 @@ class BCD(nn.Module):
         network corrects it. Without a warp this is EDM's equation 7.
 
         No gradient of the sum reaches the warp or the still: what cannot be aligned yet would teach them
-        to blur. They learn from errors of their own. The painter, where there is one, has the last word.
+        to blur. They learn from errors of their own. The painter, where there is one, has the last word,
+        unless `painted` is False.
         """
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
         expand = (slice(None), None, None, None, None)
@@ -98,7 +100,7 @@ class BCD(nn.Module):
             frames = still.detach()[:, None].expand(b, t, *still.shape[1:]).flatten(0, 1)
             warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))
             latents = latents + (1 - c_skip[expand]) * warped.detach()
-            if self.painter is not None:
+            if self.painter is not None and painted:
                 latents = self.painter(
                     latents.flatten(0, 1), frames, warped.detach().flatten(0, 1), flow.detach().flatten(0, 1),
                     out.tokens.flatten(0, 1), out.condition.flatten(0, 1)).unflatten(0, (b, t))
