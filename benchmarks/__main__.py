@@ -161,6 +161,36 @@ def sprites_generation(data: Path, model: str, gpt2: Path, clips: int, temperatu
     click.echo(measure_generation(codec, load_gpt2(path, config), Judge(Sheets.load(data)), clips, options, _progress).markdown())
 
 
+@benchmarks.command("heads-generation")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of clips, of which the held-out ones are taken.")
+@click.option("--codes", type=click.Path(path_type=Path), required=True, help="Folder of .bcd files that the GPT-2 was trained on.")
+@click.option("--gpt2", type=click.Path(path_type=Path), help="Folder of a GPT-2. [default: the one shipped with the model]")
+@click.option("--model", default="heads", show_default=True, help="Shipped model or model folder.")
+@click.option("--clips", type=click.IntRange(min=2), default=24, show_default=True, help="At most so many, evenly picked.")
+@click.option("--seconds", type=click.FloatRange(min=1), default=10.0, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0, 10), default=1.0, show_default=True)
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
+def heads_generation(data: Path, codes: Path, gpt2: Path | None, model: str, clips: int, seconds: float, temperature: float,
+                     top_p: float) -> None:
+    """Motion invented for people not trained on, beside recorded motion: spread, stillness, copies, identity."""
+    from bcdcodec.benchmarks.context import held_out_pictures
+    from bcdcodec.benchmarks.faces import FaceMeter
+    from bcdcodec.benchmarks.heads_generation import measure_heads_generation
+    from bcdcodec.codec import load
+    from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES
+    from bcdcodec.generation.sampling import SamplingOptions
+    from bcdcodec.generation.store import load_gpt2, open_gpt2_for
+    from bcdcodec.training.gpt2 import load_clips
+
+    codec = load(model)
+    path, config = open_gpt2_for(gpt2, codec.folder.name, codec.folder.fingerprint[:MODEL_FINGERPRINT_BYTES])
+    trained = [clip.codes for clip in load_clips(codes, model).train]
+    recorded = list(held_out_pictures(codec, data, clips))
+    found = measure_heads_generation(codec, load_gpt2(path, config), recorded, trained, FaceMeter().face, seconds,
+                                     SamplingOptions(temperature, top_p), _progress)
+    click.echo(found.markdown())
+
+
 if __name__ == "__main__":
     try:
         benchmarks(standalone_mode=False)

@@ -16,7 +16,7 @@ from bcdcodec.generation.config import LRS3, TINY, GPT2Config, gpt2_preset  # no
 from bcdcodec.generation.network import MotionGPT  # noqa: E402
 from bcdcodec.generation.sampling import SamplingOptions, choose, sample_motion  # noqa: E402
 from bcdcodec.modelstore import open_model  # noqa: E402
-from bcdcodec.training.gpt2 import GPT2Options, GPT2Trainer, evaluate_gpt2, load_clips  # noqa: E402
+from bcdcodec.training.gpt2 import GPT2Options, GPT2Trainer, batch_of, evaluate_gpt2, load_clips  # noqa: E402
 
 SMALL = replace(TINY, groups=3, codes=5, content_values=12)
 CYCLE = replace(TINY, half_rate_share=0.0)  # half the rate would be another cycle
@@ -150,6 +150,32 @@ def test_generate_writes_an_ordinary_recording_marked_as_generated(recording, tr
     new, old = read(out, tiny_model), read(recording, tiny_model)
     assert np.array_equal(new.contents[0].values, old.contents[0].values)
     assert new.metadata["gpt2"] == "gpt2-tiny"
+
+
+def test_motion_begins_in_the_pose_of_the_still(recording, trained, tiny_model, bcd, tmp_path, monkeypatch):
+    from bcdcodec.generation import sampling
+
+    seen, draw = [], sampling.sample_motion
+
+    def watched(model, values, prompt, frames, options):
+        seen.append(prompt)
+        return draw(model, values, prompt, frames, options)
+
+    monkeypatch.setattr(sampling, "sample_motion", watched)
+    out = tmp_path / "new.bcd"
+    done = bcd("generate", out, "--content", recording, "--seconds", 0.4, "--gpt2", trained / "model", "--model", tiny_model)
+    assert done.code == 0, done.err
+    assert np.array_equal(seen[0], read(recording, tiny_model).contents[0].reference_codes[None])
+    assert sum(len(m.codes) for m in read(out, tiny_model).motions) == 10, "the still's own frame is not written"
+
+
+def test_contents_are_hidden_from_some_clips(coded, tiny_model):
+    clips = load_clips(coded, tiny_model).train
+    config = replace(SMALL, batch=40)
+    shares = [(batch_of(clips, replace(config, content_dropout=p), 0, 1)[0].abs().sum(1) == 0).float().mean() for p in (0, 0.5, 1)]
+    assert shares[0] == 0 and 0.2 < shares[1] < 0.8 and shares[2] == 1
+    plain, hidden = (batch_of(clips, replace(config, content_dropout=p), 0, 1)[1] for p in (0, 1))
+    assert torch.equal(plain, hidden), "the same motion, whatever is hidden"
 
 
 def test_a_prompt_is_kept_and_gone_on_from(recording, trained, coded, tiny_model, bcd, tmp_path):

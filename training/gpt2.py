@@ -94,14 +94,16 @@ def load_clips(folder: Path, model: Path | str | None) -> Clips:
 def batch_of(clips: list[CodedClip], config: GPT2Config, seed: int, step: int) -> tuple[torch.Tensor, ...]:
     """Contents [b, n * d], codes [b, t, g] and which frames are real [b, t], a function of (seed, step)."""
     rng = np.random.default_rng((seed, step))
+    hidden = np.random.default_rng((seed, step, 1)).random(config.batch) < config.content_dropout
     lengths = np.array([len(clip.codes) for clip in clips])
     chosen = []
-    for index in rng.choice(len(clips), config.batch, p=lengths / lengths.sum()):
+    for index, hide in zip(rng.choice(len(clips), config.batch, p=lengths / lengths.sum()), hidden):
         codes = clips[index].codes
         if rng.random() < config.half_rate_share and len(codes) > 1:
             codes = codes[rng.integers(2) :: 2]
         start = rng.integers(0, max(1, len(codes) - config.frames + 1))
-        chosen.append((clips[index].values, codes[start : start + config.frames]))
+        values = clips[index].values
+        chosen.append((np.zeros_like(values) if hide else values, codes[start : start + config.frames]))
     return _padded(chosen)
 
 
