@@ -58,6 +58,32 @@ def short(model: str, out: Path, jobs: int, accepting: bool) -> None:
 
 
 @benchmarks.command()
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of clips, of which the held-out ones are taken.")
+@click.option("--model", default="heads", show_default=True, help="Shipped model or model folder.")
+@click.option("--against", default="", metavar="NAMES", help="Classical codecs beside it, such as x264,x265,svtav1,vp9.")
+@click.option("--against-clips", type=click.IntRange(min=1), default=8, show_default=True, help="On so many of the clips.")
+@click.option("--clips", type=click.IntRange(min=1), help="At most so many, evenly picked. [default: all]")
+@click.option("--out", type=click.Path(path_type=Path), default=Path("out/heads"), show_default=True)
+@click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Clips measured at once.")
+def heads(data: Path, model: str, against: str, against_clips: int, clips: int | None, out: Path, jobs: int) -> None:
+    """bcd bench at several rates, and what a codec for calls has to reach beside what this one does."""
+    from bcdcodec.benchmarks.bench import bench
+    from bcdcodec.benchmarks.heads import RATES, targets_table
+    from bcdcodec.benchmarks.markdown import table_as_markdown
+    from bcdcodec.benchmarks.rows import write_whole
+    from bcdcodec.benchmarks.run import Options
+    from bcdcodec.cli.progress import progress_bar
+
+    options = Options(model, out, against, None, RATES, clips, against_clips, jobs=jobs)
+    with progress_bar("heads", "clip") as progress:
+        done = bench([data], options, progress)
+    table = table_as_markdown(targets_table(done.report))
+    write_whole(out / "targets.md", table + "\n")
+    click.echo(table)
+    click.echo(f"written: {', '.join(map(str, (*done.files, out / 'targets.md')))}")
+
+
+@benchmarks.command()
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of sprite sheets.")
 @click.option("--model", default="sprites", show_default=True, help="Shipped model or model folder.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/sprites"), show_default=True)

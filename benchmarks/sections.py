@@ -279,7 +279,9 @@ def _transfer(report: dict) -> Section:
             number(m["identity_distance"], 3),
             *(_hundredths(m[e]) for e in ("identity_error", "motion_error", "cross_error")),
             number(m["pose_error"], 1),
+            number(m.get("mouth"), 2),
             number(100 * m["faces"], 0),
+            number(None if m.get("nearer") is None else 100 * m["nearer"], 0),
         )
         for name, m in rows
     )
@@ -290,7 +292,9 @@ def _transfer(report: dict) -> Section:
         "motion error x 100",
         "cross error x 100",
         "pose, degrees",
+        "mouth r",
         "faces, %",
+        "nearer to the content's person, % of pairs",
     )
     published = tuple(
         (f"{name} (published, other data)", *(number(v, 2) for v in values)) for name, values in PUBLISHED.items()
@@ -302,7 +306,8 @@ def _transfer(report: dict) -> Section:
                 "Laid out as the paper's tables 1 and 3. Measured here: mean squared distances of dlib's 68 landmarks in squared eye "
                 "distances, medians over pairs; identity error: of the mean face brought upright; motion error: of the landmarks' way from "
                 "their mean place; cross error: as they are. Rendered heads are compared with exact truth, B rendered in A's motion. "
-                "Clips have no such truth: identity is compared with B's clip, motion and pose with A's; there is no cross error."
+                "Clips have no such truth: identity is compared with B's clip, motion and pose with A's; there is no cross error. "
+                "Mouth r: correlation of its opening with that in the driving pictures."
             ),
             (
                 "The paper's figures are mean squared vertex distances of a fitted face model that is not public, on LRS3. They stand "

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.faces import Face, FaceMeter, angle_between, identity_distance, pose
+from bcdcodec.benchmarks.faces import Face, FaceMeter, angle_between, identity_distance, mouth_opening, pose
+from bcdcodec.benchmarks.rows import correlation
 from bcdcodec.benchmarks.statistics import median
 from bcdcodec.codec import Codec
 from bcdcodec.video import read_frames
@@ -44,6 +45,8 @@ class TransferErrors:
     cross_error: float | None  # of the landmarks as they are
     pose_error: float | None  # degrees
     faces: float  # share of frames with a face
+    driver_distance: float | None = None  # dlib descriptors, to the person of the motion
+    mouth: float | None = None  # correlation of its opening with that of the motion's pictures
 
 
 def transfer_errors(shown: list[Face | None], person: list[Face | None], motion: list[Face | None],
@@ -70,7 +73,9 @@ def transfer_errors(shown: list[Face | None], person: list[Face | None], motion:
         identity_distance([shown[i] for i in moments], known),
         _mean_square(_upright(seen).mean(0) - _upright(look).mean(0)),
         _mean_square(_way(seen) - _way(model if truth is None else look)),
-        cross, float(np.mean(turned)), share)
+        cross, float(np.mean(turned)), share,
+        identity_distance([shown[i] for i in moments], [motion[i] for i in moments]),
+        correlation([(mouth_opening(a), mouth_opening(b)) for a, b in zip(seen, model)]))
 
 
 def real_transfer(codec: Codec, motion: Path, person: Path, meter: FaceMeter) -> TransferErrors:
@@ -90,9 +95,12 @@ def pairs_of(clips: list[Path], most: int) -> Iterator[tuple[Path, Path]]:
 
 
 def medians(errors: list[TransferErrors]) -> dict:
-    """Median of every measure over pairs, and how many pairs there are."""
+    """Median of every measure over pairs, how many pairs there are, and in what share of them what is shown is nearer
+    to the content's person than to the motion's."""
     names = TransferErrors.__dataclass_fields__
-    return {name: median([getattr(e, name) for e in errors]) for name in names} | {"pairs": len(errors)}
+    told = [e.identity_distance < e.driver_distance for e in errors if e.driver_distance is not None]
+    return {name: median([getattr(e, name) for e in errors]) for name in names} | {
+        "pairs": len(errors), "nearer": float(np.mean(told)) if told else None}
 
 
 def _pictures(path: Path, size: int) -> np.ndarray:

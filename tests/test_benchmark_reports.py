@@ -11,9 +11,10 @@ pytest.importorskip("matplotlib", reason="the report's plots need matplotlib")
 
 from bcdcodec.benchmarks.baseline import FULL, SHORT, accept, load_baseline, load_report, ratios, render_clips
 from bcdcodec.benchmarks.faces import Face
+from bcdcodec.benchmarks.heads import targets_table
 from bcdcodec.benchmarks.plots import plots
-from bcdcodec.benchmarks.rows import ClipRows
 from bcdcodec.benchmarks.readme import BEGIN, END, block, block_of, update_readme
+from bcdcodec.benchmarks.rows import ClipRows
 from bcdcodec.benchmarks.sections import sections
 from bcdcodec.benchmarks.transfer import medians, pairs_of, transfer_errors
 from bcdcodec.errors import BcdError
@@ -22,8 +23,8 @@ README = Path(__file__).parent.parent / "README.md"
 
 
 @pytest.fixture(scope="module")
-def full(tmp_path_factory, tiny_model):
-    """The report of a small benchmark, with figures of speed and disentanglement put in; as accepted."""
+def whole(tmp_path_factory, tiny_model):
+    """The report of a small benchmark, with figures of speed and disentanglement put in."""
     from bcdcodec.benchmarks.bench import bench
     from bcdcodec.benchmarks.run import Options
 
@@ -56,6 +57,8 @@ def full(tmp_path_factory, tiny_model):
         "motion_error": 0.02,
         "cross_error": 0.03,
         "pose_error": 4.0,
+        "mouth": 0.75,
+        "nearer": 0.9,
         "faces": 1.0,
         "pairs": 12,
     }
@@ -65,8 +68,15 @@ def full(tmp_path_factory, tiny_model):
         "cross_driven 2 kbit/s": driven | {"transfer": {"decoded": errors | {"motion_error": 0.05}}},
         "probes": {"motion_r2": dict.fromkeys(names, 0.5), "identity_accuracy": 0.1, "identity_chance": 0.06},
     }
-    accept(report, FULL, folder / "baseline.json")
-    return load_baseline(folder / "baseline.json")[FULL]
+    return report
+
+
+@pytest.fixture(scope="module")
+def full(whole, tmp_path_factory):
+    """That report as accepted."""
+    path = tmp_path_factory.mktemp("accepted") / "baseline.json"
+    accept(whole, FULL, path)
+    return load_baseline(path)[FULL]
 
 
 def test_the_table_of_the_readme_is_that_of_the_accepted_figures():
@@ -90,7 +100,7 @@ def test_every_section_of_a_report_is_written(full):
         "Clips that failed",
     ]
     (table, published) = parts[5].tables
-    assert table.rows[0][1:] == ("0.300", "1.00", "2.00", "3.00", "4.0", "100")
+    assert table.rows[0][1:] == ("0.300", "1.00", "2.00", "3.00", "4.0", "0.75", "100", "90")
     assert table.rows[2][0].endswith("at 2 kbit/s") and table.rows[2][3] == "5.00"
     assert all("(published, other data)" in row[0] for row in published.rows)
 
@@ -215,6 +225,33 @@ def test_without_truth_motion_is_that_of_the_driving_clip():
     assert errors.cross_error is None
     assert (errors.motion_error, errors.identity_error) == pytest.approx((0, 0), abs=1e-9)
     assert transfer_errors([None] * 6, faces(), faces(), None).motion_error is None
+
+
+def test_what_is_shown_is_told_from_the_person_of_the_motion():
+    like_b = transfer_errors(faces(look=0.05), faces(look=0.05), faces(), None)
+    like_a = transfer_errors(faces(), faces(look=0.05), faces(), None)
+    assert like_b.identity_distance == pytest.approx(0) and like_b.driver_distance > 0.4
+    assert like_a.driver_distance == pytest.approx(0)
+    talking = faces()
+    for i, face in enumerate(talking):
+        face.landmarks[66, 1] += 0.01 * i
+    assert transfer_errors(talking, faces(), talking, None).mouth == pytest.approx(1)
+    assert transfer_errors(faces(), faces(), talking, None).mouth is None, "a mouth that does not open"
+    assert medians([like_a, like_b, like_b])["nearer"] == pytest.approx(2 / 3)
+    assert medians([transfer_errors([None] * 6, faces(), faces(), None)])["nearer"] is None
+
+
+def test_targets_stand_beside_what_was_found(whole):
+    rows = {line[0]: line for line in targets_table(whole).rows if line[1] == "own"}
+    assert rows["encode, times real time"][4] in ("reached", "missed")
+    assert rows["identity distance (dlib), median"][3:] == ("-", "not measured")
+    rates = [line for line in targets_table(whole).rows if line[0] == "coded motion, bits a frame"]
+    assert [line[2:] for line in rates] == [("at most 176", rates[0][3], "reached"), ("at least 144", rates[0][3], "missed")]
+    transfer = {"nearer": 0.9, "pose_error": 5.0, "mouth": None}
+    rows = {line[0]: line[3:] for line in targets_table(whole | {"transfer": transfer}).rows}
+    assert rows["another's motion: nearer to the content's person, % of pairs"] == ("90", "missed")
+    assert rows["another's motion: pose error, degrees, median"] == ("5.0", "reached")
+    assert all(line[4] == "not measured" for line in targets_table(whole).rows if line[1] == "1 kbit/s")
 
 
 def test_medians_and_pairs():
