@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from pathlib import Path
 
 from bcdcodec.benchmarks.markdown import table_as_markdown
@@ -16,6 +17,7 @@ FIGURES = (
     "psnr_still", "ssim", "ms_ssim", "vmaf", "faces_found", "identity_distance", "same_person", "landmark_error", "pose_error",
     "mouth_correlation", "eye_correlation",
 )  # fmt: skip
+COLUMNS = 118
 PROBES = ("yaw", "pitch", "mouth_open")
 
 
@@ -39,7 +41,7 @@ def block(report: dict) -> str:
             ),
             table_as_markdown(_beside(report["curves"])),
         ]
-    return "\n\n".join(parts)
+    return "\n\n".join(p if p.startswith("|") else textwrap.fill(p, COLUMNS, break_long_words=False, break_on_hyphens=False) for p in parts)
 
 
 def update_readme(path: Path, report: dict) -> bool:
