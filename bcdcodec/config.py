@@ -146,6 +146,8 @@ class TrainingConfig:
     gradient_weight: float = 0.0  # on differences of neighbouring pixels
     warp_weight: float = 0.0  # on the warped content picture, from which alone the flow learns
     flow_weight: float = 0.0  # on the distance to the true flow of procedural heads (1 is half a picture)
+    adversarial_weight: float = 0.0  # on painted pictures passing for true ones, over the gradient of all else
+    adversarial_from: float = 1.0  # share of the run after which the painter alone learns, that too
     still_weight: float = 0.0  # on the error of the content picture against the frame it was taken from
     content_weight: float = 0.0  # on the estimated bits of the tokens
     motion_weight: float = 0.0  # on the true motion of procedural heads against the leading motion channels

@@ -87,7 +87,8 @@ SPRITES_SMALL = replace(
 #   at most 1.5 KB, filtered once after decoding; the others are learned, as in the paper;
 #   the reference's own motion codes travel with it (20 bytes), so that motion is known on both sides;
 # - the decoder's output is a warp of the content picture plus a correction: copying need not be learned;
-# - a convolutional U-Net has the last word: a transformer of large patches hardly learns to open a mouth;
+# - a convolutional U-Net has the last word: a transformer of large patches hardly learns to open a mouth; in the end
+#   it learns alone, against an adversary, as squared errors would have it blur what the flow does not place exactly;
 # - frames do not attend to the content queries: 64 queries would cost eight times the 8 frames of a window;
 # - convolutional stem, whose transformer blocks begin as the identity: a single linear map of all pixels does
 #   not generalise to unseen faces;
@@ -123,7 +124,7 @@ HEADS = ModelConfig(
         batch=8, frames=8, content_frames=2, temporal_stride=2, lr_decoder=8e-4, lr_encoder=4e-4,
         ema_decay=0.998, rate_weight=1e-4, rate_start_bits=300.0, rate_anneal=1.5,
         conditional_entropy_weight=0.02, gradient_weight=1.0, huber=0.1, warp_weight=1.0, flow_weight=20.0,
-        still_weight=1.0, commitment_weight=0.25, motion_weight=1.0, motion_steps=8000, motion_joins=0.5,
+        still_weight=1.0, adversarial_weight=0.8, adversarial_from=0.75, commitment_weight=0.25, motion_weight=1.0, motion_steps=8000, motion_joins=0.5,
         stage1_split=2, motion_emphasis=2.0, temporal_from=0.9,
         warmup_steps=50, shift_from=0.5, procedural_share=0.5, still_share=0.17),
 )

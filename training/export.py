@@ -58,7 +58,7 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
     if name is not None:
         config = replace(config, name=name)
     tensors = load_sharded(checkpoint, "ema")
-    tensors = {k: v for k, v in tensors.items() if k != "code_counts" and not k.startswith("reader.")}
+    tensors = {k: v for k, v in tensors.items() if k != "code_counts" and not k.startswith(("reader.", "adversary."))}
     model = BCD(config)
     # Rounded first, so that tables are fitted on what the shipped weights do.
     model.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in tensors.items()})

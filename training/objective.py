@@ -44,6 +44,10 @@ class Schedule:
         joins = config.training.motion_joins
         return config.training.warp_weight * (min(1.0, self.progress / joins) if joins else 1.0)
 
+    def adversarial(self, config: ModelConfig) -> bool:
+        """Whether the painter alone learns, judged by an adversary."""
+        return bool(config.training.adversarial_weight) and self.progress >= config.training.adversarial_from
+
     def temporal(self, config: ModelConfig) -> bool:
         return self.progress >= config.training.temporal_from
 
@@ -61,6 +65,8 @@ class Losses:
     motion_error: Tensor  # see `motion_distance`
     flow_error: Tensor  # mean distance from the true flow of procedural heads, 1 is half a picture
     condition: Condition
+    painted: Tensor  # [b, t, c, h, w] the estimate
+    still: Tensor | None  # [b, c, h, w] the content picture
     errors: Tensor  # [b, t] mean squared error of each frame, 0 where noise was low or the content masked
 
 
@@ -158,7 +164,7 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     mse = mse[at_max].mean() if at_max.any() else mse.new_tensor(float("nan"))
     return Losses(total, distortion.detach(), rate.H_model.detach(), rate.mutual_information.detach(), mse,
                   logits[:, tc:].argmax(-1).detach(), motion_error.detach(), flow_error.detach(), condition,
-                  errors * at_max[:, None])
+                  denoised.latents, denoised.still, errors * at_max[:, None])
 
 
 def motion_distance(m: Tensor, motion: Tensor) -> Tensor:

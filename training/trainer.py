@@ -16,13 +16,14 @@ from bcdcodec.config import ModelConfig
 from bcdcodec.errors import ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.latents import open_latents
+from bcdcodec.training.adversary import Adversary, balanced
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.training.checkpoint import load_checkpoint, load_sharded, save_checkpoint
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.evaluate import evaluate
 from bcdcodec.training.motion_first import teach_codes, teach_motion
-from bcdcodec.training.objective import PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
+from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore, load_pairs
 from bcdcodec.training.sprites.batches import SpriteSampler
@@ -35,6 +36,8 @@ MOTION_BATCH = 64  # pictures, of the steps on motion alone
 CODES_SHARE = 8  # so many times fewer steps for the codes
 RESEED_BELOW, RESEED_UNTIL = 0.3, 0.8  # of even use; of the run
 CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
+ENCODER_GROUP = 1  # of the optimiser
+JUDGED_LR = 0.25  # of painter and adversary, to the end
 JOINED_LR = 0.3  # of the encoder's, once the pictures teach it too: features learned before must not be lost
 SETUP_STEP = 2**40  # batches from here on serve the initialisation, not the steps
 
@@ -83,12 +86,17 @@ class Trainer:
         self.reader: PaletteReader | None = None
         if config.training.palette_weight:
             self.reader = PaletteReader(config.content.tokens * config.content.dim).to(self.device)
+        self.adversary: Adversary | None = None
+        if config.training.adversarial_weight:
+            self.adversary = Adversary(config.latent.channels).to(self.device)
         self.read = [] if self.reader is None else list(self.reader.parameters())
         self.optimiser = torch.optim.AdamW(
-            [{"params": [p for name, p in self.model.named_parameters() if name.startswith(("decoder", "painter", "still"))],
+            [{"params": [p for name, p in self.model.named_parameters() if name.startswith(("decoder", "still"))],
               "peak": config.training.lr_decoder},
              {"params": [*self.model.encoder.parameters(), *self.model.vq.parameters(), *self.read],
-              "peak": config.training.lr_encoder}],
+              "peak": config.training.lr_encoder},
+             *({"params": list(part.parameters()), "peak": config.training.lr_decoder}
+               for part in (self.model.painter, self.adversary) if part is not None)],
             lr=1e-4, betas=config.training.betas, weight_decay=config.training.weight_decay)
         self.step, self.elapsed = 0, 0.0  # seconds
         self.origin: str | None = None  # name and fingerprint of the model whose weights it began with
@@ -98,6 +106,8 @@ class Trainer:
             self.counts = ema.pop("code_counts")
             if self.reader is not None:
                 self.reader.load_state_dict({k[7:]: ema.pop(k) for k in list(ema) if k.startswith("reader.")})
+            if self.adversary is not None:
+                self.adversary.load_state_dict({k[10:]: ema.pop(k) for k in list(ema) if k.startswith("adversary.")})
             self.frozen.load_state_dict(ema)
             self.step, self.elapsed, self.origin = state["step"], state["elapsed_s"], state.get("from")
         elif options.from_model is not None:
@@ -197,8 +207,8 @@ class Trainer:
         torch.manual_seed(self.options.seed * 1_000_003 + self.step)
         batch = self._to_device(self.sampler.batch(self.step, schedule.progress, schedule.temporal(self.config)))
         self._set_learning(schedule)
-        for group in self.optimiser.param_groups:
-            group["lr"] = group["peak"] * self._lr_factor(schedule, group is self.optimiser.param_groups[1])
+        for i, group in enumerate(self.optimiser.param_groups):
+            group["lr"] = group["peak"] * self._lr_factor(schedule, i)
         with mixed_precision(self.device):
             losses = rate_distortion(self.model, self.reader, batch, schedule)
             total = losses.total
@@ -210,6 +220,8 @@ class Trainer:
                 total = total + c.choice_weight * code_choice(
                     self.model, self.frozen.eval(), losses, batch, self.log2_p().to(self.device), CHOICE_FRAMES,
                     CHOICE_CODES)
+            if schedule.adversarial(self.config):
+                total = total + self._judged(losses, batch)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         # Apart, as steep gradients of the encoder would else keep the decoder from learning.
@@ -235,6 +247,14 @@ class Trainer:
             "grad_norm": round(norm.item(), 3),
         }
 
+    def _judged(self, losses: Losses, batch: Batch) -> torch.Tensor:
+        """The adversary's error and the painter's in deceiving it, []."""
+        still = losses.still.detach()[:, None].expand_as(batch.target)
+        shown = [x.flatten(0, 1) for x in (losses.painted, batch.target, still)]
+        deceived = self.adversary.deceived(*shown)
+        factor = balanced(losses.total, deceived, self.model.painter.draw.weight)
+        return self.config.training.adversarial_weight * factor * deceived + self.adversary.told(*shown)
+
     def _set_learning(self, schedule: Schedule) -> None:
         """Which parts of the model learn now. Where motion was taught alone, its statistics stay as they were then."""
         self.model.train()
@@ -242,6 +262,9 @@ class Trainer:
             joined = schedule.motion_joins(self.config)
             for part in (self.model.encoder, self.model.vq):
                 part.eval().requires_grad_(joined)
+        if schedule.adversarial(self.config):  # all that the painter sees rests while it learns what true pictures are like
+            self.model.eval().requires_grad_(False)
+            self.model.painter.train().requires_grad_(True)
 
     @torch.no_grad()
     def _reseed(self, batch: Batch, errors: torch.Tensor) -> None:
@@ -285,6 +308,8 @@ class Trainer:
         ema["code_counts"] = self.counts
         if self.reader is not None:
             ema |= {f"reader.{name}": value for name, value in self.reader.state_dict().items()}
+        if self.adversary is not None:
+            ema |= {f"adversary.{name}": value for name, value in self.adversary.state_dict().items()}
         save_checkpoint(self.out / "checkpoint", self.model, ema, self.optimiser,
                         {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed, "from": self.origin,
                          "config": json.loads(self.config.to_json())}, self.options.shard_mib)
@@ -298,8 +323,10 @@ class Trainer:
         g = torch.arange(codes.shape[1])
         return -self.log2_p()[g, codes].sum(-1).mean().item()
 
-    def _lr_factor(self, schedule: Schedule, encoder: bool) -> float:
-        c = self.config.training
+    def _lr_factor(self, schedule: Schedule, group: int) -> float:
+        c, encoder = self.config.training, group == ENCODER_GROUP
+        if schedule.adversarial(self.config):
+            return JUDGED_LR
         factor = min(1.0, (self.step + 1) / c.warmup_steps) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * schedule.progress)))
         if encoder and c.motion_joins and schedule.motion_joins(self.config):
             factor *= JOINED_LR

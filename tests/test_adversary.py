@@ -1,0 +1,66 @@
+"""The judge of painted pictures learns to tell them, teaches the painter, and nothing else learns from it."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from bcdcodec.presets import TINY
+from bcdcodec.training.adversary import Adversary, balanced
+from bcdcodec.training.trainer import RunOptions, Trainer
+
+
+def pictures(seed=0):
+    """True pictures with edges, blurred ones, and stills."""
+    torch.manual_seed(seed)
+    true = (torch.rand(6, 3, 32, 32) > 0.5).float() * 2 - 1
+    return nn.functional.avg_pool2d(true, 5, 1, 2), true, torch.rand(6, 3, 32, 32)
+
+
+def test_it_learns_to_tell_blurred_pictures_from_true_ones():
+    torch.manual_seed(0)
+    adversary = Adversary(3)
+    optimiser = torch.optim.Adam(adversary.parameters(), lr=2e-3)
+    for step in range(60):
+        error = adversary.told(*pictures(step))
+        optimiser.zero_grad()
+        error.backward()
+        optimiser.step()
+    blurred, true, still = pictures(1000)
+    assert adversary(true, still)[0].mean() > adversary(blurred, still)[0].mean() + 0.5
+    assert adversary(true, still)[0].shape == (6, 1, 4, 4)
+    assert adversary.deceived(true, true, still) < adversary.deceived(blurred, true, still)
+
+
+def test_deceiving_it_teaches_the_pictures_and_not_the_adversary():
+    blurred, true, still = pictures()
+    adversary = Adversary(3)
+    blurred.requires_grad_()
+    adversary.deceived(blurred, true, still).backward()
+    assert blurred.grad.abs().sum() > 0 and all(p.grad is None for p in adversary.parameters())
+    blurred.grad = None
+    adversary.told(blurred, true, still).backward()
+    assert blurred.grad is None and all(p.grad is not None for p in adversary.parameters())
+
+
+def test_errors_are_balanced_by_their_gradients():
+    weight = nn.Parameter(torch.tensor([1.0, 2.0]))
+    assert balanced((3 * weight).sum(), (0.5 * weight).sum(), weight) == pytest.approx(6, rel=1e-4)
+
+
+def test_in_the_end_the_painter_alone_learns(tmp_path):
+    config = replace(TINY, training=replace(TINY.training, warmup_steps=1))
+    run = Trainer(config, RunOptions(data=None, out=tmp_path, steps=4, minutes=None, resume=False, device="cpu", seed=3,
+                                     procedural_groups=2))
+
+    def learned():
+        before = {name: v.clone() for name, v in run.model.state_dict().items()}
+        judge = [v.clone() for v in run.adversary.state_dict().values()]
+        run.train_step()
+        parts = {name.split(".")[0] for name, v in run.model.state_dict().items() if not torch.equal(v, before[name])}
+        return parts, not all(map(torch.equal, judge, run.adversary.state_dict().values()))
+
+    found = [learned() for _ in range(4)]
+    assert found[0][0] >= {"decoder", "painter"} and not found[0][1]
+    assert found[3] == ({"painter"}, True)
