@@ -125,7 +125,7 @@ HEADS = ModelConfig(
         ema_decay=0.998, rate_weight=1e-4, rate_start_bits=300.0, rate_anneal=1.5,
         conditional_entropy_weight=0.02, gradient_weight=1.0, huber=0.1, warp_weight=1.0, flow_weight=20.0,
         still_weight=1.0, adversarial_weight=0.8, adversarial_from=0.75, commitment_weight=0.25, motion_weight=1.0, motion_steps=8000, motion_joins=0.5,
-        stage1_split=2, motion_emphasis=2.0, temporal_from=0.9,
+        stage1_split=2, motion_emphasis=2.0, temporal_from=0.65,
         warmup_steps=50, shift_from=0.5, procedural_share=0.5, still_share=0.17),
 )
 
