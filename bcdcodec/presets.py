@@ -101,8 +101,7 @@ SPRITES_SMALL = replace(
 # - the nearest code rather than a sample: samples at these temperatures carry a bit of noise a group, and a
 #   decoder that cannot trust the motion hardly moves;
 # - windows overlap by two frames: else every eighth frame jumps by a third more than the others;
-# - normalised motion features, an annealed rate target: the literal recipe collapses; it ends half-way, as frames
-#   of one clip take fewer bits than those of a batch of many people.
+# - normalised motion features, an annealed rate target: the literal recipe collapses.
 HEADS = ModelConfig(
     name="heads",
     latent=LatentConfig("pixels", 128, 128, 3),
@@ -122,7 +121,7 @@ HEADS = ModelConfig(
     window=WindowConfig(length=8, overlap=2),
     training=TrainingConfig(
         batch=8, frames=8, content_frames=2, temporal_stride=2, lr_decoder=8e-4, lr_encoder=4e-4,
-        ema_decay=0.998, rate_weight=1e-4, rate_start_bits=300.0, rate_anneal=1.5,
+        ema_decay=0.998, rate_weight=1e-4, rate_start_bits=300.0, rate_anneal=0.8,
         conditional_entropy_weight=0.02, gradient_weight=1.0, huber=0.1, warp_weight=1.0, flow_weight=20.0,
         still_weight=1.0, adversarial_weight=0.8, adversarial_from=0.75, commitment_weight=0.25, motion_weight=1.0, motion_steps=8000, motion_joins=0.5,
         stage1_split=2, motion_emphasis=2.0, temporal_from=0.65,

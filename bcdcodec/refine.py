@@ -18,7 +18,8 @@ def refine_motion(model: BCD, z: Tensor, m: Tensor, condition: Condition, noise:
 
     `condition`: content and reference motion of the windows; its motion is not looked at. `noise` [b, t, c, h, w] as the
     decoder will draw it, `price` as in `GroupVQ.encode`. Gradients pass the choice of codes as if it were none, and
-    the decoder in one step: for models that decode in one.
+    the decoder in one step: for models that decode in one. What is painted over the estimate is left out: the
+    motion that it leads to is as good, at half of the time.
     """
     config = model.config.diffusion
     with torch.inference_mode(False), torch.enable_grad():
@@ -31,7 +32,7 @@ def refine_motion(model: BCD, z: Tensor, m: Tensor, condition: Condition, noise:
         for _ in range(steps):
             features = model.vq.features(found).flatten(2)
             m_hat = model.vq.lookup(model.vq.encode(found.detach(), price)) + features - features.detach()
-            out = model.denoise(noise, sigma, Condition(content, m_hat, reference))
+            out = model.denoise(noise, sigma, Condition(content, m_hat, reference), painted=False)
             latents = out.latents if out.warped is None else out.latents + out.warped - out.warped.detach()
             error = F.mse_loss(latents, z) + F.mse_loss(_coarse(latents), _coarse(z))
             (found.grad,) = torch.autograd.grad(error, found)

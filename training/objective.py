@@ -118,7 +118,7 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     sigma = training_sigmas(b, config.diffusion).to(content.device)
     expand = (slice(None), None, None, None, None)
     noisy = batch.target + sigma[expand] * torch.randn_like(batch.target)
-    denoised = model.denoise(noisy, sigma, condition, schedule.temporal(config))
+    denoised = model.denoise(noisy, sigma, condition, schedule.temporal(config), painted=schedule.adversarial(config))
 
     weight = loss_weight(sigma, config.diffusion.sigma_data)  # [b]
     where = _emphasis(batch.target, training.motion_emphasis)  # [b, t, 1, h, w]

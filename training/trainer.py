@@ -100,6 +100,7 @@ class Trainer:
             lr=1e-4, betas=config.training.betas, weight_decay=config.training.weight_decay)
         self.step, self.elapsed = 0, 0.0  # seconds
         self.origin: str | None = None  # name and fingerprint of the model whose weights it began with
+        self.begin = 0.0  # share of the recipe that it began after
         self.counts = torch.ones(config.quantiser.groups, config.quantiser.codes)
         if options.resume:
             ema, state = load_checkpoint(self.out / "checkpoint", self.model, self.optimiser)
@@ -110,13 +111,17 @@ class Trainer:
                 self.adversary.load_state_dict({k[10:]: ema.pop(k) for k in list(ema) if k.startswith("adversary.")})
             self.frozen.load_state_dict(ema)
             self.step, self.elapsed, self.origin = state["step"], state["elapsed_s"], state.get("from")
+            self.begin = state.get("begin", 0.0)
         elif options.from_model is not None:
             self._begin_with(open_model(options.from_model))
         else:
             self._initialise()
 
     def _begin_with(self, folder: ModelFolder) -> None:
-        """Take a trained model's weights; parts that it lacks begin anew. Raises ModelError where its shapes are others."""
+        """Take a trained model's weights and begin where all parts learn, or, if it has no painter, where that learns.
+
+        Raises ModelError where its shapes are others.
+        """
         theirs, ours = load_sharded(folder.path, "weights"), self.model.state_dict()
         for name, tensor in theirs.items():
             if name not in ours or ours[name].shape != tensor.shape:
@@ -125,6 +130,10 @@ class Trainer:
                                  "begin with a model of that preset")
             ours[name].copy_(tensor)
         self.frozen.load_state_dict(ours)
+        c, missing = self.config.training, {name.split(".")[0] for name in ours.keys() - theirs.keys()}
+        if missing - {"painter"}:
+            raise ModelError(f"{folder.path} has no weights of {', '.join(sorted(missing))}: begin with a model of preset {self.config.name}")
+        self.begin = c.adversarial_from if missing else c.motion_joins
         self.counts = torch.from_numpy(folder.tables.motion.frequencies / 65536).float()
         self.origin = f"{folder.name} {folder.fingerprint.hex()[:12]}"
 
@@ -167,11 +176,12 @@ class Trainer:
 
     @property
     def progress(self) -> float:
-        """Share of the recipe that is done, 0..1; a run that begins with a model's weights begins where all parts learn."""
-        first = 0.0 if self.origin is None else self.config.training.motion_joins
+        """Share of the recipe that is done, 0..1."""
         if self.options.steps is not None:
-            return first + (1 - first) * min(1.0, self.step / self.options.steps)
-        return first + (1 - first) * min(1.0, self.elapsed / (60 * self.options.minutes))
+            done = self.step / self.options.steps
+        else:
+            done = self.elapsed / (60 * self.options.minutes)
+        return self.begin + (1 - self.begin) * min(1.0, done)
 
     def run(self) -> None:
         """Train to the end, saving, logging and measuring on the way."""
@@ -311,7 +321,7 @@ class Trainer:
         if self.adversary is not None:
             ema |= {f"adversary.{name}": value for name, value in self.adversary.state_dict().items()}
         save_checkpoint(self.out / "checkpoint", self.model, ema, self.optimiser,
-                        {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed, "from": self.origin,
+                        {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed, "from": self.origin, "begin": self.begin,
                          "config": json.loads(self.config.to_json())}, self.options.shard_mib)
 
     def log2_p(self) -> torch.Tensor:
