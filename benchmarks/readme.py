@@ -14,7 +14,7 @@ BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 FIGURES = (
     "static_bits_per_frame", "bits_per_frame", "motion_kbps", "content_bytes", "content_bytes_max", "container_bytes",
     "whole_kbps_10s", "psnr",
-    "psnr_still", "ssim", "ms_ssim", "vmaf", "faces_found", "identity_distance", "same_person", "landmark_error", "pose_error",
+    "psnr_still", "ssim", "ms_ssim", "vmaf", "vmaf_still", "faces_found", "identity_distance", "same_person", "landmark_error", "pose_error",
     "mouth_correlation", "eye_correlation",
 )  # fmt: skip
 COLUMNS = 118
