@@ -18,7 +18,8 @@ from bcdcodec.training.clips import load_store, split_of
 from bcdcodec.training.objective import Schedule
 from bcdcodec.training.procedural import MOTION_PARAMETERS
 from bcdcodec.training.procedural_pairs import load_pairs
-from bcdcodec.training.trainer import RunOptions, Trainer, procedural_clips
+from bcdcodec.training.run_data import RunOptions, procedural_clips
+from bcdcodec.training.trainer import Trainer
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,9 @@ from bcdcodec.training.checkpoint import load_sharded, save_sharded
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.context_prior import fit_context
+from bcdcodec.training.run_data import PEOPLE_ALONE, procedural_clips
 from bcdcodec.training.sprites.batches import SpriteClips
 from bcdcodec.training.sprites.sheets import Sheets, split
-from bcdcodec.training.trainer import PEOPLE_ALONE, procedural_clips
 
 CLIP_FRAMES = 48  # of each training clip, for the tables
 CONTEXT_FRAMES = 40_000  # of each kind of clips, for the context tables: half an hour says nearly all
