@@ -129,9 +129,7 @@ class Codec:
             block = np.concatenate([block, np.repeat(block[-1:], missing, 0)])
             m = torch.cat([m, m[-1:].expand(missing, -1)]).unflatten(0, (-1, length))
             z = self.latents.encode(to_unit(block, self.device)).unflatten(0, (-1, length))
-            b = len(z)
-            condition = Condition(tokens.expand(b, -1, -1), m, None if reference is None else reference.expand(b, -1))
-            found = refine_motion(self.model, z, m, condition, noise.expand_as(z), steps, price)
+            found = refine_motion(self.model, z, m, Condition.of_windows(m, tokens, reference), noise.expand_as(z), steps, price)
             out.append(found.flatten(0, 1)[:t])
         return torch.cat(out)
 

@@ -43,8 +43,7 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
         def windows(m_hat: Tensor) -> Tensor:
             """Latents [b, t, c, h, w] of windows of quantised motion [b, t, m]."""
             b, t = m_hat.shape[:2]
-            condition = Condition(tokens.expand(b, -1, -1), m_hat, None if reference is None else reference.expand(b, -1))
-            return codec.model.decode(condition, noise.expand(b, t, -1, -1, -1), steps)
+            return codec.model.decode(Condition.of_windows(m_hat, tokens, reference), noise.expand(b, t, -1, -1, -1), steps)
 
         following = chain([vector], (v for _, _, v in vectors))
         frame = first

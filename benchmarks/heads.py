@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bcdcodec.benchmarks.faces import SAME_PERSON
 from bcdcodec.benchmarks.report import rows_of
-from bcdcodec.benchmarks.rows import BCD, Row, correlation
+from bcdcodec.benchmarks.rows import BCD, Row
 from bcdcodec.benchmarks.sections import Table, number
-from bcdcodec.benchmarks.statistics import median
-from bcdcodec.benchmarks.summary import own_rate, pooled
+from bcdcodec.benchmarks.summary import (
+    Statistic, bits_per_frame, correlation_of, largest_content, median_of, own_rate, whole_file_of,
+)
 
 LOW_RATE = 1.0  # kbit/s of motion, at which a whole file of ten seconds is to stay below three
 RATES = (LOW_RATE, 2.0, 4.0)  # beside the model's own
 
-motion_kbps = pooled(lambda r: r.motion_bytes * 8 / 1000, lambda r: r.seconds)
+Value = Callable[[dict, list[Row]], float | None]  # from the report and the rows at one rate
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ class Target:
     limit: float
     at_most: bool  # else at least
     digits: int
-    value: Callable[[dict, list[Row]], float | None]  # from the report and the rows at that rate
+    value: Value
 
     def reached(self, found: float | None) -> bool | None:
         if found is None:
@@ -34,25 +36,11 @@ class Target:
         return found <= self.limit if self.at_most else found >= self.limit
 
 
-def whole_kbps(rows: list[Row], seconds: float) -> float:
-    """kbit/s of a file of that length, without sound, at the pooled motion rate with a median header and container."""
-    return motion_kbps(rows) + median([r.content_bytes + r.container_bytes for r in rows]) * 8 / 1000 / seconds
+def _of_rows(statistic: Statistic) -> Value:
+    return lambda report, rows: statistic(rows)
 
 
-def _median(name: str) -> Callable[[dict, list[Row]], float | None]:
-    return lambda report, rows: median([getattr(r, name) for r in rows])
-
-
-def _pooled_correlation(name: str) -> Callable[[dict, list[Row]], float | None]:
-    return lambda report, rows: correlation([pair for r in rows for pair in getattr(r, name)])
-
-
-def _largest_identity(report: dict, rows: list[Row]) -> float | None:
-    known = [r.identity_distance for r in rows if r.identity_distance is not None]
-    return max(known) if known else None
-
-
-def _transfer(name: str, factor: float = 1.0) -> Callable[[dict, list[Row]], float | None]:
+def _transfer(name: str, factor: float = 1.0) -> Value:
     def value(report: dict, rows: list[Row]) -> float | None:
         found = (report["transfer"] or {}).get(name)
         return None if found is None else factor * found
@@ -60,31 +48,35 @@ def _transfer(name: str, factor: float = 1.0) -> Callable[[dict, list[Row]], flo
     return value
 
 
-def _speed(name: str) -> Callable[[dict, list[Row]], float | None]:
+def _speed(name: str) -> Value:
     return lambda report, rows: report["speed"][name] if report["speed"] else None
 
 
-def _bits_a_frame(report: dict, rows: list[Row]) -> float:
-    return 8 * sum(r.motion_bytes for r in rows) / sum(r.frames for r in rows)
+def _largest_identity(rows: list[Row]) -> float | None:
+    known = [r.identity_distance for r in rows if r.identity_distance is not None]
+    return max(known) if known else None
+
+
+def _faces(at: str, identity: float, landmarks: float, mouth: float) -> tuple[Target, ...]:
+    """What is asked of faces at one rate, with the limits that differ between rates."""
+    return (
+        Target("identity distance (dlib), median", at, identity, True, 3, _of_rows(median_of(lambda r: r.identity_distance))),
+        Target("identity distance, largest of a clip", at, SAME_PERSON, True, 3, _of_rows(_largest_identity)),
+        Target("landmark error, of the eye distance, median", at, landmarks, True, 3, _of_rows(median_of(lambda r: r.landmark_error))),
+        Target("mouth opening, correlation", at, mouth, False, 2, _of_rows(correlation_of("mouth"))),
+        Target("eye opening, correlation", at, 0.7, False, 2, _of_rows(correlation_of("eyes"))),
+    )
 
 
 TARGETS = (
-    Target("coded motion, bits a frame", "own", 176, True, 1, _bits_a_frame),
-    Target("coded motion, bits a frame", "own", 144, False, 1, _bits_a_frame),
-    Target("largest content header, bytes", "own", 1500, True, 0, lambda _, rows: max(r.content_bytes for r in rows)),
-    Target("whole file of 30 s, kbit/s", "own", 4.6, True, 2, lambda _, rows: whole_kbps(rows, 30)),
-    Target("identity distance (dlib), median", "own", 0.30, True, 3, _median("identity_distance")),
-    Target("identity distance, largest of a clip", "own", 0.6, True, 3, _largest_identity),
-    Target("landmark error, of the eye distance, median", "own", 0.025, True, 3, _median("landmark_error")),
-    Target("mouth opening, correlation", "own", 0.85, False, 2, _pooled_correlation("mouth")),
-    Target("eye opening, correlation", "own", 0.7, False, 2, _pooled_correlation("eyes")),
-    Target("whole file of 10 s, kbit/s", "low", 3.0, True, 2, lambda _, rows: whole_kbps(rows, 10)),
-    Target("whole file of 30 s, kbit/s", "low", 2.5, True, 2, lambda _, rows: whole_kbps(rows, 30)),
-    Target("identity distance (dlib), median", "low", 0.35, True, 3, _median("identity_distance")),
-    Target("identity distance, largest of a clip", "low", 0.6, True, 3, _largest_identity),
-    Target("landmark error, of the eye distance, median", "low", 0.03, True, 3, _median("landmark_error")),
-    Target("mouth opening, correlation", "low", 0.8, False, 2, _pooled_correlation("mouth")),
-    Target("eye opening, correlation", "low", 0.7, False, 2, _pooled_correlation("eyes")),
+    Target("coded motion, bits a frame", "own", 176, True, 1, _of_rows(bits_per_frame)),
+    Target("coded motion, bits a frame", "own", 144, False, 1, _of_rows(bits_per_frame)),
+    Target("largest content header, bytes", "own", 1500, True, 0, _of_rows(largest_content)),
+    Target("whole file of 30 s, kbit/s", "own", 4.6, True, 2, _of_rows(whole_file_of(30))),
+    *_faces("own", identity=0.30, landmarks=0.025, mouth=0.85),
+    Target("whole file of 10 s, kbit/s", "low", 3.0, True, 2, _of_rows(whole_file_of(10))),
+    Target("whole file of 30 s, kbit/s", "low", 2.5, True, 2, _of_rows(whole_file_of(30))),
+    *_faces("low", identity=0.35, landmarks=0.03, mouth=0.8),
     Target("another's motion: nearer to the content's person, % of pairs", "own", 95, False, 0, _transfer("nearer", 100)),
     Target("another's motion: pose error, degrees, median", "own", 6, True, 1, _transfer("pose_error")),
     Target("another's motion: mouth opening, correlation, median", "own", 0.7, False, 2, _transfer("mouth")),

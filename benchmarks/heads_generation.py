@@ -11,7 +11,7 @@ from bcdcodec.benchmarks.faces import SAME_PERSON, Face, eye_opening, identity_d
 from bcdcodec.codec import Codec
 from bcdcodec.container import Motion, Recording
 from bcdcodec.generation.network import MotionGPT
-from bcdcodec.generation.sampling import SamplingOptions, sample_motion
+from bcdcodec.generation.sampling import SamplingOptions, pose_of, sample_motion
 
 STATISTICS = ("yaw", "pitch", "roll", "mouth opening", "eye opening")  # degrees, then as in `faces`
 EVERY = 5  # frames of which one is measured
@@ -129,8 +129,7 @@ def motion_change(codec: Codec, codes: np.ndarray) -> float:
 def _invent(gpt2: MotionGPT, recording: Recording, frames: int, options: SamplingOptions) -> np.ndarray:
     """Codes uint8 [t, g] for the face of a recording, beginning in the pose of its still."""
     content = recording.contents[0]
-    before = np.zeros((0, gpt2.config.groups), np.uint8) if content.reference_codes is None else content.reference_codes[None]
-    return np.stack(list(sample_motion(gpt2, content.values, before, frames, options)))
+    return np.stack(list(sample_motion(gpt2, content.values, pose_of(content, gpt2.config.groups), frames, options)))
 
 
 def _with_codes(recording: Recording, codes: np.ndarray) -> Recording:

@@ -11,7 +11,7 @@ import numpy as np
 
 from bcdcodec.benchmarks.faces import FaceMeter, compare_faces
 from bcdcodec.benchmarks.information import all_codes, code_counts, frame_bits, static_bits
-from bcdcodec.benchmarks.networks import FILES, NetworkMeasures, found_in, measure_networks
+from bcdcodec.benchmarks.networks import FILES, NetworkMeasures, found_in, measure_networks, set_features
 from bcdcodec.benchmarks.opponents import OPPONENTS, Opponent, code
 from bcdcodec.benchmarks.quality import flicker, luma, measure_quality
 from bcdcodec.benchmarks.rows import BCD, STILL, ClipRows, Row, RowStore, Strip, depends_on
@@ -108,8 +108,9 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
             _row(source, BCD, coded.setting, codec.picture_size, coded.total_bytes, decoded, judges, coded.sizes)
         )
         if coded is own and settings.networks is not None:
-            sets = measure_networks(settings.networks, decoded, frames, None, None).features
-            np.savez(folder / FEATURES, **sets)
+            both = {"": decoded, " source": frames}
+            features = {kind: set_features(settings.networks, clip) for kind, clip in both.items()}
+            np.savez(folder / FEATURES, **{name + kind: x for kind, found in features.items() for name, x in found.items()})
         shown.append((f"bcd {coded.setting}: {rows[-1].kbps:.1f} kbit/s whole file", decoded))
     still = codec.still(own.recording)
     if still is not None:  # models over latents have none
@@ -188,9 +189,9 @@ def _row(
     quality = measure_quality(decoded, source.frames)
     found = judges.faces.faces(decoded) if judges.faces else None
     faces = compare_faces(source.faces, found) if found else None
-    deep = NetworkMeasures(None, None, {})
+    deep = NetworkMeasures()
     if judges.networks is not None:
-        deep = measure_networks(judges.networks, decoded, source.frames, found, source.faces if found else None, sets=False)
+        deep = measure_networks(judges.networks, decoded, source.frames, found, source.faces if found else None)
     named = (
         dict.fromkeys(
             (

@@ -35,9 +35,8 @@ ARCFACE_SIDE = 112
 class NetworkMeasures:
     """Of one decoded clip against its source; None where the network's file is not there."""
 
-    lpips: float | None  # mean over frames
-    csim: float | None  # cosine of the mean embeddings
-    features: dict[str, np.ndarray]  # of sets: "FID" [n, d] of pictures, "FVD" [m, d] of clips; of the decoded and, with " source", of the source
+    lpips: float | None = None  # mean over frames
+    csim: float | None = None  # cosine of the mean embeddings
 
 
 def found_in(folder: Path) -> tuple[str, ...]:
@@ -50,33 +49,36 @@ def found_in(folder: Path) -> tuple[str, ...]:
 
 @torch.inference_mode()
 def measure_networks(folder: Path, decoded: np.ndarray, source: np.ndarray, decoded_faces: list[Face | None] | None,
-                     source_faces: list[Face | None] | None, sets: bool = True) -> NetworkMeasures:
+                     source_faces: list[Face | None] | None) -> NetworkMeasures:
     """What the networks in `folder` say of clips uint8 [t, h, w, 3]; faces at evenly picked moments, as `FaceMeter.faces` gives them.
 
-    `sets`: whether with features for FID and FVD. Raises BcdError for a file that is no such network.
+    Raises BcdError for a file that is no such network.
     """
-    names = found_in(folder)
-    clips = {"": _pictures(decoded), " source": _pictures(source)}  # [t, 3, h, w] in 0..255
-    lpips = csim = None
-    features: dict[str, np.ndarray] = {}
+    names, lpips, csim = found_in(folder), None, None
     if "LPIPS" in names:
-        net = network(folder, "LPIPS")
-        deep = [torch.cat([_run("LPIPS", folder, net, x, resize_images=False, return_lpips=True) for x in clip.split(16)])
-                for clip in clips.values()]
+        deep = [torch.cat([_run("LPIPS", folder, x, resize_images=False, return_lpips=True) for x in _pictures(clip).split(16)])
+                for clip in (decoded, source)]
         lpips = float((deep[0] - deep[1]).square().sum(1).mean())
-    if "FID" in names and sets:
-        picked = torch.from_numpy(np.linspace(0, len(source) - 1, min(SAMPLED, len(source))).astype(int))
-        for kind, clip in clips.items():
-            features["FID" + kind] = _run("FID", folder, network(folder, "FID"), clip[picked], return_features=True).numpy()
-    if "FVD" in names and sets and len(source) >= CLIP_FRAMES:
-        for kind, clip in clips.items():
-            parts = clip.unfold(0, CLIP_FRAMES, CLIP_FRAMES).permute(0, 1, 4, 2, 3)  # [m, 3, t, h, w]
-            net = network(folder, "FVD")
-            features["FVD" + kind] = torch.cat(
-                [_run("FVD", folder, net, x, rescale=True, resize=True, return_features=True) for x in parts.split(2)]).numpy()
     if "CSIM (ArcFace)" in names and source_faces is not None:
         csim = _similarity(folder, (decoded, decoded_faces), (source, source_faces))
-    return NetworkMeasures(lpips, csim, features)
+    return NetworkMeasures(lpips, csim)
+
+
+@torch.inference_mode()
+def set_features(folder: Path, clip: np.ndarray) -> dict[str, np.ndarray]:
+    """What FID and FVD compare of a clip uint8 [t, h, w, 3], where their networks are there: [n, d] of pictures, of clips.
+
+    Raises BcdError for a file that is no such network.
+    """
+    names, pictures, features = found_in(folder), _pictures(clip), {}
+    if "FID" in names:
+        picked = torch.from_numpy(np.linspace(0, len(clip) - 1, min(SAMPLED, len(clip))).astype(int))
+        features["FID"] = _run("FID", folder, pictures[picked], return_features=True).numpy()
+    if "FVD" in names and len(clip) >= CLIP_FRAMES:
+        parts = pictures.unfold(0, CLIP_FRAMES, CLIP_FRAMES).permute(0, 1, 4, 2, 3)  # [m, 3, t, h, w]
+        features["FVD"] = torch.cat(
+            [_run("FVD", folder, x, rescale=True, resize=True, return_features=True) for x in parts.split(2)]).numpy()
+    return features
 
 
 def frechet_distance(a: np.ndarray, b: np.ndarray) -> float | None:
@@ -103,8 +105,9 @@ def network(folder: Path, name: str) -> torch.jit.ScriptModule:
         raise BcdError(f"{path} is not readable as TorchScript: {str(error).strip().splitlines()[0]}") from error
 
 
-def _run(name: str, folder: Path, net: torch.jit.ScriptModule, x: Tensor, **options: bool) -> Tensor:
-    """Its output [n, d] of x [n, ...]."""
+def _run(name: str, folder: Path, x: Tensor, **options: bool) -> Tensor:
+    """The output [n, d] of a measure's network of x [n, ...]."""
+    net = network(folder, name)
     try:
         out = net(x, **options)
     except RuntimeError as error:
@@ -127,8 +130,7 @@ def _similarity(folder: Path, *clips: tuple[np.ndarray, list[Face | None]]) -> f
         aligned = [align(frames[i], face.landmarks) for i, face in zip(moments, faces) if face is not None]
         if not aligned:
             return None
-        name = "CSIM (ArcFace)"
-        embedded = _run(name, folder, network(folder, name), torch.stack(aligned))
+        embedded = _run("CSIM (ArcFace)", folder, torch.stack(aligned))
         means.append(functional.normalize(embedded, dim=1).mean(0))
     return float(functional.cosine_similarity(means[0], means[1], dim=0))
 

@@ -13,7 +13,6 @@ from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
 from bcdcodec.errors import BcdError
 
 Statistic = Callable[[Sequence[Row]], float | None]
-TEN_SECONDS = 10.0
 CURVED = ("psnr", "ssim", "ms_ssim", "vmaf")  # of which BD-rates are taken
 QUALITIES = {"psnr": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "vmaf": "VMAF", "lpips": "LPIPS", "identity_distance": "identity distance (dlib)"}
 
@@ -50,10 +49,13 @@ def correlation_of(name: str) -> Statistic:
     return lambda rows: correlation([pair for r in rows for pair in getattr(r, name)])
 
 
-def whole_file_of_ten_seconds(rows: Sequence[Row]) -> float | None:
-    """kbit/s of a file of 10 s at the pooled motion rate with a median header and container."""
-    motion = pooled(lambda r: r.motion_bytes, lambda r: r.seconds)(rows)
-    return (motion * TEN_SECONDS + median([r.content_bytes + r.container_bytes for r in rows])) * 8 / 1000 / TEN_SECONDS
+bits_per_frame = pooled(lambda r: r.motion_bytes * 8, lambda r: r.frames)
+
+
+def whole_file_of(seconds: float) -> Statistic:
+    """kbit/s of a file of that length at the pooled motion rate with a median header and container."""
+    motion = pooled(lambda r: r.motion_bytes, lambda r: r.seconds)
+    return lambda rows: (motion(rows) * seconds + median([r.content_bytes + r.container_bytes for r in rows])) * 8 / 1000 / seconds
 
 
 def _same_person(rows: Sequence[Row]) -> float | None:
@@ -61,7 +63,7 @@ def _same_person(rows: Sequence[Row]) -> float | None:
     return 100 * sum(known) / len(known) if known else None
 
 
-def _largest_content(rows: Sequence[Row]) -> float | None:
+def largest_content(rows: Sequence[Row]) -> float | None:
     return float(max(r.content_bytes for r in rows)) if rows else None
 
 
@@ -70,16 +72,16 @@ HEADLINES = (
              pooled(lambda r: r.static_motion_bits, lambda r: r.frames)),
     Headline("ideal_bits_per_frame", "information of the codes in the files' entropy profile", "bits a frame", 1, BCD,
              pooled(lambda r: r.ideal_motion_bits, lambda r: r.frames)),
-    Headline("bits_per_frame", "coded motion", "bits a frame", 1, BCD, pooled(lambda r: r.motion_bytes * 8, lambda r: r.frames)),
+    Headline("bits_per_frame", "coded motion", "bits a frame", 1, BCD, bits_per_frame),
     Headline("motion_kbps", "coded motion", "kbit/s", 2, BCD, pooled(lambda r: r.motion_bytes * 8 / 1000, lambda r: r.seconds)),
     Headline("coder_overhead", "coded motion above that information", "%", 2, BCD,
              pooled(lambda r: 100 * (r.motion_bytes * 8 - r.ideal_motion_bits), lambda r: r.ideal_motion_bits)),
     Headline("content_bytes", "content header, once a scene, median", "bytes", 0, BCD, median_of(lambda r: r.content_bytes)),
-    Headline("content_bytes_max", "content header, largest", "bytes", 0, BCD, _largest_content),
+    Headline("content_bytes_max", "content header, largest", "bytes", 0, BCD, largest_content),
     Headline("container_bytes", "container, median of files", "bytes", 0, BCD, median_of(lambda r: r.container_bytes)),
     Headline("audio_kbps", "sound", "kbit/s", 2, BCD, pooled(lambda r: r.audio_bytes * 8 / 1000, lambda r: r.seconds)),
     Headline("whole_kbps", "whole files as they are, median", "kbit/s", 2, BCD, median_of(lambda r: r.kbps)),
-    Headline("whole_kbps_10s", "whole file of 10 s at these figures", "kbit/s", 2, BCD, whole_file_of_ten_seconds),
+    Headline("whole_kbps_10s", "whole file of 10 s at these figures", "kbit/s", 2, BCD, whole_file_of(10)),
     Headline("psnr", "PSNR, median", "dB", 2, BCD, median_of(lambda r: r.psnr)),
     Headline("psnr_still", "PSNR of the still alone, held, median", "dB", 2, STILL, median_of(lambda r: r.psnr)),
     Headline("ssim", "SSIM, median", "", 3, BCD, median_of(lambda r: r.ssim)),

@@ -11,7 +11,7 @@ from torch import nn
 
 from bcdcodec.benchmarks.bench import bench
 from bcdcodec.benchmarks.networks import (
-    ARCFACE_PLACES, FILES, align, found_in, frechet_distance, measure_networks,
+    ARCFACE_PLACES, FILES, align, found_in, frechet_distance, measure_networks, set_features,
 )
 from bcdcodec.benchmarks.run import Options
 from bcdcodec.errors import BcdError
@@ -84,12 +84,12 @@ def test_measures_tell_good_clips_from_bad_ones(networks):
         good, bad = (np.clip(source + rng.normal(s, s, source.shape), 0, 255).astype(np.uint8) for s in (strength, worse))
         a, b = (measure_networks(networks, x, source, None, None) for x in (good, bad))
         assert 0 < a.lpips < b.lpips and a.csim is None
+        true, near, far = (set_features(networks, x) for x in (source, good, bad))
         for kind, count in (("FID", 12), ("FVD", 2)):
-            assert len(a.features[kind]) == count
-            assert frechet_distance(a.features[kind], a.features[kind + " source"]) < frechet_distance(
-                b.features[kind], b.features[kind + " source"])
+            assert len(near[kind]) == count
+            assert frechet_distance(near[kind], true[kind]) < frechet_distance(far[kind], true[kind])
     assert measure_networks(networks, source, source, None, None).lpips == 0
-    assert not measure_networks(networks, source, source, None, None, sets=False).features
+    assert not {"FID", "FVD"} - set(set_features(networks, source)) and set(set_features(networks, source[:8])) == {"FID"}
 
 
 def test_a_report_has_them_and_says_what_is_missing(networks, clip, tiny_model, tmp_path):

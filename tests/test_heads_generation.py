@@ -1,6 +1,5 @@
 """The measures of invented motion on motion whose worth is known."""
 
-from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np

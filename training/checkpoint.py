@@ -12,6 +12,9 @@ from safetensors.torch import load_file, save_file
 from bcdcodec.errors import ModelError
 
 
+HELPERS = ("reader", "adversary")  # parts of a run, saved beside the EMA weights, that are none of the model
+
+
 def save_sharded(tensors: dict[str, torch.Tensor], folder: Path, stem: str, shard_mib: int | None) -> None:
     """Write tensors as `stem-00001.safetensors`, ...; one file, or files of at most `shard_mib` MiB.
 

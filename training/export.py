@@ -21,7 +21,7 @@ from bcdcodec.models.bcd import BCD
 from bcdcodec.models.latents import Latents, open_latents
 from bcdcodec.models.windows import motion_blocks
 from bcdcodec.modelstore import CARD, CONFIG, TABLES
-from bcdcodec.training.checkpoint import load_sharded, save_sharded
+from bcdcodec.training.checkpoint import HELPERS, load_sharded, save_sharded
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.context_prior import fit_context
@@ -58,7 +58,7 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
     if name is not None:
         config = replace(config, name=name)
     tensors = load_sharded(checkpoint, "ema")
-    tensors = {k: v for k, v in tensors.items() if k != "code_counts" and not k.startswith(("reader.", "adversary."))}
+    tensors = {k: v for k, v in tensors.items() if k != "code_counts" and k.split(".")[0] not in HELPERS}
     model = BCD(config)
     # Rounded first, so that tables are fitted on what the shipped weights do.
     model.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in tensors.items()})

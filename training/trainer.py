@@ -17,7 +17,7 @@ from bcdcodec.models.latents import open_latents
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.training.adversary import Adversary, balanced
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
-from bcdcodec.training.checkpoint import load_checkpoint, load_sharded, save_checkpoint
+from bcdcodec.training.checkpoint import HELPERS, load_checkpoint, load_sharded, save_checkpoint
 from bcdcodec.training.evaluate import evaluate
 from bcdcodec.training.motion_first import teach_codes, teach_motion
 from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
@@ -82,10 +82,8 @@ class Trainer:
         if options.resume:
             ema, state = load_checkpoint(self.out / "checkpoint", self.model, self.optimiser)
             self.counts = ema.pop("code_counts")
-            if self.reader is not None:
-                self.reader.load_state_dict({k[7:]: ema.pop(k) for k in list(ema) if k.startswith("reader.")})
-            if self.adversary is not None:
-                self.adversary.load_state_dict({k[10:]: ema.pop(k) for k in list(ema) if k.startswith("adversary.")})
+            for part, helper in self._helpers().items():
+                helper.load_state_dict({k.removeprefix(f"{part}."): ema.pop(k) for k in list(ema) if k.startswith(f"{part}.")})
             self.frozen.load_state_dict(ema)
             self.step, self.elapsed, self.origin = state["step"], state["elapsed_s"], state.get("from")
             self.begin = state.get("begin", 0.0)
@@ -293,13 +291,15 @@ class Trainer:
     def save(self) -> None:
         ema = dict(self.frozen.state_dict())
         ema["code_counts"] = self.counts
-        if self.reader is not None:
-            ema |= {f"reader.{name}": value for name, value in self.reader.state_dict().items()}
-        if self.adversary is not None:
-            ema |= {f"adversary.{name}": value for name, value in self.adversary.state_dict().items()}
+        for part, helper in self._helpers().items():
+            ema |= {f"{part}.{name}": value for name, value in helper.state_dict().items()}
         save_checkpoint(self.out / "checkpoint", self.model, ema, self.optimiser,
                         {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed, "from": self.origin, "begin": self.begin,
                          "config": json.loads(self.config.to_json())}, self.options.shard_mib)
+
+    def _helpers(self) -> dict[str, torch.nn.Module]:
+        """By name those of HELPERS that this run has."""
+        return {part: helper for part in HELPERS if (helper := getattr(self, part)) is not None}
 
     def log2_p(self) -> torch.Tensor:
         """log2 of the code probabilities of recent training batches, [g, k]."""

@@ -54,16 +54,14 @@ def generate_file(content: PathLike, target: PathLike, seconds: float, prompt: P
             content = _encoded(content, Path(work) / "still.bcd", model, device)
         head, still, folder = _content_of(content, model)
     path, config = open_gpt2(gpt2, head)
-    codes = [_codes_of(prompt, head, folder) if prompt else np.zeros((0, head.groups), np.uint8)]
-    before = codes[0]
-    if not prompt and still.reference_codes is not None:  # motion begins in the pose of the still
-        before = still.reference_codes[None]
+    codes = [_codes_of(prompt, head, folder)] if prompt else []
 
-    from bcdcodec.generation.sampling import SamplingOptions, sample_motion  # after the cheap checks: torch takes seconds
+    from bcdcodec.generation.sampling import SamplingOptions, pose_of, sample_motion  # after the cheap checks: torch takes seconds
 
     options = SamplingOptions(temperature, top_p, seed)
     network = load_gpt2(path, config, pick_device(device))
     count = max(1, round(seconds * folder.config.frame_rate))
+    before = codes[0] if prompt else pose_of(still, head.groups)
     for i, frame in enumerate(sample_motion(network, still.values, before, count, options)):
         codes.append(frame[None])
         if progress:

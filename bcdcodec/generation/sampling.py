@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bcdcodec.container import Content
 from bcdcodec.errors import BcdError
 from bcdcodec.generation.network import MotionGPT
 
@@ -26,6 +27,11 @@ class SamplingOptions:
             raise BcdError(f"temperature is {self.temperature:g}, expected 0 to 10")
         if not 0 < self.top_p <= 1:
             raise BcdError(f"top-p is {self.top_p:g}, expected above 0 and at most 1")
+
+
+def pose_of(content: Content, groups: int) -> np.ndarray:
+    """Codes uint8 [1, g] of the content's own picture, from which motion goes on; [0, g] of a model without them."""
+    return np.zeros((0, groups), np.uint8) if content.reference_codes is None else content.reference_codes[None]
 
 
 @torch.inference_mode()

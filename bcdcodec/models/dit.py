@@ -27,6 +27,12 @@ class Condition:
     keep: Tensor | None = None  # [b] 1 keeps the condition, 0 masks it (classifier-free guidance)
     keep_content: Tensor | None = None  # [b] 0 masks the content alone
 
+    @staticmethod
+    def of_windows(motion: Tensor, content: Tensor, reference_motion: Tensor | None) -> Condition:
+        """Windows of motion [b, t, g * d'] of one clip, whose content [1, n, d] and reference [1, g * d'] all share."""
+        b = len(motion)
+        return Condition(content.expand(b, -1, -1), motion, None if reference_motion is None else reference_motion.expand(b, -1))
+
 
 @dataclass(frozen=True)
 class DenoiserOutput:
