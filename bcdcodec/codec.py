@@ -13,18 +13,20 @@ from torch import Tensor
 
 from bcdcodec.container import Content, Head, Motion, Recording
 from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES, TABLES_FINGERPRINT_BYTES
+from bcdcodec.container.payloads import pack_content
 from bcdcodec.decoding import decode_frames
 from bcdcodec.encoding import StreamOptions, encode_frames
-from bcdcodec.entropy.content import encode_content
 from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents, open_latents, to_uint8, to_unit
-from bcdcodec.models.windows import WINDOWS_AT_ONCE, motion_blocks
+from bcdcodec.models.windows import motion_blocks
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.opening import check_model
-from bcdcodec.refine import refine_motion
+from bcdcodec.reference import reference_frame
+
+ALIGNED_AT_ONCE = 32  # frames
 
 
 @dataclass(frozen=True)
@@ -65,10 +67,10 @@ class Codec:
     # ---- encoding
 
     def encode(self, frames: np.ndarray, frame_rate: Fraction | int = 25, profile: str = "static",
-               kbps: float | None = None, refine: int | None = None) -> Recording:
+               kbps: float | None = None) -> Recording:
         """Pictures uint8 [t, h, w, 3] (h = w = picture_size) at a constant rate -> Recording; `profile`: static or context.
 
-        `kbps`: of motion, kbit/s; `refine`: steps of `refined`; None: the model's own.
+        `kbps`: of motion, kbit/s; None: the model's own.
         Raises FormatError for another shape or no frames, ModelError for profile context of a model without its tables.
         """
         size = self.picture_size
@@ -77,7 +79,7 @@ class Codec:
         rate = Fraction(frame_rate)
         head = self.head(Geometry(size, size, (0, 0, size, size)), 1 / rate, 1, profile=profile)
         contents, motions = [], []
-        for item in self.encode_stream(enumerate(frames), StreamOptions(time_base=1 / rate, kbps=kbps, profile=profile, refine=refine)):
+        for item in self.encode_stream(enumerate(frames), StreamOptions(time_base=1 / rate, kbps=kbps, profile=profile)):
             (contents if isinstance(item, Content) else motions).append(item)
         motions = tuple(replace(m, pts=None) for m in motions)
         return Recording(replace(head, frame_count=len(frames)), tuple(contents), motions)
@@ -112,44 +114,39 @@ class Codec:
         with torch.inference_mode():
             return self.model.vq.encode(features[None], price)[0].to(torch.uint8).cpu().numpy()
 
-    def refined(self, pictures: np.ndarray, features: Tensor, content: Content, price: float, steps: int) -> Tensor:
-        """Motion [t, m] that decodes nearer to the pictures uint8 [t, h, w, 3] than `features` [t, m], after `steps` steps.
+    @torch.inference_mode()
+    def aligned(self, pictures: np.ndarray, features: Tensor, content: Content) -> Tensor:
+        """Motion [t, m] that takes the content's picture to pictures uint8 [t, h, w, 3], from the encoder's `features` [t, m].
 
-        Raises ModelError for a model that decodes in more than one step.
+        Without a flow basis these are the motion.
         """
-        if not steps:
+        if self.model.flow_basis is None:
             return features
-        if self.config.diffusion.steps != 1:
-            raise ModelError(f"{self.config.name} decodes in {self.config.diffusion.steps} steps: only models of one step refine motion")
         tokens, reference = self.dequantised(content)
-        length, noise, out = self.config.window.length, self.noise(0), []
-        for start in range(0, len(pictures), length * WINDOWS_AT_ONCE):
-            block, m = pictures[start : start + length * WINDOWS_AT_ONCE], features[start : start + length * WINDOWS_AT_ONCE]
-            t, missing = len(block), -len(block) % length  # the last window is filled up
-            block = np.concatenate([block, np.repeat(block[-1:], missing, 0)])
-            m = torch.cat([m, m[-1:].expand(missing, -1)]).unflatten(0, (-1, length))
-            z = self.latents.encode(to_unit(block, self.device)).unflatten(0, (-1, length))
-            found = refine_motion(self.model, z, m, Condition.of_windows(m, tokens, reference), noise.expand_as(z), steps, price)
-            out.append(found.flatten(0, 1)[:t])
+        still, out = self.model.still(tokens), []
+        for start in range(0, len(pictures), ALIGNED_AT_ONCE):
+            block = slice(start, start + ALIGNED_AT_ONCE)
+            z = self.latents.encode(to_unit(pictures[block], self.device))[None]
+            out.append(self.model.aligned_motion(z, features[None, block], still, reference)[0])
         return torch.cat(out)
 
     @torch.inference_mode()
     def content_of(self, pictures: np.ndarray, features: Tensor) -> Content:
-        """Content tokens from the frame whose motion is nearest to the mean, and that frame's codes."""
+        """Content tokens from the `reference_frame`, and that frame's codes."""
         config = self.config.content
-        normal = self.model.vq.features(features[None])[0].flatten(1)  # [t, g * d']
-        order = (normal - normal.mean(0)).square().sum(1).argsort()
+        order = self.model.vq.from_middle(features)
         count = min(self.config.training.content_frames, len(pictures))
         picked = order[torch.linspace(0, len(order) - 1, count).long()].cpu().numpy()
+        picked[0] = reference_frame(self.model, self.latents, pictures, features, self.device)
         z = self.latents.encode(to_unit(pictures[picked], self.device))[None]
         tokens, m = self.model.encode(z, reference=0)
         codes = self.model.vq.encode(m[:, :1])[0, 0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
         index = config.default_step
         while True:
             values = self.model.content.quantise(tokens, index)[0].clamp(-32768, 32767).to(torch.int16).cpu().numpy()
-            size = len(encode_content(values, config.rows, config.columns, self.folder.tables.content))
-            if size <= config.byte_budget or index + 1 >= config.steps:
-                return Content(0, 0, config.rows, config.columns, index, codes, values)
+            content = Content(0, 0, config.rows, config.columns, index, codes, values)
+            if len(pack_content(content, self.folder.tables)[0]) <= config.byte_budget or index + 1 >= config.steps:
+                return content
             index += 1
 
     # ---- decoding
@@ -166,24 +163,26 @@ class Codec:
             raise FormatError("the recording holds no content, nothing can be decoded")
         frames = [picture for _, picture in self.decode_stream(
             iter(recording.motions), source.contents if content is None else source.contents[:1],
-            recording.head.sampler_seed if seed is None else seed, steps)]
+            recording.head.sampler_seed if seed is None else seed, steps,
+            foreign=content is not None or recording.head.reenacted or recording.head.generated)]
         size = self.picture_size
         return np.stack(frames) if frames else np.zeros((0, size, size, 3), np.uint8)
 
     def decode_stream(self, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,
-                      steps: int | None = None) -> Iterator[tuple[int, np.ndarray]]:
+                      steps: int | None = None, foreign: bool = False) -> Iterator[tuple[int, np.ndarray]]:
         """`(frame number, uint8 [h, w, 3])` one by one, under one fixed noise picture; memory stays flat.
 
-        With a single content that one serves every motion chunk.
+        With a single content that one serves every motion chunk. `foreign`: it is another recording's than the motion.
         """
-        return decode_frames(self, motions, contents, seed, self.config.diffusion.steps if steps is None else steps)
+        return decode_frames(self, motions, contents, seed, self.config.diffusion.steps if steps is None else steps, foreign)
 
     @torch.inference_mode()
     def decode_windows(self, codes: np.ndarray, contents: Sequence[Content], seed: int = 0,
-                       steps: int | None = None) -> np.ndarray:
+                       steps: int | None = None, foreign: bool = False) -> np.ndarray:
         """Pictures uint8 [b, t, h, w, 3] of codes [b, t, g], at most a window each, under one content each.
 
-        What `decode` makes of one short recording, for many at once. Raises FormatError for a content of another shape.
+        What `decode` makes of one short recording, for many at once; `foreign` as in `decode_stream`.
+        Raises FormatError for a content of another shape.
         """
         parts = [self.dequantised(content) for content in contents]
         tokens = torch.cat([tokens for tokens, _ in parts])  # [b, n, d]
@@ -192,7 +191,8 @@ class Codec:
         padded = np.concatenate([codes, codes[:, -1:].repeat(self.config.window.length - t, axis=1)], axis=1)
         m_hat = self.model.vq.lookup(torch.from_numpy(padded.astype(np.int64)).to(self.device))
         noise = self.noise(seed).expand(b, padded.shape[1], -1, -1, -1)
-        z = self.model.decode(Condition(tokens, m_hat, reference), noise,
+        of_others = torch.ones(b, device=self.device) if foreign else None
+        z = self.model.decode(Condition(tokens, m_hat, reference, foreign=of_others), noise,
                               self.config.diffusion.steps if steps is None else steps)
         pictures = to_uint8(self.latents.decode(z[:, :t].flatten(0, 1)))
         return pictures.reshape(b, t, *pictures.shape[1:])

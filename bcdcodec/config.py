@@ -34,7 +34,6 @@ class EncoderConfig:
     frames_see_queries: bool = True  # the paper's: one attention over all; False: motion costs no queries
     queries_see_queries: bool = True  # the paper's; False: so that many queries do not drown few frames
     stem: str = "linear"  # "linear": one projection of the flattened latent; "conv": 4x4 patches, then convolutions; "overlap": convolutions
-    refine_steps: int = 0  # in which encoding then moves the motion to where it decodes nearer to the pictures
     stem_channels: tuple[int, ...] = ()  # of a convolutional stem: on a quarter of the grid, then on each half of that
 
 
@@ -45,11 +44,10 @@ class QuantiserConfig:
     groups: int = 64
     codes: int = 32
     dim: int = 16  # channels per group
-    rank: int = 0  # channels of motion, of which every group reads a linear map of its own; 0: each group has its own
     alpha: float = 0.25  # scale of the distances, equation 2
     normalise: bool = True  # zero mean, unit deviation of the motion features before the distance
     hard: bool = True  # straight-through hard samples in training
-    nearest: bool = False  # in training the nearest code itself, its gradient passed to code and features; no samples
+    nearest: bool = False  # in training the code a file would hold, its gradient passed to code and features; no samples
     temperature_max: float = 1.5
     temperature_min: float = 0.1
     temperature_decay: float = 0.9999972  # factor per step
@@ -94,6 +92,7 @@ class DecoderConfig:
     guidance: float = 1.5
     motion_in_patches: bool = False  # motion also enters as an addition of its own to every patch
     motion_patch_rank: int = 0  # channels through which it does so; 0: as many as motion has
+    flow_basis: bool = False  # a channel of motion is how much of one flow field, fitted to footage, the warp has
     warp_grid: int = 0  # flow vectors per patch side; 0: no warp of the content picture
     klt_output: int = 0  # the output starts in this many transform components; 0: plain linear
     painter: tuple[int, ...] = ()  # channels at a half, a quarter and an eighth of the picture's side of a U-Net after the warp
@@ -138,9 +137,6 @@ class TrainingConfig:
     ema_decay: float = 0.9999
     grad_clip: float = 1.0
     rate_weight: float = 0.04  # lambda of equation 8, on squared bits
-    rate_start_bits: float = 160.0  # the target falls from here ...
-    rate_anneal: float = 0.0  # ... to target_bits over this share of the run
-    commitment_weight: float = 0.0  # on the squared distance of features and their codes
     conditional_entropy_weight: float = 0.0  # on mean H(mu) in bits a group
     huber: float = 0.0  # error from which the distortion grows linearly (pictures in [-1, 1]); 0: squared, equation 6
     gradient_weight: float = 0.0  # on differences of neighbouring pixels
@@ -150,9 +146,8 @@ class TrainingConfig:
     adversarial_from: float = 1.0  # share of the run after which the painter alone learns, that too
     still_weight: float = 0.0  # on the error of the content picture against the frame it was taken from
     content_weight: float = 0.0  # on the estimated bits of the tokens
-    motion_weight: float = 0.0  # on the true motion of procedural heads against the leading motion channels
-    motion_steps: int = 0  # steps of the encoder on that alone, then of the codes, before the first step of the run
-    motion_joins: float = 0.0  # share of the run after which the encoder and the codes learn again, from the pictures too
+    motion_steps: int = 0  # steps of the encoder on motion alone, before the first step of the run
+    flow_pairs: int = 0  # pairs of frames from whose flow fields the basis is fitted before that
     stage1_split: int = 1  # stage 1 takes so many times more clips, of so many times fewer frames
     motion_emphasis: float = 0.0  # extra weight where the clip moves
     swap_weight: float = 0.0  # swap consistency
@@ -211,9 +206,20 @@ _PARTS = {
 }
 
 
+# Fields that models of earlier versions carry and that nothing reads any more, each at the value that changes nothing.
+_RETIRED: dict[type, frozenset[str]] = {
+    EncoderConfig: frozenset({"refine_steps"}),
+    QuantiserConfig: frozenset({"rank"}),
+    TrainingConfig: frozenset({
+        "commitment_weight", "motion_joins", "motion_weight", "rate_anneal", "rate_start_bits"}),
+}
+
+
 def _build(cls: type, raw: dict):
     values = {}
     for key, value in raw.items():
+        if key in _RETIRED.get(cls, ()):
+            continue
         if cls is ModelConfig and key in _PARTS:
             value = _build(_PARTS[key], value)
         elif isinstance(value, list):

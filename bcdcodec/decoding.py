@@ -25,10 +25,10 @@ Vector = tuple[int, int, Tensor]  # number of the frame, number of its content, 
 
 @torch.inference_mode()
 def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,
-                  steps: int) -> Iterator[tuple[int, np.ndarray]]:
+                  steps: int, foreign: bool) -> Iterator[tuple[int, np.ndarray]]:
     """`(frame number, uint8 [h, w, 3])` one by one; one fixed noise picture for the whole clip.
 
-    With a single content that one serves every motion chunk. Raises FormatError for a content that is missing.
+    `foreign`: the content is another recording's. With a single content that one serves every motion chunk. Raises FormatError for a content that is missing.
     """
     noise = codec.noise(seed)
     by_number = {content.number: content for content in contents}
@@ -43,7 +43,7 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
         def windows(m_hat: Tensor) -> Tensor:
             """Latents [b, t, c, h, w] of windows of quantised motion [b, t, m]."""
             b, t = m_hat.shape[:2]
-            return codec.model.decode(Condition.of_windows(m_hat, tokens, reference), noise.expand(b, t, -1, -1, -1), steps)
+            return codec.model.decode(Condition.of_windows(m_hat, tokens, reference, foreign), noise.expand(b, t, -1, -1, -1), steps)
 
         following = chain([vector], (v for _, _, v in vectors))
         frame = first

@@ -38,7 +38,6 @@ class StreamOptions:
     kbps: float | None = None  # of motion; None: the model's own price of a bit, and MOST_OF_TARGET at most
     profile: str = "static"
     scenes: bool = True  # whether another content begins where the picture jumps
-    refine: int | None = None  # steps of `Codec.refined`; None: the model's own
 
 
 def encode_frames(codec: Codec, frames: Iterable[Frame], options: StreamOptions) -> Iterator[Content | Motion]:
@@ -67,7 +66,6 @@ class _Scene:
         self._codec, self._number, self._first, self._seen = codec, number, first, seen
         self._chunk_frames = options.chunk_frames
         self._control = _rate_control(codec, options, seen, seconds)
-        self._refine = codec.config.encoder.refine_steps if options.refine is None else options.refine
         self._stride = seen
         self._pts: list[int] = []  # of frames read and not given out
         self._looked_at = 0  # pictures whose codes are chosen
@@ -96,9 +94,9 @@ class _Scene:
         codes = np.zeros((0, codec.config.quantiser.groups), np.uint8)  # [u, g], not given out
         for features in chain([features], blocks):
             pictures = np.stack([waiting.popleft() for _ in features])
-            refined = codec.refined(pictures, features, content, price, self._refine)
-            price = self._control.follow(refined)
-            codes = np.concatenate([codes, self._coded(refined, price)])
+            aligned = codec.aligned(pictures, features, content)
+            price = self._control.follow(aligned)
+            codes = np.concatenate([codes, self._coded(aligned, price)])
             while len(codes) >= self._chunk_frames and len(self._pts) >= self._chunk_frames * self._stride:
                 yield self._motion(codes[: self._chunk_frames])
                 codes = codes[self._chunk_frames :]

@@ -95,7 +95,7 @@ class RateControl:
         self.stride = 1
 
     def start(self, m: Tensor) -> float:
-        """The price at which the first motion [t, m] is to be refined; settles the stride."""
+        """The price at which the first motion [t, m] is to be coded; settles the stride."""
         point = choose_rate(self._vq, m, self._bits_per_frame, self._bits, self._strides, self._least_price)
         self._recent, self.stride = m[:0], point.stride
         return point.price

@@ -18,7 +18,7 @@ from bcdcodec.container import BcdReader, ByteCounts, Content, Head, Motion, Rec
 from bcdcodec.device import pick_device
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.profiles import profile_number
-from bcdcodec.errors import BcdError, LimitError, MissingDetectorError, ModelError, TruncatedError
+from bcdcodec.errors import BcdError, LimitError, MissingDetectorError, TruncatedError
 from bcdcodec.live import write_live
 from bcdcodec.modelstore import DEFAULT_MODEL, open_model
 from bcdcodec.opening import model_of, naming, open_sound
@@ -78,7 +78,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
                 device: str = "auto", seed: int = 0, progress: Progress | None = None, vae: str | None = None,
                 sound: SoundOptions | None = SoundOptions(), profile: str = "static",
                 kbps: float | None = None, surroundings: bool = False,
-                scenes: bool = True, refine: int | None = None) -> EncodeSummary:
+                scenes: bool = True) -> EncodeSummary:
     """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all; `-` is standard input or output.
 
     A single picture becomes a content without motion, to be shown in the motion of others.
@@ -92,8 +92,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     the whole first picture, for `decode_file` to paste faces back into.
     `scenes`: whether another content begins where the picture jumps.
     `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out.
-    `profile`: static or context. `kbps`: of motion, in kbit/s; None: the model's own. `refine`: steps in which motion is
-    moved to where it decodes nearer to the pictures; None: the model's own.
+    `profile`: static or context. `kbps`: of motion, in kbit/s; None: the model's own.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     live = is_standard(target)
@@ -102,8 +101,6 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         raise BcdError(f"cannot encode into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
     folder = open_model(model)
     folder.tables.fingerprint(profile_number(profile))  # raises before any work if the model has no tables for it
-    if refine and folder.config.diffusion.steps != 1:
-        raise ModelError(f"model {folder.config.name} decodes in {folder.config.diffusion.steps} steps: --refine needs one of one step")
     size = folder.config.latent.picture_size
     notes = []
     if crop == AUTO_CROP and is_standard(source):
@@ -124,7 +121,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         stills = (Surroundings(0, encode_still(video.first_picture(STILL_SIDE))),) if surroundings else ()
         if video.is_photo:
             return _encode_photo(codec, video, head, stills, standard_output() if live else target, notes)
-        options = StreamOptions(time_base=video.time_base, kbps=kbps, profile=profile, scenes=scenes, refine=refine)
+        options = StreamOptions(time_base=video.time_base, kbps=kbps, profile=profile, scenes=scenes)
         items = codec.encode_stream(_counted(video, progress, total), options)
         if live:
             written = write_live(standard_output(), head, items, video, stills, folder.tables)
@@ -238,7 +235,8 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
 
                 codec = Codec(folder, pick_device(device), vae)
                 feed = SoundFeed(reader, video) if has_sound else None
-                for number, picture in codec.decode_stream(motions, contents, head.sampler_seed if seed is None else seed, steps):
+                seed = head.sampler_seed if seed is None else seed
+                for number, picture in codec.decode_stream(motions, contents, seed, steps, foreign=bool(marks)):
                     tick = clock.waiting.popleft()
                     if feed:
                         feed.write_until(tick * time_base)

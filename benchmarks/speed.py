@@ -114,8 +114,8 @@ def measure_speed(codec: Codec, path: Path, repeats: int = REPEATS) -> Speed:
         seconds = float(len(frames) / (info.frame_rate or 25))
         features, network = _timed(lambda: codec.motion_features(frames), repeats)
         _, quantise = _timed(lambda: codec.model.vq.encode(features[None]), repeats)
-        _, unrefined = _timed(lambda: codec.encode(frames, refine=0), repeats)
-        _, encode = _timed(lambda: codec.encode(frames), repeats)
+        content, choosing = _timed(lambda: codec.content_of(frames, features), repeats)
+        _, aligning = _timed(lambda: codec.aligned(frames, features, content), repeats)
         _, reading = _timed(lambda: _decode_only(path), repeats)
         _, cropping = _timed(lambda: _read_all(path, codec.picture_size), repeats)
         _, writing = _timed(lambda: write_recording(io.BytesIO(), recording, codec.folder.tables), repeats)
@@ -129,8 +129,7 @@ def measure_speed(codec: Codec, path: Path, repeats: int = REPEATS) -> Speed:
             runs = [_run([COMMAND, verb, *map(str, arguments), "--model", model]) for _ in range(repeats)]
             commands[verb] = tuple(float(np.median(column)) for column in zip(*runs))
     encode_stages = {"read": reading, "crop and scale": max(0.0, cropping - reading), "motion network": network,
-                     "quantise": quantise, "content": max(0.0, unrefined - network - quantise),
-                     "refine motion": max(0.0, encode - unrefined), "entropy coding": writing}
+                     "content": choosing, "align": aligning, "quantise": quantise, "entropy coding": writing}
     decode_stages = {"entropy decoding": opening, "sample": sampling, "write mp4": saving}
     total_in, total_out = sum(encode_stages.values()), sum(decode_stages.values())
     return Speed(machine(), path.stem, len(frames), seconds, (info.width, info.height), repeats, encode_stages, decode_stages,

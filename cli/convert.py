@@ -28,11 +28,8 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
               help="Another content where the picture jumps.")
 @click.option("--profile", type=click.Choice(["static", "context"]), default="static", show_default=True,
               help="How the motion codes are packed; context takes far fewer bytes for the same codes.")
-@click.option("--refine", type=click.IntRange(0, 1000),
-              help="Steps that fit the motion to the pictures: 0 is fastest, 20 best. [default: the model's]")
 def encode(source: str, target: str, model: str, crop: str | None, surroundings: bool, vae: str | None, device: str, seed: int,
-           no_audio: bool, audio_kbps: float | None, kbps: float | None, scenes: str, profile: str,
-           refine: int | None) -> None:
+           no_audio: bool, audio_kbps: float | None, kbps: float | None, scenes: str, profile: str) -> None:
     """Encode a video into a .bcd file.
 
     IN is a video file, an animated GIF or APNG, or a folder of PNGs, of any size and frame rate. What is
@@ -47,7 +44,7 @@ def encode(source: str, target: str, model: str, crop: str | None, surroundings:
     sound = None if no_audio else SoundOptions() if audio_kbps is None else SoundOptions(audio_kbps, copy=False)
     with progress_bar("encode") as progress:
         done = encode_file(source, target, model, square, device, seed, progress, vae, sound, profile, kbps,
-                           surroundings, scenes == "auto", refine)
+                           surroundings, scenes == "auto")
     show_notes(done.notes)
     counts = done.byte_counts
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {counts.total} bytes "

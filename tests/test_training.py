@@ -12,14 +12,13 @@ from training_runs import check_resume_is_exact
 from bcdcodec.errors import BcdError
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import TINY
-from bcdcodec.training.batches import BatchSampler, mirrored_flow, mirrored_motion, to_pictures
+from bcdcodec.training.batches import BatchSampler, mirrored_flow, to_pictures
 from bcdcodec.training.checkpoint import load_sharded, save_sharded
 from bcdcodec.training.clips import load_store, split_of
 from bcdcodec.training.objective import Schedule
-from bcdcodec.training.procedural import MOTION_PARAMETERS
 from bcdcodec.training.procedural_pairs import load_pairs
 from bcdcodec.training.run_data import RunOptions, procedural_clips
-from bcdcodec.training.trainer import Trainer
+from bcdcodec.training.trainer import AGAIN_FROM, Trainer
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +56,7 @@ def test_training_lowers_the_distortion_and_logs_hard_and_soft_bits(tmp_path, ca
     batch = run.sampler.batch(0, 0.0, temporal=False)
     run.sampler.batch = lambda step, progress, temporal: batch
     records = [run.train_step() for _ in range(40)]
-    assert np.mean([r["distortion"] for r in records[-8:]]) < 0.8 * np.mean([r["distortion"] for r in records[:8]])
+    assert np.mean([r["distortion"] for r in records[-8:]]) < 0.95 * np.mean([r["distortion"] for r in records[:8]])
     assert {"H_model", "hard_bits", "mutual_information", "psnr_at_max"} <= set(records[0])
     # 8 groups of 8 codes carry at most 24 bits; under tables of other frames hard codes may cost a little more.
     assert 0 < records[-1]["H_model"] <= 24.01 and 0 < records[-1]["hard_bits"] < 40
@@ -90,45 +89,36 @@ def test_a_procedural_pair_shows_another_person_in_the_driving_motion(cache):
     pairs = load_pairs(4, 0, 4, 2, 2, 32, cache)
     same_people = pairs.driven[0, 0].astype(int) - pairs.driven[0, 1].astype(int)
     assert np.abs(same_people).mean() > 5
-    assert pairs.motion.shape == (4, 4, 15) and pairs.content_motion.shape == (4, 3, 2, 15)
+    assert pairs.flow.shape == (4, 3, 4, 2, 4, 8, 8)
 
 
-def test_the_rate_target_falls_and_stage_two_begins_when_the_preset_says():
-    start, end = Schedule(0, 0.0), Schedule(9, 1.0)
-    assert start.target_bits(TINY) == TINY.training.rate_start_bits
-    assert end.target_bits(TINY) == TINY.quantiser.target_bits
-    slow = replace(TINY, training=replace(TINY.training, rate_anneal=1.5))  # from 0.5, where the motion joins
-    assert end.target_bits(slow) == (TINY.training.rate_start_bits + TINY.quantiser.target_bits) / 2
-    assert not start.temporal(TINY) and end.temporal(TINY)
+def test_stage_two_begins_when_the_preset_says():
+    assert not Schedule(0, 0.0).temporal(TINY) and Schedule(9, 1.0).temporal(TINY)
 
 
-def test_encoder_and_codes_rest_until_the_motion_joins(tmp_path, cache):
-    config = replace(TINY, training=replace(TINY.training, motion_joins=0.5, warmup_steps=1))
-    run = trainer(tmp_path / "run", cache, 4, config=config)
+def test_encoder_codes_and_flow_fields_rest_while_the_decoder_learns(tmp_path, cache):
+    run = trainer(tmp_path / "run", cache, 4, config=replace(TINY, training=replace(TINY.training, warmup_steps=1)))
 
     def parts():
-        names = {"encoder": run.model.encoder, "codes": run.model.vq, "decoder": run.model.decoder}
+        names = {"encoder": run.model.encoder, "codes": run.model.vq, "flow": run.model.flow_basis, "decoder": run.model.decoder}
         return {name: [v.clone() for v in part.state_dict().values()] for name, part in names.items()}
 
-    def changed():
-        before = parts()
-        run.train_step()
-        return {name for name, after in parts().items() if not all(map(torch.equal, before[name], after))}
-
-    assert [changed(), changed(), changed()] == [{"decoder"}, {"decoder"}, {"encoder", "codes", "decoder"}]
+    before = parts()
+    run.train_step()
+    assert {name for name, after in parts().items() if not all(map(torch.equal, before[name], after))} == {"decoder"}
 
 
-def test_a_run_begins_with_the_weights_of_a_model_where_all_parts_learn(tmp_path, cache, tiny_model):
+def test_a_run_begins_with_the_weights_of_a_model(tmp_path, cache, tiny_model):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "data").symlink_to(cache)
     begun = replace(options(tmp_path / "run", 4), from_model=str(tiny_model))
     run = Trainer(TINY, begun)
     theirs = load_sharded(tiny_model, "weights")
     assert all(torch.equal(v.float(), theirs[k].float()) for k, v in run.model.state_dict().items())
-    assert run.progress == TINY.training.motion_joins
+    assert run.progress == AGAIN_FROM
     run.train_step()
-    assert run.progress == TINY.training.motion_joins + (1 - TINY.training.motion_joins) / 4
-    assert any(not torch.equal(v.float(), theirs[k].float()) for k, v in run.model.encoder.state_dict(prefix="encoder.").items())
+    assert run.progress == AGAIN_FROM + (1 - AGAIN_FROM) / 4
+    assert any(not torch.equal(v.float(), theirs[k].float()) for k, v in run.model.decoder.state_dict(prefix="decoder.").items())
     run.save()
     on = Trainer(TINY, replace(begun, resume=True, from_model=None))
     assert on.progress == run.progress and on.origin == run.origin and on.origin.startswith("tiny ")
@@ -155,18 +145,6 @@ def test_parts_that_a_model_lacks_begin_anew_and_another_shape_is_refused(tmp_pa
         Trainer(wide, replace(options(tmp_path / "run", 4), from_model=str(older)))
 
 
-def test_groups_read_only_the_channels_that_were_taught(tmp_path, cache):
-    run = trainer(tmp_path / "run", cache, 4)
-    weight = run.model.vq.expand.weight
-    assert weight.shape == (8 * 4, TINY.quantiser.rank) and weight[:, :15].abs().amin() > 0 and not weight[:, 15:].any()
-
-
-def test_more_of_a_batch_is_procedural_while_the_decoder_learns_alone(cache):
-    sampler = BatchSampler(TINY, procedural_clips(5, 3, 32, cache), load_pairs(4, 0, 4, 2, 2, 32, cache), 1)
-    first, last = sampler.batch(0, 0.0, temporal=False), sampler.batch(0, 1.0, temporal=False)
-    assert len(first.flow) == 6 and len(last.flow) == 4 and len(first.target) == len(last.target) == 8
-
-
 def test_a_mirrored_pair_is_as_true_as_the_other(cache):
     pairs = load_pairs(4, 0, 4, 2, 2, 32, cache)
     content, driven = (to_pictures(part[1, 0]).flip(-1) for part in (pairs.content, pairs.driven))
@@ -176,16 +154,18 @@ def test_a_mirrored_pair_is_as_true_as_the_other(cache):
         return (warp(content[:1].expand(4, -1, -1, -1), shift) - driven).square().mean()
 
     assert error(flow[:, :2]) < 0.8 * error(-flow[:, :2])
-    motion = torch.randn(3, 15)
-    assert torch.equal(mirrored_motion(mirrored_motion(motion)), motion)
-    named = dict(zip(MOTION_PARAMETERS, mirrored_motion(torch.arange(15.0))))
-    assert named["yaw"] == -0 and named["tx"] == -3 and named["pitch"] == 1
-    assert named["blink_left"] == 7 and named["blink_right"] == 6 and named["mouth_open"] == 12
 
 
-def test_errors_of_warped_pictures_come_in_slowly():
-    assert [Schedule(0, p).warp_weight(TINY) for p in (0.0, TINY.training.motion_joins / 2, 1.0)] == [
-        0.0, TINY.training.warp_weight / 2, TINY.training.warp_weight]
+def test_what_drives_a_clip_is_aligned_and_decoded_with_the_content_of_another(cache):
+    """A procedural head drives through another picture of itself; footage through the still that its tokens hold."""
+    sampler = BatchSampler(TINY, procedural_clips(5, 3, 32, cache), load_pairs(4, 0, 4, 2, 2, 32, cache), 1)
+    batch = sampler.batch(0, 0.0)
+    assert batch.own.shape == (2, 3, 32, 32) and len(batch.target) == 4
+    pairs = [sampler.pairs.content[g, p, 0] for g in range(4) for p in range(3)]
+    for own, driving in zip(batch.own, batch.driving):
+        near = [np.square(driving[0].movedim(0, -1).numpy() - x / 127.5 + 1).mean() for x in pairs]
+        best = to_pictures(pairs[int(np.argmin(near))])
+        assert min((own - x).abs().mean() for x in (best, best.flip(-1))) < 0.5
 
 
 def test_a_manifest_keeps_validation_files_out_of_training(tmp_path):

@@ -12,15 +12,7 @@ from torch.nn import functional as F
 
 from bcdcodec.config import ModelConfig
 from bcdcodec.training.clips import ClipStore
-from bcdcodec.training.procedural.motion import MOTION_PARAMETERS
 from bcdcodec.training.procedural_pairs import PEOPLE, PairStore
-
-
-_SIDES = {"left": "right", "right": "left"}
-_MIRROR = [MOTION_PARAMETERS.index(name[: -len(side)] + _SIDES[side]) if (side := name.rpartition("_")[2]) in _SIDES else i
-           for i, name in enumerate(MOTION_PARAMETERS)]  # where each parameter is found in a mirror
-_MIRROR_SIGN = torch.tensor([-1.0 if name in ("yaw", "roll", "tx", "gaze_x") else 1.0 for name in MOTION_PARAMETERS])
-DECODER_SHARE = 0.7  # of the batch at least are procedural heads before the motion joins
 
 
 @dataclass(frozen=True)
@@ -30,8 +22,8 @@ class Batch:
     content: Tensor  # [b, tc, c, h, w]
     driving: Tensor  # [b, t, c, h, w]
     target: Tensor  # [b, t, c, h, w]
-    motion: Tensor  # [pairs, tc + t, p] true motion of the first clips of the batch, those of procedural heads
-    flow: Tensor  # [pairs, t, tc, 4, gh, gw] their true flow from target to content pictures, see `flow_between`
+    flow: Tensor  # [pairs, t, tc, 4, gh, gw] true flow of the first, procedural heads, from target to content: `flow_between`
+    own: Tensor  # [pairs, c, h, w] another picture of the person who drives them
 
 
 def to_pictures(frames: np.ndarray) -> Tensor:
@@ -58,42 +50,45 @@ class BatchSampler:
         c = self.training
         split = 1 if temporal else c.stage1_split
         b, t = c.batch * split, c.frames // split
-        # While only the decoder learns, its flow is to learn from the true one.
-        share = c.procedural_share if progress >= c.motion_joins else max(c.procedural_share, DECODER_SHARE)
-        procedural = round(b * share) if self.pairs is not None else 0
+        procedural = round(b * c.procedural_share) if self.pairs is not None else 0
         stills = min(round(b * c.still_share), b - procedural) if len(self.stills) else 0
         if not len(self.moving):
             stills = b - procedural
         parts = [self._pair(rng, t) for _ in range(procedural)]
-        parts += [(*self._still(rng, t), None) for _ in range(stills)]
-        parts += [(*self._clip(rng, t), None) for _ in range(b - procedural - stills)]
+        parts += [self._still(rng, t) for _ in range(stills)]
+        parts += [self._clip(rng, t) for _ in range(b - procedural - stills)]
         content, driving, target = (torch.stack(x) for x in list(zip(*parts))[:3])
         shift = c.shift_max * max(0.0, (progress - c.shift_from) / max(1e-6, 1 - c.shift_from))
-        motion, flow = ((torch.stack([p[i] for p in parts[:procedural]]) if procedural else torch.zeros(0)) for i in (3, 4))
-        return _augment(Batch(content, driving, target, motion, flow), rng, shift)
+        flow, own = (torch.stack([p[i] for p in parts[:procedural]]) if procedural else torch.zeros(0) for i in (3, 4))
+        return _augment(Batch(content, driving, target, flow, own), rng, shift)
 
-    def motion_pictures(self, step: int, count: int) -> tuple[Tensor, Tensor]:
-        """Single pictures [n, 1, c, h, w] with random colours and the true motion [3 n / 4, 1, p] of the first.
+    def frame_pairs(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
+        """Two pictures [count, c, h, w] each of one person in two motions: two thirds footage, the rest procedural heads."""
+        pairs = []
+        for i in range(count):
+            if self.pairs is None or (i % 3 and len(self.moving)):
+                clip = self.clips.clip(int(rng.choice(self.moving if len(self.moving) else len(self.clips.lengths))))
+                pairs.append(clip[rng.integers(0, len(clip), 2)])
+            else:
+                group, person = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE))
+                pairs.append(np.stack([self.pairs.content[group, person, 0],
+                                       self.pairs.driven[group, person, int(rng.integers(self.pairs.driven.shape[2]))]]))
+        pictures = to_pictures(np.stack(pairs))
+        return pictures[:, 0], pictures[:, 1]
 
-        The last quarter is footage, so that features are normalised by what they will meet.
-        """
-        rng = np.random.default_rng((self.seed, 1, step))
-        pictures, motions = [], []
-        for _ in range(count - count // 4):
-            group, person = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE))
-            t, tc = self.pairs.motion.shape[1], self.pairs.content_motion.shape[2]
-            i = int(rng.integers(-tc, t)) if rng.random() < 0.5 else int(rng.integers(-tc, 0))
-            pictures.append(self.pairs.driven[group, person, i] if i >= 0 else self.pairs.content[group, person, i])
-            motions.append(self.pairs.motion[group, i] if i >= 0 else self.pairs.content_motion[group, person, i])
-        for _ in range(count // 4):
-            clip = self.clips.clip(int(rng.integers(len(self.clips.lengths))))
-            pictures.append(clip[int(rng.integers(len(clip)))])
-        gain, offset = _colour(rng, count, 0.2)
-        z, motion = to_pictures(np.stack(pictures))[:, None], torch.from_numpy(np.stack(motions))[:, None]
-        flip = torch.from_numpy(rng.random(count) < 0.5)[:, None, None]
-        z = torch.where(flip[..., None, None], z.flip(-1), z)
-        motion = torch.where(flip[: len(motion)], mirrored_motion(motion), motion)
-        return (z * gain + offset).clamp(-1, 1), motion
+    def true_flow_pairs(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Procedural heads: people [count, c, h, w], others in other motions, and the flow [count, 4, gh, gw] of the first from there."""
+        contents, driven, flows = [], [], []
+        for _ in range(count):
+            group, a, b = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE)), int(rng.integers(PEOPLE))
+            t, tc = int(rng.integers(self.pairs.driven.shape[2])), int(rng.integers(self.pairs.content.shape[2]))
+            parts = (to_pictures(self.pairs.content[group, b, tc]), to_pictures(self.pairs.driven[group, a, t]),
+                     torch.from_numpy(self.pairs.flow[group, b, t, tc].astype(np.float32)))
+            if rng.random() < 0.5:
+                parts = (parts[0].flip(-1), parts[1].flip(-1), mirrored_flow(parts[2]))
+            for store, part in zip((contents, driven, flows), parts):
+                store.append(part)
+        return torch.stack(contents), torch.stack(driven), torch.stack(flows)
 
     def _clip(self, rng: np.random.Generator, t: int) -> tuple[Tensor, Tensor, Tensor]:
         """Halves of a real clip: content from one, motion and target from the other."""
@@ -123,21 +118,15 @@ class BatchSampler:
         return moved[frames:], moved[:frames], moved[:frames]
 
     def _pair(self, rng: np.random.Generator, t: int) -> tuple[Tensor, ...]:
-        """Procedural heads: motion of one person, content and truth of another; true motion of both; true flow."""
+        """Procedural heads: motion of one person, content and truth of another; true flow; the first one's still."""
         group, a, b = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE)), int(rng.integers(PEOPLE))
-        picks = np.sort(rng.choice(self.pairs.motion.shape[1], t, replace=False))
-        driven = self.pairs.driven[group]
-        motion = np.concatenate([self.pairs.content_motion[group, b], self.pairs.motion[group, picks]])
+        picks = np.sort(rng.choice(self.pairs.driven.shape[2], t, replace=False))
+        driven, own = self.pairs.driven[group], to_pictures(self.pairs.content[group, a, 0])
         pictures = [to_pictures(x) for x in (self.pairs.content[group, b], driven[a, picks], driven[b, picks])]
-        motion, flow = torch.from_numpy(motion), torch.from_numpy(self.pairs.flow[group, b][picks].astype(np.float32))
+        flow = torch.from_numpy(self.pairs.flow[group, b][picks].astype(np.float32))
         if rng.random() < 0.5:
-            return (*(x.flip(-1) for x in pictures), mirrored_motion(motion), mirrored_flow(flow))
-        return (*pictures, motion, flow)
-
-
-def mirrored_motion(motion: Tensor) -> Tensor:
-    """Motion [..., p] of the same pictures seen in a mirror; in units of deviation, as means are near enough to symmetric."""
-    return motion[..., _MIRROR] * _MIRROR_SIGN
+            return (*(x.flip(-1) for x in pictures), mirrored_flow(flow), own.flip(-1))
+        return (*pictures, flow, own)
 
 
 def mirrored_flow(flow: Tensor) -> Tensor:
@@ -161,13 +150,13 @@ def _augment(batch: Batch, rng: np.random.Generator, shift: float) -> Batch:
     flip = torch.from_numpy(rng.random(b) < 0.5)[:, None, None, None, None]
     together = rng.normal(0, 1, (b, 4)) * (0.02, 0.02, 0.06, 0.04)
     apart = rng.normal(0, 1, (b, 4)) * (shift, shift, shift, shift)
-    # Procedural heads keep their true motion and flow.
-    flip[: len(batch.motion)] = False
-    together[: len(batch.motion)] = apart[: len(batch.motion)] = 0
+    # Procedural heads keep their true flow.
+    flip[: len(batch.flow)] = False
+    together[: len(batch.flow)] = apart[: len(batch.flow)] = 0
     target_path = torch.from_numpy(together).float()
     content_path = torch.from_numpy(together + apart).float()
-    gain, offset = _colour(rng, b, 0.10)
-    driving_gain, driving_offset = _colour(rng, b, 0.15)
+    gain, offset = random_colour(rng, b, 0.10)
+    driving_gain, driving_offset = random_colour(rng, b, 0.15)
 
     def place(pictures: Tensor, path: Tensor) -> Tensor:
         t = pictures.shape[1]
@@ -180,10 +169,11 @@ def _augment(batch: Batch, rng: np.random.Generator, shift: float) -> Batch:
     colour = lambda x, g, o: (x * g + o).clamp(-1, 1)  # noqa: E731
     return Batch(
         colour(place(batch.content, content_path), gain, offset),
-        colour(driving, driving_gain, driving_offset), colour(target, gain, offset), batch.motion, batch.flow)
+        colour(driving, driving_gain, driving_offset), colour(target, gain, offset), batch.flow,
+        colour(batch.own, driving_gain[: len(batch.own), 0], driving_offset[: len(batch.own), 0]))
 
 
-def _colour(rng: np.random.Generator, b: int, strength: float) -> tuple[Tensor, Tensor]:
+def random_colour(rng: np.random.Generator, b: int, strength: float) -> tuple[Tensor, Tensor]:
     """Random contrast and tint, each [b, 1, 3, 1, 1]."""
     gain = math.e ** rng.normal(0, strength, (b, 1, 1)) * math.e ** rng.normal(0, strength / 2, (b, 1, 3))
     offset = rng.normal(0, strength, (b, 1, 1)) + rng.normal(0, strength / 2, (b, 1, 3))

@@ -73,7 +73,8 @@ def evaluate(model: BCD, latents: Latents, clips: ClipStore, pairs: PairStore | 
         for group in range(min(len(pairs.driven), 12)):
             a, b = to_pictures(pairs.driven[group, 0, :t])[None], to_pictures(pairs.driven[group, 1, :t])[None]
             content = to_pictures(pairs.content[group, 1])[None]
-            still, decoded, _, _ = _transfer(model, latents, content, a, noise, temporal)
+            own = to_pictures(pairs.content[group, 0, :1])[None]
+            still, decoded, _, _ = _transfer(model, latents, content, a, noise, temporal, own)
             for store, picture in zip(cross, (decoded, still[:, None].expand_as(b), a)):
                 store.append((picture.clamp(-1, 1) - b).square().mean().item())
             if group < 3:
@@ -87,22 +88,34 @@ def evaluate(model: BCD, latents: Latents, clips: ClipStore, pairs: PairStore | 
                       float(np.mean(bits)), float(np.mean(information)), float(distinct)), picture
 
 
-def _transfer(model: BCD, latents: Latents, content: Tensor, driving: Tensor, noise: Tensor, temporal: bool):
-    """Still [b, c, h, w], one-step decode [b, t, c, h, w], hard codes [b, t, g] and rate terms of the driving frames."""
+def _transfer(model: BCD, latents: Latents, content: Tensor, driving: Tensor, noise: Tensor, temporal: bool,
+              own: Tensor | None = None):
+    """Still [b, c, h, w], one-step decode [b, t, c, h, w], hard codes [b, t, g] and rate terms of the driving frames.
+
+    `own` [b, 1, c, h, w]: a picture of the driving person, where that is not the content's.
+    """
     config = model.config
     first = content[:, 0]
     content, driving = (latents.encode(x.to(noise.device).flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (content, driving))
     tokens, m_content = model.encode(content, 0)
-    m = model.encode_motion(driving)
-    codes = model.vq.encode(m)
-    _, _, rate, _ = model.vq(m, config.quantiser.temperature_min)
     index = config.content.default_step
     tokens = model.content.dequantise(model.content.quantise(tokens, index), index)
+    m = model.encode_motion(driving)
+    if model.flow_basis is not None:
+        if own is None:
+            picture, m_own = model.still(tokens), m_content[:, 0]
+        else:
+            own = latents.encode(own.to(noise.device).flatten(0, 1))
+            picture, m_own = own, model.encode_motion(own[:, None])[:, 0]
+        m = model.aligned_motion(driving, m, picture, model.vq.lookup(model.vq.encode(m_own[:, None]))[:, 0])
+    codes = model.vq.encode(m)
+    _, _, rate = model.vq(m, config.quantiser.temperature_min)
     reference = model.vq.lookup(model.vq.encode(m_content[:, :1]))[:, 0] if config.content.reference_motion else None
     b, t = driving.shape[:2]
     sigma = torch.full((b,), config.diffusion.sigma_max, device=noise.device)
+    foreign = None if own is None else torch.ones(b, device=noise.device)
     x = config.diffusion.sigma_max * noise.expand(b, t, -1, -1, -1)
-    decoded = model.denoise(x, sigma, Condition(tokens, model.vq.lookup(codes), reference), temporal).latents
+    decoded = model.denoise(x, sigma, Condition(tokens, model.vq.lookup(codes), reference, foreign=foreign), temporal).latents
     decoded = latents.decode(decoded.flatten(0, 1)).unflatten(0, (b, t)).clamp(-1, 1).cpu()
     still = model.still(tokens)
     still = first if still is None else latents.decode(still).cpu()

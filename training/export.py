@@ -30,7 +30,8 @@ from bcdcodec.training.sprites.batches import SpriteClips
 from bcdcodec.training.sprites.sheets import Sheets, split
 
 CLIP_FRAMES = 48  # of each training clip, for the tables
-CONTEXT_FRAMES = 40_000  # of each kind of clips, for the context tables: half an hour says nearly all
+CONTEXT_FRAMES = 12_000  # of each kind of clips, for the context tables: minutes say nearly all
+ALIGNED_AT_ONCE = 32  # frames
 BAND_STARTS = (0, 1, 2, 3, 6, 12, 24, 48, 96)  # channels from here share their content tables
 
 
@@ -90,7 +91,7 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
 
 @torch.inference_mode()
 def _training_features(model: BCD, clips: ClipStore | SpriteClips, max_clips: int, vae: str | None) -> tuple[torch.Tensor, list[np.ndarray]]:
-    """Normalised motion features [t, g, d] of training clips and their quantised content tokens [n, d]."""
+    """Motion features [t, g, d] of training clips and their quantised content tokens [n, d]."""
     config = model.config
     latents = open_latents(config.latent, "cpu", vae)
     features, values = [], []
@@ -121,8 +122,19 @@ def _clip_codes(model: BCD, clips: ClipStore | SpriteClips, vae: str | None) -> 
 
 
 def _motion(model: BCD, latents: Latents, pictures: np.ndarray) -> torch.Tensor:
-    """Motion [t, m] of a clip, as the codec finds it."""
-    return torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
+    """Motion [t, m] of a clip uint8 [t, h, w, 3], as the codec finds it."""
+    m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
+    if model.flow_basis is None:
+        return m
+    middle = int(model.vq.from_middle(m)[0])
+    index = model.config.content.default_step
+    tokens, _ = model.encode(latents.encode(to_pictures(pictures[middle : middle + 1]))[None])
+    still = model.still(model.content.dequantise(model.content.quantise(tokens, index), index))
+    reference = model.vq.lookup(model.vq.encode(m[None, middle : middle + 1]))[:, 0]
+    parts = range(0, len(m), ALIGNED_AT_ONCE)
+    return torch.cat([model.aligned_motion(
+        latents.encode(to_pictures(pictures[i : i + ALIGNED_AT_ONCE]))[None], m[None, i : i + ALIGNED_AT_ONCE], still, reference)[0]
+        for i in parts])
 
 
 def _context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:

@@ -27,23 +27,6 @@ class Schedule:
     step: int
     progress: float  # 0..1
 
-    def target_bits(self, config: ModelConfig) -> float:
-        """H_target now, bits a frame: falls from rate_start_bits to the quantiser's target."""
-        end, start = config.quantiser.target_bits, config.training.rate_start_bits
-        if config.training.rate_anneal == 0:
-            return end
-        since, until = config.training.motion_joins, config.training.rate_anneal
-        return start + (end - start) * min(1.0, max(0.0, self.progress - since) / (until - since))
-
-    def motion_joins(self, config: ModelConfig) -> bool:
-        """Whether the encoder and the codes learn, rather than the decoder alone."""
-        return self.progress >= config.training.motion_joins
-
-    def warp_weight(self, config: ModelConfig) -> float:
-        """Errors between pictures find only what lies near: they come in as the flow learns from the true one."""
-        joins = config.training.motion_joins
-        return config.training.warp_weight * (min(1.0, self.progress / joins) if joins else 1.0)
-
     def adversarial(self, config: ModelConfig) -> bool:
         """Whether the painter alone learns, judged by an adversary."""
         return bool(config.training.adversarial_weight) and self.progress >= config.training.adversarial_from
@@ -62,7 +45,6 @@ class Losses:
     mutual_information: Tensor  # bits a frame
     mse_at_max: Tensor  # plain mean squared error of the samples at sigma_max, pictures in [-1, 1]
     codes: Tensor  # [b, t, g] of the driving frames
-    motion_error: Tensor  # see `motion_distance`
     flow_error: Tensor  # mean distance from the true flow of procedural heads, 1 is half a picture
     condition: Condition
     painted: Tensor  # [b, t, c, h, w] the estimate
@@ -104,16 +86,19 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     tc = batch.content.shape[1]
     reference = int(torch.randint(tc, ()))
     content, m_content = model.encode(batch.content, reference)
-    m_driving = model.encode_motion(batch.driving)
-    m_hat, logits, rate, features = model.vq(torch.cat([m_content, m_driving], 1), temperature_at(config.quantiser, schedule.step))
-
     step_index = torch.randint(0, config.content.steps // 2 + 1, (b,), device=content.device)
     tokens = model.content(content, step_index)
+    m_driving = model.encode_motion(batch.driving)
+    if model.flow_basis is not None:
+        m_driving = _aligned(model, batch, m_driving, m_content[:, reference], tokens)
+    m_hat, logits, rate = model.vq(torch.cat([m_content, m_driving], 1), temperature_at(config.quantiser, schedule.step))
+
     keep = (torch.rand(b, device=content.device) >= config.decoder.mask_rate).float() if config.decoder.mask_rate else None
     mask = training.content_mask_rate
     keep_content = (torch.rand(b, device=content.device) >= mask).float() if mask else None
     condition = Condition(
-        tokens, m_hat[:, tc:], m_hat[:, reference] if config.content.reference_motion else None, keep, keep_content)
+        tokens, m_hat[:, tc:], m_hat[:, reference] if config.content.reference_motion else None, keep, keep_content,
+        torch.arange(b, device=content.device).lt(len(batch.own)).float())
 
     sigma = training_sigmas(b, config.diffusion).to(content.device)
     expand = (slice(None), None, None, None, None)
@@ -133,7 +118,7 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
         scale = config.diffusion.sigma_data ** -2
         fine = (where * _robust((denoised.warped - batch.target).square(), training.huber)).mean()
         coarse = coarse_warp_error(denoised.still, denoised.flow, batch.target)
-        total = total + schedule.warp_weight(config) * scale * (fine + coarse)
+        total = total + training.warp_weight * scale * (fine + coarse)
         if training.still_weight:
             error = denoised.still - batch.content[:, reference]
             total = total + training.still_weight * scale * (error.square().mean() + 0.02 * error.abs().mean())
@@ -141,15 +126,8 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     if training.flow_weight and denoised.flow is not None and len(batch.flow):
         flow_error = _flow_error(denoised.flow[: len(batch.flow)], batch.flow[:, :, reference])
         total = total + training.flow_weight * flow_error
-    total = total + training.rate_weight * (rate.H_model - schedule.target_bits(config)).square()  # equation 7
+    total = total + training.rate_weight * (rate.H_model - config.quantiser.target_bits).square()  # equation 7
     total = total + training.conditional_entropy_weight * rate.H_conditional / config.quantiser.groups
-    if training.commitment_weight:
-        nearest = model.vq.lookup(logits.argmax(-1))
-        total = total + training.commitment_weight * F.mse_loss(features.flatten(2), nearest)
-    motion_error = total.new_zeros(())
-    if training.motion_weight and len(batch.motion):
-        motion_error = motion_distance(torch.cat([m_content, m_driving], 1)[: len(batch.motion)], batch.motion)
-        total = total + training.motion_weight * motion_error
     if training.content_weight:
         total = total + training.content_weight * model.content.bits(content, step_index).mean()
     if reader is not None:
@@ -163,16 +141,27 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     mse = config.latent.deviation ** 2 * errors.mean(1)
     mse = mse[at_max].mean() if at_max.any() else mse.new_tensor(float("nan"))
     return Losses(total, distortion.detach(), rate.H_model.detach(), rate.mutual_information.detach(), mse,
-                  logits[:, tc:].argmax(-1).detach(), motion_error.detach(), flow_error.detach(), condition,
+                  logits[:, tc:].argmax(-1).detach(), flow_error.detach(), condition,
                   denoised.latents, denoised.still, errors * at_max[:, None])
 
 
-def motion_distance(m: Tensor, motion: Tensor) -> Tensor:
-    """Mean squared distance of the leading channels of encoded motion m [b, t, r] from motion [b, t, p] of unit deviation, [].
+@torch.no_grad()
+def _aligned(model: BCD, batch: Batch, m_driving: Tensor, m_content: Tensor, tokens: Tensor) -> Tensor:
+    """Motion [b, t, m] as files hold it: that of the driving person's still, and what alignment with it finds.
 
-    Without it thousands of steps pass before the encoder follows motion rather than looks.
+    `m_driving` [b, t, m] is the encoder's, `m_content` [b, m] that of the content picture, which `tokens` hold. Clips
+    without true flow drive themselves; of procedural heads another picture of the driving person is the still.
     """
-    return F.mse_loss(m[..., : motion.shape[-1]], motion)
+    k = len(batch.own)
+    still = model.still(tokens)
+    parts = []
+    if k:
+        m_own = model.encode_motion(batch.own[:, None])[:, 0]
+        parts.append(model.aligned_motion(batch.driving[:k], m_driving[:k], batch.own, m_own))
+    if k < len(still):
+        m_hat = model.vq.lookup(model.vq.encode(m_content[k:, None]))[:, 0]
+        parts.append(model.aligned_motion(batch.target[k:], m_driving[k:], still[k:], m_hat))
+    return torch.cat(parts)
 
 
 def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temporal: bool) -> Tensor:
@@ -189,7 +178,8 @@ def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temp
     roll = lambda x: x[clips].roll(1, dims=0)  # noqa: E731
     content = roll(c.content).detach()
     swapped = Condition(content, model.vq.lookup(codes),
-                        None if c.reference_motion is None else roll(c.reference_motion).detach())
+                        None if c.reference_motion is None else roll(c.reference_motion).detach(),
+                        foreign=torch.ones(len(content), device=content.device))
     b, t = codes.shape[:2]
     shape = (b, t, config.latent.channels, config.latent.size, config.latent.size)
     sigma = torch.full((b,), config.diffusion.sigma_max, device=codes.device)

@@ -22,8 +22,6 @@ class PairStore:
 
     driven: np.ndarray  # uint8 [groups, people, t, h, w, 3], all people of a group follow one motion
     content: np.ndarray  # uint8 [groups, people, tc, h, w, 3], each person in a motion of its own
-    motion: np.ndarray  # float32 [groups, t, p] parameters of the driven frames, zero mean and unit deviation
-    content_motion: np.ndarray  # float32 [groups, people, tc, p] of the content frames, on the same scale
     flow: np.ndarray  # float16 [groups, people, t, tc, 4, gh, gw] from driven to content frames, see `flow_between`
 
 
@@ -67,9 +65,4 @@ def load_pairs(groups: int, first_seed: int, frames: int, content_frames: int, s
         for store, part, file in zip(stores, parts, files):
             store.flush()
             part.rename(file)
-    drawn = [draw_group(first_seed + i, frames, content_frames, stride) for i in range(groups)]
-    motion, own = np.stack([x[1] for x in drawn]), np.stack([x[2] for x in drawn])
-    mean, deviation = own.mean((0, 1, 2)), own.std((0, 1, 2)) + 1e-6
-    driven, content, flow = (np.load(file, mmap_mode="r") for file in files)
-    return PairStore(driven, content, ((motion - mean) / deviation).astype(np.float32),
-                     ((own - mean) / deviation).astype(np.float32), flow)
+    return PairStore(*(np.load(file, mmap_mode="r") for file in files))

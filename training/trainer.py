@@ -19,7 +19,7 @@ from bcdcodec.training.adversary import Adversary, balanced
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import HELPERS, load_checkpoint, load_sharded, save_checkpoint
 from bcdcodec.training.evaluate import evaluate
-from bcdcodec.training.motion_first import teach_codes, teach_motion
+from bcdcodec.training.motion_first import MotionPairs, fit_codes, fit_flow_basis, teach_motion
 from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore
@@ -28,13 +28,12 @@ from bcdcodec.training.sprites.batches import SpriteSampler
 from bcdcodec.training.sprites.evaluate import evaluate_sprites
 
 COUNT_DECAY = 0.99  # of the code histogram, a step
-MOTION_BATCH = 64  # pictures, of the steps on motion alone
-CODES_SHARE = 8  # so many times fewer steps for the codes
+MOTION_BATCH = 32  # pairs of pictures, of the steps on motion alone
 RESEED_BELOW, RESEED_UNTIL = 0.3, 0.8  # of even use; of the run
 CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
 ENCODER_GROUP = 1  # of the optimiser
+AGAIN_FROM = 0.5  # share of the recipe after which a run begins with a model's weights: at half of the learning rates
 JUDGED_LR = 0.25  # of painter and adversary, to the end
-JOINED_LR = 0.3  # of the encoder's, once the pictures teach it too: features learned before must not be lost
 SETUP_STEP = 2**40  # batches from here on serve the initialisation, not the steps
 
 
@@ -93,7 +92,7 @@ class Trainer:
             self._initialise()
 
     def _begin_with(self, folder: ModelFolder) -> None:
-        """Take a trained model's weights and begin where all parts learn, or, if it has no painter, where that learns.
+        """Take a trained model's weights and begin at AGAIN_FROM, or, if it has no painter, where that learns.
 
         Raises ModelError where its shapes are others.
         """
@@ -108,7 +107,7 @@ class Trainer:
         c, missing = self.config.training, {name.split(".")[0] for name in ours.keys() - theirs.keys()}
         if missing - {"painter"}:
             raise ModelError(f"{folder.path} has no weights of {', '.join(sorted(missing))}: begin with a model of preset {self.config.name}")
-        self.begin = c.adversarial_from if missing else c.motion_joins
+        self.begin = c.adversarial_from if missing else AGAIN_FROM
         self.counts = torch.from_numpy(folder.tables.motion.frequencies / 65536).float()
         self.origin = f"{folder.name} {folder.fingerprint.hex()[:12]}"
 
@@ -121,7 +120,10 @@ class Trainer:
             pictures = to_pictures(frames).to(self.device)
             self.model.transform.fit(torch.cat([pictures, pictures.flip(-1)]))
         self.model.train()
-        self._motion_first(self.config.training.motion_steps)
+        if self.model.flow_basis is not None:
+            self._motion_first()
+        else:
+            self._seed_codebooks()
         self.frozen.load_state_dict(self.model.state_dict())
 
     @torch.no_grad()
@@ -130,23 +132,18 @@ class Trainer:
         m = self.model.encode_motion(batch.driving)
         self.model.vq.seed_codebooks(m, torch.Generator().manual_seed(self.options.seed))
 
-    def _motion_first(self, steps: int) -> None:
+    def _motion_first(self) -> None:
         """What comes before the first step; its time counts."""
-        began = time.monotonic()
-
-        def draw(step: int) -> tuple[torch.Tensor, torch.Tensor]:
-            pictures, motion = self.sampler.motion_pictures(step, MOTION_BATCH)
-            return self._encode(pictures), motion.to(self.device)
+        began, c, seed = time.monotonic(), self.config.training, self.options.seed
 
         def note(record: dict) -> None:
             with (self.out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(record) + "\n")
+                log.write(json.dumps(record | {"minutes": round((time.monotonic() - began) / 60, 2)}) + "\n")
 
-        if steps:
-            teach_motion(self.model, draw, steps, self.config.training.weight_decay, self.device, note)
-        self._seed_codebooks()
-        if steps:
-            teach_codes(self.model, lambda step: draw(SETUP_STEP + step), steps // CODES_SHARE, note)
+        fit_flow_basis(self.model.flow_basis, self.sampler, c.flow_pairs, seed, note)
+        pairs = MotionPairs(self.model, self.sampler, 2 * c.flow_pairs, seed)
+        teach_motion(self.model, pairs, self._encode, c.motion_steps, MOTION_BATCH, c.weight_decay, self.device, note)
+        fit_codes(self.model, pairs, self._encode, seed, note)
         self.elapsed += time.monotonic() - began
 
     @property
@@ -224,8 +221,8 @@ class Trainer:
         return {
             "step": self.step, "minutes": round(self.elapsed / 60, 2), "loss": round(total.item(), 4),
             "distortion": round(losses.distortion.item(), 4), "H_model": round(losses.H_model.item(), 1),
-            "hard_bits": round(self._hard_bits(codes), 1), "target_bits": round(schedule.target_bits(self.config), 1),
-            "motion_error": round(losses.motion_error.item(), 3), "flow_error": round(losses.flow_error.item(), 4),
+            "hard_bits": round(self._hard_bits(codes), 1),
+            "flow_error": round(losses.flow_error.item(), 4),
             "mutual_information": round(losses.mutual_information.item(), 1),
             "psnr_at_max": round(10 * math.log10(4 / max(losses.mse_at_max.item(), 1e-9)), 3)
             if math.isfinite(losses.mse_at_max.item()) else 0.0,
@@ -243,10 +240,9 @@ class Trainer:
     def _set_learning(self, schedule: Schedule) -> None:
         """Which parts of the model learn now. Where motion was taught alone, its statistics stay as they were then."""
         self.model.train()
-        if self.config.training.motion_joins:
-            joined = schedule.motion_joins(self.config)
+        if self.model.flow_basis is not None:  # errors of a decoder that does not follow yet would undo what was taught
             for part in (self.model.encoder, self.model.vq):
-                part.eval().requires_grad_(joined)
+                part.eval().requires_grad_(False)
         if schedule.adversarial(self.config):  # all that the painter sees rests while it learns what true pictures are like
             self.model.eval().requires_grad_(False)
             self.model.painter.train().requires_grad_(True)
@@ -315,8 +311,6 @@ class Trainer:
         if schedule.adversarial(self.config):
             return JUDGED_LR
         factor = min(1.0, (self.step + 1) / c.warmup_steps) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * schedule.progress)))
-        if encoder and c.motion_joins and schedule.motion_joins(self.config):
-            factor *= JOINED_LR
         return factor * (0.5 if encoder and schedule.temporal(self.config) else 1.0)  # stage 2 halves the encoder's
 
     @torch.no_grad()
@@ -330,7 +324,8 @@ class Trainer:
 
     def _to_device(self, batch: Batch) -> Batch:
         content, driving, target = (self._encode(x) for x in (batch.content, batch.driving, batch.target))
-        return Batch(content, driving, target, batch.motion.to(self.device), batch.flow.to(self.device))
+        own = self._encode(batch.own[:, None])[:, 0] if len(batch.own) else batch.own
+        return Batch(content, driving, target, batch.flow.to(self.device), own)
 
     def _encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures [b, t, 3, h, w] as the model sees them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from bcdcodec.models.content import ContentQuantiser, PatchTransform, StillFilte
 from bcdcodec.models.dit import Condition, DiT
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.encoder import Encoder
+from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.painter import Painter
 from bcdcodec.models.warp import warp
@@ -41,6 +42,9 @@ class BCD(nn.Module):
         self.painter: Painter | None = None
         if config.decoder.painter:
             self.painter = Painter(config.latent.channels, config.decoder.painter, self.decoder.side, config.decoder.width)
+        self.flow_basis: FlowBasis | None = None
+        if config.decoder.flow_basis:
+            self.flow_basis = FlowBasis(config.motion_channels, self.decoder.side * config.decoder.warp_grid)
         self.transform: PatchTransform | None = None
         if config.content.still_dim:
             components = max(config.content.still_dim, config.decoder.klt_output)
@@ -56,13 +60,29 @@ class BCD(nn.Module):
         still = None
         if self.transform is not None:
             still = self.transform(z[:, reference])[..., : self.config.content.still_dim]
-        return self.encoder(z, still)
+        content, m = self.encoder(z, still)
+        return content, self._scaled(m)
 
     def encode_motion(self, z: Tensor) -> Tensor:
         """The motion of `encode` alone, [b, t, m]."""
         if self.config.encoder.frames_see_queries:
             return self.encode(z)[1]
-        return self.encoder.motion(z)
+        return self._scaled(self.encoder.motion(z))
+
+    def _scaled(self, m: Tensor) -> Tensor:
+        """What the encoder says [b, t, m] in units of each channel."""
+        return m if self.flow_basis is None else m * self.flow_basis.deviation
+
+    @torch.no_grad()
+    def aligned_motion(self, z: Tensor, m: Tensor, picture: Tensor, reference_motion: Tensor) -> Tensor:
+        """Motion [b, t, m] whose flow makes a picture [b, c, h, w] in `reference_motion` [b, m] most like z [b, t, c, h, w].
+
+        Searched from the encoder's motion `m` on. For models with a flow basis.
+        """
+        b, t = z.shape[:2]
+        picture = picture[:, None].expand(b, t, *z.shape[2:])
+        change = self.flow_basis.align(picture.flatten(0, 1), z.flatten(0, 1), (m - reference_motion[:, None]).flatten(0, 1))
+        return reference_motion[:, None] + change.unflatten(0, (b, t))
 
     def still(self, content: Tensor) -> Tensor | None:
         """The picture the content tokens [b, n, d] hold, [b, c, h, w]; None without the transform."""
@@ -84,6 +104,11 @@ class BCD(nn.Module):
         """
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
         expand = (slice(None), None, None, None, None)
+        moved: Tensor | None = None
+        if self.flow_basis is not None:
+            moved = self.flow_basis(condition.motion - condition.reference_motion[:, None])
+            condition = replace(condition, motion=self.flow_basis.embedded(condition.motion),
+                                reference_motion=self.flow_basis.embedded(condition.reference_motion))
         scaled = (x * c_in[expand]).to(self.decoder.to_residual.weight.dtype)  # a decoder in bfloat16 takes bfloat16
         out = self.decoder(scaled, c_noise, condition, temporal, self.transform)
         latents = c_skip[expand] * x + c_out[expand] * out.residual
@@ -91,11 +116,14 @@ class BCD(nn.Module):
         flow = out.flow
         if flow is not None:
             b, t = x.shape[:2]
-            if condition.reference_motion is not None:
+            # Flow fields say a person's own motion exactly; what the decoder finds bends them to another face.
+            if condition.reference_motion is not None and (moved is None or condition.foreign is not None):
                 # In its own motion the still must stay as it is: what the decoder would move then is no motion.
                 reference = condition.reference_motion
                 anchor = Condition(condition.content, reference[:, None], reference, condition.keep)
                 flow = flow - self.decoder(scaled[:, :1], c_noise, anchor, False, self.transform).flow
+            if moved is not None:
+                flow = moved if condition.foreign is None else moved + condition.foreign[expand] * flow
             still = self.still(condition.content)
             frames = still.detach()[:, None].expand(b, t, *still.shape[1:]).flatten(0, 1)
             warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))

@@ -26,12 +26,14 @@ class Condition:
     reference_motion: Tensor | None  # [b, g * d'] of the frame the content shows
     keep: Tensor | None = None  # [b] 1 keeps the condition, 0 masks it (classifier-free guidance)
     keep_content: Tensor | None = None  # [b] 0 masks the content alone
+    foreign: Tensor | None = None  # [b] 1 where the motion is another person's; None: nowhere
 
     @staticmethod
-    def of_windows(motion: Tensor, content: Tensor, reference_motion: Tensor | None) -> Condition:
+    def of_windows(motion: Tensor, content: Tensor, reference_motion: Tensor | None, foreign: bool = False) -> Condition:
         """Windows of motion [b, t, g * d'] of one clip, whose content [1, n, d] and reference [1, g * d'] all share."""
         b = len(motion)
-        return Condition(content.expand(b, -1, -1), motion, None if reference_motion is None else reference_motion.expand(b, -1))
+        return Condition(content.expand(b, -1, -1), motion, None if reference_motion is None else reference_motion.expand(b, -1),
+                         foreign=torch.ones(b, device=motion.device) if foreign else None)
 
 
 @dataclass(frozen=True)

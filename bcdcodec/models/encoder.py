@@ -133,7 +133,7 @@ class Encoder(nn.Module):
                 nn.init.zeros_(layer.attention.out.weight)
                 nn.init.zeros_(layer.ff_out.weight)
         self.norm = RMSNorm(e.width)
-        self.to_motion = nn.Linear(e.width, config.quantiser.rank or config.motion_channels)
+        self.to_motion = nn.Linear(e.width, config.motion_channels)
         self.to_content = nn.Linear(e.width, config.content.dim - config.content.still_dim)
         if config.content.still_dim:
             self.from_still = nn.Linear(config.content.still_dim, e.width)

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from bcdcodec.config import QuantiserConfig
 
+FIRST_PRICE = 0.02  # of a bit, in distances times alpha, that `fit` tries
+
 
 @dataclass(frozen=True)
 class RateTerms:
@@ -30,10 +32,6 @@ class GroupVQ(nn.Module):
         super().__init__()
         self.config = config
         self.codebooks = nn.Parameter(torch.randn(config.groups, config.codes, config.dim))  # [g, k, d]
-        self.expand: nn.Module = nn.Identity()
-        if config.rank:  # many coarse readings of few channels: what one group loses another has
-            self.expand = nn.Linear(config.rank, config.groups * config.dim, bias=False)
-            nn.init.normal_(self.expand.weight, std=config.rank ** -0.5)
         self.norm = nn.BatchNorm1d(config.groups * config.dim, affine=False) if config.normalise else nn.Identity()
         # log2 of the code probabilities, set at export from the integer tables: what a code costs
         self.register_buffer("log2_p", torch.zeros(config.groups, config.codes))
@@ -41,10 +39,15 @@ class GroupVQ(nn.Module):
         self.register_buffer("rate_lambda", torch.zeros(()))
 
     def features(self, m: Tensor) -> Tensor:
-        """Motion features as compared with the codebooks: [b, t, m] -> [b, t, g, d], where m is `rank` or g * d."""
+        """Motion features as compared with the codebooks: [b, t, g * d] -> [b, t, g, d]."""
         b, t, _ = m.shape
-        m = self.norm(self.expand(m.flatten(0, 1)).float())
+        m = self.norm(m.flatten(0, 1).float())
         return m.view(b, t, self.config.groups, self.config.dim)
+
+    def from_middle(self, m: Tensor) -> Tensor:
+        """Frames of motion [t, m] in the order of their distance from the mean motion, nearest first, [t]."""
+        features = self.features(m[None])[0].flatten(1)  # [t, g * d]
+        return (features - features.mean(0)).square().sum(1).argsort()
 
     def distances(self, features: Tensor) -> Tensor:
         """Squared L2 distance to every code, equation 1: [b, t, g, d] -> [b, t, g, k]."""
@@ -52,12 +55,12 @@ class GroupVQ(nn.Module):
         cross = torch.einsum("btgd,gkd->btgk", features, E)
         return features.square().sum(-1, keepdim=True) - 2 * cross + E.square().sum(-1)
 
-    def forward(self, m: Tensor, temperature: float) -> tuple[Tensor, Tensor, RateTerms, Tensor]:
-        """Training pass: quantised features [b, t, g * d], logits [b, t, g, k], rate terms, features [b, t, g, d]."""
+    def forward(self, m: Tensor, temperature: float) -> tuple[Tensor, Tensor, RateTerms]:
+        """Training pass: quantised features [b, t, g * d], logits [b, t, g, k], rate terms."""
         features = self.features(m)
         logits = -self.config.alpha * self.distances(features)  # [b, t, g, k]
         if self.config.nearest:
-            m_hat = self.lookup(logits.argmax(-1))
+            m_hat = self.lookup(self.encode(m))
             m_hat = m_hat + features.flatten(2) - features.flatten(2).detach()
         elif self.config.hard:
             # A hard sample does not feel tau unless the logits do: so divided, tau sets how often it is not the nearest.
@@ -67,7 +70,7 @@ class GroupVQ(nn.Module):
         # The histogram is taken without the Gumbel noise, which would flatten it.
         soft = torch.softmax(logits / temperature, dim=-1)
         mu_avg = soft.mean(dim=(0, 1))  # [g, k], equation 4
-        return m_hat, logits, RateTerms(_entropy(mu_avg).sum(), _entropy(soft).mean(dim=(0, 1)).sum()), features
+        return m_hat, logits, RateTerms(_entropy(mu_avg).sum(), _entropy(soft).mean(dim=(0, 1)).sum())
 
     def _mixture(self, mu: Tensor) -> Tensor:
         """Codes weighted by mu [b, t, g, k], equation 3: [b, t, g * d]."""
@@ -92,6 +95,42 @@ class GroupVQ(nn.Module):
             pick = torch.randint(rows.shape[0], (self.config.codes,), generator=generator)
             noise = torch.randn(self.config.codes, self.config.dim, generator=generator)
             self.codebooks[g] = rows[pick, g].cpu() + 0.1 * noise
+
+    @torch.no_grad()
+    def fit(self, m: Tensor, target_bits: float, generator: torch.Generator) -> float:
+        """Fit the codes to motion [n, m] in closed form, for at most `target_bits` a frame; the bits these take.
+
+        Entropy-constrained vector quantisation (Chou, Lookabaugh and Gray 1989): Lloyd's steps in which a code also
+        costs its bits, at a price that rises until the target is met, and is kept. Codes are first drawn far from one another.
+        """
+        rows = self.features(m[None])[0]  # [n, g, d]
+        n, g = rows.shape[:2]
+        nearest = torch.full((n, g), float("inf"))
+        for k in range(self.config.codes):  # a row is drawn by its squared distance to the codes so far
+            weight = torch.ones(n, g) if k == 0 else nearest + 1e-12
+            pick = torch.multinomial(weight.T, 1, generator=generator)[:, 0]  # [g]
+            self.codebooks[:, k] = rows[pick, torch.arange(g)]
+            nearest = torch.minimum(nearest, (rows - self.codebooks[:, k]).square().sum(-1).cpu())
+        price, bits = 0.0, self._lloyd(rows, 0.0, 30)
+        while bits > target_bits:
+            price = price * 1.3 if price else FIRST_PRICE
+            bits = self._lloyd(rows, price, 5)
+        self.rate_lambda.fill_(price)
+        return bits
+
+    def _lloyd(self, rows: Tensor, price: float, steps: int) -> float:
+        """Move codes to the middles of the rows [n, g, d] they stand for; bits a row."""
+        for step in range(steps + 1):
+            score = -self.config.alpha * self.distances(rows[None])[0]  # [n, g, k]
+            codes = (score + price * self.log2_p).argmax(-1)
+            chosen = F.one_hot(codes, self.config.codes).float()  # [n, g, k]
+            counts = chosen.sum(0)  # [g, k]
+            p = (counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)
+            self.log2_p.copy_(p.log2())
+            if step < steps:
+                middles = torch.einsum("ngk,ngd->gkd", chosen, rows) / counts.clamp_min(1)[..., None]
+                self.codebooks.copy_(torch.where(counts[..., None] > 0, middles, self.codebooks))
+        return -(counts * self.log2_p).sum().item() / len(rows)
 
 
 def _entropy(p: Tensor) -> Tensor:

@@ -15,8 +15,12 @@ def warp(picture: Tensor, flow: Tensor) -> Tensor:
     b, _, h, w = picture.shape
     if flow.shape[-2:] != (h, w):
         flow = F.interpolate(flow, size=(h, w), mode="bilinear", align_corners=False)
-    ys = (torch.arange(h, device=flow.device, dtype=flow.dtype) + 0.5) * (2 / h) - 1
-    xs = (torch.arange(w, device=flow.device, dtype=flow.dtype) + 0.5) * (2 / w) - 1
+    ys, xs = centres(h).to(flow), centres(w).to(flow)
     grid = torch.stack([xs[None].expand(h, w), ys[:, None].expand(h, w)], dim=-1)  # [h, w, 2]
     return F.grid_sample(picture, grid + flow.permute(0, 2, 3, 1), mode="bilinear",
                          padding_mode="border", align_corners=False)
+
+
+def centres(cells: int) -> Tensor:
+    """Places of the middles of so many cells between -1 and 1, [cells]."""
+    return (torch.arange(cells) + 0.5) * (2 / cells) - 1

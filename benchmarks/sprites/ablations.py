@@ -88,7 +88,6 @@ def with_training(config: ModelConfig, **changes: float | bool) -> ModelConfig:
 
 def with_target(config: ModelConfig, bits: int, codes: int) -> ModelConfig:
     """The config with another target rate and codebook."""
-    config = with_training(config, rate_start_bits=float(bits))
     return replace(config, quantiser=replace(config.quantiser, target_bits=float(bits), codes=codes))
 
 

@@ -1,0 +1,128 @@
+"""Flow fields as linear maps of motion, and the motion that aligns one picture with another."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdcodec.models.warp import centres, warp
+
+# Of the alignment: side as a share of the picture's, times it is smoothed, iterations.
+LEVELS = ((8, 1, 4), (4, 1, 2), (4, 0, 2), (2, 0, 1))
+ROBUST = 0.1  # error of a pixel (in [-1, 1]) from which it counts by its size rather than its square
+CELL = 32.0  # side in pixels at which the prior on motion weighs as much as the errors of one pixel each
+FLOW_NOISE = 1 / 64  # half pictures: what a true flow is known to
+PRIOR = 0.25  # weight of the prior: more, and fine motion is not found; less, and bits go into noise
+SMOOTH_FREQUENCIES = 10  # of the cosines of smooth fields, each way
+SMOOTH_DEVIATION = 1 / 32  # half pictures, of the constant flow
+
+
+class FlowBasis(nn.Module):
+    """Orthonormal flow fields [m, 2, g, g], of which motion m holds the coefficients.
+
+    Flow is a displacement from a picture to the content picture in halves of a picture, as in `warp`. Fitted as the
+    principal components of flows between frames of training clips, the fields are what heads do most.
+    """
+
+    def __init__(self, components: int, grid: int):
+        super().__init__()
+        self.register_buffer("fields", torch.zeros(components, 2, grid, grid))
+        self.register_buffer("deviation", torch.ones(components))  # of each coefficient between two frames of a clip
+
+    def forward(self, change: Tensor) -> Tensor:
+        """Flow [..., 2, g, g] to the content picture of a picture whose motion is off its by `change` [..., m]."""
+        with torch.autocast(change.device.type, enabled=False):
+            return torch.tensordot(change.float(), self.fields.float(), dims=1)
+
+    def embedded(self, m: Tensor) -> Tensor:
+        """Motion [..., m] on a scale for networks: channels of lesser deviation are nearer to the others."""
+        return m / self.deviation.sqrt()
+
+    def project(self, flow: Tensor, weight: Tensor) -> Tensor:
+        """Coefficients [n, m] of flows [n, 2, h, w] where these are known, `weight` [n, h, w] in 0..1."""
+        fields = self._fields_at(flow.shape[-1])  # [m, 2, p]
+        weighted = fields[None] * weight.flatten(1)[:, None, None]  # [n, m, 2, p]
+        gram = torch.einsum("nmdp,kdp->nmk", weighted, fields) + torch.diag((FLOW_NOISE / self.deviation) ** 2)
+        return torch.linalg.solve(gram, torch.einsum("nmdp,ndp->nm", weighted, flow.flatten(2)))
+
+    @torch.no_grad()
+    def align(self, picture: Tensor, target: Tensor, start: Tensor) -> Tensor:
+        """Change [n, m] whose flow makes the picture [n, c, h, w] most like the target [n, c, h, w], from `start` on.
+
+        Gauss-Newton steps on the robust error of the two pictures' grey, coarse to fine, with the basis's deviations as
+        the prior: Lucas and Kanade's alignment (1981) over a linear model, as active appearance models do it.
+        """
+        change = start.float()
+        size = picture.shape[-1]
+        with torch.autocast(picture.device.type, enabled=False):
+            for share, smoothings, iterations in LEVELS:
+                side = size // share
+                source, goal = (_grey(x.float(), share, smoothings) for x in (picture, target))
+                fields = self._fields_at(side)  # [m, 2, p]
+                prior = PRIOR * (side / CELL) ** 2 / self.deviation.square()
+                moving = torch.cat([source, *_slopes(source)], 1)  # [n, 3, side, side]
+                for _ in range(iterations):
+                    flow = torch.tensordot(change, fields, dims=1).unflatten(-1, (side, side))
+                    seen = warp(moving, flow).flatten(2)  # [n, 3, p]
+                    error = seen[:, 0] - goal.flatten(1)
+                    weight = (error.square() + ROBUST ** 2).rsqrt()
+                    jacobian = seen[:, 1, None] * fields[None, :, 0] + seen[:, 2, None] * fields[None, :, 1]  # [n, m, p]
+                    weighted = jacobian * weight[:, None]
+                    curvature = weighted @ jacobian.transpose(1, 2) + torch.diag(prior)
+                    gradient = (weighted @ error[..., None])[..., 0] + prior * (change - start)
+                    change = change - torch.linalg.solve(curvature, gradient)
+        return change
+
+    @torch.no_grad()
+    def fit(self, flows: Tensor) -> None:
+        """Take the principal components of flows [n, 2, g, g], which may point anywhere: about zero, not their mean."""
+        rows = flows.flatten(1).double()
+        values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))  # ascending
+        count = len(self.fields)
+        vectors = vectors.flip(1)[:, :count].T
+        vectors = vectors * torch.sign(vectors.sum(1, keepdim=True) + 1e-12)  # a function of the flows alone
+        self.fields.copy_(vectors.view_as(self.fields))
+        self.deviation.copy_(values.flip(0)[:count].clamp_min(1e-8).sqrt())
+
+    def _fields_at(self, side: int) -> Tensor:
+        """The fields at `side` cells a side, [m, 2, p]."""
+        grid = self.fields.shape[-1]
+        if side > grid:
+            return F.interpolate(self.fields, size=(side, side), mode="bilinear", align_corners=False).flatten(2)
+        return F.adaptive_avg_pool2d(self.fields, side).flatten(2)
+
+
+def smooth_basis(grid: int) -> FlowBasis:
+    """Fields of low cosines, of which slow ones are the larger: what is known of flows before any are seen."""
+    x = (centres(grid) + 1) / 2
+    cosines = [torch.cos(math.pi * k * x) * math.sqrt((2 if k else 1) / grid) for k in range(SMOOTH_FREQUENCIES)]
+    fields, deviations = [], []
+    for i, row in enumerate(cosines):
+        for j, column in enumerate(cosines[: SMOOTH_FREQUENCIES + 1 - i]):
+            for axis in (0, 1):
+                field = torch.zeros(2, grid, grid)
+                field[axis] = torch.outer(row, column)
+                fields.append(field)
+                deviations.append(grid * SMOOTH_DEVIATION / math.sqrt(1 + i * i + j * j))
+    basis = FlowBasis(len(fields), grid)
+    basis.fields.copy_(torch.stack(fields))
+    basis.deviation.copy_(torch.tensor(deviations))
+    return basis
+
+
+def _grey(x: Tensor, share: int, smoothings: int) -> Tensor:
+    """Grey [n, 1, h / share, w / share] of pictures [n, c, h, w], smoothed so many times over 3x3 pixels."""
+    x = F.avg_pool2d(x.mean(1, keepdim=True), share)
+    for _ in range(smoothings):
+        x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    return x
+
+
+def _slopes(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Slope of x [n, 1, h, w] along x and y, each [n, 1, h, w], a half picture."""
+    padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
+    scale = x.shape[-1] / 4
+    return scale * (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]), scale * (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1])
