@@ -21,12 +21,10 @@ from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents, open_latents, to_uint8, to_unit
-from bcdcodec.models.windows import motion_blocks
+from bcdcodec.models.windows import aligned_clip, motion_blocks
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.opening import check_model
 from bcdcodec.reference import reference_frame
-
-ALIGNED_AT_ONCE = 32  # frames
 
 
 @dataclass(frozen=True)
@@ -123,12 +121,7 @@ class Codec:
         if self.model.flow_basis is None:
             return features
         tokens, reference = self.dequantised(content)
-        still, out = self.model.still(tokens), []
-        for start in range(0, len(pictures), ALIGNED_AT_ONCE):
-            block = slice(start, start + ALIGNED_AT_ONCE)
-            z = self.latents.encode(to_unit(pictures[block], self.device))[None]
-            out.append(self.model.aligned_motion(z, features[None, block], still, reference)[0])
-        return torch.cat(out)
+        return aligned_clip(self.model, self.latents, pictures, features, self.model.still(tokens), reference, self.device)
 
     @torch.inference_mode()
     def content_of(self, pictures: np.ndarray, features: Tensor) -> Content:
@@ -137,7 +130,7 @@ class Codec:
         order = self.model.vq.from_middle(features)
         count = min(self.config.training.content_frames, len(pictures))
         picked = order[torch.linspace(0, len(order) - 1, count).long()].cpu().numpy()
-        picked[0] = reference_frame(self.model, self.latents, pictures, features, self.device)
+        picked[0] = reference_frame(self.model, self.latents, pictures, features, order, self.device)
         z = self.latents.encode(to_unit(pictures[picked], self.device))[None]
         tokens, m = self.model.encode(z, reference=0)
         codes = self.model.vq.encode(m[:, :1])[0, 0].to(torch.uint8).cpu().numpy() if config.reference_motion else None

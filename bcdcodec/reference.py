@@ -16,13 +16,12 @@ PROBES = 12  # frames that each of them is aligned with
 
 
 @torch.inference_mode()
-def reference_frame(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, device: str) -> int:
+def reference_frame(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, order: Tensor, device: str) -> int:
     """The frame of pictures uint8 [t, h, w, 3] with motion `m` [t, m] that the content should show.
 
-    The one nearest to the mean motion; with a flow basis, of some about it the one that warps into the others with the
-    least error: closed eyes and lips cannot be opened by a warp, open ones can be closed.
+    The first of `order` [t], the frames by `GroupVQ.from_middle`; with a flow basis, of some about it the one that warps
+    into the others with the least error: closed eyes and lips cannot be opened by a warp, open ones can be closed.
     """
-    order = model.vq.from_middle(m)
     if model.flow_basis is None:
         return int(order[0])
     t = len(m)

@@ -12,7 +12,7 @@ from bcdcodec.models.flow_basis import FlowBasis, smooth_basis
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import HEADS, TINY
-from bcdcodec.training.motion_first import mirrored
+from bcdcodec.training.batches import mirrored_flow
 
 
 def smooth_pictures(n, size, seed=0):
@@ -75,7 +75,7 @@ def test_a_flow_is_projected_from_where_it_is_known():
 def test_mirrored_flows_belong_to_mirrored_pictures():
     basis = smooth_basis(16)
     flow, pictures = basis(random_change(basis, 2)), smooth_pictures(2, 64)
-    assert torch.allclose(warp(pictures, flow).flip(-1), warp(pictures.flip(-1), mirrored(flow)), atol=1e-4)
+    assert torch.allclose(warp(pictures, flow).flip(-1), warp(pictures.flip(-1), mirrored_flow(flow)), atol=1e-4)
 
 
 def test_the_decoder_moves_the_still_by_the_difference_of_motions():

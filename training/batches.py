@@ -130,7 +130,7 @@ class BatchSampler:
 
 
 def mirrored_flow(flow: Tensor) -> Tensor:
-    """Flow [..., 4, gh, gw] of the same pictures seen in a mirror."""
+    """Flow [..., x y and what goes with it, gh, gw] of the same pictures seen in a mirror."""
     flow = flow.flip(-1)
     return torch.cat([-flow[..., :1, :, :], flow[..., 1:, :, :]], -3)
 

@@ -107,10 +107,10 @@ def _transfer(model: BCD, latents: Latents, content: Tensor, driving: Tensor, no
         else:
             own = latents.encode(own.to(noise.device).flatten(0, 1))
             picture, m_own = own, model.encode_motion(own[:, None])[:, 0]
-        m = model.aligned_motion(driving, m, picture, model.vq.lookup(model.vq.encode(m_own[:, None]))[:, 0])
+        m = model.aligned_motion(driving, m, picture, model.vq.quantise(m_own[:, None])[:, 0])
     codes = model.vq.encode(m)
     _, _, rate = model.vq(m, config.quantiser.temperature_min)
-    reference = model.vq.lookup(model.vq.encode(m_content[:, :1]))[:, 0] if config.content.reference_motion else None
+    reference = model.vq.quantise(m_content[:, :1])[:, 0] if config.content.reference_motion else None
     b, t = driving.shape[:2]
     sigma = torch.full((b,), config.diffusion.sigma_max, device=noise.device)
     foreign = None if own is None else torch.ones(b, device=noise.device)

@@ -19,7 +19,7 @@ from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.latents import Latents, open_latents
-from bcdcodec.models.windows import motion_blocks
+from bcdcodec.models.windows import aligned_clip, motion_blocks
 from bcdcodec.modelstore import CARD, CONFIG, TABLES
 from bcdcodec.training.checkpoint import HELPERS, load_sharded, save_sharded
 from bcdcodec.training.batches import to_pictures
@@ -31,7 +31,6 @@ from bcdcodec.training.sprites.sheets import Sheets, split
 
 CLIP_FRAMES = 48  # of each training clip, for the tables
 CONTEXT_FRAMES = 12_000  # of each kind of clips, for the context tables: minutes say nearly all
-ALIGNED_AT_ONCE = 32  # frames
 BAND_STARTS = (0, 1, 2, 3, 6, 12, 24, 48, 96)  # channels from here share their content tables
 
 
@@ -130,11 +129,7 @@ def _motion(model: BCD, latents: Latents, pictures: np.ndarray) -> torch.Tensor:
     index = model.config.content.default_step
     tokens, _ = model.encode(latents.encode(to_pictures(pictures[middle : middle + 1]))[None])
     still = model.still(model.content.dequantise(model.content.quantise(tokens, index), index))
-    reference = model.vq.lookup(model.vq.encode(m[None, middle : middle + 1]))[:, 0]
-    parts = range(0, len(m), ALIGNED_AT_ONCE)
-    return torch.cat([model.aligned_motion(
-        latents.encode(to_pictures(pictures[i : i + ALIGNED_AT_ONCE]))[None], m[None, i : i + ALIGNED_AT_ONCE], still, reference)[0]
-        for i in parts])
+    return aligned_clip(model, latents, pictures, m, still, model.vq.quantise(m[None, middle : middle + 1])[:, 0], "cpu")
 
 
 def _context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:

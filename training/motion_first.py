@@ -11,7 +11,7 @@ from torch import Tensor
 
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.flow_basis import FlowBasis, smooth_basis
-from bcdcodec.training.batches import BatchSampler, random_colour
+from bcdcodec.training.batches import BatchSampler, mirrored_flow, random_colour
 from bcdcodec.training.precision import mixed_precision
 
 STEM_LR, REST_LR = 2e-3, 6e-4  # the transformer learns nothing at the convolutions' rate
@@ -31,7 +31,7 @@ def fit_flow_basis(basis: FlowBasis, sampler: BatchSampler, count: int, seed: in
     contents, driven = sampler.frame_pairs(np.random.default_rng((seed, 1)), count)
     finder = smooth_basis(basis.fields.shape[-1]).to(basis.fields.device)
     flows = finder(align_all(finder, contents, driven).to(basis.fields.device))  # [n, 2, g, g]
-    basis.fit(torch.cat([flows, mirrored(flows)]))
+    basis.fit(torch.cat([flows, mirrored_flow(flows)]))
     note({"flow_deviation": round(flows.square().sum(1).mean().sqrt().item(), 4),
           "of_it_in_fields": round((basis.deviation.square().sum() / flows.square().sum((1, 2, 3)).mean()).sqrt().item(), 4)})
 
@@ -43,12 +43,6 @@ def align_all(basis: FlowBasis, contents: Tensor, driven: Tensor) -> Tensor:
     return torch.cat([basis.align(a.to(start.device), b.to(start.device), start.expand(len(a), -1)).cpu() for a, b in parts])
 
 
-def mirrored(flows: Tensor) -> Tensor:
-    """Flows [n, 2, g, g] of the same pictures seen in a mirror."""
-    flows = flows.flip(-1)
-    return torch.cat([-flows[:, :1], flows[:, 1:]], 1)
-
-
 class MotionPairs:
     """Pairs of pictures and the change of motion between them: footage as aligned, procedural heads by their true flow."""
 
@@ -57,7 +51,7 @@ class MotionPairs:
         basis = model.flow_basis
         self.contents, self.driven = sampler.frame_pairs(np.random.default_rng((seed, 2)), count)
         self.change = align_all(basis, self.contents, self.driven)  # [n, m]
-        self._mirror = (mirrored(basis.fields).flatten(1) @ basis.fields.flatten(1).T).cpu()  # [m, m] of mirrored pictures' motion
+        self._mirror = (mirrored_flow(basis.fields).flatten(1) @ basis.fields.flatten(1).T).cpu()  # [m, m] of mirrored pictures' motion
 
     def draw(self, step: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Content pictures and driven ones [count, 1, c, h, w] in random colours, change [count, m]."""
@@ -114,6 +108,6 @@ def fit_codes(model: BCD, pairs: MotionPairs, encode: Callable[[Tensor], Tensor]
     m = torch.cat([model.encode_motion(encode(x[:, None]))[:, 0] for x in pairs.contents.split(AT_ONCE)])
     rows = torch.cat([m, m + pairs.change.to(m.device)])
     bits = model.vq.fit(rows, model.config.quantiser.target_bits, torch.Generator().manual_seed(seed))
-    error = (model.vq.lookup(model.vq.encode(rows[None]))[0] - rows).square().sum(1)
+    error = (model.vq.quantise(rows[None])[0] - rows).square().sum(1)
     note({"code_bits": round(bits, 1), "code_error": round(error.mean().sqrt().item(), 4), "code_error_median": round(error.sqrt().median().item(), 4),
           "change": round(pairs.change.square().sum(1).mean().sqrt().item(), 4)})

@@ -159,7 +159,7 @@ def _aligned(model: BCD, batch: Batch, m_driving: Tensor, m_content: Tensor, tok
         m_own = model.encode_motion(batch.own[:, None])[:, 0]
         parts.append(model.aligned_motion(batch.driving[:k], m_driving[:k], batch.own, m_own))
     if k < len(still):
-        m_hat = model.vq.lookup(model.vq.encode(m_content[k:, None]))[:, 0]
+        m_hat = model.vq.quantise(m_content[k:, None])[:, 0]
         parts.append(model.aligned_motion(batch.target[k:], m_driving[k:], still[k:], m_hat))
     return torch.cat(parts)
 

@@ -138,8 +138,7 @@ class BCD(nn.Module):
     def decode(self, condition: Condition, noise: Tensor, steps: int, guidance: float | None = None) -> Tensor:
         """Sample latents [b, t, c, h, w] from unit noise of that shape in `steps` EDM steps."""
         scale = self.config.decoder.guidance if guidance is None else guidance
-        masked = Condition(condition.content, condition.motion, condition.reference_motion,
-                           keep=torch.zeros(noise.shape[0], device=noise.device))
+        masked = replace(condition, keep=torch.zeros(noise.shape[0], device=noise.device))
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
             levels = torch.full((x.shape[0],), sigma, device=x.device)

@@ -60,7 +60,7 @@ class GroupVQ(nn.Module):
         features = self.features(m)
         logits = -self.config.alpha * self.distances(features)  # [b, t, g, k]
         if self.config.nearest:
-            m_hat = self.lookup(self.encode(m))
+            m_hat = self.quantise(m)
             m_hat = m_hat + features.flatten(2) - features.flatten(2).detach()
         elif self.config.hard:
             # A hard sample does not feel tau unless the logits do: so divided, tau sets how often it is not the nearest.
@@ -81,6 +81,10 @@ class GroupVQ(nn.Module):
         price = self.rate_lambda if price is None else price
         score = -self.config.alpha * self.distances(self.features(m)) + price * self.log2_p
         return score.argmax(dim=-1)
+
+    def quantise(self, m: Tensor) -> Tensor:
+        """Motion as the decoder will have it: [b, t, m] -> [b, t, g * d]."""
+        return self.lookup(self.encode(m))
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Codebook entries of codes: [b, t, g] -> [b, t, g * d]."""

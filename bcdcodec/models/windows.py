@@ -13,6 +13,7 @@ from bcdcodec.models.bcd import BCD
 from bcdcodec.models.latents import Latents, to_unit
 
 WINDOWS_AT_ONCE = 4  # run through the network together
+ALIGNED_AT_ONCE = 32  # frames
 
 
 def overlapped(run: Callable[[Tensor], Tensor], frames: Iterator[Tensor], length: int, overlap: int) -> Iterator[Tensor]:
@@ -61,3 +62,14 @@ def motion_blocks(model: BCD, latents: Latents, pictures: Iterable[np.ndarray], 
 
     frames = (torch.from_numpy(np.require(picture, requirements="W")) for picture in pictures)
     return overlapped(run, frames, window.length, window.overlap)
+
+
+def aligned_clip(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, still: Tensor, reference_motion: Tensor,
+                 device: str) -> Tensor:
+    """`BCD.aligned_motion` [t, m] of a clip uint8 [t, h, w, 3], block by block.
+
+    `m` [t, m] is the encoder's, `still` [1, c, h, w] the content picture, `reference_motion` [1, m] its motion.
+    """
+    blocks = [slice(start, start + ALIGNED_AT_ONCE) for start in range(0, len(m), ALIGNED_AT_ONCE)]
+    return torch.cat([model.aligned_motion(latents.encode(to_unit(pictures[at], device))[None], m[None, at], still, reference_motion)[0]
+                      for at in blocks])
