@@ -20,12 +20,11 @@ from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
-from bcdcodec.models.latents import Latents, open_latents, to_uint8, to_unit
+from bcdcodec.models.latents import Latents, open_latents, to_uint8
 from bcdcodec.models.windows import aligned_clip, motion_blocks
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.opening import check_model
-from bcdcodec.reference import reference_frame
-
+from bcdcodec.reference import content_tokens
 
 @dataclass(frozen=True)
 class Geometry:
@@ -107,33 +106,29 @@ class Codec:
         """Motion [t, m] of pictures uint8 [t, h, w, 3]."""
         return torch.cat(list(self.motion_blocks(pictures)))
 
-    def codes_of(self, features: Tensor, price: float | None = None) -> np.ndarray:
-        """Codes uint8 [t, g] of motion features."""
+    def codes_of(self, features: Tensor, price: float | None = None, curvature: Tensor | None = None) -> np.ndarray:
+        """Codes uint8 [t, g] of motion features [t, m], whose errors cost as `curvature` [t, m, m] says or all alike."""
         with torch.inference_mode():
-            return self.model.vq.encode(features[None], price)[0].to(torch.uint8).cpu().numpy()
+            codes = self.model.vq.encode(features[None], price, None if curvature is None else curvature[None])
+            return codes[0].to(torch.uint8).cpu().numpy()
 
     @torch.inference_mode()
-    def aligned(self, pictures: np.ndarray, features: Tensor, content: Content) -> Tensor:
+    def aligned(self, pictures: np.ndarray, features: Tensor, content: Content) -> tuple[Tensor, Tensor | None]:
         """Motion [t, m] that takes the content's picture to pictures uint8 [t, h, w, 3], from the encoder's `features` [t, m].
 
-        Without a flow basis these are the motion.
+        And what its errors cost, [t, m, m]. Without a flow basis the features are the motion, and nothing is known of these.
         """
         if self.model.flow_basis is None:
-            return features
+            return features, None
         tokens, reference = self.dequantised(content)
-        return aligned_clip(self.model, self.latents, pictures, features, self.model.still(tokens), reference, self.device)
+        return aligned_clip(self.model, self.latents, pictures, features, tokens, reference, self.device)
 
     @torch.inference_mode()
     def content_of(self, pictures: np.ndarray, features: Tensor) -> Content:
-        """Content tokens from the `reference_frame`, and that frame's codes."""
+        """What a clip uint8 [t, h, w, 3] with motion `features` [t, m] looks like, within the config's byte budget."""
         config = self.config.content
-        order = self.model.vq.from_middle(features)
-        count = min(self.config.training.content_frames, len(pictures))
-        picked = order[torch.linspace(0, len(order) - 1, count).long()].cpu().numpy()
-        picked[0] = reference_frame(self.model, self.latents, pictures, features, order, self.device)
-        z = self.latents.encode(to_unit(pictures[picked], self.device))[None]
-        tokens, m = self.model.encode(z, reference=0)
-        codes = self.model.vq.encode(m[:, :1])[0, 0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
+        tokens, m = content_tokens(self.model, self.latents, pictures, features, self.device)
+        codes = self.model.vq.encode(m[None])[0, 0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
         index = config.default_step
         while True:
             values = self.model.content.quantise(tokens, index)[0].clamp(-32768, 32767).to(torch.int16).cpu().numpy()
@@ -206,9 +201,9 @@ class Codec:
     def dequantised(self, content: Content) -> tuple[Tensor, Tensor | None]:
         """Tokens [1, n, d] and reference motion [1, g * d'] of a file's content."""
         config = self.config.content
-        if (content.rows, content.columns, content.values.shape[1]) != (config.rows, config.columns, config.dim):
+        if (content.rows, content.columns, content.values.shape[1]) != (config.rows, config.columns, config.channels):
             raise FormatError(f"content is {content.rows}x{content.columns}x{content.values.shape[1]}, "
-                              f"the model has {config.rows}x{config.columns}x{config.dim}")
+                              f"the model has {config.rows}x{config.columns}x{config.channels}")
         if content.step >= config.steps:
             raise FormatError(f"content has step index {content.step}, the model knows 0 to {config.steps - 1}")
         if config.reference_motion != (content.reference_codes is not None):

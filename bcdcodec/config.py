@@ -69,10 +69,17 @@ class ContentConfig:
     default_step: int = 0  # index an encoder starts with
     byte_budget: int = 2048  # bytes a scene; the encoder raises the index until the content fits
     predicted_channels: int = 0  # leading channels coded as spatial differences
+    appearance: int = 0  # pictures of what changes beyond the warp, in channels after those `dim`; as many channels of motion are their amounts
+    appearance_dim: int = 0  # transform coefficients a token of each
 
     @property
     def tokens(self) -> int:
         return self.rows * self.columns
+
+    @property
+    def channels(self) -> int:
+        """Channels a token in a file: `dim` and the coefficients of the pictures of change."""
+        return self.dim + self.appearance * self.appearance_dim
 
     def step_size(self, index: int) -> float:
         return self.step * self.step_ratio ** index

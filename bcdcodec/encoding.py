@@ -88,15 +88,16 @@ class _Scene:
         content = codec.content_of(np.stack(held), features[: len(held)])
         yield replace(content, number=self._number, first_frame=self._first)
         del held[:], known
-        price = self._control.start(features)
-        self._stride = self._seen * self._control.stride
-        self._chunk_frames = min(self._chunk_frames, MAX_FRAMES // self._stride)
         codes = np.zeros((0, codec.config.quantiser.groups), np.uint8)  # [u, g], not given out
         for features in chain([features], blocks):
             pictures = np.stack([waiting.popleft() for _ in features])
-            aligned = codec.aligned(pictures, features, content)
-            price = self._control.follow(aligned)
-            codes = np.concatenate([codes, self._coded(aligned, price)])
+            motion, curvature = codec.aligned(pictures, features, content)
+            if not self._looked_at:
+                self._control.start(motion, curvature)
+                self._stride = self._seen * self._control.stride
+                self._chunk_frames = min(self._chunk_frames, MAX_FRAMES // self._stride)
+            price = self._control.follow(motion, curvature)
+            codes = np.concatenate([codes, self._coded(motion, curvature, price)])
             while len(codes) >= self._chunk_frames and len(self._pts) >= self._chunk_frames * self._stride:
                 yield self._motion(codes[: self._chunk_frames])
                 codes = codes[self._chunk_frames :]
@@ -109,12 +110,12 @@ class _Scene:
             if i % self._seen == 0:
                 yield picture
 
-    def _coded(self, features: Tensor, price: float) -> np.ndarray:
+    def _coded(self, motion: Tensor, curvature: Tensor | None, price: float) -> np.ndarray:
         """Codes uint8 [u, g] of those of the next pictures that are coded."""
         every = self._stride // self._seen
-        first = -self._looked_at % every
-        self._looked_at += len(features)
-        return self._codec.codes_of(features, price)[first::every]
+        coded = slice(-self._looked_at % every, None, every)
+        self._looked_at += len(motion)
+        return self._codec.codes_of(motion[coded], price, None if curvature is None else curvature[coded])
 
     def _motion(self, codes: np.ndarray) -> Motion:
         shown = min(len(self._pts), len(codes) * self._stride)

@@ -86,8 +86,10 @@ SPRITES_SMALL = replace(
 #   at most 1.5 KB, filtered once after decoding; the others are learned, as in the paper;
 #   the reference's own motion codes travel with it (about 20 bytes), so that motion is known on both sides;
 # - the decoder's output is a warp of the content picture plus a correction: copying need not be learned;
-# - motion is the coefficients of 64 flow fields, the principal components of the flows between frames of training
-#   clips: what 64 numbers can say of a head's motion they say at once, where learned ones took hours to say less;
+# - motion is the coefficients of 56 flow fields, the principal components of the flows between frames of training
+#   clips: what 56 numbers can say of a head's motion they say at once, where learned ones took hours to say less;
+# - a warp opens no mouth: eight more channels of motion are amounts of pictures of change, common ones and what a
+#   clip's own differ by, as in active appearance models, learned where footage differs most from warped stills;
 # - the encoder's network says where motion lies between people; the last word is an alignment of the still with each
 #   frame (Gauss-Newton steps), which on unseen people finds what no network of this size and training does;
 # - one code a coefficient: scalar quantisers fitted in closed form to a rate, as are the fields; encoder and codes
@@ -111,7 +113,7 @@ HEADS = ModelConfig(
         groups=64, codes=32, dim=1, alpha=3000.0, normalise=False, nearest=True, target_bits=160.0),
     content=ContentConfig(
         rows=8, columns=8, dim=196, still_dim=192, reference_motion=True, step=0.15, default_step=5,
-        byte_budget=1500, predicted_channels=3),
+        byte_budget=1500, predicted_channels=3, appearance=8, appearance_dim=64),
     decoder=DecoderConfig(
         width=256, ff=1024, depth=8, heads=4, patch=16, temporal_indices=(3, 5, 7), mask_rate=0.0, guidance=1.0,
         motion_in_patches=True, motion_patch_rank=32, flow_basis=True, warp_grid=4, klt_output=256, painter=(32, 96, 160)),
@@ -120,7 +122,7 @@ HEADS = ModelConfig(
     training=TrainingConfig(
         batch=8, frames=8, content_frames=2, temporal_stride=2, lr_decoder=8e-4, lr_encoder=4e-4,
         ema_decay=0.998, rate_weight=0.0, gradient_weight=1.0, huber=0.1, warp_weight=1.0, flow_weight=20.0,
-        still_weight=1.0, adversarial_weight=0.8, adversarial_from=0.7, motion_steps=5000, flow_pairs=2400, stage1_split=2,
+        still_weight=1.0, adversarial_weight=0.8, adversarial_from=0.8, motion_steps=9000, flow_pairs=2400, stage1_split=2,
         motion_emphasis=2.0, temporal_from=0.6,
         warmup_steps=50, shift_from=0.5, procedural_share=0.5, still_share=0.12),
 )
@@ -133,7 +135,7 @@ TINY = replace(
     encoder=EncoderConfig(width=32, ff=64, layers=2, heads=2, frames_see_queries=False, stem="conv",
                           stem_channels=(8, 16)),
     quantiser=replace(HEADS.quantiser, groups=8, codes=8, target_bits=16.0),
-    content=replace(HEADS.content, rows=4, columns=4, dim=26, still_dim=24, byte_budget=400),
+    content=replace(HEADS.content, rows=4, columns=4, dim=26, still_dim=24, byte_budget=400, appearance=2, appearance_dim=12),
     decoder=replace(HEADS.decoder, width=32, ff=64, depth=2, heads=2, patch=8, temporal_indices=(1,), klt_output=0,
                     painter=(4, 8, 8)),
     window=WindowConfig(length=4, overlap=1),

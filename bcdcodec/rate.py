@@ -45,26 +45,26 @@ def between(vectors: Tensor, frames: int, stride: int, following: Tensor | None 
 
 @torch.inference_mode()
 def choose_rate(vq: GroupVQ, m: Tensor, bits_per_frame: float, bits: Bits, strides: tuple[int, ...] = STRIDES,
-                least_price: float = 0.0) -> RatePoint:
-    """The way to code motion `m` [t, m] within `bits_per_frame`.
+                least_price: float = 0.0, curvature: Tensor | None = None) -> RatePoint:
+    """The way to code motion `m` [t, m] within `bits_per_frame`; errors cost as `curvature` [t, m, m] says, or all alike.
 
     For every stride the price is the lowest, from `least_price` on, that keeps the rate. Of the strides that use at
     least SPENT of what the most costly of them does, the one of least distortion is taken; where none keeps the
     rate, the cheapest.
     """
     features = vq.features(m[None])[0]  # [t, g, d]
-    scores = -vq.config.alpha * vq.distances(features[None])[0]  # [t, g, k]
     groups = torch.arange(vq.config.groups, device=m.device)
     points = []
     for stride in strides:
-        coded = scores[::stride]
+        coded, costs = m[None, ::stride], None if curvature is None else curvature[None, ::stride]
 
-        def at(price: float, coded: Tensor = coded, stride: int = stride) -> RatePoint:
-            codes = (coded + price * vq.log2_p).argmax(-1)  # [u, g]
+        def at(price: float, coded: Tensor = coded, costs: Tensor | None = costs, stride: int = stride) -> RatePoint:
+            codes = vq.encode(coded, price, costs)[0]  # [u, g]
             vectors = vq.codebooks.float()[groups, codes]  # [u, g, d]
             error = between(vectors, len(features), stride) - features
-            error = error - error.mean(0)
-            return RatePoint(stride, price, bits(codes) / len(features), error.square().sum().item() / len(features))
+            error = (error - error.mean(0)).flatten(1)
+            distortion = error.square().sum() if curvature is None else torch.einsum("ti,tij,tj->", error, curvature, error)
+            return RatePoint(stride, price, bits(codes) / len(features), distortion.item() / len(features))
 
         low, high = least_price, _LARGEST_PRICE
         best = at(low)
@@ -85,23 +85,27 @@ def choose_rate(vq: GroupVQ, m: Tensor, bits_per_frame: float, bits: Bits, strid
 
 
 class RateControl:
-    """Holds a rate over a clip: the stride is chosen at its start, the price anew as features come."""
+    """Holds a rate over a clip: the stride is chosen at its start, the price anew as motion comes."""
 
     def __init__(self, vq: GroupVQ, bits_per_frame: float, bits: Bits, strides: tuple[int, ...] = STRIDES,
                  least_price: float = 0.0):
         self._vq, self._bits_per_frame, self._bits, self._strides = vq, bits_per_frame, bits, strides
         self._least_price = least_price
-        self._recent: Tensor | None = None
+        self._recent: tuple[Tensor, Tensor | None] | None = None
         self.stride = 1
 
-    def start(self, m: Tensor) -> float:
-        """The price at which the first motion [t, m] is to be coded; settles the stride."""
-        point = choose_rate(self._vq, m, self._bits_per_frame, self._bits, self._strides, self._least_price)
-        self._recent, self.stride = m[:0], point.stride
-        return point.price
+    def start(self, m: Tensor, curvature: Tensor | None = None) -> None:
+        """Settle the stride by the first motion [t, m] and what its errors cost [t, m, m]."""
+        self.stride = self._choose(m, curvature, self._strides).stride
+        self._recent = (m[:0], None if curvature is None else curvature[:0])
 
-    def follow(self, m: Tensor) -> float:
+    def follow(self, m: Tensor, curvature: Tensor | None = None) -> float:
         """The price for the motion that comes next, from the first on, as it is to be coded."""
-        self._recent = torch.cat([self._recent, m])[-HISTORY_FRAMES:]
-        return choose_rate(
-            self._vq, self._recent, self._bits_per_frame, self._bits, (self.stride,), self._least_price).price
+        motion, costs = self._recent
+        motion = torch.cat([motion, m])[-HISTORY_FRAMES:]
+        costs = None if curvature is None else torch.cat([costs, curvature])[-HISTORY_FRAMES:]
+        self._recent = motion, costs
+        return self._choose(motion, costs, (self.stride,)).price
+
+    def _choose(self, m: Tensor, curvature: Tensor | None, strides: tuple[int, ...]) -> RatePoint:
+        return choose_rate(self._vq, m, self._bits_per_frame, self._bits, strides, self._least_price, curvature)

@@ -1,4 +1,4 @@
-"""Which frame a content is to show: the one from which the others are reached best."""
+"""What a content is to hold of a clip: the frame from which the others are reached best, and what its warps do not show."""
 
 from __future__ import annotations
 
@@ -13,6 +13,24 @@ from bcdcodec.models.warp import warp
 CANDIDATES = 8  # frames, from the middle of the motion outwards ...
 OUTERMOST = 0.8  # ... to this share of all
 PROBES = 12  # frames that each of them is aligned with
+APPEARANCE_FRAMES = 40  # evenly spread, from which the appearance is learned
+
+
+@torch.inference_mode()
+def content_tokens(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, device: str) -> tuple[Tensor, Tensor]:
+    """Content tokens [1, n, channels] of a clip uint8 [t, h, w, 3] with motion `m` [t, m], and the motion [1, m] of its still."""
+    config = model.config
+    order = model.vq.from_middle(m)
+    count = min(config.training.content_frames, len(pictures))
+    picked = order[torch.linspace(0, len(order) - 1, count).long()].cpu().numpy()
+    picked[0] = reference_frame(model, latents, pictures, m, order, device)
+    z = latents.encode(to_unit(pictures[picked], device))
+    tokens, shown = model.encode(z[None], reference=0)
+    if config.content.appearance:
+        others = np.unique(np.linspace(0, len(pictures) - 1, APPEARANCE_FRAMES).astype(int))
+        frames = latents.encode(to_unit(pictures[others], device))
+        tokens = model.with_appearance(tokens, z[0], frames, m[others], m[picked[0]])
+    return tokens, shown[0, :1]
 
 
 @torch.inference_mode()

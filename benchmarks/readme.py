@@ -29,7 +29,7 @@ def block(report: dict) -> str:
             f"Model {model['name']} ({model['fingerprint'][:12]}) at {model['picture_size']}x{model['picture_size']}, measured "
             f"{report['date']} by `bcd bench` (extra `bcdcodec[eval]`) from files as written, on {report['clips']} clips of people "
             f"it was not trained on, {report['seconds'] / 60:.1f} minutes; motion at {report['setting']} profile. "
-            "In brackets 95 % intervals by bootstrap over clips."
+            "In brackets 95% intervals by bootstrap over clips."
         ),
         table_as_markdown(_figures(report)),
     ]

@@ -50,7 +50,7 @@ def test_errors_are_balanced_by_their_gradients():
 
 
 def test_in_the_end_the_painter_alone_learns(tmp_path):
-    config = replace(TINY, training=replace(TINY.training, warmup_steps=1))
+    config = replace(TINY, training=replace(TINY.training, warmup_steps=1, adversarial_from=0.7))
     run = Trainer(config, RunOptions(data=None, out=tmp_path, steps=4, minutes=None, resume=False, device="cpu", seed=3,
                                      procedural_groups=2))
 

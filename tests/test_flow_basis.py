@@ -108,3 +108,21 @@ def test_codes_fitted_to_a_rate_keep_it_and_spend_it_where_motion_is_large():
     entropy = [-(p * p.log2()).sum().item() for p in (codes[:, g].bincount(minlength=16).float().clamp_min(1e-9) / 4000 for g in range(6))]
     assert entropy == sorted(entropy, reverse=True) and entropy[0] > 2.5 and entropy[-1] < 0.1
     assert errors[0].sum() < errors[1].sum()
+
+
+def test_codes_chosen_together_cost_less_than_codes_chosen_each_for_itself():
+    vq = GroupVQ(replace(HEADS.quantiser, groups=6, codes=8)).eval()
+    generator = torch.Generator().manual_seed(0)
+    m = torch.randn(1, 50, 6, generator=generator)
+    vq.fit(m[0], 12.0, generator)
+    mixed = torch.randn(50, 6, 3, generator=generator)
+    curvature = (mixed @ mixed.transpose(1, 2) / 3 + 0.1 * torch.eye(6))[None]
+    price = vq.rate_lambda.item()
+
+    def cost(codes):
+        error = (vq.lookup(codes) - m)[0]
+        bits = -vq.log2_p[torch.arange(6), codes[0]].sum()
+        return (torch.einsum("ti,tij,tj->", error, curvature[0], error) + price / vq.config.alpha * bits).item()
+
+    assert cost(vq.encode(m, price, curvature)) < 0.95 * cost(vq.encode(m, price))
+    assert torch.equal(vq.encode(m, price, torch.eye(6).expand(1, 50, 6, 6)), vq.encode(m, price))

@@ -67,7 +67,8 @@ def test_a_rate_that_no_choice_keeps_gets_the_cheapest(vq, motion):
 def test_the_price_follows_what_the_clip_does(vq, motion):
     control = RateControl(vq, 42, static_bits(vq), strides=(1,))
     still = torch.zeros_like(motion)
-    calm = control.start(still)
+    control.start(still)
+    calm = control.follow(still)
     assert control.follow(3 * motion) > calm
 
 

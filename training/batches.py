@@ -62,11 +62,11 @@ class BatchSampler:
         flow, own = (torch.stack([p[i] for p in parts[:procedural]]) if procedural else torch.zeros(0) for i in (3, 4))
         return _augment(Batch(content, driving, target, flow, own), rng, shift)
 
-    def frame_pairs(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """Two pictures [count, c, h, w] each of one person in two motions: two thirds footage, the rest procedural heads."""
+    def frame_pairs(self, rng: np.random.Generator, count: int, footage: float = 2 / 3) -> tuple[Tensor, Tensor]:
+        """Two pictures [count, c, h, w] each of one person in two motions: `footage` where there is any, else procedural heads."""
         pairs = []
         for i in range(count):
-            if self.pairs is None or (i % 3 and len(self.moving)):
+            if self.pairs is None or (i % 3 >= 3 - 3 * footage and len(self.moving)):
                 clip = self.clips.clip(int(rng.choice(self.moving if len(self.moving) else len(self.clips.lengths))))
                 pairs.append(clip[rng.integers(0, len(clip), 2)])
             else:

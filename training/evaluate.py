@@ -100,15 +100,15 @@ def _transfer(model: BCD, latents: Latents, content: Tensor, driving: Tensor, no
     tokens, m_content = model.encode(content, 0)
     index = config.content.default_step
     tokens = model.content.dequantise(model.content.quantise(tokens, index), index)
-    m = model.encode_motion(driving)
+    m, curvature = model.encode_motion(driving), None
     if model.flow_basis is not None:
         if own is None:
             picture, m_own = model.still(tokens), m_content[:, 0]
         else:
             own = latents.encode(own.to(noise.device).flatten(0, 1))
             picture, m_own = own, model.encode_motion(own[:, None])[:, 0]
-        m = model.aligned_motion(driving, m, picture, model.vq.quantise(m_own[:, None])[:, 0])
-    codes = model.vq.encode(m)
+        m, curvature = model.aligned_motion(driving, m, picture, model.vq.quantise(m_own[:, None])[:, 0])
+    codes = model.vq.encode(m, curvature=curvature)
     _, _, rate = model.vq(m, config.quantiser.temperature_min)
     reference = model.vq.quantise(m_content[:, :1])[:, 0] if config.content.reference_motion else None
     b, t = driving.shape[:2]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bcdcodec.config import ModelConfig
 from bcdcodec.container import CHUNK_FRAMES
@@ -21,8 +22,8 @@ from bcdcodec.models.bcd import BCD
 from bcdcodec.models.latents import Latents, open_latents
 from bcdcodec.models.windows import aligned_clip, motion_blocks
 from bcdcodec.modelstore import CARD, CONFIG, TABLES
+from bcdcodec.reference import content_tokens
 from bcdcodec.training.checkpoint import HELPERS, load_sharded, save_sharded
-from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.context_prior import fit_context
 from bcdcodec.training.run_data import PEOPLE_ALONE, procedural_clips
@@ -63,9 +64,10 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
     # Rounded first, so that tables are fitted on what the shipped weights do.
     model.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in tensors.items()})
     model.eval()
-    parts = [_training_features(model, store, max_clips, vae) for store in stores]
-    features, values = torch.cat([f for f, _ in parts]), [v for _, part in parts for v in part]
-    counts = _fit_rate(model, features)
+    coded = [clip for store in stores for clip in _coded_clips(model, store, vae, max_clips)]
+    values, moving = [clip.tokens for clip in coded], [clip for clip in coded if len(clip.motion) >= config.window.length]
+    curvature = None if model.flow_basis is None else torch.cat([clip.curvature for clip in moving])
+    counts = _fit_rate(model, torch.cat([clip.motion for clip in moving]), curvature)
     motion = FrequencyTables.from_counts(counts.astype(np.int64))
     codes = [clip for store in stores for clip in _clip_codes(model, store, vae)]
     tables = ModelTables(motion, _content_model(config, values), fit_context(codes, motion))
@@ -88,23 +90,34 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
                         float((counts > 0).sum(1).mean()), float(np.mean(sizes)), len(values))
 
 
+@dataclass(frozen=True)
+class _Coded:
+    """A training clip as a file would hold it, but for the choice of codes."""
+
+    tokens: np.ndarray  # int16 [n, d] at the default step
+    motion: Tensor  # [t, m]
+    curvature: Tensor | None  # [t, m, m] of what its errors cost
+
+
 @torch.inference_mode()
-def _training_features(model: BCD, clips: ClipStore | SpriteClips, max_clips: int, vae: str | None) -> tuple[torch.Tensor, list[np.ndarray]]:
-    """Motion features [t, g, d] of training clips and their quantised content tokens [n, d]."""
-    config = model.config
-    latents = open_latents(config.latent, "cpu", vae)
-    features, values = [], []
+def _coded(model: BCD, latents: Latents, pictures: np.ndarray) -> _Coded:
+    """A clip uint8 [t, h, w, 3] as the codec codes it."""
+    m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
+    index = model.config.content.default_step
+    tokens, shown = content_tokens(model, latents, pictures, m, "cpu")
+    values = model.content.quantise(tokens, index)
+    curvature = None
+    if model.flow_basis is not None:
+        tokens = model.content.dequantise(values, index)
+        m, curvature = aligned_clip(model, latents, pictures, m, tokens, model.vq.quantise(shown[None])[0], "cpu")
+    return _Coded(values[0].clamp(-32768, 32767).to(torch.int16).numpy(), m, curvature)
+
+
+def _coded_clips(model: BCD, clips: ClipStore | SpriteClips, vae: str | None, max_clips: int) -> list[_Coded]:
+    """The first frames of some training clips."""
+    latents = open_latents(model.config.latent, "cpu", vae)
     order = np.random.default_rng(0).permutation(len(clips.lengths))[:max_clips]
-    for index in order:
-        pictures = clips.clip(index)[:CLIP_FRAMES]
-        frames = latents.encode(to_pictures(pictures))  # [t, c, h, w]
-        if len(frames) >= config.window.length:
-            features.append(model.vq.features(_motion(model, latents, pictures)[None])[0])
-        picked = np.linspace(0, len(frames) - 1, config.training.content_frames).astype(int)
-        tokens, _ = model.encode(frames[picked][None])
-        quantised = model.content.quantise(tokens, config.content.default_step)[0]
-        values.append(quantised.clamp(-32768, 32767).to(torch.int16).numpy())
-    return torch.cat(features), values
+    return [_coded(model, latents, clips.clip(index)[:CLIP_FRAMES]) for index in order]
 
 
 @torch.inference_mode()
@@ -115,21 +128,14 @@ def _clip_codes(model: BCD, clips: ClipStore | SpriteClips, vae: str | None) -> 
     enough = np.searchsorted(np.cumsum(np.asarray(clips.lengths)[order]), CONTEXT_FRAMES) + 1
     codes = []
     for index in sorted(order[:enough]):
-        m = _motion(model, latents, clips.clip(index)[:CONTEXT_FRAMES])
-        codes.append(model.vq.encode(m[None])[0].to(torch.uint8).numpy())
+        clip = _coded(model, latents, clips.clip(index)[:CONTEXT_FRAMES])
+        codes.append(model.vq.encode(clip.motion[None], curvature=_one(clip.curvature))[0].to(torch.uint8).numpy())
     return codes
 
 
-def _motion(model: BCD, latents: Latents, pictures: np.ndarray) -> torch.Tensor:
-    """Motion [t, m] of a clip uint8 [t, h, w, 3], as the codec finds it."""
-    m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
-    if model.flow_basis is None:
-        return m
-    middle = int(model.vq.from_middle(m)[0])
-    index = model.config.content.default_step
-    tokens, _ = model.encode(latents.encode(to_pictures(pictures[middle : middle + 1]))[None])
-    still = model.still(model.content.dequantise(model.content.quantise(tokens, index), index))
-    return aligned_clip(model, latents, pictures, m, still, model.vq.quantise(m[None, middle : middle + 1])[:, 0], "cpu")
+def _one(curvature: Tensor | None) -> Tensor | None:
+    """The curvature of a single clip as that of a batch."""
+    return None if curvature is None else curvature[None]
 
 
 def _context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:
@@ -141,23 +147,22 @@ def _context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:
 
 
 @torch.inference_mode()
-def _fit_rate(model: BCD, features: torch.Tensor) -> np.ndarray:
-    """Set the model's code costs and rate-lambda; return code counts [g, k] of the training frames.
+def _fit_rate(model: BCD, motion: Tensor, curvature: Tensor | None) -> np.ndarray:
+    """Set the model's code costs and rate-lambda by motion [t, m] and what its errors cost; return code counts [g, k].
 
     The tables and the choice of codes depend on each other: they are refitted in turn at each lambda.
     """
     vq, config = model.vq, model.config.quantiser
-    scores = -config.alpha * vq.distances(features[:, None])[:, 0]  # [t, g, k]
 
-    def fit(rate_lambda: float) -> tuple[np.ndarray, torch.Tensor, float]:
-        log2_p = torch.zeros(config.groups, config.codes)
+    def fit(rate_lambda: float) -> tuple[np.ndarray, Tensor, float]:
+        vq.log2_p.zero_()
         for _ in range(4 if rate_lambda else 1):
-            codes = (scores + rate_lambda * log2_p).argmax(-1)
+            codes = vq.encode(motion[None], rate_lambda, _one(curvature))[0]
             counts = torch.nn.functional.one_hot(codes, config.codes).sum(0)
             p = (counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)
-            log2_p = p.log2()
-        bits = -(counts * log2_p).sum().item() / len(scores)
-        return counts.numpy(), log2_p, bits
+            vq.log2_p.copy_(p.log2())
+        bits = -(counts * vq.log2_p).sum().item() / len(motion)
+        return counts.numpy(), vq.log2_p.clone(), bits
 
     low, high = 0.0, 0.0
     best = fit(0.0)
@@ -179,8 +184,9 @@ def _content_model(config: ModelConfig, values: list[np.ndarray]) -> ContentMode
     """Content tables fitted on the training clips' tokens."""
     c = config.content
     starts = [s for s in BAND_STARTS if s < c.dim]
-    bands = np.searchsorted(starts, np.arange(c.dim), side="right").astype(np.uint8) - 1
-    bands = bands.astype(np.uint8)
+    # After those the components' coefficients, all components' first ones first.
+    starts += [c.dim + c.appearance * s for s in BAND_STARTS if s < c.appearance_dim]
+    bands = (np.searchsorted(starts, np.arange(c.channels), side="right") - 1).astype(np.uint8)
     counts = sum(count_contexts(v, c.rows, c.columns, bands, c.predicted_channels) for v in values)
     # The pseudo count of one a symbol would else outweigh the rarer contexts.
     return ContentModel(FrequencyTables.from_counts(64 * counts), bands, c.predicted_channels)

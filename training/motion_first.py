@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bcdcodec.models.bcd import BCD
-from bcdcodec.models.flow_basis import FlowBasis, smooth_basis
+from bcdcodec.models.flow_basis import AMOUNT, FlowBasis, smooth_basis
 from bcdcodec.training.batches import BatchSampler, mirrored_flow, random_colour
 from bcdcodec.training.precision import mixed_precision
 
@@ -19,6 +19,7 @@ WARMUP_STEPS = 50
 LOG_EVERY = 50
 COLOUR = 0.2  # strength of the random colours
 AT_ONCE = 32  # pictures
+APPEARANCE_PAIRS = 1600
 
 Note = Callable[[dict], None]
 
@@ -33,7 +34,7 @@ def fit_flow_basis(basis: FlowBasis, sampler: BatchSampler, count: int, seed: in
     flows = finder(align_all(finder, contents, driven).to(basis.fields.device))  # [n, 2, g, g]
     basis.fit(torch.cat([flows, mirrored_flow(flows)]))
     note({"flow_deviation": round(flows.square().sum(1).mean().sqrt().item(), 4),
-          "of_it_in_fields": round((basis.deviation.square().sum() / flows.square().sum((1, 2, 3)).mean()).sqrt().item(), 4)})
+          "of_it_in_fields": round((basis.without_amounts(basis.deviation).square().sum() / flows.square().sum((1, 2, 3)).mean()).sqrt().item(), 4)})
 
 
 def align_all(basis: FlowBasis, contents: Tensor, driven: Tensor) -> Tensor:
@@ -102,12 +103,25 @@ def teach_motion(model: BCD, pairs: MotionPairs, encode: Callable[[Tensor], Tens
 
 
 @torch.no_grad()
+def fit_common_appearance(model: BCD, sampler: BatchSampler, encode: Callable[[Tensor], Tensor], seed: int) -> None:
+    """Fit what all people look like beyond the warps, where the encoder now says their heads are. Footage, where there is any."""
+    model.eval()
+    contents, driven = sampler.frame_pairs(np.random.default_rng((seed, 4)), APPEARANCE_PAIRS, footage=1.0)
+    change = align_all(model.flow_basis, contents, driven)
+    m = torch.cat([model.encode_motion(encode(x[:, None]))[:, 0] for x in contents.split(AT_ONCE)])
+    model.common.fit(model.flow_basis, contents, driven, change, m)
+
+
+@torch.no_grad()
 def fit_codes(model: BCD, pairs: MotionPairs, encode: Callable[[Tensor], Tensor], seed: int, note: Note) -> None:
     """Fit the codes to motion as files will hold it: that of a still, and what differs from it."""
     model.eval()
     m = torch.cat([model.encode_motion(encode(x[:, None]))[:, 0] for x in pairs.contents.split(AT_ONCE)])
-    rows = torch.cat([m, m + pairs.change.to(m.device)])
-    bits = model.vq.fit(rows, model.config.quantiser.target_bits, torch.Generator().manual_seed(seed))
+    rows, generator = torch.cat([m, m + pairs.change.to(m.device)]), torch.Generator().manual_seed(seed)
+    amounts = model.flow_basis.amounts
+    if amounts:  # of a deviation in every clip
+        rows[:, -amounts:] = AMOUNT * torch.randn(len(rows), amounts, generator=generator).to(rows.device)
+    bits = model.vq.fit(rows, model.config.quantiser.target_bits, generator)
     error = (model.vq.quantise(rows[None])[0] - rows).square().sum(1)
     note({"code_bits": round(bits, 1), "code_error": round(error.mean().sqrt().item(), 4), "code_error_median": round(error.sqrt().median().item(), 4),
           "change": round(pairs.change.square().sum(1).mean().sqrt().item(), 4)})

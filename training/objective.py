@@ -58,7 +58,7 @@ class PaletteReader(torch.nn.Module):
     Colours of few pixels (skin, trousers) matter little to the squared error and are learned late without it.
     """
 
-    LEVELS = 6  # a channel
+    LEVELS = 12  # a channel: of six, two shades of a skin are one
 
     def __init__(self, values: int):
         super().__init__()
@@ -157,10 +157,10 @@ def _aligned(model: BCD, batch: Batch, m_driving: Tensor, m_content: Tensor, tok
     parts = []
     if k:
         m_own = model.encode_motion(batch.own[:, None])[:, 0]
-        parts.append(model.aligned_motion(batch.driving[:k], m_driving[:k], batch.own, m_own))
+        parts.append(model.aligned_motion(batch.driving[:k], m_driving[:k], batch.own, m_own)[0])
     if k < len(still):
         m_hat = model.vq.quantise(m_content[k:, None])[:, 0]
-        parts.append(model.aligned_motion(batch.target[k:], m_driving[k:], still[k:], m_hat))
+        parts.append(model.aligned_motion(batch.target[k:], m_driving[k:], still[k:], m_hat)[0])
     return torch.cat(parts)
 
 

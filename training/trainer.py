@@ -19,7 +19,7 @@ from bcdcodec.training.adversary import Adversary, balanced
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import HELPERS, load_checkpoint, load_sharded, save_checkpoint
 from bcdcodec.training.evaluate import evaluate
-from bcdcodec.training.motion_first import MotionPairs, fit_codes, fit_flow_basis, teach_motion
+from bcdcodec.training.motion_first import MotionPairs, fit_codes, fit_common_appearance, fit_flow_basis, teach_motion
 from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore
@@ -143,6 +143,8 @@ class Trainer:
         fit_flow_basis(self.model.flow_basis, self.sampler, c.flow_pairs, seed, note)
         pairs = MotionPairs(self.model, self.sampler, 2 * c.flow_pairs, seed)
         teach_motion(self.model, pairs, self._encode, c.motion_steps, MOTION_BATCH, c.weight_decay, self.device, note)
+        if self.model.common is not None:
+            fit_common_appearance(self.model, self.sampler, self._encode, seed)
         fit_codes(self.model, pairs, self._encode, seed, note)
         self.elapsed += time.monotonic() - began
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import ModelConfig
+from bcdcodec.models.appearance import Appearance, CommonAppearance, fit_appearance
 from bcdcodec.models.content import ContentQuantiser, PatchTransform, StillFilter
 from bcdcodec.models.dit import Condition, DiT
 from bcdcodec.models.edm import preconditioning, sample_heun
@@ -44,7 +45,10 @@ class BCD(nn.Module):
             self.painter = Painter(config.latent.channels, config.decoder.painter, self.decoder.side, config.decoder.width)
         self.flow_basis: FlowBasis | None = None
         if config.decoder.flow_basis:
-            self.flow_basis = FlowBasis(config.motion_channels, self.decoder.side * config.decoder.warp_grid)
+            self.flow_basis = FlowBasis(config.motion_channels, self.decoder.side * config.decoder.warp_grid, config.content.appearance)
+        self.common: CommonAppearance | None = None
+        if config.content.appearance:
+            self.common = CommonAppearance(config.content.appearance, config.latent.channels, config.latent.size, config.motion_channels)
         self.transform: PatchTransform | None = None
         if config.content.still_dim:
             components = max(config.content.still_dim, config.decoder.klt_output)
@@ -71,18 +75,43 @@ class BCD(nn.Module):
 
     def _scaled(self, m: Tensor) -> Tensor:
         """What the encoder says [b, t, m] in units of each channel."""
-        return m if self.flow_basis is None else m * self.flow_basis.deviation
+        return m if self.flow_basis is None else self.flow_basis.without_amounts(m * self.flow_basis.deviation)
 
     @torch.no_grad()
-    def aligned_motion(self, z: Tensor, m: Tensor, picture: Tensor, reference_motion: Tensor) -> Tensor:
+    def aligned_motion(self, z: Tensor, m: Tensor, picture: Tensor, reference_motion: Tensor,
+                       appearance: Appearance | None = None) -> tuple[Tensor, Tensor]:
         """Motion [b, t, m] whose flow makes a picture [b, c, h, w] in `reference_motion` [b, m] most like z [b, t, c, h, w].
 
-        Searched from the encoder's motion `m` on. For models with a flow basis.
+        And the curvature [b, t, m, m] of the error about it, `FlowBasis.align_with_curvature`. Searched from the encoder's
+        motion `m` on. For models with a flow basis; an `appearance` is one for all.
         """
         b, t = z.shape[:2]
         picture = picture[:, None].expand(b, t, *z.shape[2:])
-        change = self.flow_basis.align(picture.flatten(0, 1), z.flatten(0, 1), (m - reference_motion[:, None]).flatten(0, 1))
-        return reference_motion[:, None] + change.unflatten(0, (b, t))
+        change, curvature = self.flow_basis.align_with_curvature(
+            picture.flatten(0, 1), z.flatten(0, 1), (m - reference_motion[:, None]).flatten(0, 1), appearance)
+        return reference_motion[:, None] + change.unflatten(0, (b, t)), curvature.unflatten(0, (b, t))
+
+    def with_appearance(self, content: Tensor, still: Tensor, frames: Tensor, m: Tensor, shown: Tensor) -> Tensor:
+        """Tokens [1, n, channels] of tokens [1, n, dim] and of how frames [t, c, h, w] look other than the warped still.
+
+        `still` [c, h, w] and its motion `shown` [m], motion `m` [t, m] of the frames.
+        """
+        change = self.flow_basis.align(still.expand_as(frames), frames, m - shown)
+        coded = self.vq.quantise(shown[None, None])[0]  # the decoder's only word of where the face is
+        common, salience = self.common.of(self.flow_basis, coded)[0], self.common.salience_of(self.flow_basis, coded)[0]
+        own = fit_appearance(self.flow_basis, common, salience, still, frames, change)
+        coefficients = self.transform.coefficients(own - common, self.config.content.appearance_dim)  # [k, n, d]
+        return torch.cat([content, coefficients.movedim(0, -1).flatten(1)[None]], -1)
+
+    def appearance(self, content: Tensor, reference_motion: Tensor) -> Appearance | None:
+        """How a person of tokens [b, n, channels], shown in `reference_motion` [b, m], changes; None where they do not say."""
+        c = self.config.content
+        if content.shape[-1] == c.dim:
+            return None
+        coefficients = content[..., c.dim :].unflatten(-1, (-1, c.appearance)).movedim(-1, 1)  # [b, k, n, d]
+        own = self.transform.difference(coefficients.flatten(0, 1)).unflatten(0, coefficients.shape[:2])
+        return Appearance(self.common.of(self.flow_basis, reference_motion) + own,
+                          self.common.salience_of(self.flow_basis, reference_motion))
 
     def still(self, content: Tensor) -> Tensor | None:
         """The picture the content tokens [b, n, d] hold, [b, c, h, w]; None without the transform."""
@@ -105,8 +134,10 @@ class BCD(nn.Module):
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
         expand = (slice(None), None, None, None, None)
         moved: Tensor | None = None
+        shown = condition.reference_motion
         if self.flow_basis is not None:
-            moved = self.flow_basis(condition.motion - condition.reference_motion[:, None])
+            change = condition.motion - condition.reference_motion[:, None]
+            moved = self.flow_basis(change)
             condition = replace(condition, motion=self.flow_basis.embedded(condition.motion),
                                 reference_motion=self.flow_basis.embedded(condition.reference_motion))
         scaled = (x * c_in[expand]).to(self.decoder.to_residual.weight.dtype)  # a decoder in bfloat16 takes bfloat16
@@ -125,7 +156,11 @@ class BCD(nn.Module):
             if moved is not None:
                 flow = moved if condition.foreign is None else moved + condition.foreign[expand] * flow
             still = self.still(condition.content)
-            frames = still.detach()[:, None].expand(b, t, *still.shape[1:]).flatten(0, 1)
+            frames = still.detach()[:, None].expand(b, t, *still.shape[1:])
+            looks = self.appearance(condition.content, shown)
+            if looks is not None:
+                frames = frames + looks.added(change)
+            frames = frames.flatten(0, 1)
             warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))
             latents = latents + (1 - c_skip[expand]) * warped.detach()
             if self.painter is not None and painted:

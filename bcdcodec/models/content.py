@@ -31,9 +31,21 @@ class PatchTransform(nn.Module):
 
     def inverse(self, coefficients: Tensor) -> Tensor:
         """Leading coefficients [b, n, d <= components] -> pictures [b, c, h, w]."""
+        return self._pictures(coefficients, self.mean)
+
+    def coefficients(self, difference: Tensor, count: int) -> Tensor:
+        """Leading `count` coefficients [b, n, count] of differences between pictures [b, c, h, w]."""
+        with torch.autocast(difference.device.type, enabled=False):
+            return patchify(difference.float(), self.patch) @ self.basis[:, :count]
+
+    def difference(self, coefficients: Tensor) -> Tensor:
+        """The difference between pictures [b, c, h, w] of such coefficients [b, n, d]."""
+        return self._pictures(coefficients, 0.0)
+
+    def _pictures(self, coefficients: Tensor, mean: Tensor | float) -> Tensor:
         d = coefficients.shape[-1]
         with torch.autocast(coefficients.device.type, enabled=False):
-            patches = coefficients.float() @ self.basis[:, :d].T + self.mean
+            patches = coefficients.float() @ self.basis[:, :d].T + mean
         return unpatchify(patches, self.patch, self.rows, self.columns)
 
     @torch.no_grad()
@@ -76,8 +88,16 @@ def _round(x: Tensor) -> Tensor:
     return torch.sign(x) * torch.floor(x.abs() + ROUNDING)
 
 
+# Of the appearance's components against the still: they are small, and what they show is looked at.
+FINENESS = 2.5
+
+
 class ContentQuantiser(nn.Module):
-    """Quantisation of content tokens with a chosen step, and its straight-through training form."""
+    """Quantisation of content tokens with a chosen step, and its straight-through training form.
+
+    Tokens have the `dim` channels that the networks know, and in files, where the config has an appearance, the
+    coefficients of its components: all components' first ones, then their second ones, ...
+    """
 
     def __init__(self, config: ModelConfig):
         super().__init__()
@@ -85,11 +105,18 @@ class ContentQuantiser(nn.Module):
 
     def quantise(self, content: Tensor, step_index: int) -> Tensor:
         """Tokens [b, n, d] -> integers [b, n, d] (int32)."""
-        return _round(content / self.config.step_size(step_index)).int()
+        return _round(content / self._steps(step_index, content)).int()
 
     def dequantise(self, values: Tensor, step_index: int) -> Tensor:
         """Integers [b, n, d] -> tokens [b, n, d]."""
-        return values.float() * self.config.step_size(step_index)
+        values = values.float()
+        return values * self._steps(step_index, values)
+
+    def _steps(self, step_index: int, like: Tensor) -> Tensor:
+        """The step of every channel of tokens [..., d], [d]."""
+        steps = torch.full((like.shape[-1],), self.config.step_size(step_index), device=like.device)
+        steps[self.config.dim :] /= FINENESS
+        return steps
 
     def forward(self, content: Tensor, step_index: Tensor) -> Tensor:
         """Training: what the decoder would receive at step indices [b], with the gradient passed through."""

@@ -78,7 +78,8 @@ class DiT(nn.Module):
             raise ValueError("content needs one token a patch")
         patch_size = latent.channels * d.patch ** 2
         self.embed = nn.Linear(patch_size, d.width)
-        self.embed_content = nn.Linear(config.content.dim, d.width, bias=False)
+        self.content_dim = config.content.dim  # the channels after those are of the appearance
+        self.embed_content = nn.Linear(self.content_dim, d.width, bias=False)
         self.register_buffer("positions", grid_positions(self.side, self.side, d.width), persistent=False)
         self.sigma_embed = nn.Sequential(nn.Linear(256, d.width), nn.SiLU(), nn.Linear(d.width, d.width))
         self.motion_embed = nn.Linear(config.motion_channels, d.width)
@@ -116,7 +117,7 @@ class DiT(nn.Module):
         """x [b, t, c, h, w] scaled by c_in; log_sigma [b]; `temporal`: whether temporal blocks act (stage 2)."""
         b, t = x.shape[:2]
         n = self.side ** 2
-        content = self.embed_content(condition.content.to(x.dtype))  # [b, n, d]
+        content = self.embed_content(condition.content[..., : self.content_dim].to(x.dtype))  # [b, n, d]
         motion = self.motion_embed(condition.motion.to(x.dtype))  # [b, t, d]
         if self.with_reference:
             motion = motion + self.reference_embed(condition.reference_motion.to(x.dtype))[:, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -10,25 +11,34 @@ from torch.nn import functional as F
 
 from bcdcodec.models.warp import centres, warp
 
+if TYPE_CHECKING:
+    from bcdcodec.models.appearance import Appearance
+
 # Of the alignment: side as a share of the picture's, times it is smoothed, iterations.
 LEVELS = ((8, 1, 4), (4, 1, 2), (4, 0, 2), (2, 0, 1))
 ROBUST = 0.1  # error of a pixel (in [-1, 1]) from which it counts by its size rather than its square
 CELL = 32.0  # side in pixels at which the prior on motion weighs as much as the errors of one pixel each
 FLOW_NOISE = 1 / 64  # half pictures: what a true flow is known to
 PRIOR = 0.25  # weight of the prior: more, and fine motion is not found; less, and bits go into noise
+AMOUNT = 0.3  # change of its channel of motion that a deviation of an appearance's component is
+LOOSE = 3.0  # deviations of amounts that the prior takes for one: with less, mouths stay half closed
+EMPHASIS = 4.0  # extra weight of errors at mouth and eyes
+TYPICAL = 0.009  # mean squared error of pixels (in [-1, 1]) that a unit of change makes, squared, in footage
+FLAT = 0.1  # of TYPICAL, that a change costs even where nothing is seen to move
 SMOOTH_FREQUENCIES = 10  # of the cosines of smooth fields, each way
 SMOOTH_DEVIATION = 1 / 32  # half pictures, of the constant flow
 
 
 class FlowBasis(nn.Module):
-    """Orthonormal flow fields [m, 2, g, g], of which motion m holds the coefficients.
+    """Orthonormal flow fields [m, 2, g, g], of which motion m holds the coefficients; the last `amounts` of them are nothing.
 
     Flow is a displacement from a picture to the content picture in halves of a picture, as in `warp`. Fitted as the
     principal components of flows between frames of training clips, the fields are what heads do most.
     """
 
-    def __init__(self, components: int, grid: int):
+    def __init__(self, components: int, grid: int, amounts: int = 0):
         super().__init__()
+        self.amounts = amounts  # channels that say how much of what an appearance adds, and no flow
         self.register_buffer("fields", torch.zeros(components, 2, grid, grid))
         self.register_buffer("deviation", torch.ones(components))  # of each coefficient between two frames of a clip
 
@@ -38,8 +48,14 @@ class FlowBasis(nn.Module):
             return torch.tensordot(change.float(), self.fields.float(), dims=1)
 
     def embedded(self, m: Tensor) -> Tensor:
-        """Motion [..., m] on a scale for networks: channels of lesser deviation are nearer to the others."""
-        return m / self.deviation.sqrt()
+        """Motion [..., m] on a scale for networks: channels of lesser deviation are nearer to the others, amounts are none."""
+        return self.without_amounts(m / self.deviation.sqrt())
+
+    def without_amounts(self, m: Tensor) -> Tensor:
+        """Motion [..., m] of which the flow alone is kept."""
+        if not self.amounts:
+            return m
+        return torch.cat([m[..., : -self.amounts], torch.zeros_like(m[..., -self.amounts :])], -1)
 
     def project(self, flow: Tensor, weight: Tensor) -> Tensor:
         """Coefficients [n, m] of flows [n, 2, h, w] where these are known, `weight` [n, h, w] in 0..1."""
@@ -49,14 +65,24 @@ class FlowBasis(nn.Module):
         return torch.linalg.solve(gram, torch.einsum("nmdp,ndp->nm", weighted, flow.flatten(2)))
 
     @torch.no_grad()
-    def align(self, picture: Tensor, target: Tensor, start: Tensor) -> Tensor:
+    def align(self, picture: Tensor, target: Tensor, start: Tensor, appearance: Appearance | None = None) -> Tensor:
         """Change [n, m] whose flow makes the picture [n, c, h, w] most like the target [n, c, h, w], from `start` on.
 
         Gauss-Newton steps on the robust error of the two pictures' grey, coarse to fine, with the basis's deviations as
-        the prior: Lucas and Kanade's alignment (1981) over a linear model, as active appearance models do it.
+        the prior: Lucas and Kanade's alignment (1981) over a linear model, as active appearance models do it. With an
+        `appearance` [1 or n, ...] of the picture the last channels are the amounts of its components.
+        """
+        return self.align_with_curvature(picture, target, start, appearance)[0]
+
+    @torch.no_grad()
+    def align_with_curvature(self, picture: Tensor, target: Tensor, start: Tensor,
+                             appearance: Appearance | None = None) -> tuple[Tensor, Tensor]:
+        """`align`, and what each error of the change [n, m] costs in the picture: e' C e of curvature C [n, m, m].
+
+        In the unit of TYPICAL: of a change whose error costs as much as usual C is about the identity.
         """
         change = start.float()
-        size = picture.shape[-1]
+        size, n = picture.shape[-1], len(change)
         with torch.autocast(picture.device.type, enabled=False):
             for share, smoothings, iterations in LEVELS:
                 side = size // share
@@ -64,28 +90,42 @@ class FlowBasis(nn.Module):
                 fields = self._fields_at(side)  # [m, 2, p]
                 prior = PRIOR * (side / CELL) ** 2 / self.deviation.square()
                 moving = torch.cat([source, *_slopes(source)], 1)  # [n, 3, side, side]
+                more = None
+                if appearance is not None:
+                    b, k = appearance.components.shape[:2]
+                    more = _grey(appearance.components.flatten(0, 1).float(), share, smoothings).view(b, k, side, side)
+                    more = torch.cat([F.avg_pool2d(appearance.salience, share), more], 1).expand(n, -1, -1, -1)  # [n, 1 + k, side, side]
                 for _ in range(iterations):
+                    if more is not None:
+                        amounts = appearance.amounts(change)  # [n, k]
+                        looks = source + (amounts[..., None, None] * more[:, 1:]).sum(1, keepdim=True)
+                        moving = torch.cat([looks, *_slopes(looks), more], 1)
                     flow = torch.tensordot(change, fields, dims=1).unflatten(-1, (side, side))
-                    seen = warp(moving, flow).flatten(2)  # [n, 3, p]
+                    seen = warp(moving, flow).flatten(2)  # [n, 3 or 4 + k, p]
                     error = seen[:, 0] - goal.flatten(1)
                     weight = (error.square() + ROBUST ** 2).rsqrt()
+                    if more is not None:
+                        weight = weight * (1 + EMPHASIS * seen[:, 3])
                     jacobian = seen[:, 1, None] * fields[None, :, 0] + seen[:, 2, None] * fields[None, :, 1]  # [n, m, p]
+                    if more is not None:  # channels without a field of flow
+                        jacobian[:, -self.amounts :] = seen[:, 4:] / AMOUNT
                     weighted = jacobian * weight[:, None]
-                    curvature = weighted @ jacobian.transpose(1, 2) + torch.diag(prior)
+                    squared = weighted @ jacobian.transpose(1, 2)
                     gradient = (weighted @ error[..., None])[..., 0] + prior * (change - start)
-                    change = change - torch.linalg.solve(curvature, gradient)
-        return change
+                    change = change - torch.linalg.solve(squared + torch.diag(prior), gradient)
+        return change, squared * (ROBUST / side ** 2 / TYPICAL) + FLAT * torch.eye(len(prior), device=change.device)
 
     @torch.no_grad()
     def fit(self, flows: Tensor) -> None:
         """Take the principal components of flows [n, 2, g, g], which may point anywhere: about zero, not their mean."""
         rows = flows.flatten(1).double()
         values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))  # ascending
-        count = len(self.fields)
+        count = len(self.fields) - self.amounts
         vectors = vectors.flip(1)[:, :count].T
         vectors = vectors * torch.sign(vectors.sum(1, keepdim=True) + 1e-12)  # a function of the flows alone
-        self.fields.copy_(vectors.view_as(self.fields))
-        self.deviation.copy_(values.flip(0)[:count].clamp_min(1e-8).sqrt())
+        self.fields[:count] = vectors.view_as(self.fields[:count])
+        self.deviation[:count] = values.flip(0)[:count].clamp_min(1e-8).sqrt()
+        self.deviation[count:] = LOOSE * AMOUNT
 
     def _fields_at(self, side: int) -> Tensor:
         """The fields at `side` cells a side, [m, 2, p]."""

@@ -64,12 +64,14 @@ def motion_blocks(model: BCD, latents: Latents, pictures: Iterable[np.ndarray], 
     return overlapped(run, frames, window.length, window.overlap)
 
 
-def aligned_clip(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, still: Tensor, reference_motion: Tensor,
-                 device: str) -> Tensor:
-    """`BCD.aligned_motion` [t, m] of a clip uint8 [t, h, w, 3], block by block.
+def aligned_clip(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, tokens: Tensor, reference_motion: Tensor,
+                 device: str) -> tuple[Tensor, Tensor]:
+    """`BCD.aligned_motion` [t, m] of a clip uint8 [t, h, w, 3] and its curvature [t, m, m], block by block.
 
-    `m` [t, m] is the encoder's, `still` [1, c, h, w] the content picture, `reference_motion` [1, m] its motion.
+    `m` [t, m] is the encoder's, `tokens` [1, n, channels] the content, `reference_motion` [1, m] its motion.
     """
+    still, appearance = model.still(tokens), model.appearance(tokens, reference_motion)
     blocks = [slice(start, start + ALIGNED_AT_ONCE) for start in range(0, len(m), ALIGNED_AT_ONCE)]
-    return torch.cat([model.aligned_motion(latents.encode(to_unit(pictures[at], device))[None], m[None, at], still, reference_motion)[0]
-                      for at in blocks])
+    parts = [model.aligned_motion(latents.encode(to_unit(pictures[at], device))[None], m[None, at], still, reference_motion, appearance)
+             for at in blocks]
+    return torch.cat([motion[0] for motion, _ in parts]), torch.cat([curvature[0] for _, curvature in parts])
