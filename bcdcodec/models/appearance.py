@@ -89,7 +89,7 @@ def fit_appearance(basis: FlowBasis, common: Tensor, salience: Tensor, still: Te
 
     `change` [t, m]: of motion from the still to the frames, as aligned. What warps leave at salient places, [1, h, w], is
     brought to the still's place; its principal components are turned to be most like the `common` ones [k, c, h, w], so
-    that the same motion opens another person's mouth, and held to them where frames are few.
+    that little but the difference need be coded, and held to them where frames are few.
     """
     left = (_left(basis, still.expand_as(frames), frames, change) * salience).flatten(1)  # [t, c * h * w]
     t, k = len(frames), len(common)
@@ -98,7 +98,8 @@ def fit_appearance(basis: FlowBasis, common: Tensor, salience: Tensor, still: Te
     like = left @ (shared / shared.square().sum(1, keepdim=True).clamp_min(1e-6)).T  # [t, k] amounts of the common ones
     u, _, v = torch.linalg.svd(vectors.T @ like, full_matrices=False)
     amounts = vectors @ (u @ v) * t ** 0.5  # [t, k] of unit deviation
-    return ((amounts.T @ left + OF_COMMON * shared) / (t + OF_COMMON)).view_as(common)
+    own = amounts.T @ left / t
+    return torch.lerp(shared, own, (t - 1) / (t - 1 + OF_COMMON)).view_as(common)  # a photo alone shows no change
 
 
 def _left(basis: FlowBasis, stills: Tensor, frames: Tensor, change: Tensor) -> Tensor:

@@ -159,7 +159,10 @@ class BCD(nn.Module):
             frames = still.detach()[:, None].expand(b, t, *still.shape[1:])
             looks = self.appearance(condition.content, shown)
             if looks is not None:
-                frames = frames + looks.added(change)
+                added = looks.added(change)
+                if condition.foreign is not None:  # amounts are off one person's still: with another's they mislead
+                    added = (1 - condition.foreign[expand]) * added
+                frames = frames + added
             frames = frames.flatten(0, 1)
             warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))
             latents = latents + (1 - c_skip[expand]) * warped.detach()
