@@ -18,6 +18,7 @@ from bcdcodec.decoding import decode_frames
 from bcdcodec.encoding import StreamOptions, encode_frames
 from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import FormatError, ModelError
+from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents, open_latents, to_uint8
@@ -25,6 +26,7 @@ from bcdcodec.models.windows import aligned_clip, motion_blocks
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.opening import check_model
 from bcdcodec.reference import content_tokens
+
 
 @dataclass(frozen=True)
 class Geometry:
@@ -109,26 +111,29 @@ class Codec:
     def codes_of(self, features: Tensor, price: float | None = None, curvature: Tensor | None = None) -> np.ndarray:
         """Codes uint8 [t, g] of motion features [t, m], whose errors cost as `curvature` [t, m, m] says or all alike."""
         with torch.inference_mode():
-            codes = self.model.vq.encode(features[None], price, None if curvature is None else curvature[None])
-            return codes[0].to(torch.uint8).cpu().numpy()
+            return self.model.vq.encode_clip(features, price, curvature).to(torch.uint8).cpu().numpy()
 
     @torch.inference_mode()
-    def aligned(self, pictures: np.ndarray, features: Tensor, content: Content) -> tuple[Tensor, Tensor | None]:
+    def portrait(self, content: Content) -> Portrait | None:
+        """What a content shows; None for models whose tokens are no picture."""
+        return self.model.portrait(*self.dequantised(content))
+
+    @torch.inference_mode()
+    def aligned(self, pictures: np.ndarray, features: Tensor, portrait: Portrait | None) -> tuple[Tensor, Tensor | None]:
         """Motion [t, m] that takes the content's picture to pictures uint8 [t, h, w, 3], from the encoder's `features` [t, m].
 
         And what its errors cost, [t, m, m]. Without a flow basis the features are the motion, and nothing is known of these.
         """
         if self.model.flow_basis is None:
             return features, None
-        tokens, reference = self.dequantised(content)
-        return aligned_clip(self.model, self.latents, pictures, features, tokens, reference, self.device)
+        return aligned_clip(self.model, self.latents, pictures, features, portrait, self.device)
 
     @torch.inference_mode()
     def content_of(self, pictures: np.ndarray, features: Tensor) -> Content:
         """What a clip uint8 [t, h, w, 3] with motion `features` [t, m] looks like, within the config's byte budget."""
         config = self.config.content
         tokens, m = content_tokens(self.model, self.latents, pictures, features, self.device)
-        codes = self.model.vq.encode(m[None])[0, 0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
+        codes = self.model.vq.encode_clip(m)[0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
         index = config.default_step
         while True:
             values = self.model.content.quantise(tokens, index)[0].clamp(-32768, 32767).to(torch.int16).cpu().numpy()
@@ -180,8 +185,8 @@ class Codec:
         m_hat = self.model.vq.lookup(torch.from_numpy(padded.astype(np.int64)).to(self.device))
         noise = self.noise(seed).expand(b, padded.shape[1], -1, -1, -1)
         of_others = torch.ones(b, device=self.device) if foreign else None
-        z = self.model.decode(Condition(tokens, m_hat, reference, foreign=of_others), noise,
-                              self.config.diffusion.steps if steps is None else steps)
+        condition = Condition(tokens, m_hat, reference, foreign=of_others, portrait=self.model.portrait(tokens, reference))
+        z = self.model.decode(condition, noise, self.config.diffusion.steps if steps is None else steps)
         pictures = to_uint8(self.latents.decode(z[:, :t].flatten(0, 1)))
         return pictures.reshape(b, t, *pictures.shape[1:])
 

@@ -69,6 +69,7 @@ class ContentConfig:
     default_step: int = 0  # index an encoder starts with
     byte_budget: int = 2048  # bytes a scene; the encoder raises the index until the content fits
     predicted_channels: int = 0  # leading channels coded as spatial differences
+    still_filter: tuple[int, int, int] = (48, 96, 160)  # channels at a half, a quarter and an eighth of the still's size
     appearance: int = 0  # pictures of what changes beyond the warp, in channels after those `dim`; as many channels of motion are their amounts
     appearance_dim: int = 0  # transform coefficients a token of each
 
@@ -151,8 +152,8 @@ class TrainingConfig:
     flow_weight: float = 0.0  # on the distance to the true flow of procedural heads (1 is half a picture)
     adversarial_weight: float = 0.0  # on painted pictures passing for true ones, over the gradient of all else
     adversarial_from: float = 1.0  # share of the run after which the painter alone learns, that too
-    still_weight: float = 0.0  # on the error of the content picture against the frame it was taken from
     content_weight: float = 0.0  # on the estimated bits of the tokens
+    still_steps: int = 0  # steps of the still's filter alone, before all that concerns motion
     motion_steps: int = 0  # steps of the encoder on motion alone, before the first step of the run
     flow_pairs: int = 0  # pairs of frames from whose flow fields the basis is fitted before that
     stage1_split: int = 1  # stage 1 takes so many times more clips, of so many times fewer frames
@@ -218,7 +219,7 @@ _RETIRED: dict[type, frozenset[str]] = {
     EncoderConfig: frozenset({"refine_steps"}),
     QuantiserConfig: frozenset({"rank"}),
     TrainingConfig: frozenset({
-        "commitment_weight", "motion_joins", "motion_weight", "rate_anneal", "rate_start_bits"}),
+        "commitment_weight", "motion_joins", "motion_weight", "rate_anneal", "rate_start_bits", "still_weight"}),
 }
 
 

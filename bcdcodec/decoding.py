@@ -39,11 +39,13 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
         if number not in by_number:
             raise FormatError(f"frame {first} asks for content {number}, the file has {len(contents)}")
         tokens, reference = codec.dequantised(by_number[number])
+        clip = Condition(tokens, vector[None, None], reference, foreign=torch.ones(1, device=codec.device) if foreign else None,
+                         portrait=codec.model.portrait(tokens, reference))
 
         def windows(m_hat: Tensor) -> Tensor:
             """Latents [b, t, c, h, w] of windows of quantised motion [b, t, m]."""
             b, t = m_hat.shape[:2]
-            return codec.model.decode(Condition.of_windows(m_hat, tokens, reference, foreign), noise.expand(b, t, -1, -1, -1), steps)
+            return codec.model.decode(clip.of_windows(m_hat), noise.expand(b, t, -1, -1, -1), steps)
 
         following = chain([vector], (v for _, _, v in vectors))
         frame = first

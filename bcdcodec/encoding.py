@@ -87,11 +87,12 @@ class _Scene:
         features = torch.cat(known)  # [t, m]
         content = codec.content_of(np.stack(held), features[: len(held)])
         yield replace(content, number=self._number, first_frame=self._first)
+        portrait = codec.portrait(content)
         del held[:], known
         codes = np.zeros((0, codec.config.quantiser.groups), np.uint8)  # [u, g], not given out
         for features in chain([features], blocks):
             pictures = np.stack([waiting.popleft() for _ in features])
-            motion, curvature = codec.aligned(pictures, features, content)
+            motion, curvature = codec.aligned(pictures, features, portrait)
             if not self._looked_at:
                 self._control.start(motion, curvature)
                 self._stride = self._seen * self._control.stride

@@ -83,7 +83,7 @@ SPRITES_SMALL = replace(
 # - pixels, x-prediction, 16x16 patches: no VAE is needed, and 64 tokens a frame run in real time on a CPU;
 # - most channels of the content tokens are the transform (KLT) coefficients of one reference frame's
 #   patches, so that an unseen person is described at once and the header is a rate-controlled still of
-#   at most 1.5 KB, filtered once after decoding; the others are learned, as in the paper;
+#   at most 1.5 KB, filtered once after decoding by a U-Net; the others are learned, as in the paper;
 #   the reference's own motion codes travel with it (about 20 bytes), so that motion is known on both sides;
 # - the decoder's output is a warp of the content picture plus a correction: copying need not be learned;
 # - motion is the coefficients of 56 flow fields, the principal components of the flows between frames of training
@@ -92,8 +92,8 @@ SPRITES_SMALL = replace(
 #   clip's own differ by, as in active appearance models, learned where footage differs most from warped stills;
 # - the encoder's network says where motion lies between people; the last word is an alignment of the still with each
 #   frame (Gauss-Newton steps), which on unseen people finds what no network of this size and training does;
-# - one code a coefficient: scalar quantisers fitted in closed form to a rate, as are the fields; encoder and codes
-#   then rest while the decoder learns;
+# - one code a coefficient: scalar quantisers fitted in closed form to a rate, as are the fields; encoder,
+#   codes and the still's filter then rest while the decoder learns;
 # - the decoder's own flow, learned from the true one of procedural heads, bends these fields to the face they move;
 # - a convolutional U-Net has the last word: a transformer of large patches hardly learns to open a mouth; in the end
 #   it learns alone, against an adversary, as squared errors would have it blur what the flow does not place exactly;
@@ -122,7 +122,7 @@ HEADS = ModelConfig(
     training=TrainingConfig(
         batch=8, frames=8, content_frames=2, temporal_stride=2, lr_decoder=8e-4, lr_encoder=4e-4,
         ema_decay=0.998, rate_weight=0.0, gradient_weight=1.0, huber=0.1, warp_weight=1.0, flow_weight=20.0,
-        still_weight=1.0, adversarial_weight=0.8, adversarial_from=0.8, motion_steps=9000, flow_pairs=2400, stage1_split=2,
+        adversarial_weight=0.8, adversarial_from=0.8, still_steps=2000, motion_steps=6000, flow_pairs=2400, stage1_split=2,
         motion_emphasis=2.0, temporal_from=0.6,
         warmup_steps=50, shift_from=0.5, procedural_share=0.5, still_share=0.12),
 )
@@ -135,11 +135,11 @@ TINY = replace(
     encoder=EncoderConfig(width=32, ff=64, layers=2, heads=2, frames_see_queries=False, stem="conv",
                           stem_channels=(8, 16)),
     quantiser=replace(HEADS.quantiser, groups=8, codes=8, target_bits=16.0),
-    content=replace(HEADS.content, rows=4, columns=4, dim=26, still_dim=24, byte_budget=400, appearance=2, appearance_dim=12),
+    content=replace(HEADS.content, rows=4, columns=4, dim=26, still_dim=24, byte_budget=400, still_filter=(4, 8, 8), appearance=2, appearance_dim=12),
     decoder=replace(HEADS.decoder, width=32, ff=64, depth=2, heads=2, patch=8, temporal_indices=(1,), klt_output=0,
                     painter=(4, 8, 8)),
     window=WindowConfig(length=4, overlap=1),
-    training=replace(HEADS.training, batch=4, frames=4, motion_steps=5, flow_pairs=48, swap_weight=0.02,
+    training=replace(HEADS.training, batch=4, frames=4, still_steps=5, motion_steps=5, flow_pairs=48, swap_weight=0.02,
                      swap_from=0.5),
 )
 

@@ -56,10 +56,10 @@ def choose_rate(vq: GroupVQ, m: Tensor, bits_per_frame: float, bits: Bits, strid
     groups = torch.arange(vq.config.groups, device=m.device)
     points = []
     for stride in strides:
-        coded, costs = m[None, ::stride], None if curvature is None else curvature[None, ::stride]
+        coded, costs = m[::stride], None if curvature is None else curvature[::stride]
 
         def at(price: float, coded: Tensor = coded, costs: Tensor | None = costs, stride: int = stride) -> RatePoint:
-            codes = vq.encode(coded, price, costs)[0]  # [u, g]
+            codes = vq.encode_clip(coded, price, costs)  # [u, g]
             vectors = vq.codebooks.float()[groups, codes]  # [u, g, d]
             error = between(vectors, len(features), stride) - features
             error = (error - error.mean(0)).flatten(1)

@@ -13,6 +13,7 @@ from bcdcodec.models.warp import warp
 CANDIDATES = 8  # frames, from the middle of the motion outwards ...
 OUTERMOST = 0.8  # ... to this share of all
 PROBES = 12  # frames that each of them is aligned with
+EMPHASIS = 10.0  # extra weight of errors at mouth and eyes
 APPEARANCE_FRAMES = 40  # evenly spread, from which the appearance is learned
 
 
@@ -38,7 +39,8 @@ def reference_frame(model: BCD, latents: Latents, pictures: np.ndarray, m: Tenso
     """The frame of pictures uint8 [t, h, w, 3] with motion `m` [t, m] that the content should show.
 
     The first of `order` [t], the frames by `GroupVQ.from_middle`; with a flow basis, of some about it the one that warps
-    into the others with the least error: closed eyes and lips cannot be opened by a warp, open ones can be closed.
+    into the others with the least error, above all at mouth and eyes: closed ones cannot be opened by a warp, open ones
+    can be closed.
     """
     if model.flow_basis is None:
         return int(order[0])
@@ -47,9 +49,10 @@ def reference_frame(model: BCD, latents: Latents, pictures: np.ndarray, m: Tenso
     probes = torch.linspace(0, t - 1, min(PROBES, t)).long().unique()
     z = latents.encode(to_unit(pictures[torch.cat([candidates, probes]).numpy()], device))
     shown, goals = z[: len(candidates)], z[len(candidates) :]
+    weight = 1.0 if model.common is None else 1 + EMPHASIS * model.common.salience_of(model.flow_basis, m[probes])
     errors = []
     for i, candidate in enumerate(candidates):
         still = shown[i].expand_as(goals)
         change = model.flow_basis.align(still, goals, m[probes] - m[candidate])
-        errors.append((warp(still, model.flow_basis(change)) - goals).square().mean())
+        errors.append((weight * (warp(still, model.flow_basis(change)) - goals).square()).mean())
     return int(candidates[int(torch.stack(errors).argmin())])

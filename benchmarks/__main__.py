@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bcdcodec.errors import BcdError
+from bcdcodec.memory import keep_freed_memory
 
 
 @click.group()
@@ -218,6 +219,7 @@ def heads_generation(data: Path, codes: Path, gpt2: Path | None, model: str, cli
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     try:
         benchmarks(standalone_mode=False)
     except BcdError as error:

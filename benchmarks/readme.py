@@ -13,8 +13,8 @@ from bcdcodec.errors import BcdError
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 FIGURES = (
     "static_bits_per_frame", "bits_per_frame", "motion_kbps", "content_bytes", "content_bytes_max", "container_bytes",
-    "whole_kbps_10s", "psnr",
-    "psnr_still", "ssim", "ms_ssim", "vmaf", "vmaf_still", "faces_found", "identity_distance", "same_person", "landmark_error", "pose_error",
+    "whole_kbps", "whole_kbps_10s", "psnr",
+    "psnr_still", "ssim", "ms_ssim", "vmaf", "vmaf_still", "flicker", "flicker_source", "faces_found", "identity_distance", "same_person", "landmark_error", "pose_error",
     "mouth_correlation", "eye_correlation",
 )  # fmt: skip
 COLUMNS = 118
@@ -28,7 +28,7 @@ def block(report: dict) -> str:
         (
             f"Model {model['name']} ({model['fingerprint'][:12]}) at {model['picture_size']}x{model['picture_size']}, measured "
             f"{report['date']} by `bcd bench` (extra `bcdcodec[eval]`) from files as written, on {report['clips']} clips of people "
-            f"it was not trained on, {report['seconds'] / 60:.1f} minutes; motion at {report['setting']} profile. "
+            f"it was not trained on, {report['seconds'] / 60:.1f} minutes, {report['seconds'] / report['clips']:.1f} s each; motion at {report['setting']} profile. "
             "In brackets 95% intervals by bootstrap over clips."
         ),
         table_as_markdown(_figures(report)),
@@ -79,6 +79,14 @@ def _figures(report: dict) -> Table:
         head = report["headlines"].get(name)  # figures accepted by an older version have fewer
         if head is not None and head["value"] is not None:
             rows.append((head["label"], _with_interval(head, head["digits"], head["unit"])))
+    moved = report["transfer"]
+    if moved and moved["pose_error"] is not None:
+        rows.append(
+            (
+                f"another clip's person in the motion, {moved['pairs']} pairs, medians: pose error, mouth opening against the driver's",
+                f"{number(moved['pose_error'], 1)} degrees, correlation {number(moved['mouth'], 2)}",
+            )
+        )
     found = report["procedural"]
     if found:
         cross, probes = found["cross_driven"], found["probes"]
@@ -101,8 +109,12 @@ def _figures(report: dict) -> Table:
         machine = speed["machine"]
         rows += [
             (
-                f"encode, decode on {machine['processor']}, {machine['threads']} threads, ratio to real time",
-                f"{speed['encode_times_real_time']:.1f}x, {speed['decode_times_real_time']:.1f}x",
+                f"times faster than real time on {machine['processor']}{' with bf16' * machine['bf16']}, {machine['threads']} threads: encode, decode",
+                f"{speed['encode_times_real_time']:.1f}, {speed['decode_times_real_time']:.1f}",
+            ),
+            (
+                f"the commands from start to end, for {speed['seconds']:.1f} s of {speed['source_size'][0]}x{speed['source_size'][1]}",
+                f"{speed['encode_command']:.1f} s, {speed['decode_command']:.1f} s",
             ),
             ("first picture from the start of a process", f"{speed['first_frame_cold']:.1f} s"),
             (

@@ -24,6 +24,7 @@ from bcdcodec.benchmarks.speed import measure_speed
 from bcdcodec.benchmarks.transfer import TransferErrors, medians, pairs_of, real_transfer
 from bcdcodec.codec import load
 from bcdcodec.errors import BcdError
+from bcdcodec.memory import keep_freed_memory
 from bcdcodec.modelstore import TABLES, open_model
 from bcdcodec.training.clips import split_of
 
@@ -185,7 +186,7 @@ def _all(jobs: list[tuple[Callable, tuple]], processes: int) -> Iterator[tuple[t
                 yield arguments, None, error
         return
     threads = max(1, (os.cpu_count() or 1) // processes)
-    with ProcessPoolExecutor(processes, get_context("spawn"), _set_threads, (threads,)) as pool:
+    with ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (threads,)) as pool:
         waiting = {pool.submit(function, *arguments): arguments for function, arguments in jobs}
         try:
             for future in as_completed(waiting):
@@ -196,9 +197,11 @@ def _all(jobs: list[tuple[Callable, tuple]], processes: int) -> Iterator[tuple[t
             raise
 
 
-def _set_threads(threads: int) -> None:
+def _set_up(threads: int) -> None:
+    """A worker as `bcd` itself is."""
     import torch
 
+    keep_freed_memory()
     torch.set_num_threads(threads)
 
 

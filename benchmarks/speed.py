@@ -114,7 +114,7 @@ def measure_speed(codec: Codec, path: Path, repeats: int = REPEATS) -> Speed:
         seconds = float(len(frames) / (info.frame_rate or 25))
         features, network = _timed(lambda: codec.motion_features(frames), repeats)
         content, choosing = _timed(lambda: codec.content_of(frames, features), repeats)
-        (motion, curvature), aligning = _timed(lambda: codec.aligned(frames, features, content), repeats)
+        (motion, curvature), aligning = _timed(lambda: codec.aligned(frames, features, codec.portrait(content)), repeats)
         _, quantise = _timed(lambda: codec.codes_of(motion, curvature=curvature), repeats)
         _, reading = _timed(lambda: _decode_only(path), repeats)
         _, cropping = _timed(lambda: _read_all(path, codec.picture_size), repeats)

@@ -9,6 +9,7 @@ import click
 
 from bcdcodec import __version__
 from bcdcodec.errors import BcdError
+from bcdcodec.memory import keep_freed_memory
 
 # Verb: the module and function that define it, in the order of --help.
 VERBS = {
@@ -48,6 +49,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run `bcd` and exit: 0, 1 for an error (one line on stderr), 2 for wrong usage, 130 when interrupted."""
+    keep_freed_memory()
     try:
         # Without standalone mode click raises errors instead of printing them, and returns a verb's exit code.
         sys.exit(cli.main(prog_name="bcd", standalone_mode=False))

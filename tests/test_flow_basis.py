@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
@@ -124,5 +125,25 @@ def test_codes_chosen_together_cost_less_than_codes_chosen_each_for_itself():
         bits = -vq.log2_p[torch.arange(6), codes[0]].sum()
         return (torch.einsum("ti,tij,tj->", error, curvature[0], error) + price / vq.config.alpha * bits).item()
 
-    assert cost(vq.encode(m, price, curvature)) < 0.95 * cost(vq.encode(m, price))
-    assert torch.equal(vq.encode(m, price, torch.eye(6).expand(1, 50, 6, 6)), vq.encode(m, price))
+    together = vq.encode(m.transpose(0, 1), price, curvature.transpose(0, 1)).transpose(0, 1)
+    assert cost(together) < 0.95 * cost(vq.encode(m, price))
+    apart = m.transpose(0, 1)  # clips of a frame each
+    assert torch.equal(vq.encode(apart, price, torch.eye(6).expand(50, 1, 6, 6)), vq.encode(apart, price))
+
+
+def test_codes_change_less_where_motion_rests():
+    """Motion that only trembles by less than codes lie apart is decoded with less of a tremble than frame by frame."""
+    vq = GroupVQ(replace(HEADS.quantiser, groups=6, codes=8)).eval()
+    generator = torch.Generator().manual_seed(0)
+    vq.fit(torch.randn(200, 6, generator=generator), 12.0, generator)
+    tremble, error = np.zeros(2), np.zeros(2)
+    for _ in range(12):
+        resting = torch.randn(1, 1, 6, generator=generator) + 0.05 * torch.randn(1, 60, 6, generator=generator)
+        mixed = torch.randn(6, 6, generator=generator)
+        curvature = (mixed @ mixed.T / 6 + 0.1 * torch.eye(6)).expand(1, 60, 6, 6)
+        alone = vq.encode(resting.transpose(0, 1), 0.0, curvature.transpose(0, 1)).transpose(0, 1)
+        for i, codes in enumerate((vq.encode(resting, 0.0, curvature), alone)):
+            off, moved = (vq.lookup(codes) - resting)[0], vq.lookup(codes)[0].diff(dim=0)
+            error[i] += torch.einsum("ti,tij,tj->", off, curvature[0], off).item()
+            tremble[i] += torch.einsum("ti,tij,tj->", moved, curvature[0, 1:], moved).item()
+    assert tremble[0] < 0.6 * tremble[1] and error[0] < 1.5 * error[1], (tremble, error)

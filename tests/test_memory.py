@@ -1,8 +1,10 @@
-"""Memory does not grow with the length of a clip."""
+"""Memory does not grow with the length of a clip, and what was freed is used again."""
 
+import platform
 import subprocess
 import sys
 
+import pytest
 from head_clips import TICK, head_frames
 
 from bcdcodec.container import AudioFormat
@@ -39,3 +41,27 @@ def test_a_clip_of_five_minutes_takes_no_more_memory_than_one_of_thirty_seconds(
     encode_short, decode_short, encode_long, decode_long = map(int, done.stdout.split())
     assert encode_long - decode_short < ALLOWED_KIB, done.stdout
     assert decode_long - encode_long < ALLOWED_KIB, done.stdout
+
+
+KEEP = """
+import resource
+import sys
+from bcdcodec.memory import keep_freed_memory
+
+def resident():  # MiB
+    return int(open("/proc/self/statm").read().split()[1]) * resource.getpagesize() / 2**20
+
+if sys.argv[1] == "keep":
+    keep_freed_memory()
+before = resident()
+block = bytearray(100 * 2**20)
+del block
+print(resident() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
+@pytest.mark.parametrize("kept", [True, False])
+def test_glibc_keeps_large_blocks_when_told_to(kept):
+    done = subprocess.run([sys.executable, "-c", KEEP, "keep" if kept else "no"], capture_output=True, text=True, check=True)
+    assert (float(done.stdout) > 90) == kept, done.stdout

@@ -96,11 +96,11 @@ def test_stage_two_begins_when_the_preset_says():
     assert not Schedule(0, 0.0).temporal(TINY) and Schedule(9, 1.0).temporal(TINY)
 
 
-def test_encoder_codes_and_flow_fields_rest_while_the_decoder_learns(tmp_path, cache):
+def test_encoder_codes_flow_fields_and_the_stills_filter_rest_while_the_decoder_learns(tmp_path, cache):
     run = trainer(tmp_path / "run", cache, 4, config=replace(TINY, training=replace(TINY.training, warmup_steps=1)))
 
     def parts():
-        names = {"encoder": run.model.encoder, "codes": run.model.vq, "flow": run.model.flow_basis, "decoder": run.model.decoder}
+        names = {"encoder": run.model.encoder, "codes": run.model.vq, "flow": run.model.flow_basis, "still": run.model.still_filter, "decoder": run.model.decoder}
         return {name: [v.clone() for v in part.state_dict().values()] for name, part in names.items()}
 
     before = parts()

@@ -14,6 +14,10 @@ from bcdcodec.config import ModelConfig
 from bcdcodec.training.clips import ClipStore
 from bcdcodec.training.procedural_pairs import PEOPLE, PairStore
 
+# Of the pictures that teach the still's filter.
+CROP_LEAST = 0.75  # of a picture's side
+CONTRAST, TINT = (0.8, 1.15), 0.08  # in which range, and by how much each channel on average
+
 
 @dataclass(frozen=True)
 class Batch:
@@ -62,11 +66,35 @@ class BatchSampler:
         flow, own = (torch.stack([p[i] for p in parts[:procedural]]) if procedural else torch.zeros(0) for i in (3, 4))
         return _augment(Batch(content, driving, target, flow, own), rng, shift)
 
-    def frame_pairs(self, rng: np.random.Generator, count: int, footage: float = 2 / 3) -> tuple[Tensor, Tensor]:
-        """Two pictures [count, c, h, w] each of one person in two motions: `footage` where there is any, else procedural heads."""
+    def pictures(self, rng: np.random.Generator, count: int) -> Tensor:
+        """Pictures [count, c, h, w] of footage, every fourth of procedural heads, mirrored, cropped and coloured at random."""
+        frames = []
+        for i in range(count):
+            if self.pairs is not None and i % 4 == 0:
+                groups, people, each = self.pairs.content.shape[:3]
+                frames.append(self.pairs.content[int(rng.integers(groups)), int(rng.integers(people)), int(rng.integers(each))])
+            else:
+                clip = self.clips.clip(int(rng.integers(len(self.clips.lengths))))
+                frames.append(clip[int(rng.integers(len(clip)))])
+        pictures = to_pictures(np.stack(frames))
+        side = torch.from_numpy(rng.uniform(CROP_LEAST, 1, (count, 1))).float()
+        theta = torch.zeros(count, 2, 3)
+        theta[:, 0, 0] = side[:, 0] * torch.from_numpy(rng.choice((-1.0, 1.0), count)).float()  # mirrored or not
+        theta[:, 1, 1] = side[:, 0]
+        theta[:, :, 2] = (1 - side) * torch.from_numpy(rng.uniform(-1, 1, (count, 2))).float()
+        grid = F.affine_grid(theta, list(pictures.shape), align_corners=False)
+        pictures = F.grid_sample(pictures, grid, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(-1, 1)
+        gain, tint = rng.uniform(*CONTRAST, (count, 1, 1, 1)), rng.normal(0, TINT, (count, 3, 1, 1))
+        return (pictures * torch.from_numpy(gain).float() + torch.from_numpy(tint).float()).clamp(-1, 1)
+
+    def frame_pairs(self, rng: np.random.Generator, count: int, only_footage: bool = False) -> tuple[Tensor, Tensor]:
+        """Two pictures [count, c, h, w] each of one person in two motions.
+
+        Two thirds of footage, the rest procedural heads, unless it is to be `only_footage`; where one is missing, the other.
+        """
         pairs = []
         for i in range(count):
-            if self.pairs is None or (i % 3 >= 3 - 3 * footage and len(self.moving)):
+            if self.pairs is None or (len(self.moving) and (only_footage or i % 3)):
                 clip = self.clips.clip(int(rng.choice(self.moving if len(self.moving) else len(self.clips.lengths))))
                 pairs.append(clip[rng.integers(0, len(clip), 2)])
             else:

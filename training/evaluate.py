@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents
@@ -100,23 +101,23 @@ def _transfer(model: BCD, latents: Latents, content: Tensor, driving: Tensor, no
     tokens, m_content = model.encode(content, 0)
     index = config.content.default_step
     tokens = model.content.dequantise(model.content.quantise(tokens, index), index)
+    reference = model.vq.quantise(m_content[:, :1])[:, 0] if config.content.reference_motion else None
+    portrait = model.portrait(tokens, reference)
     m, curvature = model.encode_motion(driving), None
     if model.flow_basis is not None:
-        if own is None:
-            picture, m_own = model.still(tokens), m_content[:, 0]
-        else:
-            own = latents.encode(own.to(noise.device).flatten(0, 1))
-            picture, m_own = own, model.encode_motion(own[:, None])[:, 0]
-        m, curvature = model.aligned_motion(driving, m, picture, model.vq.quantise(m_own[:, None])[:, 0])
+        driver = portrait
+        if own is not None:
+            picture = latents.encode(own.to(noise.device).flatten(0, 1))
+            driver = Portrait(picture, model.vq.quantise(model.encode_motion(picture[:, None]))[:, 0])
+        m, curvature = model.aligned_motion(driving, m, driver)
     codes = model.vq.encode(m, curvature=curvature)
     _, _, rate = model.vq(m, config.quantiser.temperature_min)
-    reference = model.vq.quantise(m_content[:, :1])[:, 0] if config.content.reference_motion else None
     b, t = driving.shape[:2]
     sigma = torch.full((b,), config.diffusion.sigma_max, device=noise.device)
     foreign = None if own is None else torch.ones(b, device=noise.device)
     x = config.diffusion.sigma_max * noise.expand(b, t, -1, -1, -1)
-    decoded = model.denoise(x, sigma, Condition(tokens, model.vq.lookup(codes), reference, foreign=foreign), temporal).latents
+    condition = Condition(tokens, model.vq.lookup(codes), reference, foreign=foreign, portrait=portrait)
+    decoded = model.denoise(x, sigma, condition, temporal).latents
     decoded = latents.decode(decoded.flatten(0, 1)).unflatten(0, (b, t)).clamp(-1, 1).cpu()
-    still = model.still(tokens)
-    still = first if still is None else latents.decode(still).cpu()
+    still = first if portrait is None else latents.decode(portrait.still).cpu()
     return still, decoded, codes, rate

@@ -109,7 +109,8 @@ def _coded(model: BCD, latents: Latents, pictures: np.ndarray) -> _Coded:
     curvature = None
     if model.flow_basis is not None:
         tokens = model.content.dequantise(values, index)
-        m, curvature = aligned_clip(model, latents, pictures, m, tokens, model.vq.quantise(shown[None])[0], "cpu")
+        portrait = model.portrait(tokens, model.vq.quantise(shown[None])[0])
+        m, curvature = aligned_clip(model, latents, pictures, m, portrait, "cpu")
     return _Coded(values[0].clamp(-32768, 32767).to(torch.int16).numpy(), m, curvature)
 
 
@@ -129,13 +130,8 @@ def _clip_codes(model: BCD, clips: ClipStore | SpriteClips, vae: str | None) -> 
     codes = []
     for index in sorted(order[:enough]):
         clip = _coded(model, latents, clips.clip(index)[:CONTEXT_FRAMES])
-        codes.append(model.vq.encode(clip.motion[None], curvature=_one(clip.curvature))[0].to(torch.uint8).numpy())
+        codes.append(model.vq.encode_clip(clip.motion, curvature=clip.curvature).to(torch.uint8).numpy())
     return codes
-
-
-def _one(curvature: Tensor | None) -> Tensor | None:
-    """The curvature of a single clip as that of a batch."""
-    return None if curvature is None else curvature[None]
 
 
 def _context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:
@@ -157,7 +153,7 @@ def _fit_rate(model: BCD, motion: Tensor, curvature: Tensor | None) -> np.ndarra
     def fit(rate_lambda: float) -> tuple[np.ndarray, Tensor, float]:
         vq.log2_p.zero_()
         for _ in range(4 if rate_lambda else 1):
-            codes = vq.encode(motion[None], rate_lambda, _one(curvature))[0]
+            codes = vq.encode_clip(motion, rate_lambda, curvature)
             counts = torch.nn.functional.one_hot(codes, config.codes).sum(0)
             p = (counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)
             vq.log2_p.copy_(p.log2())

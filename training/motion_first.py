@@ -106,7 +106,7 @@ def teach_motion(model: BCD, pairs: MotionPairs, encode: Callable[[Tensor], Tens
 def fit_common_appearance(model: BCD, sampler: BatchSampler, encode: Callable[[Tensor], Tensor], seed: int) -> None:
     """Fit what all people look like beyond the warps, where the encoder now says their heads are. Footage, where there is any."""
     model.eval()
-    contents, driven = sampler.frame_pairs(np.random.default_rng((seed, 4)), APPEARANCE_PAIRS, footage=1.0)
+    contents, driven = sampler.frame_pairs(np.random.default_rng((seed, 4)), APPEARANCE_PAIRS, only_footage=True)
     change = align_all(model.flow_basis, contents, driven)
     m = torch.cat([model.encode_motion(encode(x[:, None]))[:, 0] for x in contents.split(AT_ONCE)])
     model.common.fit(model.flow_basis, contents, driven, change, m)

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bcdcodec.config import ModelConfig
+from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.bcd import BCD, coarse_warp_error
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.edm import loss_weight, training_sigmas
@@ -88,9 +89,10 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     content, m_content = model.encode(batch.content, reference)
     step_index = torch.randint(0, config.content.steps // 2 + 1, (b,), device=content.device)
     tokens = model.content(content, step_index)
+    portrait = model.portrait(tokens, m_content[:, reference])
     m_driving = model.encode_motion(batch.driving)
     if model.flow_basis is not None:
-        m_driving = _aligned(model, batch, m_driving, m_content[:, reference], tokens)
+        m_driving = _aligned(model, batch, m_driving, portrait)
     m_hat, logits, rate = model.vq(torch.cat([m_content, m_driving], 1), temperature_at(config.quantiser, schedule.step))
 
     keep = (torch.rand(b, device=content.device) >= config.decoder.mask_rate).float() if config.decoder.mask_rate else None
@@ -98,7 +100,7 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     keep_content = (torch.rand(b, device=content.device) >= mask).float() if mask else None
     condition = Condition(
         tokens, m_hat[:, tc:], m_hat[:, reference] if config.content.reference_motion else None, keep, keep_content,
-        torch.arange(b, device=content.device).lt(len(batch.own)).float())
+        torch.arange(b, device=content.device).lt(len(batch.own)).float(), portrait)
 
     sigma = training_sigmas(b, config.diffusion).to(content.device)
     expand = (slice(None), None, None, None, None)
@@ -114,16 +116,14 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     total = distortion
     if training.gradient_weight:
         total = total + training.gradient_weight * (weight * _gradient_error(denoised.latents, batch.target, where)).mean()
-    if training.warp_weight and denoised.flow is not None:
+    warp_learns = denoised.flow is not None and not schedule.adversarial(config)
+    if training.warp_weight and warp_learns:
         scale = config.diffusion.sigma_data ** -2
         fine = (where * _robust((denoised.warped - batch.target).square(), training.huber)).mean()
         coarse = coarse_warp_error(denoised.still, denoised.flow, batch.target)
         total = total + training.warp_weight * scale * (fine + coarse)
-        if training.still_weight:
-            error = denoised.still - batch.content[:, reference]
-            total = total + training.still_weight * scale * (error.square().mean() + 0.02 * error.abs().mean())
     flow_error = total.new_zeros(())
-    if training.flow_weight and denoised.flow is not None and len(batch.flow):
+    if training.flow_weight and warp_learns and len(batch.flow):
         flow_error = _flow_error(denoised.flow[: len(batch.flow)], batch.flow[:, :, reference])
         total = total + training.flow_weight * flow_error
     total = total + training.rate_weight * (rate.H_model - config.quantiser.target_bits).square()  # equation 7
@@ -146,21 +146,19 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
 
 
 @torch.no_grad()
-def _aligned(model: BCD, batch: Batch, m_driving: Tensor, m_content: Tensor, tokens: Tensor) -> Tensor:
+def _aligned(model: BCD, batch: Batch, m_driving: Tensor, portrait: Portrait) -> Tensor:
     """Motion [b, t, m] as files hold it: that of the driving person's still, and what alignment with it finds.
 
-    `m_driving` [b, t, m] is the encoder's, `m_content` [b, m] that of the content picture, which `tokens` hold. Clips
-    without true flow drive themselves; of procedural heads another picture of the driving person is the still.
+    `m_driving` [b, t, m] is the encoder's, `portrait` what the contents show. Clips without true flow drive themselves; of procedural heads another picture of the driving person is the still.
     """
     k = len(batch.own)
-    still = model.still(tokens)
     parts = []
     if k:
-        m_own = model.encode_motion(batch.own[:, None])[:, 0]
-        parts.append(model.aligned_motion(batch.driving[:k], m_driving[:k], batch.own, m_own)[0])
-    if k < len(still):
-        m_hat = model.vq.quantise(m_content[k:, None])[:, 0]
-        parts.append(model.aligned_motion(batch.target[k:], m_driving[k:], still[k:], m_hat)[0])
+        own = Portrait(batch.own, model.encode_motion(batch.own[:, None])[:, 0])
+        parts.append(model.aligned_motion(batch.driving[:k], m_driving[:k], own)[0])
+    if k < len(portrait.still):
+        shown = Portrait(portrait.still[k:], model.vq.quantise(portrait.motion[k:, None])[:, 0])
+        parts.append(model.aligned_motion(batch.target[k:], m_driving[k:], shown)[0])
     return torch.cat(parts)
 
 

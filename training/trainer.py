@@ -19,15 +19,17 @@ from bcdcodec.training.adversary import Adversary, balanced
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import HELPERS, load_checkpoint, load_sharded, save_checkpoint
 from bcdcodec.training.evaluate import evaluate
-from bcdcodec.training.motion_first import MotionPairs, fit_codes, fit_common_appearance, fit_flow_basis, teach_motion
+from bcdcodec.training.motion_first import MotionPairs, Note, fit_codes, fit_common_appearance, fit_flow_basis, teach_motion
 from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore
 from bcdcodec.training.run_data import RunOptions, load_data
 from bcdcodec.training.sprites.batches import SpriteSampler
 from bcdcodec.training.sprites.evaluate import evaluate_sprites
+from bcdcodec.training.still_first import teach_still
 
 COUNT_DECAY = 0.99  # of the code histogram, a step
+STILL_BATCH = 16  # pictures, of the steps on the still's filter alone
 MOTION_BATCH = 32  # pairs of pictures, of the steps on motion alone
 RESEED_BELOW, RESEED_UNTIL = 0.3, 0.8  # of even use; of the run
 CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
@@ -67,7 +69,7 @@ class Trainer:
             self.adversary = Adversary(config.latent.channels).to(self.device)
         self.read = [] if self.reader is None else list(self.reader.parameters())
         self.optimiser = torch.optim.AdamW(
-            [{"params": [p for name, p in self.model.named_parameters() if name.startswith(("decoder", "still"))],
+            [{"params": [p for name, p in self.model.named_parameters() if name.startswith("decoder")],
               "peak": config.training.lr_decoder},
              {"params": [*self.model.encoder.parameters(), *self.model.vq.parameters(), *self.read],
               "peak": config.training.lr_encoder},
@@ -112,7 +114,8 @@ class Trainer:
         self.origin = f"{folder.name} {folder.fingerprint.hex()[:12]}"
 
     def _initialise(self) -> None:
-        """Fit the patch transform and draw the codebooks from data, before the first step."""
+        """What comes before the first step: transform, still and motion are fitted or codebooks drawn from data; its time counts."""
+        began = time.monotonic()
         if self.model.transform is not None:
             rng = np.random.default_rng(self.options.seed)
             clips = rng.integers(0, len(self.clips.lengths), 1500)
@@ -120,11 +123,20 @@ class Trainer:
             pictures = to_pictures(frames).to(self.device)
             self.model.transform.fit(torch.cat([pictures, pictures.flip(-1)]))
         self.model.train()
+
+        def note(record: dict) -> None:
+            with (self.out / "log.jsonl").open("a") as log:
+                log.write(json.dumps(record | {"minutes": round((time.monotonic() - began) / 60, 2)}) + "\n")
+
+        if self.config.training.still_steps:
+            teach_still(self.model, self.sampler, self._encode, self.config.training.still_steps, STILL_BATCH,
+                        self.options.seed, self.device, note)
         if self.model.flow_basis is not None:
-            self._motion_first()
+            self._motion_first(note)
         else:
             self._seed_codebooks()
         self.frozen.load_state_dict(self.model.state_dict())
+        self.elapsed += time.monotonic() - began
 
     @torch.no_grad()
     def _seed_codebooks(self) -> None:
@@ -132,21 +144,14 @@ class Trainer:
         m = self.model.encode_motion(batch.driving)
         self.model.vq.seed_codebooks(m, torch.Generator().manual_seed(self.options.seed))
 
-    def _motion_first(self) -> None:
-        """What comes before the first step; its time counts."""
-        began, c, seed = time.monotonic(), self.config.training, self.options.seed
-
-        def note(record: dict) -> None:
-            with (self.out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(record | {"minutes": round((time.monotonic() - began) / 60, 2)}) + "\n")
-
+    def _motion_first(self, note: Note) -> None:
+        c, seed = self.config.training, self.options.seed
         fit_flow_basis(self.model.flow_basis, self.sampler, c.flow_pairs, seed, note)
         pairs = MotionPairs(self.model, self.sampler, 2 * c.flow_pairs, seed)
         teach_motion(self.model, pairs, self._encode, c.motion_steps, MOTION_BATCH, c.weight_decay, self.device, note)
         if self.model.common is not None:
             fit_common_appearance(self.model, self.sampler, self._encode, seed)
         fit_codes(self.model, pairs, self._encode, seed, note)
-        self.elapsed += time.monotonic() - began
 
     @property
     def progress(self) -> float:
@@ -240,10 +245,10 @@ class Trainer:
         return self.config.training.adversarial_weight * factor * deceived + self.adversary.told(*shown)
 
     def _set_learning(self, schedule: Schedule) -> None:
-        """Which parts of the model learn now. Where motion was taught alone, its statistics stay as they were then."""
+        """Which parts of the model learn now. What was taught before the first step rests, its statistics as they were then."""
         self.model.train()
         if self.model.flow_basis is not None:  # errors of a decoder that does not follow yet would undo what was taught
-            for part in (self.model.encoder, self.model.vq):
+            for part in (self.model.encoder, self.model.vq, self.model.still_filter):
                 part.eval().requires_grad_(False)
         if schedule.adversarial(self.config):  # all that the painter sees rests while it learns what true pictures are like
             self.model.eval().requires_grad_(False)

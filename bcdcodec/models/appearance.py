@@ -37,6 +37,22 @@ class Appearance:
         return torch.einsum("btk,bkchw->btchw", self.amounts(change), self.components)
 
 
+@dataclass(frozen=True)
+class Portrait:
+    """All that a content shows: made once a scene, used for every window of its frames."""
+
+    still: Tensor  # [b, c, h, w]
+    motion: Tensor  # [b, m] of the still
+    appearance: Appearance | None = None  # None where the content does not say
+
+    def expand(self, b: int) -> Portrait:
+        """The portrait of a single content [1, ...] for `b` windows."""
+        wide = lambda x: x.expand(b, *x.shape[1:])  # noqa: E731
+        looks = self.appearance
+        return Portrait(wide(self.still), wide(self.motion),
+                        None if looks is None else Appearance(wide(looks.components), wide(looks.salience)))
+
+
 class CommonAppearance(nn.Module):
     """Components of all people in one motion, and where footage differs most from a warped still: mouths and eyes."""
 

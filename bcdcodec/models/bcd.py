@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import ModelConfig
-from bcdcodec.models.appearance import Appearance, CommonAppearance, fit_appearance
-from bcdcodec.models.content import ContentQuantiser, PatchTransform, StillFilter
+from bcdcodec.models.appearance import Appearance, CommonAppearance, Portrait, fit_appearance
+from bcdcodec.models.content import ContentQuantiser, PatchTransform
 from bcdcodec.models.dit import Condition, DiT
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.encoder import Encoder
 from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.painter import Painter
+from bcdcodec.models.still_filter import StillFilter
 from bcdcodec.models.warp import warp
 
 
@@ -50,9 +51,10 @@ class BCD(nn.Module):
         if config.content.appearance:
             self.common = CommonAppearance(config.content.appearance, config.latent.channels, config.latent.size, config.motion_channels)
         self.transform: PatchTransform | None = None
+        self.still_filter: StillFilter | None = None
         if config.content.still_dim:
             components = max(config.content.still_dim, config.decoder.klt_output)
-            self.still_filter = StillFilter(config.latent.channels)
+            self.still_filter = StillFilter(config.latent.channels, config.content.still_filter)
             self.transform = PatchTransform(
                 config.decoder.patch, config.latent.channels, config.content.rows, config.content.columns, components)
 
@@ -78,18 +80,17 @@ class BCD(nn.Module):
         return m if self.flow_basis is None else self.flow_basis.without_amounts(m * self.flow_basis.deviation)
 
     @torch.no_grad()
-    def aligned_motion(self, z: Tensor, m: Tensor, picture: Tensor, reference_motion: Tensor,
-                       appearance: Appearance | None = None) -> tuple[Tensor, Tensor]:
-        """Motion [b, t, m] whose flow makes a picture [b, c, h, w] in `reference_motion` [b, m] most like z [b, t, c, h, w].
+    def aligned_motion(self, z: Tensor, m: Tensor, portrait: Portrait) -> tuple[Tensor, Tensor]:
+        """Motion [b, t, m] whose flow makes the portraits' stills [b, c, h, w] most like z [b, t, c, h, w].
 
         And the curvature [b, t, m, m] of the error about it, `FlowBasis.align_with_curvature`. Searched from the encoder's
-        motion `m` on. For models with a flow basis; an `appearance` is one for all.
+        motion `m` on. For models with a flow basis; an appearance is one for all.
         """
         b, t = z.shape[:2]
-        picture = picture[:, None].expand(b, t, *z.shape[2:])
+        picture = portrait.still[:, None].expand(b, t, *z.shape[2:])
         change, curvature = self.flow_basis.align_with_curvature(
-            picture.flatten(0, 1), z.flatten(0, 1), (m - reference_motion[:, None]).flatten(0, 1), appearance)
-        return reference_motion[:, None] + change.unflatten(0, (b, t)), curvature.unflatten(0, (b, t))
+            picture.flatten(0, 1), z.flatten(0, 1), (m - portrait.motion[:, None]).flatten(0, 1), portrait.appearance)
+        return portrait.motion[:, None] + change.unflatten(0, (b, t)), curvature.unflatten(0, (b, t))
 
     def with_appearance(self, content: Tensor, still: Tensor, frames: Tensor, m: Tensor, shown: Tensor) -> Tensor:
         """Tokens [1, n, channels] of tokens [1, n, dim] and of how frames [t, c, h, w] look other than the warped still.
@@ -119,6 +120,11 @@ class BCD(nn.Module):
             return None
         return self.still_filter(self.transform.inverse(content[..., : self.config.content.still_dim]))
 
+    def portrait(self, content: Tensor, reference_motion: Tensor | None) -> Portrait | None:
+        """What content tokens [b, n, channels] show, in `reference_motion` [b, m]; None without the transform."""
+        still = self.still(content)
+        return None if still is None else Portrait(still, reference_motion, self.appearance(content, reference_motion))
+
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition, temporal: bool = True,
                 painted: bool = True) -> Denoised:
         """D(x; sigma) for noisy latents x [b, t, c, h, w] and noise levels sigma [b].
@@ -128,7 +134,7 @@ class BCD(nn.Module):
         network corrects it. Without a warp this is EDM's equation 7.
 
         No gradient of the sum reaches the warp or the still: what cannot be aligned yet would teach them
-        to blur. They learn from errors of their own. The painter, where there is one, has the last word,
+        to blur. The warp learns from an error of its own, the still's filter before the run. The painter, where there is one, has the last word,
         unless `painted` is False.
         """
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
@@ -155,14 +161,12 @@ class BCD(nn.Module):
                 flow = flow - self.decoder(scaled[:, :1], c_noise, anchor, False, self.transform).flow
             if moved is not None:
                 flow = moved if condition.foreign is None else moved + condition.foreign[expand] * flow
-            still = self.still(condition.content)
+            portrait = condition.portrait or self.portrait(condition.content, shown)
+            still = portrait.still
             frames = still.detach()[:, None].expand(b, t, *still.shape[1:])
-            looks = self.appearance(condition.content, shown)
-            if looks is not None:
-                added = looks.added(change)
-                if condition.foreign is not None:  # amounts are off one person's still: with another's they mislead
-                    added = (1 - condition.foreign[expand]) * added
-                frames = frames + added
+            # Amounts are off one person's still: with another's they mislead.
+            if portrait.appearance is not None and condition.foreign is None:
+                frames = frames + portrait.appearance.added(change)
             frames = frames.flatten(0, 1)
             warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))
             latents = latents + (1 - c_skip[expand]) * warped.detach()

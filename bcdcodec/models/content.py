@@ -64,22 +64,6 @@ class PatchTransform(nn.Module):
         self.deviation.copy_(values.flip(0)[:k].clamp_min(1e-8).sqrt())
 
 
-class StillFilter(nn.Module):
-    """Takes quantisation noise off the picture that the content tokens hold, once a scene: [b, c, h, w] -> the same."""
-
-    def __init__(self, channels: int, width: int = 32):
-        super().__init__()
-        self.layers = nn.Sequential(
-            nn.Conv2d(channels, width, 5, padding=2), nn.GELU(approximate="tanh"),
-            nn.Conv2d(width, width, 3, padding=1), nn.GELU(approximate="tanh"),
-            nn.Conv2d(width, channels, 3, padding=1))
-        nn.init.zeros_(self.layers[-1].weight)
-        nn.init.zeros_(self.layers[-1].bias)
-
-    def forward(self, picture: Tensor) -> Tensor:
-        return picture + self.layers(picture).float()
-
-
 # Below one half: values near a rounding border go to the cheaper one, which buys a finer step at the same bytes.
 ROUNDING = 0.35
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bcdcodec.config import ModelConfig
+from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.layers import (
     FeedForward, MultiHeadAttention, grid_positions, patchify, sinusoidal, unpatchify,
 )
@@ -26,14 +27,15 @@ class Condition:
     reference_motion: Tensor | None  # [b, g * d'] of the frame the content shows
     keep: Tensor | None = None  # [b] 1 keeps the condition, 0 masks it (classifier-free guidance)
     keep_content: Tensor | None = None  # [b] 0 masks the content alone
-    foreign: Tensor | None = None  # [b] 1 where the motion is another person's; None: nowhere
+    foreign: Tensor | None = None  # [b] 1 where the motion is another person's; given at all, no amounts of appearance are added
+    portrait: Portrait | None = None  # of the content, where it is known already
 
-    @staticmethod
-    def of_windows(motion: Tensor, content: Tensor, reference_motion: Tensor | None, foreign: bool = False) -> Condition:
-        """Windows of motion [b, t, g * d'] of one clip, whose content [1, n, d] and reference [1, g * d'] all share."""
+    def of_windows(self, motion: Tensor) -> Condition:
+        """This clip's condition for windows of motion [b, t, g * d'] of it; it is that of a single one, [1, ...]."""
         b = len(motion)
-        return Condition(content.expand(b, -1, -1), motion, None if reference_motion is None else reference_motion.expand(b, -1),
-                         foreign=torch.ones(b, device=motion.device) if foreign else None)
+        wide = lambda x: None if x is None else x.expand(b, *x.shape[1:])  # noqa: E731
+        return Condition(wide(self.content), motion, wide(self.reference_motion), wide(self.keep), wide(self.keep_content),
+                         wide(self.foreign), None if self.portrait is None else self.portrait.expand(b))
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import QuantiserConfig
+from bcdcodec.models.code_choice import choose_together
 
-SWEEPS = 2  # over the groups, each code chosen anew under the others
 FIRST_PRICE = 0.02  # of a bit, in distances times alpha, that `fit` tries
 
 
@@ -44,6 +44,10 @@ class GroupVQ(nn.Module):
         b, t, _ = m.shape
         m = self.norm(m.flatten(0, 1).float())
         return m.view(b, t, self.config.groups, self.config.dim)
+
+    def encode_clip(self, m: Tensor, price: float | None = None, curvature: Tensor | None = None) -> Tensor:
+        """`encode` of a single clip: codes [t, g] of motion [t, m], whose errors cost as `curvature` [t, m, m] says."""
+        return self.encode(m[None], price, None if curvature is None else curvature[None])[0]
 
     def from_middle(self, m: Tensor) -> Tensor:
         """Frames of motion [t, m] in the order of their distance from the mean motion, nearest first, [t]."""
@@ -80,32 +84,15 @@ class GroupVQ(nn.Module):
     def encode(self, m: Tensor, price: float | None = None, curvature: Tensor | None = None) -> Tensor:
         """Codes as written to a file: [b, t, m] -> int64 [b, t, g]; `price` in place of the model's own rate_lambda.
 
-        `curvature` [b, t, m, m]: what errors cost together, for codes of one channel; without it, their squares.
+        `curvature` [b, t, m, m]: what errors cost together, for codes of one channel of frames that follow one another;
+        without it, their squares.
         """
         price = self.rate_lambda if price is None else price
         features = self.features(m)
         if curvature is None:
             return (-self.config.alpha * self.distances(features) + price * self.log2_p).argmax(dim=-1)
-        codes = self._descend(features.flatten(0, 1)[..., 0], curvature.flatten(0, 1), price / self.config.alpha)
-        return codes.unflatten(0, m.shape[:2])
-
-    def _descend(self, features: Tensor, curvature: Tensor, price: Tensor | float) -> Tensor:
-        """Codes int64 [n, g] of features [n, g] that cost least: e' C e of their errors, and their bits; group by group."""
-        entries = self.codebooks.float()[..., 0]  # [g, k]
-        diagonal = curvature.diagonal(dim1=1, dim2=2)  # [n, g]
-        bits = -price * self.log2_p
-        codes = (diagonal[..., None] * (features[..., None] - entries).square() + bits).argmin(-1)
-        chosen = entries.expand(len(codes), -1, -1).gather(2, codes[..., None])[..., 0]  # [n, g]
-        slope = torch.einsum("nij,nj->ni", curvature, chosen - features)
-        for _ in range(SWEEPS):
-            for g in range(self.config.groups):
-                step = entries[g] - chosen[:, g, None]  # [n, k]
-                code = (diagonal[:, g, None] * step.square() + 2 * slope[:, g, None] * step + bits[g]).argmin(1)
-                step = step.gather(1, code[:, None])
-                chosen[:, g] += step[:, 0]
-                slope += curvature[:, :, g] * step
-                codes[:, g] = code
-        return codes
+        bits = -price / self.config.alpha * self.log2_p  # [g, k] in squared distances
+        return choose_together(self.codebooks.float()[..., 0], bits, features[..., 0], curvature)
 
     def quantise(self, m: Tensor) -> Tensor:
         """Motion as the decoder will have it: [b, t, m] -> [b, t, g * d]."""

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.latents import Latents, to_unit
 
@@ -64,14 +65,12 @@ def motion_blocks(model: BCD, latents: Latents, pictures: Iterable[np.ndarray], 
     return overlapped(run, frames, window.length, window.overlap)
 
 
-def aligned_clip(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, tokens: Tensor, reference_motion: Tensor,
+def aligned_clip(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, portrait: Portrait,
                  device: str) -> tuple[Tensor, Tensor]:
     """`BCD.aligned_motion` [t, m] of a clip uint8 [t, h, w, 3] and its curvature [t, m, m], block by block.
 
-    `m` [t, m] is the encoder's, `tokens` [1, n, channels] the content, `reference_motion` [1, m] its motion.
+    `m` [t, m] is the encoder's, `portrait` what the clip's content shows.
     """
-    still, appearance = model.still(tokens), model.appearance(tokens, reference_motion)
     blocks = [slice(start, start + ALIGNED_AT_ONCE) for start in range(0, len(m), ALIGNED_AT_ONCE)]
-    parts = [model.aligned_motion(latents.encode(to_unit(pictures[at], device))[None], m[None, at], still, reference_motion, appearance)
-             for at in blocks]
+    parts = [model.aligned_motion(latents.encode(to_unit(pictures[at], device))[None], m[None, at], portrait) for at in blocks]
     return torch.cat([motion[0] for motion, _ in parts]), torch.cat([curvature[0] for _, curvature in parts])

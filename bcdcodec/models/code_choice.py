@@ -1,0 +1,52 @@
+"""Codes of a clip chosen together: what an error costs depends on the other groups' errors, and on those of the frames beside."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+SWEEPS = 2  # over frames and groups, each code chosen anew under the others
+STEADY = 1.0  # weight of what errors change by from frame to frame, which is seen as flicker, to that of the errors
+
+
+def choose_together(entries: Tensor, bits: Tensor, features: Tensor, curvature: Tensor) -> Tensor:
+    """Codes int64 [b, t, g], of scalar `entries` [g, k] that cost `bits` [g, k] each, for features [b, t, g] of clips.
+
+    The least is sought of e' C e of each frame's errors e, its curvature C [b, t, g, g]; of STEADY times the same of what e
+    changes by to the frames beside; and of the bits. Every other frame in turn, given those between, group by group.
+    """
+    b, t, groups = features.shape
+    diagonal = curvature.diagonal(dim1=2, dim2=3)  # [b, t, g]
+    codes = (diagonal[..., None] * (features[..., None] - entries).square() + bits).argmin(-1)
+    errors = entries[torch.arange(groups, device=codes.device), codes] - features  # [b, t, g]
+    beside = torch.full((t, 1), 2.0, device=features.device)  # frames beside each
+    beside[0] -= 1
+    beside[-1] -= 1
+    weight = 1 + STEADY * beside  # [t, 1] of a frame's own e' C e, once those beside it are given
+    for _ in range(SWEEPS):
+        for first in (0, 1):
+            at = slice(first, None, 2)
+            around = F.pad(errors, (0, 0, 1, 1))
+            around = STEADY / weight * (around[:, :-2] + around[:, 2:])  # [b, t, g] errors that would cost least
+            found = _descend(entries, bits / weight[at].repeat(b, 1)[..., None], features[:, at].flatten(0, 1),
+                             around[:, at].flatten(0, 1), curvature[:, at].flatten(0, 1), codes[:, at].flatten(0, 1))
+            codes[:, at] = found.unflatten(0, (b, -1)) if len(found) else codes[:, at]
+            errors = entries[torch.arange(groups, device=codes.device), codes] - features
+    return codes
+
+
+def _descend(entries: Tensor, bits: Tensor, features: Tensor, around: Tensor, curvature: Tensor, codes: Tensor) -> Tensor:
+    """Codes [n, g] after a sweep over the groups from `codes` [n, g], of errors e that cost (e - around)' C (e - around).
+
+    features and `around` [n, g], bits [n, g, k], curvature [n, g, g].
+    """
+    codes, groups = codes.clone(), torch.arange(len(entries), device=codes.device)
+    chosen = entries[groups, codes]  # [n, g]
+    slope = torch.einsum("nij,nj->ni", curvature, chosen - features - around)
+    for g in range(len(entries)):
+        step = entries[g] - chosen[:, g, None]  # [n, k]
+        code = (curvature[:, g, g, None] * step.square() + 2 * slope[:, g, None] * step + bits[:, g]).argmin(1)
+        slope = slope + curvature[:, :, g] * step.gather(1, code[:, None])
+        codes[:, g] = code
+    return codes

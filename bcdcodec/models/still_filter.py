@@ -1,0 +1,53 @@
+"""What the quantiser took from a still, put back as far as can be guessed: a U-Net, once a scene."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+SHUFFLE = 2  # pixels a side that become channels
+
+
+class StillFilter(nn.Module):
+    """Takes quantisation noise off the picture that the content tokens hold: [b, c, h, w] -> the same.
+
+    A plain U-Net of three levels. Blocks and output begin as nothing, so untrained it is the identity.
+    """
+
+    def __init__(self, channels: int, widths: tuple[int, int, int]):
+        super().__init__()
+        fine, middle, coarse = widths
+        self.embed = nn.Conv2d(channels * SHUFFLE ** 2, fine, 3, padding=1)
+        self.fine_in, self.fine_out = _block(fine), _block(fine)
+        self.down_middle = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
+        self.middle_in, self.middle_out = _block(middle), _block(middle)
+        self.down_coarse = nn.Conv2d(middle, coarse, 4, stride=2, padding=1)
+        self.coarse = nn.ModuleList(_block(coarse) for _ in range(3))
+        self.up_middle = nn.Conv2d(coarse, 4 * middle, 1)
+        self.up_fine = nn.Conv2d(middle, 4 * fine, 1)
+        self.draw = nn.Conv2d(fine, channels * SHUFFLE ** 2, 3, padding=1)
+        nn.init.zeros_(self.draw.weight)
+        nn.init.zeros_(self.draw.bias)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        fine = self.embed(F.pixel_unshuffle(picture, SHUFFLE).contiguous(memory_format=torch.channels_last))
+        fine = fine + self.fine_in(fine)
+        middle = self.down_middle(F.silu(fine))
+        middle = middle + self.middle_in(middle)
+        x = self.down_coarse(F.silu(middle))
+        for block in self.coarse:
+            x = x + block(x)
+        middle = middle + F.pixel_shuffle(self.up_middle(F.silu(x)), 2)
+        middle = middle + self.middle_out(middle)
+        fine = fine + F.pixel_shuffle(self.up_fine(F.silu(middle)), 2)
+        fine = fine + self.fine_out(fine)
+        return picture + F.pixel_shuffle(self.draw(F.silu(fine)), SHUFFLE).float()
+
+
+def _block(width: int) -> nn.Sequential:
+    """What is added to features [b, width, h, w]: nothing at first."""
+    block = nn.Sequential(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
+    nn.init.zeros_(block[-1].weight)
+    nn.init.zeros_(block[-1].bias)
+    return block
