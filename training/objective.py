@@ -149,7 +149,8 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
 def _aligned(model: BCD, batch: Batch, m_driving: Tensor, portrait: Portrait) -> Tensor:
     """Motion [b, t, m] as files hold it: that of the driving person's still, and what alignment with it finds.
 
-    `m_driving` [b, t, m] is the encoder's, `portrait` what the contents show. Clips without true flow drive themselves; of procedural heads another picture of the driving person is the still.
+    `m_driving` [b, t, m] is the encoder's, `portrait` what the contents show. Clips without true flow drive themselves; of
+    procedural heads another picture of the driving person is the still.
     """
     k = len(batch.own)
     parts = []

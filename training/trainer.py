@@ -145,6 +145,7 @@ class Trainer:
         self.model.vq.seed_codebooks(m, torch.Generator().manual_seed(self.options.seed))
 
     def _motion_first(self, note: Note) -> None:
+        """Flow fields, the encoder, the common appearance and codes, in this order: each is fitted to what those before say."""
         c, seed = self.config.training, self.options.seed
         fit_flow_basis(self.model.flow_basis, self.sampler, c.flow_pairs, seed, note)
         pairs = MotionPairs(self.model, self.sampler, 2 * c.flow_pairs, seed)

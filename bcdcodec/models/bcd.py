@@ -134,8 +134,8 @@ class BCD(nn.Module):
         network corrects it. Without a warp this is EDM's equation 7.
 
         No gradient of the sum reaches the warp or the still: what cannot be aligned yet would teach them
-        to blur. The warp learns from an error of its own, the still's filter before the run. The painter, where there is one, has the last word,
-        unless `painted` is False.
+        to blur. The warp learns from an error of its own, the still's filter before the run. The painter, where
+        there is one, has the last word, unless `painted` is False.
         """
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
         expand = (slice(None), None, None, None, None)

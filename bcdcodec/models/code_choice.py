@@ -19,7 +19,6 @@ def choose_together(entries: Tensor, bits: Tensor, features: Tensor, curvature: 
     b, t, groups = features.shape
     diagonal = curvature.diagonal(dim1=2, dim2=3)  # [b, t, g]
     codes = (diagonal[..., None] * (features[..., None] - entries).square() + bits).argmin(-1)
-    errors = entries[torch.arange(groups, device=codes.device), codes] - features  # [b, t, g]
     beside = torch.full((t, 1), 2.0, device=features.device)  # frames beside each
     beside[0] -= 1
     beside[-1] -= 1
@@ -27,23 +26,22 @@ def choose_together(entries: Tensor, bits: Tensor, features: Tensor, curvature: 
     for _ in range(SWEEPS):
         for first in (0, 1):
             at = slice(first, None, 2)
-            around = F.pad(errors, (0, 0, 1, 1))
-            around = STEADY / weight * (around[:, :-2] + around[:, 2:])  # [b, t, g] errors that would cost least
-            found = _descend(entries, bits / weight[at].repeat(b, 1)[..., None], features[:, at].flatten(0, 1),
-                             around[:, at].flatten(0, 1), curvature[:, at].flatten(0, 1), codes[:, at].flatten(0, 1))
-            codes[:, at] = found.unflatten(0, (b, -1)) if len(found) else codes[:, at]
-            errors = entries[torch.arange(groups, device=codes.device), codes] - features
+            errors = F.pad(entries[torch.arange(groups, device=codes.device), codes] - features, (0, 0, 1, 1))
+            goal = features + STEADY / weight * (errors[:, :-2] + errors[:, 2:])  # [b, t, g] what would cost least
+            found = _descend(entries, bits / weight[at].repeat(b, 1)[..., None], goal[:, at].flatten(0, 1),
+                             curvature[:, at].flatten(0, 1), codes[:, at].flatten(0, 1))
+            codes[:, at] = found.view_as(codes[:, at])
     return codes
 
 
-def _descend(entries: Tensor, bits: Tensor, features: Tensor, around: Tensor, curvature: Tensor, codes: Tensor) -> Tensor:
-    """Codes [n, g] after a sweep over the groups from `codes` [n, g], of errors e that cost (e - around)' C (e - around).
+def _descend(entries: Tensor, bits: Tensor, goal: Tensor, curvature: Tensor, codes: Tensor) -> Tensor:
+    """Codes [n, g] after a sweep over the groups from `codes` [n, g]; what is off the `goal` [n, g] costs by its curvature [n, g, g].
 
-    features and `around` [n, g], bits [n, g, k], curvature [n, g, g].
+    bits [n, g, k].
     """
     codes, groups = codes.clone(), torch.arange(len(entries), device=codes.device)
     chosen = entries[groups, codes]  # [n, g]
-    slope = torch.einsum("nij,nj->ni", curvature, chosen - features - around)
+    slope = torch.einsum("nij,nj->ni", curvature, chosen - goal)
     for g in range(len(entries)):
         step = entries[g] - chosen[:, g, None]  # [n, k]
         code = (curvature[:, g, g, None] * step.square() + 2 * slope[:, g, None] * step + bits[:, g]).argmin(1)
