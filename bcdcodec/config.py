@@ -166,7 +166,7 @@ class TrainingConfig:
     choice_weight: float = 0.0  # on the encoder finding the code with which the decoder does best, every fourth step
     content_mask_rate: float = 0.0  # of the samples, whose content alone is masked: motion must suffice
     sprite_augmentation: bool = False  # flip the content frames, recolour the driving frames
-    reseed_steps: int = 0  # steps after which codes that are hardly used are drawn anew from features; 0: never
+    reseed_steps: int = 0  # steps after which codes that are hardly used are drawn anew (`training/reseeding.py`); 0: never
     swap_from: float = 0.7  # share of the run after which swap consistency acts
     temporal_from: float = 0.667  # share of the run after which temporal blocks act (stage 2)
     procedural_share: float = 0.0  # of the batch: procedural heads, cross-identity pairs with exact truth

@@ -51,6 +51,7 @@ SPRITES = ModelConfig(
 # - motion also enters every patch as an addition of its own, looked up rather than computed by the blocks;
 # - content queries see the frames only: 64 of them would drown the 4 frames;
 # - normalised motion features, hard samples, unused codes drawn anew: the literal recipe collapses;
+# - they halve a code under which a clip has two different pictures: two phases of a walk else share one for good;
 # - content masked in part of the samples, paid for by bits, and swap consistency: both halves of a clip
 #   share their action, which the content would else carry;
 # - driving frames recoloured and content frames flipped, the encoder made to read the codes of swapped decodes

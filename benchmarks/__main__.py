@@ -188,6 +188,18 @@ def sprites_generation(data: Path, model: str, gpt2: Path, clips: int, temperatu
     click.echo(measure_generation(codec, load_gpt2(path, config), Judge(Sheets.load(data)), clips, options, _progress).markdown())
 
 
+@benchmarks.command("heads-codes")
+@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of clips, of which those for training are taken.")
+@click.option("--model", default="heads", show_default=True, help="Shipped model or model folder.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the .bcd files.")
+def heads_codes(data: Path, model: str, out: Path) -> None:
+    """Encode the training clips of a folder, for `bcd train gpt2-heads --codes`."""
+    from bcdcodec.benchmarks.heads_generation import write_head_codes
+    from bcdcodec.codec import load
+
+    click.echo(f"{out}: {write_head_codes(load(model), data, out, _progress)} files")
+
+
 @benchmarks.command("heads-generation")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of clips, of which the held-out ones are taken.")
 @click.option("--codes", type=click.Path(path_type=Path), required=True, help="Folder of .bcd files that the GPT-2 was trained on.")

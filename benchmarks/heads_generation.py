@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 from bcdcodec.benchmarks.faces import SAME_PERSON, Face, eye_opening, identity_distance, mouth_opening, pose
 from bcdcodec.codec import Codec
-from bcdcodec.container import Motion, Recording
+from bcdcodec.container import Motion, Recording, write_recording
 from bcdcodec.generation.network import MotionGPT
 from bcdcodec.generation.sampling import SamplingOptions, pose_of, sample_motion
+from bcdcodec.training.clips import VIDEO_SUFFIXES, split_of
+from bcdcodec.video import read_frames
 
 STATISTICS = ("yaw", "pitch", "roll", "mouth opening", "eye opening")  # degrees, then as in `faces`
 EVERY = 5  # frames of which one is measured
@@ -52,6 +55,18 @@ class HeadsGeneration:
         ]
         head = [f"{self.clips} clips of {self.seconds:g} s, each from one still of a person not trained on", "", "| measure | value |", "|---|---|"]
         return "\n".join(head + [f"| {name} | {value} |" for name, value in sorted(rows[:10]) + rows[10:]]) + "\n"
+
+
+def write_head_codes(codec: Codec, data: Path, out: Path, progress: Progress) -> int:
+    """Write the training clips of a folder as `.bcd` files into `out`, for `bcd train gpt2-heads`; return how many."""
+    out.mkdir(parents=True, exist_ok=True)
+    clips = [path for path in split_of(data)["train"] if path.suffix.lower() in VIDEO_SUFFIXES]
+    for path in progress(clips, "clips"):
+        with read_frames(path, None, codec.picture_size) as reader:
+            pictures = np.stack([picture for _, picture in reader])
+        name = "-".join(path.relative_to(data).with_suffix(".bcd").parts)
+        write_recording(out / name, codec.encode(pictures), codec.folder.tables)
+    return len(clips)
 
 
 def measure_heads_generation(codec: Codec, gpt2: MotionGPT, recorded: list[np.ndarray], trained: list[np.ndarray],

@@ -73,6 +73,19 @@ def _around(path: Path, text: str) -> tuple[str, str, str]:
     return before, inside, after
 
 
+def _moved(moved: dict, rendered: dict | None) -> list[tuple[str, str]]:
+    """Rows on one clip's person in another's motion."""
+    of = f"another clip's person in the motion, {moved['pairs']} pairs, medians"
+    own = ((rendered or {}).get("cross_driven", {}).get("transfer") or {}).get("own", {})
+    floor = own.get("pose_error") if own.get("turn_error") is not None else None  # figures of before have none
+    same = "" if floor is None else f" (two rendered people in one and the same pose: {number(floor, 1)})"
+    rows = [(f"{of}: pose error, mouth opening against the driver's",
+             f"{number(moved['pose_error'], 1)} degrees{same}, correlation {number(moved['mouth'], 2)}")]
+    if moved.get("turn_error") is not None:
+        rows.append((f"{of}: turn from the mean pose, error", f"{number(moved['turn_error'], 1)} degrees (a still: {number(moved['turn_still'], 1)})"))
+    return rows
+
+
 def _figures(report: dict) -> Table:
     rows = []
     for name in FIGURES:
@@ -81,12 +94,7 @@ def _figures(report: dict) -> Table:
             rows.append((head["label"], _with_interval(head, head["digits"], head["unit"])))
     moved = report["transfer"]
     if moved and moved["pose_error"] is not None:
-        rows.append(
-            (
-                f"another clip's person in the motion, {moved['pairs']} pairs, medians: pose error, mouth opening against the driver's",
-                f"{number(moved['pose_error'], 1)} degrees, correlation {number(moved['mouth'], 2)}",
-            )
-        )
+        rows += _moved(moved, report["procedural"])
     found = report["procedural"]
     if found:
         cross, probes = found["cross_driven"], found["probes"]

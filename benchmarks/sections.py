@@ -279,6 +279,7 @@ def _transfer(report: dict) -> Section:
             number(m["identity_distance"], 3),
             *(_hundredths(m[e]) for e in ("identity_error", "motion_error", "cross_error")),
             number(m["pose_error"], 1),
+            f"{number(m.get('turn_error'), 1)} ({number(m.get('turn_still'), 1)})",
             number(m.get("mouth"), 2),
             number(100 * m["faces"], 0),
             number(None if m.get("nearer") is None else 100 * m["nearer"], 0),
@@ -292,6 +293,7 @@ def _transfer(report: dict) -> Section:
         "motion error x 100",
         "cross error x 100",
         "pose, degrees",
+        "turn, degrees (of a still head)",
         "mouth r",
         "faces, %",
         "nearer to the content's person, % of pairs",
@@ -307,7 +309,9 @@ def _transfer(report: dict) -> Section:
                 "distances, medians over pairs; identity error: of the mean face brought upright; motion error: of the landmarks' way from "
                 "their mean place; cross error: as they are. Rendered heads are compared with exact truth, B rendered in A's motion. "
                 "Clips have no such truth: identity is compared with B's clip, motion and pose with A's; there is no cross error. "
-                "Mouth r: correlation of its opening with that in the driving pictures."
+                "Mouth r: correlation of its opening with that in the driving pictures. A pose read from landmarks depends on the face: "
+                "two rendered people in the very same pose differ by what the row of A's own video says. So the turn stands beside it, "
+                "the rotation from a clip's own mean pose, with what a head that never turns would miss."
             ),
             (
                 "The paper's figures are mean squared vertex distances of a fitted face model that is not public, on LRS3. They stand "

@@ -43,10 +43,12 @@ class TransferErrors:
     identity_error: float | None  # of the mean face, brought to upright and to size
     motion_error: float | None  # of the landmarks' way from their mean place
     cross_error: float | None  # of the landmarks as they are
-    pose_error: float | None  # degrees
+    pose_error: float | None  # degrees; against truth where there is one
     faces: float  # share of frames with a face
     driver_distance: float | None = None  # dlib descriptors, to the person of the motion
     mouth: float | None = None  # correlation of its opening with that of the motion's pictures
+    turn_error: float | None = None  # degrees, of the way from the mean pose to each frame's
+    turn_still: float | None = None  # the same of a head that does not turn
 
 
 def transfer_errors(shown: list[Face | None], person: list[Face | None], motion: list[Face | None],
@@ -68,14 +70,16 @@ def transfer_errors(shown: list[Face | None], person: list[Face | None], motion:
     cross = None
     if truth is not None:
         cross = _mean_square(seen / _eyes(look) - look / _eyes(look))
-    turned = [angle_between(pose(a), pose(b)) for a, b in zip(seen, model)]
+    poses, exact = (np.array([pose(marks) for marks in found]) for found in (seen, model if truth is None else look))
+    turn, turn_asked = _turns(poses), _turns(exact)
     return TransferErrors(
         identity_distance([shown[i] for i in moments], known),
         _mean_square(_upright(seen).mean(0) - _upright(look).mean(0)),
         _mean_square(_way(seen) - _way(model if truth is None else look)),
-        cross, float(np.mean(turned)), share,
+        cross, _mean_angle(poses, exact), share,
         identity_distance([shown[i] for i in moments], [motion[i] for i in moments]),
-        correlation([(mouth_opening(a), mouth_opening(b)) for a, b in zip(seen, model)]))
+        correlation([(mouth_opening(a), mouth_opening(b)) for a, b in zip(seen, model)]),
+        _mean_angle(turn, turn_asked), _mean_angle(np.broadcast_to(np.eye(3), turn.shape), turn_asked))
 
 
 def real_transfer(codec: Codec, motion: Path, person: Path, meter: FaceMeter) -> TransferErrors:
@@ -116,6 +120,18 @@ def _eyes(landmarks: np.ndarray) -> float:
 def _way(landmarks: np.ndarray) -> np.ndarray:
     """Landmarks [t, 68, 2] from their mean place over time, in eye distances."""
     return (landmarks - landmarks.mean(0)) / _eyes(landmarks)
+
+
+def _turns(poses: np.ndarray) -> np.ndarray:
+    """Rotations [t, 3, 3] from the mean of the poses [t, 3, 3] to each: what is an angle of the face's build rather than of the
+    head, and so the same in every frame, is not in them."""
+    u, _, vt = np.linalg.svd(poses.mean(0))
+    return poses @ (u @ vt).T
+
+
+def _mean_angle(a: np.ndarray, b: np.ndarray) -> float:
+    """Of rotations [t, 3, 3], degrees."""
+    return float(np.mean([angle_between(x, y) for x, y in zip(a, b)]))
 
 
 def _upright(landmarks: np.ndarray) -> np.ndarray:

@@ -10,7 +10,7 @@ from head_clips import head_frames, write_clip
 pytest.importorskip("matplotlib", reason="the report's plots need matplotlib")
 
 from bcdcodec.benchmarks.baseline import FULL, SHORT, accept, load_baseline, load_report, ratios, render_clips
-from bcdcodec.benchmarks.faces import Face
+from bcdcodec.benchmarks.faces import POSE_LANDMARKS, POSE_POINTS, Face
 from bcdcodec.benchmarks.heads import targets_table
 from bcdcodec.benchmarks.plots import plots
 from bcdcodec.benchmarks.readme import BEGIN, END, block, block_of, update_readme
@@ -57,6 +57,8 @@ def whole(tmp_path_factory, tiny_model):
         "motion_error": 0.02,
         "cross_error": 0.03,
         "pose_error": 4.0,
+        "turn_error": 2.0,
+        "turn_still": 7.0,
         "mouth": 0.75,
         "nearer": 0.9,
         "faces": 1.0,
@@ -100,7 +102,7 @@ def test_every_section_of_a_report_is_written(full):
         "Clips that failed",
     ]
     (table, published) = parts[5].tables
-    assert table.rows[0][1:] == ("0.300", "1.00", "2.00", "3.00", "4.0", "0.75", "100", "90")
+    assert table.rows[0][1:] == ("0.300", "1.00", "2.00", "3.00", "4.0", "2.0 (7.0)", "0.75", "100", "90")
     assert table.rows[2][0].endswith("at 2 kbit/s") and table.rows[2][3] == "5.00"
     assert all("(published, other data)" in row[0] for row in published.rows)
 
@@ -239,6 +241,32 @@ def test_what_is_shown_is_told_from_the_person_of_the_motion():
     assert transfer_errors(faces(), faces(), talking, None).mouth is None, "a mouth that does not open"
     assert medians([like_a, like_b, like_b])["nearer"] == pytest.approx(2 / 3)
     assert medians([transfer_errors([None] * 6, faces(), faces(), None)])["nearer"] is None
+
+
+def turned(yaws, build=0.0):
+    """Faces turned to the side by `yaws` degrees, whose landmarks look as if they were tilted by `build` degrees always."""
+    def turn(axis, degrees):
+        c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+        i, j = [k for k in range(3) if k != axis]
+        r = np.eye(3)
+        r[i, i], r[i, j], r[j, i], r[j, j] = c, -s, s, c
+        return r
+    found = []
+    for yaw in yaws:
+        marks = np.random.default_rng(5).uniform(0.3, 0.7, (68, 2))
+        marks[list(POSE_LANDMARKS)] = 0.5 + 0.1 * ((POSE_POINTS - POSE_POINTS.mean(0)) @ (turn(1, yaw) @ turn(0, build)).T)[:, :2]
+        found.append(Face(np.zeros(128), marks))
+    return found
+
+
+def test_the_build_of_a_face_is_a_pose_error_but_no_turn():
+    yaws = [-10, -5, 0, 5, 10]
+    errors = transfer_errors(turned(yaws, build=12), turned([0] * 5, build=12), turned(yaws), None)
+    assert errors.pose_error == pytest.approx(12, abs=0.1) and errors.turn_error == pytest.approx(0, abs=0.2)
+    still = transfer_errors(turned([0] * 5, build=12), turned([0] * 5, build=12), turned(yaws), None)
+    assert still.turn_error == pytest.approx(still.turn_still) == pytest.approx(6, abs=0.2)
+    exact = transfer_errors(turned(yaws), turned([0] * 5), turned(yaws), turned(yaws, build=12))
+    assert exact.pose_error == pytest.approx(12, abs=0.1), "where there is truth, it is the measure"
 
 
 def test_targets_stand_beside_what_was_found(whole):

@@ -7,15 +7,16 @@ import pytest
 
 pytest.importorskip("transformers", reason="generation is the extra `gpt2`")
 
-from head_clips import head_frames  # noqa: E402
+from head_clips import head_frames, write_clip  # noqa: E402
 
 from bcdcodec.benchmarks import heads_generation  # noqa: E402
 from bcdcodec.benchmarks.faces import Face  # noqa: E402
 from bcdcodec.benchmarks.heads_generation import (  # noqa: E402
-    STATISTICS, measure_heads_generation, motion_change, nearest_share, two_sample_p,
+    STATISTICS, measure_heads_generation, motion_change, nearest_share, two_sample_p, write_head_codes,
 )
 from bcdcodec.codec import load  # noqa: E402
 from bcdcodec.generation.sampling import SamplingOptions  # noqa: E402
+from bcdcodec.training.gpt2 import load_clips  # noqa: E402
 
 
 def test_two_samples_of_one_distribution_are_told_from_two_of_two():
@@ -68,3 +69,15 @@ def test_motion_that_stops_is_told_from_motion_that_goes_on(tiny_model, monkeypa
     assert motion_change(codec, known[:1]) == 0
     text = found.markdown()
     assert "deviation in time of yaw, recorded" in text and "identity distance under 0.6 | 100 % of clips" in text
+
+
+def test_a_gpt2_learns_from_the_training_clips_alone(tiny_model, tmp_path):
+    rows = ["file,split"]
+    for i, split in enumerate(["train", "val", "train", "test"]):
+        write_clip(tmp_path / f"{i}.mp4", head_frames(60 + i, 6 + i, 32))
+        rows.append(f"{i}.mp4,{split}")
+    (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    assert write_head_codes(load(tiny_model), tmp_path, tmp_path / "codes", lambda items, label: items) == 2
+    assert sorted(path.name for path in (tmp_path / "codes").iterdir()) == ["0.bcd", "2.bcd"]
+    clips = load_clips(tmp_path / "codes", tiny_model)
+    assert sorted(len(clip.codes) for clip in clips.train + clips.val) == [6, 8]

@@ -18,6 +18,7 @@ from bcdcodec.presets import preset
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.export import export_run
 from bcdcodec.training.objective import PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
+from bcdcodec.training.reseeding import reseed
 from bcdcodec.training.sprites.batches import MOTION_OF, SpriteSampler
 from bcdcodec.training.sprites.evaluate import mutual_information
 from bcdcodec.training.sprites.sheets import split
@@ -88,19 +89,31 @@ def test_a_run_measures_the_four_cases_and_writes_a_picture(run):
     assert list(run.glob("look-*.png"))
 
 
-def test_codes_hardly_used_are_drawn_anew_from_features(tmp_path, sheets):
+def test_a_code_hardly_used_halves_one_that_two_pictures_of_a_clip_share(tmp_path, sheets):
     run = trainer(tmp_path / "run", sheets, 8)
+    run.train_step()
     run.counts[0] = 1.0
     run.counts[0, 5] = 0.0
+    with torch.no_grad():  # of one code for everything: the others are far away
+        run.model.vq.codebooks[0, 1:] += 100
     before = run.model.vq.codebooks.detach().clone()
+    run._reseed(torch.zeros(6, 2))
+    after = run.model.vq.codebooks.detach()
+    assert (after != before).any(-1)[0].nonzero().flatten().tolist() == [0, 5]
+    assert torch.allclose(after[0, 0] + after[0, 5], 2 * before[0, 0], atol=1e-4) and run.counts[0, 5] > 0
     batch = run._to_device(run.sampler.batch(0, 0.0))
-    errors = torch.zeros(6, 2)
-    errors[4, 1] = 1.0
-    run._reseed(batch, errors)
-    changed = (run.model.vq.codebooks != before).any(-1)[0]
-    assert changed.nonzero().flatten().tolist() == [5]
-    features = run.model.vq.features(run.model.encode_motion(batch.driving)).flatten(0, 1)[:, 0]
-    assert torch.allclose(features[9], run.model.vq.codebooks[0, 5], atol=1e-5)
+    codes = run.model.vq.distances(run.model.vq.features(run.model.encode_motion(batch.driving))).argmin(-1)
+    assert set(codes.unique().tolist()) == {0, 5}
+
+
+def test_where_no_clip_shares_a_code_it_becomes_the_worst_frames_feature(tmp_path, sheets):
+    vq = trainer(tmp_path / "run", sheets, 8).model.vq
+    features, errors = torch.randn(6, 1, 1, vq.config.dim), torch.zeros(6, 1)
+    errors[4] = 1.0
+    unused = torch.zeros(1, vq.config.codes, dtype=torch.bool)
+    unused[0, 5] = True
+    assert reseed(vq, unused, features, errors).nonzero().tolist() == [[0, 5]]
+    assert torch.equal(vq.codebooks[0, 5].detach(), features[4, 0, 0])
 
 
 def test_an_exported_model_has_the_given_name_and_swaps_characters(run, sheets, tmp_path):

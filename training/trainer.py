@@ -23,6 +23,7 @@ from bcdcodec.training.motion_first import MotionPairs, Note, fit_codes, fit_com
 from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore
+from bcdcodec.training.reseeding import hardly_used, reseed
 from bcdcodec.training.run_data import RunOptions, load_data
 from bcdcodec.training.sprites.batches import SpriteSampler
 from bcdcodec.training.sprites.evaluate import evaluate_sprites
@@ -31,7 +32,7 @@ from bcdcodec.training.still_first import teach_still
 COUNT_DECAY = 0.99  # of the code histogram, a step
 STILL_BATCH = 16  # pictures, of the steps on the still's filter alone
 MOTION_BATCH = 32  # pairs of pictures, of the steps on motion alone
-RESEED_BELOW, RESEED_UNTIL = 0.3, 0.8  # of even use; of the run
+RESEED_BATCHES, RESEED_UNTIL = 16, 0.8  # whose frames are looked at; of the run
 CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
 ENCODER_GROUP = 1  # of the optimiser
 AGAIN_FROM = 0.5  # share of the recipe after which a run begins with a model's weights: at half of the learning rates
@@ -222,7 +223,7 @@ class Trainer:
         self.step += 1
         self._average()
         if c.reseed_steps and self.step % c.reseed_steps == 0 and schedule.progress < RESEED_UNTIL:
-            self._reseed(batch, losses.errors)
+            self._reseed(losses.errors)
         codes = losses.codes.flatten(0, 1).cpu()
         seen = torch.nn.functional.one_hot(codes, self.config.quantiser.codes).sum(0).float()
         self.counts = COUNT_DECAY * self.counts + (1 - COUNT_DECAY) * seen
@@ -256,25 +257,22 @@ class Trainer:
             self.model.painter.train().requires_grad_(True)
 
     @torch.no_grad()
-    def _reseed(self, batch: Batch, errors: torch.Tensor) -> None:
-        """Draw codes that are hardly used anew, with their optimiser state.
-
-        They become the features of driving frames far from every code and decoded badly, `errors` [b, t]:
-        there one code stands for several motions.
-        """
-        p = self.counts / self.counts.sum(1, keepdim=True)
-        unused = (p < RESEED_BELOW / self.config.quantiser.codes).to(self.device)  # [g, k]
+    def _reseed(self, errors: torch.Tensor) -> None:
+        """Draw codes that are hardly used anew, with their optimiser state; `errors` [b, t] are of the last batch's frames."""
+        unused = hardly_used(self.counts)  # [g, k]
         if not unused.any():
             return
+        self.model.eval()  # until the next step
+        features = []
+        for step in range(self.step - 1, max(self.step - 1 - RESEED_BATCHES, -1), -1):
+            batch = self._to_device(self.sampler.batch(step, self.progress))
+            features.append(self.model.vq.features(self.model.encode_motion(batch.driving)))
+        moved = reseed(self.model.vq, unused.to(self.device), torch.cat(features), errors)
         codebooks = self.model.vq.codebooks
-        features = self.model.vq.features(self.model.encode_motion(batch.driving)).flatten(0, 1)  # [n, g, d]
-        for g, k in unused.nonzero().tolist():
-            far = (features[:, g, None] - codebooks[g]).square().sum(-1).amin(1)  # [n] to the nearest code
-            codebooks[g, k] = features[(far * errors.flatten()).argmax(), g]
-            for moment in self.optimiser.state.get(codebooks, {}).values():
-                if moment.shape == codebooks.shape:
-                    moment[g, k] = 0
-        self.counts[unused.cpu()] = self.counts.mean()
+        for moment in self.optimiser.state.get(codebooks, {}).values():
+            if moment.shape == codebooks.shape:
+                moment[moved] = 0
+        self.counts[unused] = self.counts.mean()
 
     def look(self, log) -> None:
         """Measure on held-out clips and write a picture."""
