@@ -77,7 +77,10 @@ class FaceMeter:
 
     def faces(self, clip: np.ndarray) -> list[Face | None]:
         """Faces of SAMPLES frames, evenly picked from a clip uint8 [t, h, w, 3]."""
-        return [self.face(clip[i]) for i in np.linspace(0, len(clip) - 1, SAMPLES).astype(int)]
+        picked, found = clip[np.linspace(0, len(clip) - 1, SAMPLES).astype(int)], []
+        for i, picture in enumerate(picked):  # a held still is looked at once
+            found.append(found[-1] if i and np.array_equal(picture, picked[i - 1]) else self.face(picture))
+        return found
 
 
 def compare_faces(source: list[Face | None], decoded: list[Face | None]) -> FaceComparison:

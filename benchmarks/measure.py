@@ -116,7 +116,7 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
     if still is not None:  # models over latents have none
         content = rows[0].content_bytes + rows[0].container_bytes
         rows.append(
-            _row(source, STILL, "held", codec.picture_size, content, np.broadcast_to(still, frames.shape), _Judges(None, settings.networks), {})
+            _row(source, STILL, "held", codec.picture_size, content, np.broadcast_to(still, frames.shape), judges, {})
         )
     for name in settings.against:
         for side in (codec.picture_size, codec.picture_size // 4 * 2):

@@ -15,7 +15,7 @@ import numpy as np
 
 from bcdcodec.errors import BcdError
 
-MEASURES_VERSION = 2  # raised when a measure changes its meaning: rows of other versions are measured again
+MEASURES_VERSION = 3  # raised when a measure changes its meaning: rows of other versions are measured again
 BCD, STILL = "bcd", "still"  # names beside those of the classical codecs
 Pairs = list[tuple[float, float]]
 

@@ -28,7 +28,7 @@ from bcdcodec.memory import keep_freed_memory
 from bcdcodec.modelstore import TABLES, open_model
 from bcdcodec.training.clips import split_of
 
-MODEL_MEASURES_VERSION = 2  # raised when disentanglement or speed change their meaning
+MODEL_MEASURES_VERSION = 3  # raised when disentanglement or speed change their meaning
 FACES = "identity, landmarks, pose, mouth, eyes, brows, transfer"
 CROSS_DRIVEN, PROBES = "cross_driven", "probes"  # on rendered heads
 TRANSFER, TRANSFER_PAIRS = "transfer", 12  # pairs of clips, one person in the other's motion

@@ -49,6 +49,11 @@ def correlation_of(name: str) -> Statistic:
     return lambda rows: correlation([pair for r in rows for pair in getattr(r, name)])
 
 
+def correlation_within(name: str) -> Statistic:
+    """Of the frames of each clip, median over clips: how open a mouth is on average says nothing here."""
+    return lambda rows: median([correlation(getattr(r, name)) for r in rows])
+
+
 bits_per_frame = pooled(lambda r: r.motion_bytes * 8, lambda r: r.frames)
 
 
@@ -98,11 +103,15 @@ HEADLINES = (
              median_of(lambda r: r.identity_distance)),
     Headline("same_person", f"identity distance under {SAME_PERSON}", "% of clips", 0, BCD, _same_person),
     Headline("landmark_error", "landmark error, of the eye distance, median", "", 3, BCD, median_of(lambda r: r.landmark_error)),
+    Headline("landmark_error_still", "landmark error of the still alone, held, median", "", 3, STILL, median_of(lambda r: r.landmark_error)),
     Headline("pose_error", "pose error, median", "degrees", 1, BCD, median_of(lambda r: r.pose_error)),
+    Headline("pose_error_still", "pose error of the still alone, held, median", "degrees", 1, STILL, median_of(lambda r: r.pose_error)),
     Headline("mouth_correlation", "mouth opening, correlation with the source, frames of all clips pooled", "", 2, BCD,
              correlation_of("mouth")),
     Headline("eye_correlation", "eye opening, likewise", "", 2, BCD, correlation_of("eyes")),
     Headline("brow_correlation", "brow height, likewise", "", 2, BCD, correlation_of("brows")),
+    Headline("mouth_within", "mouth opening, correlation within a clip, median", "", 2, BCD, correlation_within("mouth")),
+    Headline("eye_within", "eye opening, likewise", "", 2, BCD, correlation_within("eyes")),
 )  # fmt: skip
 
 

@@ -1,18 +1,21 @@
 """The benchmark's measures of pictures, faces, rates and uncertainty, on cases whose answer is known."""
 
 from fractions import Fraction
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from head_clips import head_frames
 
-from bcdcodec.benchmarks.faces import Face, angle_between, brow_height, compare_faces, eye_opening, mouth_opening, pose
+from bcdcodec.benchmarks.faces import (
+    SAMPLES, Face, FaceMeter, angle_between, brow_height, compare_faces, eye_opening, mouth_opening, pose,
+)
 from bcdcodec.benchmarks.information import code_counts, static_bits
 from bcdcodec.benchmarks.opponents import OPPONENTS, _bare, code, opponents
 from bcdcodec.benchmarks.quality import luma, measure_quality, scales, ssim_and_ms_ssim
 from bcdcodec.benchmarks.rows import correlation
 from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
-from bcdcodec.benchmarks.summary import break_even_seconds
+from bcdcodec.benchmarks.summary import break_even_seconds, correlation_of, correlation_within
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import BcdError
 
@@ -176,3 +179,18 @@ def test_an_unknown_codec_is_named():
     with pytest.raises(BcdError, match="'h266'.*x264, x265, svtav1, vp9"):
         opponents("x265,h266")
     assert all(o.name in o.settings or o.encoder in o.settings for o in OPPONENTS.values())
+
+
+def test_a_held_still_is_looked_at_once():
+    meter, seen = object.__new__(FaceMeter), []
+    meter.face = lambda picture: seen.append(picture.mean()) or picture.mean()
+    clip = np.zeros((SAMPLES, 4, 4, 3), np.uint8)
+    assert meter.faces(clip) == [0] * SAMPLES and seen == [0]
+    clip[5:] = 7
+    assert meter.faces(clip) == [0] * 5 + [7] * (SAMPLES - 5) and seen == [0, 0, 7]
+
+
+def test_how_open_mouths_are_on_average_is_no_correlation_within_clips():
+    rows = [SimpleNamespace(mouth=[(level + x, level - x) for x in (0.0, 0.1, 0.2)]) for level in (0.0, 5.0, 9.0)]
+    assert correlation_of("mouth")(rows) > 0.9
+    assert correlation_within("mouth")(rows) == pytest.approx(-1)

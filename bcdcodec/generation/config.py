@@ -51,7 +51,7 @@ LRS3 = GPT2Config("gpt2-lrs3", width=1024, layers=12, heads=8, frames=250, dropo
 
 # As small as two CPU cores can train within minutes on half an hour of video. Of a hundred people a content soon says
 # which clip follows: hidden from half of the clips, motion has to be told from the frames before, as for a new face.
-HEADS = GPT2Config("gpt2-heads", content_dropout=0.5)
+HEADS = GPT2Config("gpt2-heads", lr=1e-3, content_dropout=0.5)
 
 # Clips of eight frames in one order: half the rate would be another action.
 SPRITES = GPT2Config("gpt2-sprites", width=128, layers=4, heads=4, frames=8, batch=64, lr=1e-3, half_rate_share=0.0)
