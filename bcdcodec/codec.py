@@ -19,7 +19,7 @@ from bcdcodec.encoding import StreamOptions, encode_frames
 from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.models.appearance import Portrait
-from bcdcodec.models.bcd import BCD
+from bcdcodec.models.bcd import BCD, Decoded
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents, open_latents, to_uint8
 from bcdcodec.models.windows import aligned_clip, motion_blocks
@@ -186,9 +186,14 @@ class Codec:
         noise = self.noise(seed).expand(b, padded.shape[1], -1, -1, -1)
         of_others = torch.ones(b, device=self.device) if foreign else None
         condition = Condition(tokens, m_hat, reference, foreign=of_others, portrait=self.model.portrait(tokens, reference))
-        z = self.model.decode(condition, noise, self.config.diffusion.steps if steps is None else steps)
-        pictures = to_uint8(self.latents.decode(z[:, :t].flatten(0, 1)))
+        decoded = self.model.decode(condition, noise, self.config.diffusion.steps if steps is None else steps)
+        pictures = to_uint8(self.pictures_of(decoded)[:, :t].flatten(0, 1))
         return pictures.reshape(b, t, *pictures.shape[1:])
+
+    def pictures_of(self, decoded: Decoded) -> Tensor:
+        """Pictures in [-1, 1], [b, t, 3, h, w]."""
+        detail = None if decoded.detail is None else decoded.detail.flatten(0, 1)
+        return self.latents.decode(decoded.latents.flatten(0, 1), detail).unflatten(0, decoded.latents.shape[:2])
 
     def noise(self, seed: int) -> Tensor:
         """The noise picture of a seed, the same for every frame: [1, 1, c, h, w]."""
@@ -199,9 +204,8 @@ class Codec:
     @torch.inference_mode()
     def still(self, recording: Recording, number: int = 0) -> np.ndarray | None:
         """The picture a content holds, uint8 [h, w, 3]; None for models whose tokens are no picture."""
-        tokens, _ = self.dequantised(recording.contents[number])
-        picture = self.model.still(tokens)
-        return None if picture is None else to_uint8(self.latents.decode(picture))[0]
+        shown = self.portrait(recording.contents[number])
+        return None if shown is None else to_uint8(self.latents.decode(shown.still, shown.detail))[0]
 
     def dequantised(self, content: Content) -> tuple[Tensor, Tensor | None]:
         """Tokens [1, n, d] and reference motion [1, g * d'] of a file's content."""

@@ -21,6 +21,20 @@ class LatentConfig:
     deviation: float = 1.0  # of the pixels, divided by before the networks
     vae: str = ""  # hub name of the AutoencoderKL (a local folder may replace it when loading)
 
+    def __post_init__(self):
+        if self.kind == "pixels" and self.picture_size % self.size:
+            raise ModelError(f"pictures of {self.picture_size} pixels are no multiple of the {self.size} that the networks see")
+
+    @property
+    def factor(self) -> int:
+        """How many pixels of a picture a side one of the model's is, for kind "pixels"."""
+        return self.picture_size // self.size if self.kind == "pixels" else 1
+
+    @property
+    def small(self) -> LatentConfig:
+        """The same for pictures that are no larger than what the networks see of them: those of training."""
+        return dataclasses.replace(self, picture_size=self.size) if self.kind == "pixels" else self
+
 
 @dataclass(frozen=True)
 class EncoderConfig:
@@ -70,6 +84,7 @@ class ContentConfig:
     byte_budget: int = 2048  # bytes a scene; the encoder raises the index until the content fits
     predicted_channels: int = 0  # leading channels coded as spatial differences
     still_filter: tuple[int, int, int] = (48, 96, 160)  # channels at a half, a quarter and an eighth of the still's size
+    detail: tuple[int, ...] = ()  # likewise, of the network that guesses what a larger picture shows beyond the still; (): it is only enlarged
     appearance: int = 0  # pictures of what changes beyond the warp, in channels after those `dim`; as many channels of motion are their amounts
     appearance_dim: int = 0  # transform coefficients a token of each
 
@@ -154,6 +169,7 @@ class TrainingConfig:
     adversarial_from: float = 1.0  # share of the run after which the painter alone learns, that too
     content_weight: float = 0.0  # on the estimated bits of the tokens
     still_steps: int = 0  # steps of the still's filter alone, before all that concerns motion
+    detail_steps: int = 0  # then of what larger pictures show beyond it
     motion_steps: int = 0  # steps of the encoder on motion alone, before the first step of the run
     flow_pairs: int = 0  # pairs of frames from whose flow fields the basis is fitted before that
     stage1_split: int = 1  # stage 1 takes so many times more clips, of so many times fewer frames

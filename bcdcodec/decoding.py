@@ -43,14 +43,14 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
                          portrait=codec.model.portrait(tokens, reference))
 
         def windows(m_hat: Tensor) -> Tensor:
-            """Latents [b, t, c, h, w] of windows of quantised motion [b, t, m]."""
+            """Pictures [b, t, 3, h, w] in [-1, 1] of windows of quantised motion [b, t, m]."""
             b, t = m_hat.shape[:2]
-            return codec.model.decode(clip.of_windows(m_hat), noise.expand(b, t, -1, -1, -1), steps)
+            return codec.pictures_of(codec.model.decode(clip.of_windows(m_hat), noise.expand(b, t, -1, -1, -1), steps))
 
         following = chain([vector], (v for _, _, v in vectors))
         frame = first
-        for z in overlapped(windows, following, codec.config.window.length, codec.config.window.overlap):
-            for picture in to_uint8(codec.latents.decode(z)):
+        for pictures in overlapped(windows, following, codec.config.window.length, codec.config.window.overlap):
+            for picture in to_uint8(pictures):
                 yield frame, picture
                 frame += 1
 

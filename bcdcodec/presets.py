@@ -103,10 +103,11 @@ SPRITES_SMALL = replace(
 #   not generalise to unseen faces;
 # - motion also enters every patch as an addition of its own: the flow is found in fewer steps;
 # - no swap consistency: cross-identity pairs of procedural heads have the exact truth of what it asks for;
+# - networks see 128x128 of pictures of 256x256; what these show beyond, a U-Net guesses for the still, once, and the flow moves it;
 # - windows overlap by two frames: else every eighth frame jumps by a third more than the others.
 HEADS = ModelConfig(
     name="heads",
-    latent=LatentConfig("pixels", 128, 128, 3),
+    latent=LatentConfig("pixels", 256, 128, 3),
     encoder=EncoderConfig(
         width=256, ff=1024, layers=4, heads=4, frames_see_queries=False, stem="overlap",
         stem_channels=(32, 64, 128, 256)),
@@ -114,7 +115,7 @@ HEADS = ModelConfig(
         groups=64, codes=32, dim=1, alpha=3000.0, normalise=False, nearest=True, target_bits=160.0),
     content=ContentConfig(
         rows=8, columns=8, dim=196, still_dim=192, reference_motion=True, step=0.15, default_step=5,
-        byte_budget=1500, predicted_channels=3, appearance=8, appearance_dim=64),
+        byte_budget=1500, predicted_channels=3, detail=(48, 96, 160), appearance=8, appearance_dim=64),
     decoder=DecoderConfig(
         width=256, ff=1024, depth=8, heads=4, patch=16, temporal_indices=(3, 5, 7), mask_rate=0.0, guidance=1.0,
         motion_in_patches=True, motion_patch_rank=32, flow_basis=True, warp_grid=4, klt_output=256, painter=(32, 96, 160)),
@@ -123,7 +124,7 @@ HEADS = ModelConfig(
     training=TrainingConfig(
         batch=8, frames=8, content_frames=2, temporal_stride=2, lr_decoder=8e-4, lr_encoder=4e-4,
         ema_decay=0.998, rate_weight=0.0, gradient_weight=1.0, huber=0.1, warp_weight=1.0, flow_weight=20.0,
-        adversarial_weight=0.8, adversarial_from=0.8, still_steps=2000, motion_steps=6000, flow_pairs=2400, stage1_split=2,
+        adversarial_weight=0.8, adversarial_from=0.8, still_steps=2000, detail_steps=1500, motion_steps=6000, flow_pairs=2400, stage1_split=2,
         motion_emphasis=2.0, temporal_from=0.6,
         warmup_steps=50, shift_from=0.5, procedural_share=0.5, still_share=0.12),
 )
@@ -136,11 +137,11 @@ TINY = replace(
     encoder=EncoderConfig(width=32, ff=64, layers=2, heads=2, frames_see_queries=False, stem="conv",
                           stem_channels=(8, 16)),
     quantiser=replace(HEADS.quantiser, groups=8, codes=8, target_bits=16.0),
-    content=replace(HEADS.content, rows=4, columns=4, dim=26, still_dim=24, byte_budget=400, still_filter=(4, 8, 8), appearance=2, appearance_dim=12),
+    content=replace(HEADS.content, rows=4, columns=4, dim=26, still_dim=24, byte_budget=400, still_filter=(4, 8, 8), detail=(), appearance=2, appearance_dim=12),
     decoder=replace(HEADS.decoder, width=32, ff=64, depth=2, heads=2, patch=8, temporal_indices=(1,), klt_output=0,
                     painter=(4, 8, 8)),
     window=WindowConfig(length=4, overlap=1),
-    training=replace(HEADS.training, batch=4, frames=4, still_steps=5, motion_steps=5, flow_pairs=48, swap_weight=0.02,
+    training=replace(HEADS.training, batch=4, frames=4, still_steps=5, detail_steps=5, motion_steps=5, flow_pairs=48, swap_weight=0.02,
                      swap_from=0.5),
 )
 

@@ -67,6 +67,13 @@ def test_a_frame_is_predicted_from_what_came_before_it_only(network):
     assert not torch.allclose(network(values.flip(-1), codes)[:, 0], logits[:, 0], atol=1e-4), "the content must count"
 
 
+def test_a_large_content_goes_through_few_channels():
+    wide, narrow = (MotionGPT(replace(SMALL, content_values=4000, content_rank=rank)) for rank in (0, 4))
+    count = lambda network: sum(p.numel() for p in network.content.parameters())  # noqa: E731
+    assert count(wide) > 6 * count(narrow)
+    assert narrow(torch.randn(2, 4000), torch.zeros(2, 3, 3, dtype=torch.long)).shape == (2, 4, 3, 5)
+
+
 def test_frame_by_frame_with_cache_gives_what_all_at_once_gives(network):
     values, codes = torch.randn(1, 12), torch.randint(0, 5, (1, 5, 3))
     whole = network(values, codes)

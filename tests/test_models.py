@@ -112,7 +112,7 @@ def test_an_untrained_warping_decoder_shows_the_content_picture_in_its_own_motio
     tokens, motion = model.encode(pictures[None, :4])
     m = model.vq.lookup(model.vq.encode(motion))
     still = m[:, :1].expand(-1, 4, -1)
-    decoded = model.decode(Condition(tokens, still, m[:, 0]), torch.randn(1, 1, 3, 32, 32).expand(-1, 4, -1, -1, -1), steps=1)
+    decoded = model.decode(Condition(tokens, still, m[:, 0]), torch.randn(1, 1, 3, 32, 32).expand(-1, 4, -1, -1, -1), steps=1).latents
     assert torch.allclose(decoded[:, 2], model.still(tokens), atol=0.05)
 
 

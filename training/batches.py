@@ -35,6 +35,13 @@ def to_pictures(frames: np.ndarray) -> Tensor:
     return torch.from_numpy(np.array(frames)).movedim(-1, -3).float() / 127.5 - 1
 
 
+def random_tint(rng: np.random.Generator, pictures: Tensor) -> Tensor:
+    """Pictures [n, c, h, w] in other contrasts and tints."""
+    n = len(pictures)
+    gain, tint = rng.uniform(*CONTRAST, (n, 1, 1, 1)), rng.normal(0, TINT, (n, 3, 1, 1))
+    return (pictures * torch.from_numpy(gain).float().to(pictures) + torch.from_numpy(tint).float().to(pictures)).clamp(-1, 1)
+
+
 class BatchSampler:
     """Batches as a function of (seed, step), so that a resumed run sees the same ones."""
 
@@ -84,8 +91,7 @@ class BatchSampler:
         theta[:, :, 2] = (1 - side) * torch.from_numpy(rng.uniform(-1, 1, (count, 2))).float()
         grid = F.affine_grid(theta, list(pictures.shape), align_corners=False)
         pictures = F.grid_sample(pictures, grid, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(-1, 1)
-        gain, tint = rng.uniform(*CONTRAST, (count, 1, 1, 1)), rng.normal(0, TINT, (count, 3, 1, 1))
-        return (pictures * torch.from_numpy(gain).float() + torch.from_numpy(tint).float()).clamp(-1, 1)
+        return random_tint(rng, pictures)
 
     def frame_pairs(self, rng: np.random.Generator, count: int, only_footage: bool = False) -> tuple[Tensor, Tensor]:
         """Two pictures [count, c, h, w] each of one person in two motions.

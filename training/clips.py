@@ -6,6 +6,7 @@ import csv
 import hashlib
 import json
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -60,22 +61,23 @@ def split_of(folder: Path) -> dict[str, list[Path]]:
     return files
 
 
-def load_store(folder: Path, split: str, size: int, cache: Path) -> ClipStore:
-    """Clips of a split at size x size pixels, decoded once into `cache` and memory-mapped after.
+def load_store(folder: Path, split: str, size: int, cache: Path, every: int = 1) -> ClipStore:
+    """Clips of a split at size x size pixels, every so many-th frame, decoded once into `cache` and memory-mapped after.
 
     A file that cannot be read is left out with a note in the cache's list, not fatal.
     """
-    key = hashlib.sha256(f"{folder.resolve()}|{split}|{size}".encode()).hexdigest()[:12]
+    of = f"{folder.resolve()}|{split}|{size}" + (f"|{every}" if every > 1 else "")
+    key = hashlib.sha256(of.encode()).hexdigest()[:12]
     array, listing = cache / f"{split}-{size}-{key}.npy", cache / f"{split}-{size}-{key}.json"
     if not listing.exists():
         cache.mkdir(parents=True, exist_ok=True)
-        _decode_all(split_of(folder)[split], folder, size, array, listing)
+        _decode_all(split_of(folder)[split], folder, size, every, array, listing)
     info = json.loads(listing.read_text())
     lengths = np.array(info["lengths"], np.int64)
     return ClipStore(np.load(array, mmap_mode="r"), np.cumsum(lengths) - lengths, lengths, tuple(info["names"]))
 
 
-def _decode_all(files: list[Path], folder: Path, size: int, array: Path, listing: Path) -> None:
+def _decode_all(files: list[Path], folder: Path, size: int, every: int, array: Path, listing: Path) -> None:
     from bcdcodec.video import read_frames
 
     raw = array.with_suffix(".raw")
@@ -85,7 +87,7 @@ def _decode_all(files: list[Path], folder: Path, size: int, array: Path, listing
             count = 0
             try:
                 with read_frames(path, None, size) as reader:
-                    for _, picture in reader:
+                    for _, picture in islice(reader, 0, None, every):
                         stream.write(np.ascontiguousarray(picture, np.uint8).tobytes())
                         count += 1
             except BcdError as error:

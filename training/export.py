@@ -116,7 +116,7 @@ def _coded(model: BCD, latents: Latents, pictures: np.ndarray) -> _Coded:
 
 def _coded_clips(model: BCD, clips: ClipStore | SpriteClips, vae: str | None, max_clips: int) -> list[_Coded]:
     """The first frames of some training clips."""
-    latents = open_latents(model.config.latent, "cpu", vae)
+    latents = open_latents(model.config.latent.small, "cpu", vae)
     order = np.random.default_rng(0).permutation(len(clips.lengths))[:max_clips]
     return [_coded(model, latents, clips.clip(index)[:CLIP_FRAMES]) for index in order]
 
@@ -124,7 +124,7 @@ def _coded_clips(model: BCD, clips: ClipStore | SpriteClips, vae: str | None, ma
 @torch.inference_mode()
 def _clip_codes(model: BCD, clips: ClipStore | SpriteClips, vae: str | None) -> list[np.ndarray]:
     """Codes uint8 [t, g] of whole clips, as a file would hold them."""
-    latents = open_latents(model.config.latent, "cpu", vae)
+    latents = open_latents(model.config.latent.small, "cpu", vae)
     order = np.random.default_rng(0).permutation(len(clips.lengths))
     enough = np.searchsorted(np.cumsum(np.asarray(clips.lengths)[order]), CONTEXT_FRAMES) + 1
     codes = []
@@ -198,7 +198,7 @@ def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_
     checkpoint = run / "checkpoint"
     state = read_state(checkpoint)
     config = ModelConfig.from_json(json.dumps(state["config"]))
-    size, cache = config.latent.picture_size, run / "data"
+    size, cache = config.latent.small.picture_size, run / "data"
     stores: list[ClipStore | SpriteClips] = []
     if config.training.dataset == "sprites":
         if data is None:

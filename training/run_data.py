@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +15,7 @@ from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.procedural_pairs import PairStore, load_pairs
 
 HELD_OUT_SEED = 10_000_000  # procedural groups from here on are never trained on
+LARGE_EVERY = 12  # frames: neighbours are much alike, and large ones take much room
 PEOPLE_ALONE = 16  # procedural people whose clips stand in where there is no footage
 
 
@@ -38,7 +42,7 @@ def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, Clip
     """Training clips, held-out clips, training pairs, held-out pairs; procedural heads stand in for missing clips."""
     c = config.training
     cache = options.out / "data"
-    size = config.latent.picture_size
+    size = config.latent.small.picture_size
     if options.data is not None:  # first, as a wrong folder must show before minutes of rendering
         clips, held_out = (load_store(options.data, split, size, cache) for split in ("train", "val"))
     pairs = held_out_pairs = None
@@ -49,6 +53,24 @@ def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, Clip
     if options.data is None:
         clips, held_out = (procedural_clips(first, people, size, cache) for first, people in ((0, PEOPLE_ALONE), (HELD_OUT_SEED, 4)))
     return clips, held_out, pairs, held_out_pairs
+
+
+def load_large(config: ModelConfig, options: RunOptions) -> ClipStore:
+    """Training pictures at full size, of footage every LARGE_EVERY-th."""
+    size, cache = config.latent.picture_size, options.out / "data"
+    if options.data is None:
+        return procedural_clips(0, PEOPLE_ALONE, size, cache)
+    return load_store(options.data, "train", size, cache, LARGE_EVERY)
+
+
+def notes_into(log: Path, began: float) -> Callable[[dict], None]:
+    """Writes records into a run's log, with the minutes since `began`."""
+
+    def note(record: dict) -> None:
+        with log.open("a") as lines:
+            lines.write(json.dumps(record | {"minutes": round((time.monotonic() - began) / 60, 2)}) + "\n")
+
+    return note
 
 
 def procedural_clips(first_seed: int, count: int, size: int, cache: Path) -> ClipStore:

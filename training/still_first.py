@@ -1,4 +1,4 @@
-"""Before all that concerns motion: the still's filter learns alone what the quantiser takes from pictures."""
+"""Before all that concerns motion: what a still's quantiser takes from pictures, and what larger ones show, is learned alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 from bcdcodec.models.bcd import BCD
-from bcdcodec.training.batches import BatchSampler
+from bcdcodec.models.latents import Latents, enlarged
+from bcdcodec.models.still_filter import StillNet
+from bcdcodec.training.batches import BatchSampler, random_tint, to_pictures
+from bcdcodec.training.clips import ClipStore
 from bcdcodec.training.motion_first import Note
 from bcdcodec.training.precision import mixed_precision
 
@@ -29,23 +32,49 @@ def teach_still(model: BCD, sampler: BatchSampler, encode: Callable[[Tensor], Te
 
     `encode`: pictures [b, t, c, h, w] as the model sees them.
     """
-    config, still_filter = model.config.content, model.still_filter
-    optimiser = torch.optim.AdamW(still_filter.parameters(), lr=PEAK_LR, betas=BETAS, weight_decay=WEIGHT_DECAY)
-    for step in range(steps):
-        rng = np.random.default_rng((seed, 5, step))
+    config = model.config.content
+
+    def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         z = encode(sampler.pictures(rng, batch)[:, None])[:, 0]
         index = torch.from_numpy(rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, batch) + config.default_step).to(device)
+        return model.transform.inverse(model.content(model.transform(z)[..., : config.still_dim], index)), z
+
+    _learn(model.still_filter, draw, model.still_filter, "still", steps, (seed, 5), device, note)
+
+
+def teach_detail(model: BCD, clips: ClipStore, latents: Latents, steps: int, batch: int, seed: int, device: str, note: Note) -> None:
+    """Train `model.still_detail` alone: stills as decoded, enlarged, are to look as their pictures of full size, `clips`, do."""
+    config = model.config.content
+
+    def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        frames = [(clip := clips.clip(int(rng.integers(len(clips.lengths)))))[int(rng.integers(len(clip)))] for _ in range(batch)]
+        pictures = to_pictures(np.stack(frames)).to(device)
+        flip = torch.from_numpy(rng.random(batch) < 0.5).to(device)[:, None, None, None]
+        pictures = random_tint(rng, torch.where(flip, pictures.flip(-1), pictures))
+        tokens = model.transform(latents.encode(pictures))[..., : config.still_dim]
+        index = torch.from_numpy(rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, batch) + config.default_step).to(device)
+        return model.still(model.content(tokens, index)), pictures
+
+    _learn(model.still_detail, draw, lambda still: latents.decode(still, model.still_detail(still)), "detail", steps, (seed, 6), device, note)
+
+
+def _learn(net: StillNet, draw: Callable[[np.random.Generator], tuple[Tensor, Tensor]], run: Callable[[Tensor], Tensor], name: str,
+           steps: int, seed: tuple[int, int], device: str, note: Note) -> None:
+    """Train `net` so that `run` makes of the first of what is drawn the second, pictures [b, c, h, w]."""
+    optimiser = torch.optim.AdamW(net.parameters(), lr=PEAK_LR, betas=BETAS, weight_decay=WEIGHT_DECAY)
+    for step in range(steps):
         with torch.no_grad():
-            coded = model.transform.inverse(model.content(model.transform(z)[..., : config.still_dim], index))
+            seen, truth = draw(np.random.default_rng((*seed, step)))
         cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
         optimiser.param_groups[0]["lr"] = PEAK_LR * min(1.0, (step + 1) / WARMUP_STEPS) * (LAST_LR + (1 - LAST_LR) * cosine)
         with mixed_precision(device):
-            difference = still_filter(coded) - z
+            difference = run(seen) - truth
         error = difference.square().mean()
         optimiser.zero_grad(set_to_none=True)
         (error + ABSOLUTE * difference.abs().mean()).backward()
-        torch.nn.utils.clip_grad_norm_(still_filter.parameters(), GRAD_CLIP)
+        torch.nn.utils.clip_grad_norm_(net.parameters(), GRAD_CLIP)
         optimiser.step()
         if (step + 1) % LOG_EVERY == 0:
-            note({"still_step": step + 1, "still_psnr": round(10 * math.log10(4 / error.item()), 2),
-                  "coded_psnr": round(10 * math.log10(4 / (coded - z).square().mean().item()), 2)})
+            before = enlarged(seen, truth.shape[-1] // seen.shape[-1])
+            note({f"{name}_step": step + 1, f"{name}_psnr": round(10 * math.log10(4 / error.item()), 2),
+                  "coded_psnr": round(10 * math.log10(4 / (before - truth).square().mean().item()), 2)})

@@ -24,13 +24,14 @@ from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_ch
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore
 from bcdcodec.training.reseeding import hardly_used, reseed
-from bcdcodec.training.run_data import RunOptions, load_data
+from bcdcodec.training.run_data import RunOptions, load_data, load_large, notes_into
 from bcdcodec.training.sprites.batches import SpriteSampler
 from bcdcodec.training.sprites.evaluate import evaluate_sprites
-from bcdcodec.training.still_first import teach_still
+from bcdcodec.training.still_first import teach_detail, teach_still
 
 COUNT_DECAY = 0.99  # of the code histogram, a step
 STILL_BATCH = 16  # pictures, of the steps on the still's filter alone
+DETAIL_BATCH = 8  # pictures at full size
 MOTION_BATCH = 32  # pairs of pictures, of the steps on motion alone
 RESEED_BATCHES, RESEED_UNTIL = 16, 0.8  # whose frames are looked at; of the run
 CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
@@ -58,7 +59,7 @@ class Trainer:
         else:
             self.clips, self.held_out, self.pairs, self.held_out_pairs = load_data(config, options)
             self.sampler = BatchSampler(config, self.clips, self.pairs, options.seed)
-        self.latents = open_latents(config.latent, self.device, options.vae)
+        self.latents = open_latents(config.latent.small, self.device, options.vae)
         torch.manual_seed(options.seed)
         self.model = BCD(config).to(self.device)
         self.frozen = copy.deepcopy(self.model).requires_grad_(False)  # carries the EMA weights
@@ -95,7 +96,7 @@ class Trainer:
             self._initialise()
 
     def _begin_with(self, folder: ModelFolder) -> None:
-        """Take a trained model's weights and begin at AGAIN_FROM, or, if it has no painter, where that learns.
+        """Take a trained model's weights and begin at AGAIN_FROM, or, if a part is missing that learns late, where the painter does.
 
         Raises ModelError where its shapes are others.
         """
@@ -108,9 +109,14 @@ class Trainer:
             ours[name].copy_(tensor)
         self.frozen.load_state_dict(ours)
         c, missing = self.config.training, {name.split(".")[0] for name in ours.keys() - theirs.keys()}
-        if missing - {"painter"}:
+        if missing - {"painter", "still_detail"}:
             raise ModelError(f"{folder.path} has no weights of {', '.join(sorted(missing))}: begin with a model of preset {self.config.name}")
         self.begin = c.adversarial_from if missing else AGAIN_FROM
+        if "still_detail" in missing:
+            began = time.monotonic()
+            self._teach_detail(notes_into(self.out / "log.jsonl", began))
+            self.frozen.load_state_dict(self.model.state_dict())
+            self.elapsed += time.monotonic() - began
         self.counts = torch.from_numpy(folder.tables.motion.frequencies / 65536).float()
         self.origin = f"{folder.name} {folder.fingerprint.hex()[:12]}"
 
@@ -125,19 +131,23 @@ class Trainer:
             self.model.transform.fit(torch.cat([pictures, pictures.flip(-1)]))
         self.model.train()
 
-        def note(record: dict) -> None:
-            with (self.out / "log.jsonl").open("a") as log:
-                log.write(json.dumps(record | {"minutes": round((time.monotonic() - began) / 60, 2)}) + "\n")
-
+        note = notes_into(self.out / "log.jsonl", began)
         if self.config.training.still_steps:
             teach_still(self.model, self.sampler, self._encode, self.config.training.still_steps, STILL_BATCH,
                         self.options.seed, self.device, note)
+        if self.model.still_detail is not None:
+            self._teach_detail(note)
         if self.model.flow_basis is not None:
             self._motion_first(note)
         else:
             self._seed_codebooks()
         self.frozen.load_state_dict(self.model.state_dict())
         self.elapsed += time.monotonic() - began
+
+    def _teach_detail(self, note: Note) -> None:
+        large = open_latents(self.config.latent, self.device, self.options.vae)
+        teach_detail(self.model, load_large(self.config, self.options), large, self.config.training.detail_steps, DETAIL_BATCH,
+                     self.options.seed, self.device, note)
 
     @torch.no_grad()
     def _seed_codebooks(self) -> None:

@@ -25,6 +25,7 @@ class GPT2Config:
     betas: tuple[float, float] = (0.9, 0.999)
     warmup_steps: int = 100
     content_dropout: float = 0.0  # share of the training clips whose content is hidden
+    content_rank: int = 0  # channels the content goes through on its way to the width; 0: none
     half_rate_share: float = 0.5  # of the clips, of which every second frame is taken
     # of the codes, filled in from the files
     groups: int = 64
@@ -51,7 +52,8 @@ LRS3 = GPT2Config("gpt2-lrs3", width=1024, layers=12, heads=8, frames=250, dropo
 
 # As small as two CPU cores can train within minutes on half an hour of video. Of a hundred people a content soon says
 # which clip follows: hidden from half of the clips, motion has to be told from the frames before, as for a new face.
-HEADS = GPT2Config("gpt2-heads", lr=1e-3, content_dropout=0.5)
+# A content of heads has 45,000 values: at full width its embedding would be two thirds of the network.
+HEADS = GPT2Config("gpt2-heads", lr=1e-3, content_dropout=0.5, content_rank=32)
 
 # Clips of eight frames in one order: half the rate would be another action.
 SPRITES = GPT2Config("gpt2-sprites", width=128, layers=4, heads=4, frames=8, batch=64, lr=1e-3, half_rate_share=0.0)

@@ -21,7 +21,10 @@ class MotionGPT(nn.Module):
             raise BcdError("generation needs transformers: install bcdcodec[gpt2]") from error
         self.config = config
         g, k = config.groups, config.codes
-        self.content = nn.Linear(config.content_values, config.width)
+        rank = config.content_rank
+        self.content: nn.Module = nn.Linear(config.content_values, rank or config.width)
+        if rank:
+            self.content = nn.Sequential(self.content, nn.Linear(rank, config.width))
         self.embedding = nn.Embedding(g * k, config.width)
         nn.init.normal_(self.embedding.weight, std=0.02 / g**0.5)
         self.gpt2 = transformers.GPT2Model(transformers.GPT2Config(

@@ -44,13 +44,15 @@ class Portrait:
     still: Tensor  # [b, c, h, w]
     motion: Tensor  # [b, m] of the still
     appearance: Appearance | None = None  # None where the content does not say
+    detail: Tensor | None = None  # [b, c, H, W] that the enlarged still lacks; None where pictures are no larger
 
     def expand(self, b: int) -> Portrait:
         """The portrait of a single content [1, ...] for `b` windows."""
         wide = lambda x: x.expand(b, *x.shape[1:])  # noqa: E731
         looks = self.appearance
         return Portrait(wide(self.still), wide(self.motion),
-                        None if looks is None else Appearance(wide(looks.components), wide(looks.salience)))
+                        None if looks is None else Appearance(wide(looks.components), wide(looks.salience)),
+                        None if self.detail is None else wide(self.detail))
 
 
 class CommonAppearance(nn.Module):

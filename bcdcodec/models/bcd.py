@@ -17,7 +17,7 @@ from bcdcodec.models.encoder import Encoder
 from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.painter import Painter
-from bcdcodec.models.still_filter import StillFilter
+from bcdcodec.models.still_filter import StillFilter, StillNet
 from bcdcodec.models.warp import warp
 
 
@@ -29,6 +29,14 @@ class Denoised:
     flow: Tensor | None  # [b, t, 2, gh, gw]
     still: Tensor | None  # [b, c, h, w] the content picture
     warped: Tensor | None  # [b, t, c, h, w] the content picture through the flow
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """What sampling gives."""
+
+    latents: Tensor  # [b, t, c, h, w]
+    detail: Tensor | None  # [b, t, c, H, W] that larger pictures show beyond; None where they are no larger
 
 
 class BCD(nn.Module):
@@ -52,9 +60,12 @@ class BCD(nn.Module):
             self.common = CommonAppearance(config.content.appearance, config.latent.channels, config.latent.size, config.motion_channels)
         self.transform: PatchTransform | None = None
         self.still_filter: StillFilter | None = None
+        self.still_detail: StillNet | None = None
         if config.content.still_dim:
             components = max(config.content.still_dim, config.decoder.klt_output)
             self.still_filter = StillFilter(config.latent.channels, config.content.still_filter)
+            if config.content.detail:
+                self.still_detail = StillNet(config.latent.channels, config.content.detail, config.latent.factor)
             self.transform = PatchTransform(
                 config.decoder.patch, config.latent.channels, config.content.rows, config.content.columns, components)
 
@@ -123,7 +134,10 @@ class BCD(nn.Module):
     def portrait(self, content: Tensor, reference_motion: Tensor | None) -> Portrait | None:
         """What content tokens [b, n, channels] show, in `reference_motion` [b, m]; None without the transform."""
         still = self.still(content)
-        return None if still is None else Portrait(still, reference_motion, self.appearance(content, reference_motion))
+        if still is None:
+            return None
+        detail = None if self.still_detail is None else self.still_detail(still)
+        return Portrait(still, reference_motion, self.appearance(content, reference_motion), detail)
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition, temporal: bool = True,
                 painted: bool = True) -> Denoised:
@@ -177,20 +191,28 @@ class BCD(nn.Module):
         return Denoised(latents, flow, still, warped)
 
     @torch.no_grad()
-    def decode(self, condition: Condition, noise: Tensor, steps: int, guidance: float | None = None) -> Tensor:
-        """Sample latents [b, t, c, h, w] from unit noise of that shape in `steps` EDM steps."""
+    def decode(self, condition: Condition, noise: Tensor, steps: int, guidance: float | None = None) -> Decoded:
+        """Sample latents from unit noise [b, t, c, h, w] in `steps` EDM steps."""
         scale = self.config.decoder.guidance if guidance is None else guidance
         masked = replace(condition, keep=torch.zeros(noise.shape[0], device=noise.device))
+        flow: Tensor | None = None  # of the last step
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
+            nonlocal flow
             levels = torch.full((x.shape[0],), sigma, device=x.device)
-            with_condition = self.denoise(x, levels, condition).latents
+            found = self.denoise(x, levels, condition)
+            flow = found.flow
             if scale == 1.0:
-                return with_condition
+                return found.latents
             without = self.denoise(x, levels, masked).latents
-            return without + scale * (with_condition - without)
+            return without + scale * (found.latents - without)
 
-        return sample_heun(denoise, noise, self.config.diffusion, steps)
+        latents = sample_heun(denoise, noise, self.config.diffusion, steps)
+        if condition.portrait is None or condition.portrait.detail is None:
+            return Decoded(latents, None)
+        b, t = noise.shape[:2]
+        detail = condition.portrait.detail[:, None].expand(b, t, -1, -1, -1)
+        return Decoded(latents, warp(detail.flatten(0, 1), flow.flatten(0, 1)).unflatten(0, (b, t)))
 
 
 def coarse_warp_error(still: Tensor, flow: Tensor, target: Tensor) -> Tensor:

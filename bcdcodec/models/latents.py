@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bcdcodec.config import LatentConfig
 from bcdcodec.errors import ModelError
@@ -18,7 +19,8 @@ class Latents(Protocol):
 
     def encode(self, pictures: Tensor) -> Tensor: ...
 
-    def decode(self, z: Tensor) -> Tensor: ...
+    def decode(self, z: Tensor, detail: Tensor | None = None) -> Tensor:
+        """`detail` [n, c, h, w]: what pictures larger than latents show beyond them."""
 
 
 def to_unit(pictures: np.ndarray, device: str = "cpu") -> Tensor:
@@ -31,17 +33,23 @@ def to_uint8(pictures: Tensor) -> np.ndarray:
     return ((pictures.float().clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
 
 
+def enlarged(z: Tensor, factor: int) -> Tensor:
+    """Pixels [n, c, h, w] at `factor` times the size."""
+    return z if factor == 1 else F.interpolate(z.float(), scale_factor=factor, mode="bicubic", align_corners=False)
+
+
 class Pixels:
-    """Pixels, less the config's mean and over its deviation: by default the identity."""
+    """Pixels, less the config's mean and over its deviation: by default the identity. Of larger pictures their averages."""
 
     def __init__(self, config: LatentConfig):
-        self.mean, self.deviation = config.mean, config.deviation
+        self.mean, self.deviation, self.factor = config.mean, config.deviation, config.factor
 
     def encode(self, pictures: Tensor) -> Tensor:
-        return (pictures - self.mean) / self.deviation
+        return ((pictures if self.factor == 1 else F.avg_pool2d(pictures, self.factor)) - self.mean) / self.deviation
 
-    def decode(self, z: Tensor) -> Tensor:
-        return z * self.deviation + self.mean
+    def decode(self, z: Tensor, detail: Tensor | None = None) -> Tensor:
+        z = enlarged(z, self.factor)
+        return (z if detail is None else z + detail) * self.deviation + self.mean
 
 
 class VaeLatents:
@@ -64,7 +72,7 @@ class VaeLatents:
         return self.vae.encode(pictures).latent_dist.mean * self.vae.config.scaling_factor
 
     @torch.no_grad()
-    def decode(self, z: Tensor) -> Tensor:
+    def decode(self, z: Tensor, detail: Tensor | None = None) -> Tensor:
         return self.vae.decode(z / self.vae.config.scaling_factor).sample
 
 

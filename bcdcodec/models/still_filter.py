@@ -1,4 +1,4 @@
-"""What the quantiser took from a still, put back as far as can be guessed: a U-Net, once a scene."""
+"""What the quantiser took from a still, and what a larger one would show, as far as can be guessed: U-Nets, once a scene."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from torch.nn import functional as F
 SHUFFLE = 2  # pixels a side that become channels
 
 
-class StillFilter(nn.Module):
-    """Takes quantisation noise off the picture that the content tokens hold: [b, c, h, w] -> the same.
+class StillNet(nn.Module):
+    """A plain U-Net of three levels over a still: [b, c, h, w] -> [b, c, factor * h, factor * w].
 
-    A plain U-Net of three levels. Blocks and output begin as nothing, so untrained it is the identity.
+    Blocks and output begin as nothing: untrained it gives zeros.
     """
 
-    def __init__(self, channels: int, widths: tuple[int, int, int]):
+    def __init__(self, channels: int, widths: tuple[int, int, int], factor: int):
         super().__init__()
+        self.factor = factor
         fine, middle, coarse = widths
         self.embed = nn.Conv2d(channels * SHUFFLE ** 2, fine, 3, padding=1)
         self.fine_in, self.fine_out = _block(fine), _block(fine)
@@ -26,7 +27,7 @@ class StillFilter(nn.Module):
         self.coarse = nn.ModuleList(_block(coarse) for _ in range(3))
         self.up_middle = nn.Conv2d(coarse, 4 * middle, 1)
         self.up_fine = nn.Conv2d(middle, 4 * fine, 1)
-        self.draw = nn.Conv2d(fine, channels * SHUFFLE ** 2, 3, padding=1)
+        self.draw = nn.Conv2d(fine, channels * (SHUFFLE * factor) ** 2, 3, padding=1)
         nn.init.zeros_(self.draw.weight)
         nn.init.zeros_(self.draw.bias)
 
@@ -42,7 +43,17 @@ class StillFilter(nn.Module):
         middle = middle + self.middle_out(middle)
         fine = fine + F.pixel_shuffle(self.up_fine(F.silu(middle)), 2)
         fine = fine + self.fine_out(fine)
-        return picture + F.pixel_shuffle(self.draw(F.silu(fine)), SHUFFLE).float()
+        return F.pixel_shuffle(self.draw(F.silu(fine)), SHUFFLE * self.factor).float()
+
+
+class StillFilter(StillNet):
+    """Takes quantisation noise off the picture that the content tokens hold: [b, c, h, w] -> the same."""
+
+    def __init__(self, channels: int, widths: tuple[int, int, int]):
+        super().__init__(channels, widths, 1)
+
+    def forward(self, picture: Tensor) -> Tensor:
+        return picture + super().forward(picture)
 
 
 def _block(width: int) -> nn.Sequential:

@@ -1,0 +1,112 @@
+"""Pictures larger than what the networks see: averaged on the way in, enlarged with guessed detail on the way out."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from head_clips import head_frames
+
+import bcdcodec
+from bcdcodec.config import LatentConfig
+from bcdcodec.errors import ModelError
+from bcdcodec.models.bcd import BCD
+from bcdcodec.models.latents import Pixels, open_latents, to_unit
+from bcdcodec.presets import TINY, preset
+from bcdcodec.training.batches import to_pictures
+from bcdcodec.training.export import export_run
+from bcdcodec.training.run_data import RunOptions, procedural_clips
+from bcdcodec.training.still_first import teach_detail
+from bcdcodec.training.trainer import Trainer
+
+LARGE = replace(TINY, latent=LatentConfig("pixels", 64, 32, 3), content=replace(TINY.content, detail=(8, 16, 16)))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """Rendered training data that the runs of this module share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def options(out, cache, from_model=None):
+    out.mkdir()
+    (out / "data").symlink_to(cache)
+    return RunOptions(None, out, 2, None, False, "cpu", 3, 4, from_model=from_model)
+
+
+@pytest.fixture(scope="module")
+def large_model(tmp_path_factory, cache):
+    """A tiny model of pictures of twice the size of what its networks see, and the run it is from."""
+    folder = tmp_path_factory.mktemp("large")
+    run = Trainer(LARGE, options(folder / "run", cache))
+    run.run()
+    export_run(folder / "run", folder / "model", None, None)
+    return folder / "model"
+
+
+def test_networks_see_averages_and_pictures_come_back_in_size():
+    latents = open_latents(LARGE.latent, "cpu")
+    pictures = to_unit(head_frames(3, 2, 64))
+    z = latents.encode(pictures)
+    assert z.shape == (2, 3, 32, 32) and torch.allclose(z[0, 0, 0, 0], pictures[0, 0, :2, :2].mean())
+    assert latents.decode(z).shape == pictures.shape
+    detail = pictures - latents.decode(z)
+    assert torch.allclose(latents.decode(z, detail), pictures, atol=1e-6)
+    same = Pixels(LARGE.latent.small)
+    assert torch.equal(same.decode(same.encode(pictures)), pictures)
+
+
+def test_a_size_that_is_no_multiple_is_refused():
+    with pytest.raises(ModelError, match="96.*64"):
+        LatentConfig("pixels", 96, 64, 3)
+
+
+def test_detail_is_learned(cache):
+    torch.manual_seed(0)
+    fine = replace(LARGE, content=replace(LARGE.content, dim=98, still_dim=96, step=0.02, default_step=2, detail=(16, 24, 32)))
+    model, notes = BCD(fine), []
+    clips = procedural_clips(0, 16, 64, cache)
+    latents = open_latents(LARGE.latent, "cpu")
+    pictures = to_pictures(np.concatenate([clips.clip(i)[::4] for i in range(16)]))
+    model.transform.fit(latents.encode(pictures))
+    model.still_filter.requires_grad_(False)
+    teach_detail(model, clips, latents, 120, 8, 0, "cpu", notes.append)
+    assert notes[-1]["detail_psnr"] > notes[-1]["coded_psnr"]
+    pictures = to_pictures(np.stack([clips.clip(i)[5] for i in range(6)]))
+    still = model.still(model.transform(latents.encode(pictures))[..., : fine.content.still_dim])
+    with torch.no_grad():
+        errors = [(latents.decode(still, d) - pictures).square().mean().item() for d in (None, model.still_detail(still))]
+    assert errors[1] < 0.98 * errors[0]
+
+
+def test_files_of_such_a_model_hold_and_give_pictures_of_full_size(large_model):
+    codec, frames = bcdcodec.load(large_model), head_frames(7, 12, 64)
+    recording = codec.encode(frames)
+    assert (recording.head.coded_width, recording.head.coded_height) == (64, 64)
+    assert codec.decode(recording).shape == frames.shape and codec.still(recording).shape == (64, 64, 3)
+
+
+def test_detail_moves_as_the_still_does(large_model):
+    codec = bcdcodec.load(large_model)
+    recording = codec.encode(head_frames(7, 12, 64))
+    plain = codec.decode(recording).astype(float)
+    with torch.no_grad():
+        codec.model.still_detail.draw.bias.fill_(0.5)  # the same everywhere: no flow changes it
+    bright = codec.decode(recording).astype(float)
+    free = (plain > 5) & (plain < 150)
+    assert np.abs((bright - plain)[free] - 0.5 * 127.5).max() < 2
+
+
+def test_a_model_without_detail_learns_it_alone_before_its_painter(cache, tiny_model, tmp_path):
+    run = Trainer(LARGE, options(tmp_path / "run", cache, str(tiny_model)))
+    assert run.progress == LARGE.training.adversarial_from
+    assert run.model.still_detail.draw.weight.any()
+    assert torch.equal(run.model.still_detail.draw.weight, run.frozen.still_detail.draw.weight)
+    kept = run.model.still_detail.draw.weight.clone()
+    run.train_step()
+    assert torch.equal(run.model.still_detail.draw.weight, kept)
+
+
+def test_heads_gives_pictures_of_256():
+    config = preset("heads")
+    assert (config.latent.picture_size, config.latent.size, config.latent.factor) == (256, 128, 2)
