@@ -294,7 +294,7 @@ def test_verify_fails_every_flipped_byte_after_the_signature(bcd, recording, tin
 @needs_weights
 def test_models_lists_the_default(bcd):
     (line,) = [line for line in bcd("models").out.splitlines() if line.startswith("heads")]
-    assert "128 x 128 pixels, 64 x 32 codes" in line and "MiB" in line
+    assert "256 x 256 pixels, 64 x 32 codes" in line and "MiB" in line
 
 
 # ---- train, export, demo
