@@ -185,7 +185,8 @@ class Codec:
         m_hat = self.model.vq.lookup(torch.from_numpy(padded.astype(np.int64)).to(self.device))
         noise = self.noise(seed).expand(b, padded.shape[1], -1, -1, -1)
         of_others = torch.ones(b, device=self.device) if foreign else None
-        condition = Condition(tokens, m_hat, reference, foreign=of_others, portrait=self.model.portrait(tokens, reference))
+        portrait = self.model.detailed(self.model.portrait(tokens, reference))
+        condition = Condition(tokens, m_hat, reference, foreign=of_others, portrait=portrait)
         decoded = self.model.decode(condition, noise, self.config.diffusion.steps if steps is None else steps)
         pictures = to_uint8(self.pictures_of(decoded)[:, :t].flatten(0, 1))
         return pictures.reshape(b, t, *pictures.shape[1:])
@@ -204,7 +205,7 @@ class Codec:
     @torch.inference_mode()
     def still(self, recording: Recording, number: int = 0) -> np.ndarray | None:
         """The picture a content holds, uint8 [h, w, 3]; None for models whose tokens are no picture."""
-        shown = self.portrait(recording.contents[number])
+        shown = self.model.detailed(self.portrait(recording.contents[number]))
         return None if shown is None else to_uint8(self.latents.decode(shown.still, shown.detail))[0]
 
     def dequantised(self, content: Content) -> tuple[Tensor, Tensor | None]:

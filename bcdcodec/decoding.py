@@ -40,7 +40,7 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
             raise FormatError(f"frame {first} asks for content {number}, the file has {len(contents)}")
         tokens, reference = codec.dequantised(by_number[number])
         clip = Condition(tokens, vector[None, None], reference, foreign=torch.ones(1, device=codec.device) if foreign else None,
-                         portrait=codec.model.portrait(tokens, reference))
+                         portrait=codec.model.detailed(codec.model.portrait(tokens, reference)))
 
         def windows(m_hat: Tensor) -> Tensor:
             """Pictures [b, t, 3, h, w] in [-1, 1] of windows of quantised motion [b, t, m]."""

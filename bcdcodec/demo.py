@@ -13,7 +13,7 @@ from bcdcodec.describe import describe_file
 from bcdcodec.errors import BcdError
 from bcdcodec.modelstore import DEFAULT_MODEL, open_model
 from bcdcodec.transcode import Progress, decode_file, encode_file
-from bcdcodec.video import encode_png, read_frames, write_video
+from bcdcodec.video import encode_png, read_pictures, write_video
 
 SECONDS = 4
 FRAME_RATE = 25  # Hz
@@ -65,9 +65,9 @@ def run_demo(folder: str | os.PathLike, model: str | os.PathLike = DEFAULT_MODEL
     decode_file(out / "a.bcd", out / "b.as-a.mp4", content=out / "b.bcd", model=model, device=device)
     step()
 
-    original = {person: _pictures(out / f"{person}.mp4", size) for person in names}
-    decoded = {person: _pictures(out / name, size) for person, name in names.items()}
-    reenacted = _pictures(out / "b.as-a.mp4", size)
+    original = {person: read_pictures(out / f"{person}.mp4", None, size) for person in names}
+    decoded = {person: read_pictures(out / name, None, size) for person, name in names.items()}
+    reenacted = read_pictures(out / "b.as-a.mp4", None, size)
     picture = out / "demo.png"
     moments = np.linspace(0, len(truth) - 1, COLUMNS).round().astype(int)
     rows = [np.concatenate(list(video[moments]), 1) for video in (original["a"], decoded["a"], reenacted, truth)]
@@ -108,9 +108,3 @@ def _render_people(out: Path, size: int, step) -> np.ndarray:
                 video.write(picture, i)
         step()
     return pictures
-
-
-def _pictures(path: Path, size: int) -> np.ndarray:
-    """All pictures of a short video, uint8 [t, size, size, 3]."""
-    with read_frames(path, None, size) as video:
-        return np.stack([picture for _, picture in video])

@@ -18,7 +18,7 @@ from bcdcodec.entropy.motion import decode_motion, encode_motion
 from bcdcodec.entropy.profiles import PROFILES
 from bcdcodec.errors import FormatError
 from bcdcodec.training.clips import split_of
-from bcdcodec.video import read_frames
+from bcdcodec.video import read_pictures
 
 CHUNK_FRAMES = 256  # of a file's MOTN
 OTHER_CHUNKS = (32, 64, 128, 4096)  # frames, for the cost of starting anew
@@ -80,8 +80,7 @@ def held_out_pictures(codec: Codec, data: Path, most: int | None) -> Iterator[np
         return
     paths = split_of(data)["val"]
     for index in _picked(len(paths), most):
-        with read_frames(paths[index], None, codec.picture_size) as reader:
-            yield np.stack([picture for _, picture in reader])
+        yield read_pictures(paths[index], None, codec.picture_size)
 
 
 def _picked(count: int, most: int | None) -> list[int]:

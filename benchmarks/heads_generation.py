@@ -14,7 +14,7 @@ from bcdcodec.container import Motion, Recording, write_recording
 from bcdcodec.generation.network import MotionGPT
 from bcdcodec.generation.sampling import SamplingOptions, pose_of, sample_motion
 from bcdcodec.training.clips import VIDEO_SUFFIXES, split_of
-from bcdcodec.video import read_frames
+from bcdcodec.video import read_pictures
 
 STATISTICS = ("yaw", "pitch", "roll", "mouth opening", "eye opening")  # degrees, then as in `faces`
 EVERY = 5  # frames of which one is measured
@@ -62,8 +62,7 @@ def write_head_codes(codec: Codec, data: Path, out: Path, progress: Progress) ->
     out.mkdir(parents=True, exist_ok=True)
     clips = [path for path in split_of(data)["train"] if path.suffix.lower() in VIDEO_SUFFIXES]
     for path in progress(clips, "clips"):
-        with read_frames(path, None, codec.picture_size) as reader:
-            pictures = np.stack([picture for _, picture in reader])
+        pictures = read_pictures(path, None, codec.picture_size)
         name = "-".join(path.relative_to(data).with_suffix(".bcd").parts)
         write_recording(out / name, codec.encode(pictures), codec.folder.tables)
     return len(clips)

@@ -21,7 +21,7 @@ from bcdcodec.container import Recording, open_bcd
 from bcdcodec.entropy.profiles import profile_name
 from bcdcodec.errors import VideoError
 from bcdcodec.transcode import encode_file
-from bcdcodec.video import Crop, encode_png, read_frames
+from bcdcodec.video import Crop, encode_png, read_pictures
 
 MOMENTS = 6  # pictures in a strip
 FEATURES = "features.npz"  # in a clip's folder: what FID and FVD are computed from, at the model's own rate
@@ -97,8 +97,7 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
     codec, judges = cached_codec(settings.model), _Judges(cached_meter() if settings.faces else None, settings.networks)
 
     own = _coded(path, folder, settings, None, codec)
-    with read_frames(path, Crop(*own.crop), codec.picture_size) as video:
-        frames = np.stack([picture for _, picture in video])
+    frames = read_pictures(path, Crop(*own.crop), codec.picture_size)
     bright = luma(frames)
     source = _Source(path.stem, frames, own.seconds, judges.faces.faces(frames) if judges.faces else None, flicker(bright, bright))
     rows, shown = [], [("source", frames)]

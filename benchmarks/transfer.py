@@ -17,7 +17,7 @@ from bcdcodec.benchmarks.faces import Face, FaceMeter, angle_between, identity_d
 from bcdcodec.benchmarks.rows import correlation
 from bcdcodec.benchmarks.statistics import median
 from bcdcodec.codec import Codec
-from bcdcodec.video import read_frames
+from bcdcodec.video import read_pictures
 
 # FID and CSIM left out: they are of other networks. Identity error x 10, the others x 100, in squared units of its mesh.
 PUBLISHED = {
@@ -84,7 +84,7 @@ def transfer_errors(shown: list[Face | None], person: list[Face | None], motion:
 
 def real_transfer(codec: Codec, motion: Path, person: Path, meter: FaceMeter) -> TransferErrors:
     """One clip's person in another clip's motion. Raises BcdError for clips that cannot be read."""
-    driving, content = (_pictures(path, codec.picture_size) for path in (motion, person))
+    driving, content = (read_pictures(path, None, codec.picture_size) for path in (motion, person))
     shown = codec.decode(codec.encode(driving), content=codec.encode(content))
     return transfer_errors(meter.faces(shown), meter.faces(content), meter.faces(driving), None)
 
@@ -105,11 +105,6 @@ def medians(errors: list[TransferErrors]) -> dict:
     told = [e.identity_distance < e.driver_distance for e in errors if e.driver_distance is not None]
     return {name: median([getattr(e, name) for e in errors]) for name in names} | {
         "pairs": len(errors), "nearer": float(np.mean(told)) if told else None}
-
-
-def _pictures(path: Path, size: int) -> np.ndarray:
-    with read_frames(path, None, size) as video:
-        return np.stack([picture for _, picture in video])
 
 
 def _eyes(landmarks: np.ndarray) -> float:

@@ -81,8 +81,7 @@ class BatchSampler:
                 groups, people, each = self.pairs.content.shape[:3]
                 frames.append(self.pairs.content[int(rng.integers(groups)), int(rng.integers(people)), int(rng.integers(each))])
             else:
-                clip = self.clips.clip(int(rng.integers(len(self.clips.lengths))))
-                frames.append(clip[int(rng.integers(len(clip)))])
+                frames.append(self.clips.draw(rng))
         pictures = to_pictures(np.stack(frames))
         side = torch.from_numpy(rng.uniform(CROP_LEAST, 1, (count, 1))).float()
         theta = torch.zeros(count, 2, 3)

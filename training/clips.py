@@ -31,6 +31,11 @@ class ClipStore:
         """Frames of one clip, uint8 [t, h, w, 3]."""
         return self.frames[self.starts[index] : self.starts[index] + self.lengths[index]]
 
+    def draw(self, rng: np.random.Generator) -> np.ndarray:
+        """A frame uint8 [h, w, 3] of any clip, each clip as often as the others."""
+        clip = self.clip(int(rng.integers(len(self.lengths))))
+        return clip[int(rng.integers(len(clip)))]
+
 
 def split_of(folder: Path) -> dict[str, list[Path]]:
     """Files for `train` and `val`.

@@ -32,30 +32,29 @@ def teach_still(model: BCD, sampler: BatchSampler, encode: Callable[[Tensor], Te
 
     `encode`: pictures [b, t, c, h, w] as the model sees them.
     """
-    config = model.config.content
-
     def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         z = encode(sampler.pictures(rng, batch)[:, None])[:, 0]
-        index = torch.from_numpy(rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, batch) + config.default_step).to(device)
-        return model.transform.inverse(model.content(model.transform(z)[..., : config.still_dim], index)), z
+        return model.transform.inverse(_coded(model, z, rng)), z
 
     _learn(model.still_filter, draw, model.still_filter, "still", steps, (seed, 5), device, note)
 
 
 def teach_detail(model: BCD, clips: ClipStore, latents: Latents, steps: int, batch: int, seed: int, device: str, note: Note) -> None:
     """Train `model.still_detail` alone: stills as decoded, enlarged, are to look as their pictures of full size, `clips`, do."""
-    config = model.config.content
-
     def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        frames = [(clip := clips.clip(int(rng.integers(len(clips.lengths)))))[int(rng.integers(len(clip)))] for _ in range(batch)]
-        pictures = to_pictures(np.stack(frames)).to(device)
+        pictures = to_pictures(np.stack([clips.draw(rng) for _ in range(batch)])).to(device)
         flip = torch.from_numpy(rng.random(batch) < 0.5).to(device)[:, None, None, None]
         pictures = random_tint(rng, torch.where(flip, pictures.flip(-1), pictures))
-        tokens = model.transform(latents.encode(pictures))[..., : config.still_dim]
-        index = torch.from_numpy(rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, batch) + config.default_step).to(device)
-        return model.still(model.content(tokens, index)), pictures
+        return model.still(_coded(model, latents.encode(pictures), rng)), pictures
 
     _learn(model.still_detail, draw, lambda still: latents.decode(still, model.still_detail(still)), "detail", steps, (seed, 6), device, note)
+
+
+def _coded(model: BCD, z: Tensor, rng: np.random.Generator) -> Tensor:
+    """Tokens [b, n, still_dim] of pictures z [b, c, h, w], coded at about the default step."""
+    config = model.config.content
+    index = rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, len(z)) + config.default_step
+    return model.content(model.transform(z)[..., : config.still_dim], torch.from_numpy(index).to(z.device))
 
 
 def _learn(net: StillNet, draw: Callable[[np.random.Generator], tuple[Tensor, Tensor]], run: Callable[[Tensor], Tensor], name: str,

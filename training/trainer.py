@@ -107,7 +107,6 @@ class Trainer:
                 raise ModelError(f"{folder.path} has {name} {list(tensor.shape)}, preset {self.config.name} has {expected}: "
                                  "begin with a model of that preset")
             ours[name].copy_(tensor)
-        self.frozen.load_state_dict(ours)
         c, missing = self.config.training, {name.split(".")[0] for name in ours.keys() - theirs.keys()}
         if missing - {"painter", "still_detail"}:
             raise ModelError(f"{folder.path} has no weights of {', '.join(sorted(missing))}: begin with a model of preset {self.config.name}")
@@ -115,8 +114,8 @@ class Trainer:
         if "still_detail" in missing:
             began = time.monotonic()
             self._teach_detail(notes_into(self.out / "log.jsonl", began))
-            self.frozen.load_state_dict(self.model.state_dict())
             self.elapsed += time.monotonic() - began
+        self.frozen.load_state_dict(ours)
         self.counts = torch.from_numpy(folder.tables.motion.frequencies / 65536).float()
         self.origin = f"{folder.name} {folder.fingerprint.hex()[:12]}"
 

@@ -44,7 +44,7 @@ class Portrait:
     still: Tensor  # [b, c, h, w]
     motion: Tensor  # [b, m] of the still
     appearance: Appearance | None = None  # None where the content does not say
-    detail: Tensor | None = None  # [b, c, H, W] that the enlarged still lacks; None where pictures are no larger
+    detail: Tensor | None = None  # [b, c, H, W] that the enlarged still lacks: `BCD.detailed`
 
     def expand(self, b: int) -> Portrait:
         """The portrait of a single content [1, ...] for `b` windows."""

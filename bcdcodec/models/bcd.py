@@ -134,10 +134,13 @@ class BCD(nn.Module):
     def portrait(self, content: Tensor, reference_motion: Tensor | None) -> Portrait | None:
         """What content tokens [b, n, channels] show, in `reference_motion` [b, m]; None without the transform."""
         still = self.still(content)
-        if still is None:
-            return None
-        detail = None if self.still_detail is None else self.still_detail(still)
-        return Portrait(still, reference_motion, self.appearance(content, reference_motion), detail)
+        return None if still is None else Portrait(still, reference_motion, self.appearance(content, reference_motion))
+
+    def detailed(self, portrait: Portrait | None) -> Portrait | None:
+        """A portrait for pictures: with what larger ones show, where they are larger. Neither encoder nor training look at that."""
+        if portrait is None or self.still_detail is None:
+            return portrait
+        return replace(portrait, detail=self.still_detail(portrait.still))
 
     def denoise(self, x: Tensor, sigma: Tensor, condition: Condition, temporal: bool = True,
                 painted: bool = True) -> Denoised:

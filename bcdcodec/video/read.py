@@ -66,6 +66,12 @@ def read_frames(source: Source, crop: Crop | None, size: int, sound: SoundOption
     return FrameReader(source, crop, size, sound)
 
 
+def read_pictures(source: Source, crop: Crop | None, size: int) -> np.ndarray:
+    """All pictures of a short clip, uint8 [t, size, size, 3]; arguments and errors as of `read_frames`."""
+    with read_frames(source, crop, size) as reader:
+        return np.stack([picture for _, picture in reader])
+
+
 class FrameReader:
     """Iterates `(pts, image)` once: pts in ticks of `time_base`, image uint8 [size, size, 3].
 
