@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -18,9 +19,11 @@ from bcdcodec.decoding import decode_frames
 from bcdcodec.encoding import StreamOptions, encode_frames
 from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import FormatError, ModelError
+from bcdcodec.landmarks import can_find_landmarks, landmark_finder
 from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.bcd import BCD, Decoded
 from bcdcodec.models.dit import Condition
+from bcdcodec.models.expression import carried
 from bcdcodec.models.latents import Latents, open_latents, to_uint8
 from bcdcodec.models.windows import aligned_clip, motion_blocks
 from bcdcodec.modelstore import ModelFolder, open_model
@@ -130,19 +133,37 @@ class Codec:
 
     @torch.inference_mode()
     def content_of(self, pictures: np.ndarray, features: Tensor) -> Content:
-        """What a clip uint8 [t, h, w, 3] with motion `features` [t, m] looks like, within the config's byte budget."""
+        """What a clip uint8 [t, h, w, 3] with motion `features` [t, m] looks like, as finely as the config's byte budget allows."""
         config = self.config.content
         tokens, m = content_tokens(self.model, self.latents, pictures, features, self.device)
         codes = self.model.vq.encode_clip(m)[0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
-        index = config.default_step
-        while True:
-            values = self.model.content.quantise(tokens, index)[0].clamp(-32768, 32767).to(torch.int16).cpu().numpy()
-            content = Content(0, 0, config.rows, config.columns, index, codes, values)
-            if len(pack_content(content, self.folder.tables)[0]) <= config.byte_budget or index + 1 >= config.steps:
-                return content
-            index += 1
+
+        def coded(choice: tuple[int, float]) -> Content:
+            values = self.model.content.quantise(tokens, *choice)[0].clamp(-32768, 32767).to(torch.int16).cpu().numpy()
+            return Content(0, 0, config.rows, config.columns, choice[0], codes, values)
+
+        def fits(choice: tuple[int, float]) -> bool:
+            return len(pack_content(coded(choice), self.folder.tables)[0]) <= config.byte_budget
+
+        choices = self.model.content.choices()
+        return coded(choices[min(bisect_left(choices, True, key=fits), len(choices) - 1)])
 
     # ---- decoding
+
+    @torch.inference_mode()
+    def portrait_moved_by(self, content: Content, driver: Content | None) -> Portrait | None:
+        """What a content shows when the motion is another recording's: with the pictures of change of `driver`, where landmarks
+        of both are found, else with none, as amounts of another's mislead."""
+        shown = self.model.detailed(self.portrait(content))
+        if shown is None or shown.appearance is None:
+            return shown
+        marks = None
+        if driver is not None and can_find_landmarks():
+            other = self.portrait(driver)
+            marks = [landmark_finder()(to_uint8(self.latents.decode(p.still, None))[0]) for p in (other, shown)]
+        if marks is None or any(m is None for m in marks):
+            return replace(shown, appearance=None)
+        return replace(shown, appearance=carried(other.appearance, *(torch.from_numpy(m) for m in marks)))
 
     def decode(self, recording: Recording, content: Recording | None = None, steps: int | None = None,
                seed: int | None = None) -> np.ndarray:
@@ -157,17 +178,20 @@ class Codec:
         frames = [picture for _, picture in self.decode_stream(
             iter(recording.motions), source.contents if content is None else source.contents[:1],
             recording.head.sampler_seed if seed is None else seed, steps,
-            foreign=content is not None or recording.head.reenacted or recording.head.generated)]
+            foreign=content is not None or recording.head.reenacted or recording.head.generated,
+            drivers=() if content is None else recording.contents)]
         size = self.picture_size
         return np.stack(frames) if frames else np.zeros((0, size, size, 3), np.uint8)
 
     def decode_stream(self, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,
-                      steps: int | None = None, foreign: bool = False) -> Iterator[tuple[int, np.ndarray]]:
+                      steps: int | None = None, foreign: bool = False,
+                      drivers: tuple[Content, ...] = ()) -> Iterator[tuple[int, np.ndarray]]:
         """`(frame number, uint8 [h, w, 3])` one by one, under one fixed noise picture; memory stays flat.
 
-        With a single content that one serves every motion chunk. `foreign`: it is another recording's than the motion.
+        With a single content that one serves every motion chunk. `foreign`: it is another recording's than the motion, whose
+        own contents are the `drivers`: with landmarks of both (extra `expression`) mouth and eyes follow further.
         """
-        return decode_frames(self, motions, contents, seed, self.config.diffusion.steps if steps is None else steps, foreign)
+        return decode_frames(self, motions, contents, seed, self.config.diffusion.steps if steps is None else steps, foreign, drivers)
 
     @torch.inference_mode()
     def decode_windows(self, codes: np.ndarray, contents: Sequence[Content], seed: int = 0,
@@ -186,6 +210,8 @@ class Codec:
         noise = self.noise(seed).expand(b, padded.shape[1], -1, -1, -1)
         of_others = torch.ones(b, device=self.device) if foreign else None
         portrait = self.model.detailed(self.model.portrait(tokens, reference))
+        if foreign and portrait is not None:
+            portrait = replace(portrait, appearance=None)
         condition = Condition(tokens, m_hat, reference, foreign=of_others, portrait=portrait)
         decoded = self.model.decode(condition, noise, self.config.diffusion.steps if steps is None else steps)
         pictures = to_uint8(self.pictures_of(decoded)[:, :t].flatten(0, 1))

@@ -80,8 +80,8 @@ class ContentConfig:
     step: float = 0.25  # quantiser step at step index 0
     step_ratio: float = 2 ** 0.25  # factor per step index
     steps: int = 16  # number of step indices
-    default_step: int = 0  # index an encoder starts with
-    byte_budget: int = 2048  # bytes a scene; the encoder raises the index until the content fits
+    default_step: int = 0  # index at and about which a model learns what contents look like
+    byte_budget: int = 2048  # bytes a scene; the encoder takes the finest quantisation of stills that fits
     predicted_channels: int = 0  # leading channels coded as spatial differences
     still_filter: tuple[int, int, int] = (48, 96, 160)  # channels at a half, a quarter and an eighth of the still's size
     detail: tuple[int, ...] = ()  # likewise, of the network that guesses what a larger picture shows beyond the still; (): it is only enlarged
@@ -178,6 +178,7 @@ class TrainingConfig:
     swap_motion_weight: float = 0.0  # within it, on the learning encoder reading the codes back
     swap_content_weight: float = 0.0  # within it, on reading the given content back
     swap_every: int = 4  # steps
+    rare_colours: float = 0.0  # power of the number of a clip's pixels of a colour by which their error counts less
     palette_weight: float = 0.0  # on reading the clip's colours from the content tokens
     choice_weight: float = 0.0  # on the encoder finding the code with which the decoder does best, every fourth step
     content_mask_rate: float = 0.0  # of the samples, whose content alone is masked: motion must suffice

@@ -25,22 +25,32 @@ Vector = tuple[int, int, Tensor]  # number of the frame, number of its content, 
 
 @torch.inference_mode()
 def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,
-                  steps: int, foreign: bool) -> Iterator[tuple[int, np.ndarray]]:
+                  steps: int, foreign: bool, drivers: tuple[Content, ...]) -> Iterator[tuple[int, np.ndarray]]:
     """`(frame number, uint8 [h, w, 3])` one by one; one fixed noise picture for the whole clip.
 
-    `foreign`: the content is another recording's. With a single content that one serves every motion chunk. Raises FormatError for a content that is missing.
+    `foreign`: the content is another recording's than the motion, and the `drivers` are the latter's, where they are known. With a
+    single content that one serves every motion chunk. Raises FormatError for a content that is missing.
     """
     noise = codec.noise(seed)
-    by_number = {content.number: content for content in contents}
+    by_number, driving = ({content.number: content for content in some} for some in (contents, drivers))
     only = contents[0].number if len(contents) == 1 else None
 
-    for number, vectors in groupby(_frames(motion_vectors(codec, motions)), key=lambda v: v[1] if only is None else only):
+    def scene(vector: Vector) -> tuple[int, int | None]:
+        """Numbers of the content that a frame shows, and of the driver's."""
+        return vector[1] if only is None else only, vector[1] if vector[1] in driving else None
+
+    for (number, driver), vectors in groupby(_frames(motion_vectors(codec, motions)), key=scene):
         first, _, vector = next(vectors)
         if number not in by_number:
             raise FormatError(f"frame {first} asks for content {number}, the file has {len(contents)}")
-        tokens, reference = codec.dequantised(by_number[number])
+        content = by_number[number]
+        tokens, reference = codec.dequantised(content)
+        if foreign:
+            portrait = codec.portrait_moved_by(content, driving.get(driver))
+        else:
+            portrait = codec.model.detailed(codec.model.portrait(tokens, reference))
         clip = Condition(tokens, vector[None, None], reference, foreign=torch.ones(1, device=codec.device) if foreign else None,
-                         portrait=codec.model.detailed(codec.model.portrait(tokens, reference)))
+                         portrait=portrait)
 
         def windows(m_hat: Tensor) -> Tensor:
             """Pictures [b, t, 3, h, w] in [-1, 1] of windows of quantised motion [b, t, m]."""

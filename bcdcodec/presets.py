@@ -57,7 +57,8 @@ SPRITES = ModelConfig(
 # - driving frames recoloured and content frames flipped, the encoder made to read the codes of swapped decodes
 #   and to find the code with which the decoder does best: codes else split by looks and share poses;
 # - the clip's colours read from the content tokens by a linear map in training: few pixels show skin or
-#   trousers, and an hour without it did not tell them apart.
+#   trousers, and an hour without it did not tell them apart;
+# - errors at colours that few pixels of a clip have count more: trousers under a robe were painted between two kinds.
 SPRITES_SMALL = replace(
     SPRITES,
     name="sprites-small",
@@ -75,7 +76,7 @@ SPRITES_SMALL = replace(
         dataset="sprites", batch=48, frames=2, content_frames=4, temporal_stride=1, lr_decoder=1.5e-3, lr_encoder=8e-4,
         betas=(0.9, 0.99), ema_decay=0.995, rate_weight=0.1, conditional_entropy_weight=0.02,
         content_weight=2e-5, swap_weight=0.1, swap_motion_weight=2.0, swap_content_weight=0.2, swap_every=4,
-        swap_from=0.08, choice_weight=0.5, palette_weight=0.2,
+        swap_from=0.08, choice_weight=0.5, rare_colours=0.4, palette_weight=0.2,
         content_mask_rate=0.06, sprite_augmentation=True, reseed_steps=50),
 )
 

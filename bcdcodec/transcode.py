@@ -19,6 +19,7 @@ from bcdcodec.device import pick_device
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import BcdError, LimitError, MissingDetectorError, TruncatedError
+from bcdcodec.landmarks import FLOW_ALONE, can_find_landmarks
 from bcdcodec.live import write_live
 from bcdcodec.modelstore import DEFAULT_MODEL, open_model
 from bcdcodec.opening import model_of, naming, open_sound
@@ -193,7 +194,7 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
         with naming(source):
             folder = model_of(head, model)
             tables = reader.checked_tables(folder.tables)
-            contents = tuple(reader.contents(tables))
+            contents = drivers = tuple(reader.contents(tables))
         if other is not None:
             with naming(content):
                 contents = (replace(other.content(0, folder.tables), number=0, first_frame=0),)
@@ -236,7 +237,8 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
                 codec = Codec(folder, pick_device(device), vae)
                 feed = SoundFeed(reader, video) if has_sound else None
                 seed = head.sampler_seed if seed is None else seed
-                for number, picture in codec.decode_stream(motions, contents, seed, steps, foreign=bool(marks)):
+                for number, picture in codec.decode_stream(
+                        motions, contents, seed, steps, foreign=bool(marks), drivers=drivers if other is not None else ()):
                     tick = clock.waiting.popleft()
                     if feed:
                         feed.write_until(tick * time_base)
@@ -250,6 +252,8 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
             notes.append(f"{source} ends early: {clock.frames}{stated} frames were there and are decoded")
         if other is not None:
             notes.append(f"{target} is marked as synthesised: the motion of {source} with the face of {content}")
+            if folder.config.content.appearance and not can_find_landmarks():
+                notes.append(FLOW_ALONE)
         elif head.reenacted:
             notes.append(f"{source} is reenacted: its face and its motion come from different recordings")
         return DecodeSummary(clock.frames, clock.end * head.time_base_num / head.time_base_den, tuple(notes))

@@ -6,15 +6,13 @@ two halves of one clip are 0.07-0.17 apart, different people usually more than 0
 
 from __future__ import annotations
 
-import importlib.util
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from bcdcodec.errors import BcdError
+from bcdcodec.landmarks import LandmarkFinder, can_find_landmarks, models_folder, points
 
-SIDE = 384  # pixels, size at which faces are looked for
 SAMPLES = 12  # frames a clip
 SAME_PERSON = 0.6  # identity distance below which dlib takes two faces for one person
 
@@ -51,29 +49,17 @@ class FaceMeter:
     """dlib's frontal detector, 68 landmarks and face descriptor. Raises BcdError when they are not installed."""
 
     def __init__(self):
-        try:
-            import dlib
-        except ImportError as error:
-            raise BcdError("face measures need dlib: pip install 'bcdcodec[eval]'") from error
-        spec = importlib.util.find_spec("face_recognition_models")
-        if spec is None:
-            raise BcdError("face measures need face-recognition-models: pip install 'bcdcodec[eval]'")
-        models = Path(spec.submodule_search_locations[0]) / "models"
-        self._detector = dlib.get_frontal_face_detector()
-        self._landmarks = dlib.shape_predictor(str(models / "shape_predictor_68_face_landmarks.dat"))
-        self._descriptor = dlib.face_recognition_model_v1(str(models / "dlib_face_recognition_resnet_model_v1.dat"))
+        if not can_find_landmarks():
+            raise BcdError("face measures need dlib and face-recognition-models: pip install 'bcdcodec[eval]'")
+        import dlib
+
+        self._finder = LandmarkFinder()
+        self._descriptor = dlib.face_recognition_model_v1(str(models_folder() / "dlib_face_recognition_resnet_model_v1.dat"))
 
     def face(self, picture: np.ndarray) -> Face | None:
         """The first face of a picture uint8 [h, w, 3], or None."""
-        from PIL import Image
-
-        picture = np.ascontiguousarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.BICUBIC))
-        boxes = self._detector(picture, 0)
-        if not boxes:
-            return None
-        shape = self._landmarks(picture, boxes[0])
-        points = np.array([[p.x, p.y] for p in shape.parts()], float)
-        return Face(np.array(self._descriptor.compute_face_descriptor(picture, shape)), points / SIDE)
+        seen, shape = self._finder.shape(picture)
+        return None if shape is None else Face(np.array(self._descriptor.compute_face_descriptor(seen, shape)), points(shape))
 
     def faces(self, clip: np.ndarray) -> list[Face | None]:
         """Faces of SAMPLES frames, evenly picked from a clip uint8 [t, h, w, 3]."""

@@ -73,7 +73,8 @@ def decode(source: str, target: str, content: str | None, relative: bool, paste_
     """Decode a .bcd file into a video.
 
     OUT ends in .mp4, .mkv, .webm, .gif or .apng, or is a folder for PNGs; with --content also .bcd. What
-    --content makes is marked as synthesised. - is standard input or output; the output is Matroska.
+    --content makes is marked as synthesised; mouth and eyes follow further with the extra expression. - is standard
+    input or output; the output is Matroska.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
     from bcdcodec.transcode import decode_file

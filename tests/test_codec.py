@@ -3,14 +3,17 @@
 import hashlib
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import bcdcodec
 from bcdcodec.container import Content, Motion
+from bcdcodec.container.payloads import pack_content
 from bcdcodec.encoding import StreamOptions
 from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
+from bcdcodec.reference import content_tokens
 from head_clips import head_frames
 
 
@@ -86,6 +89,21 @@ def test_the_content_fits_its_budget(encoded, codec):
 
     c = codec.config.content
     assert len(encode_content(encoded.contents[0].values, c.rows, c.columns, codec.folder.tables.content)) <= c.byte_budget
+
+
+@pytest.mark.parametrize("budget", [90, 140, 175])
+def test_a_still_is_coded_as_finely_as_fits(tiny_model, monkeypatch, budget):
+    codec = bcdcodec.load(tiny_model)
+    monkeypatch.setattr(codec, "config", replace(codec.config, content=replace(codec.config.content, byte_budget=budget)))
+    frames = head_frames(12, 5, 32)
+    content = codec.content_of(frames, codec.motion_features(frames))
+    size = lambda x: len(pack_content(x, codec.folder.tables)[0])  # noqa: E731
+    tokens, _ = content_tokens(codec.model, codec.latents, frames, codec.motion_features(frames), "cpu")
+    others = [replace(content, step=step, values=codec.model.content.quantise(tokens, step, rounding)[0].numpy().astype(np.int16))
+              for step, rounding in codec.model.content.choices()]
+    at = next(i for i, x in enumerate(others) if x.step == content.step and np.array_equal(x.values, content.values))
+    print(f"budget {budget}: {size(content)} bytes at step {content.step}, the next finer one {size(others[at - 1])}")
+    assert size(content) <= budget and 0 < at < len(others) and size(others[at - 1]) > budget
 
 
 def test_decoding_twice_gives_the_same_pictures(codec, encoded):

@@ -17,7 +17,7 @@ from bcdcodec.models.latents import open_latents
 from bcdcodec.presets import preset
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.export import export_run
-from bcdcodec.training.objective import PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
+from bcdcodec.training.objective import PaletteReader, Schedule, code_choice, rarity, rate_distortion, swap_consistency
 from bcdcodec.training.reseeding import reseed
 from bcdcodec.training.sprites.batches import MOTION_OF, SpriteSampler
 from bcdcodec.training.sprites.evaluate import mutual_information
@@ -242,6 +242,17 @@ def test_the_palette_is_read_from_tokens_that_hold_it_and_not_from_constant_ones
             solver.step()
         errors.append(error.item())
     assert errors[0] < 0.05 and errors[1] > 0.9
+
+
+def test_errors_at_colours_that_few_pixels_of_a_clip_have_weigh_more():
+    pictures = torch.full((2, 2, 3, 8, 8), -1.0)
+    pictures[0, :, 0, 2:6, 2:6] = 0.5  # 32 of the clip's 128 pixels
+    pictures[0, 0, 1, 3, 3:5] = 0.5  # 2 of them have another colour
+    weight = rarity(pictures, 0.5)
+    assert weight.shape == (2, 2, 1, 8, 8) and weight.mean((1, 2, 3, 4)).tolist() == pytest.approx([1.0, 1.0])
+    black, red, rare = weight[0, 1, 0, 0, 0], weight[0, 1, 0, 2, 2], weight[0, 0, 0, 3, 3]
+    assert (red / black).item() == pytest.approx((96 / 30) ** 0.5) and (rare / red).item() == pytest.approx(15 ** 0.5)
+    assert torch.equal(weight[1], torch.ones_like(weight[1]))  # a clip of one colour
 
 
 def test_mutual_information_of_known_tables():

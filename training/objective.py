@@ -18,6 +18,7 @@ from bcdcodec.training.batches import Batch
 
 
 CHOICE_LAMBDA = 0.002  # squared error (pixels of unit deviation) that a bit is worth in the choice of codes
+COLOUR_LEVELS = 12  # a channel: of six, two shades of a skin are one
 FLOW_EPS = 0.01  # half a picture: below, the flow's error counts by its square
 
 
@@ -59,19 +60,13 @@ class PaletteReader(torch.nn.Module):
     Colours of few pixels (skin, trousers) matter little to the squared error and are learned late without it.
     """
 
-    LEVELS = 12  # a channel: of six, two shades of a skin are one
-
     def __init__(self, values: int):
         super().__init__()
-        self.linear = torch.nn.Linear(values, self.LEVELS ** 3)
+        self.linear = torch.nn.Linear(values, COLOUR_LEVELS ** 3)
 
     def error(self, tokens: Tensor, pictures: Tensor) -> Tensor:
         """Mean squared error of the roots of a colour histogram, of unit deviation; pictures [b, t, 3, h, w] in [-1, 1]."""
-        level = ((pictures + 1) * (self.LEVELS / 2)).long().clamp(0, self.LEVELS - 1)
-        bins = (level[:, :, 0] * self.LEVELS + level[:, :, 1]) * self.LEVELS + level[:, :, 2]  # [b, t, h, w]
-        bins = bins.flatten(1)
-        count = torch.zeros(len(bins), self.LEVELS ** 3, device=bins.device)
-        root = count.scatter_add_(1, bins, torch.ones_like(bins, dtype=count.dtype)).sqrt()
+        root = _colours(pictures)[1].sqrt()
         spread = root.std(0, unbiased=False)
         there = spread > 0.5  # colours that some clips have and others lack
         if not there.any():
@@ -111,6 +106,8 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     where = _emphasis(batch.target, training.motion_emphasis)  # [b, t, 1, h, w]
     if len(batch.flow) and training.motion_emphasis:
         where = _at_features(where, batch.flow[:, :, reference, 3:])
+    if training.rare_colours:
+        where = where * rarity(batch.target * config.latent.deviation + config.latent.mean, training.rare_colours)
     squared = (denoised.latents - batch.target).square()
     distortion = (weight * (where * _robust(squared, training.huber)).mean(dim=(1, 2, 3, 4))).mean()
     total = distortion
@@ -241,6 +238,25 @@ def _emphasis(target: Tensor, strength: float) -> Tensor:
     moving = F.avg_pool2d(moving.flatten(0, 1), 5, 1, 2).view_as(moving)
     weight = 1 + strength * (moving / (moving.mean(dim=(1, 2, 3, 4), keepdim=True) + 0.02)).clamp(max=4)
     return weight / weight.mean(dim=(1, 2, 3, 4), keepdim=True)
+
+
+def _colours(pictures: Tensor) -> tuple[Tensor, Tensor]:
+    """Coarse colours [b, t * h * w] of pictures [b, t, 3, h, w] in [-1, 1], and how many pixels of a clip have each, [b, colours]."""
+    level = ((pictures + 1) * (COLOUR_LEVELS / 2)).long().clamp(0, COLOUR_LEVELS - 1)
+    colours = ((level[:, :, 0] * COLOUR_LEVELS + level[:, :, 1]) * COLOUR_LEVELS + level[:, :, 2]).flatten(1)
+    count = torch.zeros(len(colours), COLOUR_LEVELS ** 3, device=colours.device)
+    return colours, count.scatter_add_(1, colours, torch.ones_like(colours, dtype=count.dtype))
+
+
+def rarity(pictures: Tensor, exponent: float) -> Tensor:
+    """Weights of mean 1 that fall with the share of a clip's pixels that have a pixel's colour: [b, t, 1, h, w].
+
+    pictures [b, t, 3, h, w] in [-1, 1]. Trousers of which a robe shows few pixels are else painted as the mean of two.
+    """
+    colours, count = _colours(pictures)
+    weight = count.gather(1, colours).pow(-exponent)
+    weight = weight / weight.mean(1, keepdim=True)
+    return weight.unflatten(1, (pictures.shape[1], 1, *pictures.shape[3:]))
 
 
 def _at_features(where: Tensor, importance: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bcdcodec.models.bcd import BCD
+from bcdcodec.models.content import NEAR_DEFAULT
 from bcdcodec.models.latents import Latents, enlarged
 from bcdcodec.models.still_filter import StillNet
 from bcdcodec.training.batches import BatchSampler, random_tint, to_pictures
@@ -22,7 +23,6 @@ LAST_LR = 0.01  # of the peak
 WARMUP_STEPS = 30
 WEIGHT_DECAY, GRAD_CLIP = 1e-4, 0.1
 ABSOLUTE = 0.02  # weight of the absolute error beside the squared one
-NEAR_DEFAULT = 2  # step indices to either side of the default that are learned
 LOG_EVERY = 100
 
 

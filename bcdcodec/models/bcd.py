@@ -181,8 +181,7 @@ class BCD(nn.Module):
             portrait = condition.portrait or self.portrait(condition.content, shown)
             still = portrait.still
             frames = still.detach()[:, None].expand(b, t, *still.shape[1:])
-            # Amounts are off one person's still: with another's they mislead.
-            if portrait.appearance is not None and condition.foreign is None:
+            if portrait.appearance is not None:
                 frames = frames + portrait.appearance.added(change)
             frames = frames.flatten(0, 1)
             warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))

@@ -66,10 +66,13 @@ class PatchTransform(nn.Module):
 
 # Below one half: values near a rounding border go to the cheaper one, which buys a finer step at the same bytes.
 ROUNDING = 0.35
+# Of stills, from fine to coarse: the last at one step takes about the bytes of the first at the next, and looks as good.
+ROUNDINGS = (0.42, 0.39, 0.36, 0.33, 0.30)
+NEAR_DEFAULT = 2  # step indices to either side of the default that stills are learned at
 
 
-def _round(x: Tensor) -> Tensor:
-    return torch.sign(x) * torch.floor(x.abs() + ROUNDING)
+def _round(x: Tensor, rounding: float = ROUNDING) -> Tensor:
+    return torch.sign(x) * torch.floor(x.abs() + rounding)
 
 
 # Of the appearance's components against the still: they are small, and what they show is looked at.
@@ -87,9 +90,16 @@ class ContentQuantiser(nn.Module):
         super().__init__()
         self.config = config.content
 
-    def quantise(self, content: Tensor, step_index: int) -> Tensor:
+    def choices(self) -> list[tuple[int, float]]:
+        """Step indices and roundings that an encoder may choose, from fine to coarse. How values were rounded no decoder needs to know."""
+        c = self.config
+        if not c.still_dim:
+            return [(index, ROUNDING) for index in range(c.default_step, c.steps)]
+        return [(index, rounding) for index in range(max(0, c.default_step - NEAR_DEFAULT), c.steps) for rounding in ROUNDINGS]
+
+    def quantise(self, content: Tensor, step_index: int, rounding: float = ROUNDING) -> Tensor:
         """Tokens [b, n, d] -> integers [b, n, d] (int32)."""
-        return _round(content / self._steps(step_index, content)).int()
+        return _round(content / self._steps(step_index, content), rounding).int()
 
     def dequantise(self, values: Tensor, step_index: int) -> Tensor:
         """Integers [b, n, d] -> tokens [b, n, d]."""

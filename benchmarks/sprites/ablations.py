@@ -32,7 +32,7 @@ ROW = "row.json"
 # Small enough that all variants train within half an hour on one core.
 BASE = replace(
     SPRITES_SMALL,
-    name="sprites-ablation",
+    name="ablation",
     encoder=replace(SPRITES_SMALL.encoder, width=128, ff=512, stem_channels=(32, 64, 128)),
     decoder=replace(SPRITES_SMALL.decoder, width=160, ff=640, depth=4),
     training=replace(SPRITES_SMALL.training, batch=32))

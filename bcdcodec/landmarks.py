@@ -1,0 +1,62 @@
+"""Where eyes, nose and mouth are in a picture: dlib's 68 landmarks. Needs the extra `expression`."""
+
+from __future__ import annotations
+
+import importlib.util
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from bcdcodec.errors import MissingDetectorError
+
+SIDE = 384  # pixels, size at which faces are looked for
+MODULES = ("dlib", "face_recognition_models")
+FLOW_ALONE = "mouth and eyes follow only in part: they follow further with landmarks, pip install 'bcdcodec[expression]'"
+
+
+def can_find_landmarks() -> bool:
+    """Whether what they are found with is installed."""
+    return all(importlib.util.find_spec(name) for name in MODULES)
+
+
+class LandmarkFinder:
+    """dlib's frontal detector and its shape predictor. Raises MissingDetectorError when they are not installed."""
+
+    def __init__(self):
+        if not can_find_landmarks():
+            raise MissingDetectorError("landmarks need dlib and its models: pip install 'bcdcodec[expression]'")
+        import dlib
+
+        self._detector = dlib.get_frontal_face_detector()
+        self._predictor = dlib.shape_predictor(str(models_folder() / "shape_predictor_68_face_landmarks.dat"))
+
+    def shape(self, picture: np.ndarray) -> tuple[np.ndarray, object | None]:
+        """A picture uint8 [h, w, 3] as the detector sees it, [SIDE, SIDE, 3], and dlib's shape of its first face, or None."""
+        from PIL import Image
+
+        picture = np.ascontiguousarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.BICUBIC))
+        boxes = self._detector(picture, 0)
+        return picture, self._predictor(picture, boxes[0]) if boxes else None
+
+    def __call__(self, picture: np.ndarray) -> np.ndarray | None:
+        """Landmarks [68, 2] of the first face of a picture uint8 [h, w, 3], x and y as fractions of it; None without a face."""
+        _, shape = self.shape(picture)
+        return None if shape is None else points(shape)
+
+
+@cache
+def landmark_finder() -> LandmarkFinder:
+    """One finder for all: its models are 100 MB. Raises MissingDetectorError."""
+    return LandmarkFinder()
+
+
+def points(shape) -> np.ndarray:
+    """The landmarks [68, 2] of a shape that `LandmarkFinder.shape` found, fractions of the picture."""
+    return np.array([[p.x, p.y] for p in shape.parts()], float) / SIDE
+
+
+def models_folder() -> Path:
+    """Where dlib's trained models lie."""
+    spec = importlib.util.find_spec("face_recognition_models")
+    return Path(spec.submodule_search_locations[0]) / "models"

@@ -1,0 +1,55 @@
+"""Another person's expression on a face: what changes in the one's pictures is laid where it belongs on the other.
+
+Expression images (Liu, Shan and Zhang 2001): a mouth that opens adds much the same dark to any face; what counts is the place,
+which landmarks of both tell.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bcdcodec.models.appearance import Appearance
+from bcdcodec.models.warp import centres, warp
+
+GRID = 32  # cells a side of the flow
+BORDER = 5  # points a side of the picture's border, where nothing moves
+SMOOTHING = 1e-3  # of the spline, so that landmarks a pixel off fold nothing
+
+
+def carried(appearance: Appearance, driver: Tensor, shown: Tensor) -> Appearance:
+    """The driver's pictures of change [1, k, c, h, w] in the place of another face.
+
+    `driver`, `shown` [n, 2]: landmarks of both stills, x and y as fractions of the picture.
+    """
+    flow = joining_flow(shown, driver).to(appearance.components)
+    components = appearance.components[0]
+    return Appearance(warp(components, flow.expand(len(components), -1, -1, -1))[None], warp(appearance.salience, flow))
+
+
+def joining_flow(here: Tensor, there: Tensor) -> Tensor:
+    """Flow [1, 2, GRID, GRID] that takes landmarks `here` [n, 2] to those `there`, and is nothing at the picture's border.
+
+    A thin-plate spline (Bookstein 1989) in halves of a picture.
+    """
+    side = torch.linspace(-1, 1, BORDER, dtype=torch.float64)
+    x, y = torch.meshgrid(side, side, indexing="xy")
+    frame = torch.stack([x, y], -1)[(x.abs() == 1) | (y.abs() == 1)]
+    marks, goals = (2 * p.double() - 1 for p in (here, there))
+    knots = torch.cat([marks, frame])  # [p, 2]
+    values = torch.cat([goals - marks, torch.zeros_like(frame)])
+    plane = torch.cat([torch.ones(len(knots), 1, dtype=torch.float64), knots], 1)  # [p, 3]
+    bend = _bending(knots, knots) + SMOOTHING * torch.eye(len(knots), dtype=torch.float64)
+    system = torch.cat([torch.cat([bend, plane], 1), torch.cat([plane.T, torch.zeros(3, 3, dtype=torch.float64)], 1)])
+    weights = torch.linalg.solve(system, torch.cat([values, torch.zeros(3, 2, dtype=torch.float64)]))
+    cells = centres(GRID).double()
+    x, y = torch.meshgrid(cells, cells, indexing="xy")
+    places = torch.stack([x, y], -1).view(-1, 2)
+    flow = _bending(places, knots) @ weights[:-3] + torch.cat([torch.ones(len(places), 1, dtype=torch.float64), places], 1) @ weights[-3:]
+    return flow.T.reshape(1, 2, GRID, GRID).float()
+
+
+def _bending(a: Tensor, b: Tensor) -> Tensor:
+    """r^2 log r of the distances of points a [p, 2] from b [q, 2], [p, q]."""
+    square = (a[:, None] - b).square().sum(-1)
+    return 0.5 * square * square.clamp_min(1e-18).log()
