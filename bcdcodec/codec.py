@@ -179,7 +179,7 @@ class Codec:
             iter(recording.motions), source.contents if content is None else source.contents[:1],
             recording.head.sampler_seed if seed is None else seed, steps,
             foreign=content is not None or recording.head.reenacted or recording.head.generated,
-            drivers=() if content is None else recording.contents)]
+            drivers=() if content is None or recording.head.reenacted else recording.contents)]
         size = self.picture_size
         return np.stack(frames) if frames else np.zeros((0, size, size, 3), np.uint8)
 
@@ -188,8 +188,8 @@ class Codec:
                       drivers: tuple[Content, ...] = ()) -> Iterator[tuple[int, np.ndarray]]:
         """`(frame number, uint8 [h, w, 3])` one by one, under one fixed noise picture; memory stays flat.
 
-        With a single content that one serves every motion chunk. `foreign`: it is another recording's than the motion, whose
-        own contents are the `drivers`: with landmarks of both (extra `expression`) mouth and eyes follow further.
+        With a single content that one serves every motion chunk. `foreign`: it is another recording's than the motion. The latter's
+        own contents are the `drivers`, where they are known: with landmarks of both (extra `expression`) mouth and eyes follow further.
         """
         return decode_frames(self, motions, contents, seed, self.config.diffusion.steps if steps is None else steps, foreign, drivers)
 
@@ -198,7 +198,7 @@ class Codec:
                        steps: int | None = None, foreign: bool = False) -> np.ndarray:
         """Pictures uint8 [b, t, h, w, 3] of codes [b, t, g], at most a window each, under one content each.
 
-        What `decode` makes of one short recording, for many at once; `foreign` as in `decode_stream`.
+        What `decode` makes of one short recording, for many at once; `foreign` as in `decode_stream`, by flow alone.
         Raises FormatError for a content of another shape.
         """
         parts = [self.dequantised(content) for content in contents]

@@ -238,7 +238,7 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
                 feed = SoundFeed(reader, video) if has_sound else None
                 seed = head.sampler_seed if seed is None else seed
                 for number, picture in codec.decode_stream(
-                        motions, contents, seed, steps, foreign=bool(marks), drivers=drivers if other is not None else ()):
+                        motions, contents, seed, steps, bool(marks), () if other is None or head.reenacted else drivers):
                     tick = clock.waiting.popleft()
                     if feed:
                         feed.write_until(tick * time_base)

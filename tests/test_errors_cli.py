@@ -295,7 +295,7 @@ def test_wrong_usage_exits_with_2(bcd, arguments):
 def test_an_interrupt_exits_with_130_and_leaves_nothing(bcd, clip, recording, tiny_model, tmp_path, monkeypatch):
     from bcdcodec.codec import Codec
 
-    def interrupted(self, motions, *arguments, foreign):
+    def interrupted(self, motions, *arguments):
         next(motions)
         yield 0, np.zeros((32, 32, 3), np.uint8)
         raise KeyboardInterrupt
