@@ -65,13 +65,14 @@ def write_content_values(encoder: RangeEncoder, values: np.ndarray, rows: int, c
     if residuals.shape[1] != model.channels:
         raise FormatError(f"content has {residuals.shape[1]} channels, the model {model.channels}")
     magnitudes = _context_magnitudes(residuals, model.predicted_channels)
-    for j in range(model.channels):
-        v = residuals[:, j]
-        contexts = _contexts(magnitudes, j, rows, columns, model.band_of_channel)
-        symbols = np.where(np.abs(v) <= LARGEST, v + LARGEST, ESCAPE)
-        encoder.encode(model.tables, symbols, contexts)
-        bits = [bit for value in v[symbols == ESCAPE] for bit in _escape_bits(int(value))]
+    contexts = _all_contexts(magnitudes, rows, columns, model.band_of_channel).T  # [d, n]
+    symbols = np.where(np.abs(residuals) <= LARGEST, residuals + LARGEST, ESCAPE).T
+    start = 0
+    for j in sorted({*np.flatnonzero((symbols == ESCAPE).any(1)), model.channels - 1}):  # escaped values follow their channel
+        encoder.encode(model.tables, symbols[start : j + 1], contexts[start : j + 1])
+        bits = [bit for value in residuals[symbols[j] == ESCAPE, j] for bit in _escape_bits(int(value))]
         encoder.encode(BIT_TABLES, np.array(bits, np.int32), np.zeros(len(bits), np.int64))
+        start = j + 1
 
 
 def read_content_values(decoder: RangeDecoder, rows: int, columns: int, model: ContentModel) -> np.ndarray:
@@ -99,10 +100,8 @@ def count_contexts(
     residuals = _residuals(values, rows, columns, predicted_channels)
     magnitudes = _context_magnitudes(residuals, predicted_channels)
     counts = np.zeros((BUCKETS * (int(band_of_channel.max()) + 1), SYMBOLS), np.int64)
-    for j in range(residuals.shape[1]):
-        v = residuals[:, j]
-        symbols = np.where(np.abs(v) <= LARGEST, v + LARGEST, ESCAPE)
-        np.add.at(counts, (_contexts(magnitudes, j, rows, columns, band_of_channel), symbols), 1)
+    symbols = np.where(np.abs(residuals) <= LARGEST, residuals + LARGEST, ESCAPE)
+    np.add.at(counts, (_all_contexts(magnitudes, rows, columns, band_of_channel), symbols), 1)
     return counts
 
 
@@ -159,6 +158,17 @@ def _contexts(magnitudes: np.ndarray, j: int, rows: int, columns: int, band_of_c
         around = grid[:-2, 1:-1] + grid[2:, 1:-1] + grid[1:-1, :-2] + grid[1:-1, 2:]
         activity += around.ravel()
     return int(band_of_channel[j]) * BUCKETS + np.searchsorted(THRESHOLDS, activity, side="left")
+
+
+def _all_contexts(magnitudes: np.ndarray, rows: int, columns: int, band_of_channel: np.ndarray) -> np.ndarray:
+    """Return `_contexts` of all channels at once, int64 [n, d], for who has all values."""
+    n, d = magnitudes.shape
+    before = np.pad(magnitudes, ((0, 0), (4, 0))).astype(np.int64)
+    activity = 2 * before[:, 3 : 3 + d] + 2 * before[:, 2 : 2 + d] + before[:, 1 : 1 + d] + before[:, :d]
+    grid = np.pad(before[:, 3 : 3 + d].reshape(rows, columns, d), ((1, 1), (1, 1), (0, 0)))
+    around = grid[:-2, 1:-1] + grid[2:, 1:-1] + grid[1:-1, :-2] + grid[1:-1, 2:]
+    activity += around.reshape(n, d)
+    return band_of_channel.astype(np.int64) * BUCKETS + np.searchsorted(THRESHOLDS, activity, side="left")
 
 
 def _escape_bits(value: int) -> list[int]:
