@@ -45,10 +45,7 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
             raise FormatError(f"frame {first} asks for content {number}, the file has {len(contents)}")
         content = by_number[number]
         tokens, reference = codec.dequantised(content)
-        if foreign:
-            portrait = codec.portrait_moved_by(content, driving.get(driver))
-        else:
-            portrait = codec.model.detailed(codec.model.portrait(tokens, reference))
+        portrait = codec.portrait_moved_by(content, driving.get(driver)) if foreign else codec.model.detailed(codec.portrait(content))
         clip = Condition(tokens, vector[None, None], reference, foreign=torch.ones(1, device=codec.device) if foreign else None,
                          portrait=portrait)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bcdcodec.errors import BcdError
-from bcdcodec.landmarks import LandmarkFinder, can_find_landmarks, models_folder, points
+from bcdcodec.landmarks import can_find_landmarks, landmark_finder, models_folder, points
 
 SAMPLES = 12  # frames a clip
 SAME_PERSON = 0.6  # identity distance below which dlib takes two faces for one person
@@ -53,7 +53,7 @@ class FaceMeter:
             raise BcdError("face measures need dlib and face-recognition-models: pip install 'bcdcodec[eval]'")
         import dlib
 
-        self._finder = LandmarkFinder()
+        self._finder = landmark_finder()
         self._descriptor = dlib.face_recognition_model_v1(str(models_folder() / "dlib_face_recognition_resnet_model_v1.dat"))
 
     def face(self, picture: np.ndarray) -> Face | None:

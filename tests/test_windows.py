@@ -1,5 +1,7 @@
 """A long clip in windows: those that overlap are faded into each other, however many are run at once."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -47,18 +49,25 @@ def test_one_window_fades_into_the_next():
 
 @pytest.mark.skipif("heads" not in shipped_models(), reason="no weights of heads are shipped yet")
 def test_pictures_do_not_jump_where_windows_meet():
-    """Change of the error from frame to frame, per change of the source, at the first frame of a window over that elsewhere.
-
-    1 where nothing is seen of windows, in the mean of clips (of a single one 0.9 to 1.15); 1.3 once, before windows overlapped.
-    """
     codec = bcdcodec.load("heads")
+    clips = [head_frames(seed, 98, codec.picture_size) for seed in (3, 4, 5, 6)]
+    recordings = [codec.encode(frames) for frames in clips]
     window = codec.config.window
-    ratios = []
-    for seed in (3, 4, 5, 6):
-        source = head_frames(seed, 98, codec.picture_size).astype(np.float32)
-        error = codec.decode(codec.encode(source.astype(np.uint8))) - source
-        change, moving = (np.abs(np.diff(x, axis=0)).mean((1, 2, 3)) for x in (error, source))
-        first = (np.arange(len(change)) + 1) % (window.length - window.overlap) == 0
-        ratios.append(change[first].sum() / moving[first].sum() * moving[~first].sum() / change[~first].sum())
-    print(f"change of the error where windows meet, over elsewhere: {np.round(ratios, 3)}")
-    assert np.mean(ratios) < 1.1
+
+    def changes() -> np.ndarray:
+        """Of the error, from frame to frame of each clip, [clips, t - 1]."""
+        errors = (codec.decode(r).astype(np.float32) - frames for r, frames in zip(recordings, clips))
+        return np.stack([np.abs(np.diff(error, axis=0)).mean((1, 2, 3)) for error in errors])
+
+    moving = np.stack([np.abs(np.diff(frames.astype(np.float32), axis=0)).mean((1, 2, 3)) for frames in clips])
+    overlapping = changes()
+    codec.config = codec.model.config = replace(codec.config, window=replace(window, overlap=0))
+    apart = changes()
+    at = np.arange(1, overlapping.shape[1] + 1)  # the frame that a change leads to
+    meet = at % (window.length - window.overlap) == 0
+    # Per change of the source, which else decides: some clips happen to move more at these frames.
+    steady = [c[meet].sum() / m[meet].sum() * m[~meet].sum() / c[~meet].sum() for c, m in zip(overlapping, moving)]
+    seams = at % window.length == 0  # of windows that do not overlap
+    print(f"change of the error where windows meet, over elsewhere: {np.mean(steady):.3f}; "
+          f"where they met without overlap: {overlapping[:, seams].mean():.3f}, {apart[:, seams].mean():.3f} without")
+    assert np.mean(steady) < 1.05 and overlapping[:, seams].mean() <= apart[:, seams].mean()
