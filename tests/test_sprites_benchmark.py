@@ -265,7 +265,7 @@ def test_variants_differ_from_the_base_in_what_they_say():
     assert found["8-bits"].config.quantiser == replace(base.quantiser, target_bits=8.0, codes=256)
     paper, ours = preset("sprites"), found["literal"].config
     assert ours.quantiser == paper.quantiser and ours.content == paper.content and ours.latent == paper.latent
-    assert [v.name for v in found.values() if v.same_frames] == ["no-cross"]
+    assert [v.name for v in found.values() if v.same_frames] == ["no-cross", "no-cross-unmasked"]
 
 
 def test_without_cross_driving_the_content_is_the_target(tiny_config, sheets):
