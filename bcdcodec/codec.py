@@ -7,6 +7,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -15,7 +16,7 @@ from torch import Tensor
 from bcdcodec.container import Content, Head, Motion, Recording
 from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES, TABLES_FINGERPRINT_BYTES
 from bcdcodec.container.payloads import pack_content
-from bcdcodec.decoding import decode_frames
+from bcdcodec.decoding import Driving, decode_frames, driving_of
 from bcdcodec.encoding import StreamOptions, encode_frames
 from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import FormatError, ModelError
@@ -25,9 +26,11 @@ from bcdcodec.models.bcd import BCD, Decoded
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.expression import carried
 from bcdcodec.models.latents import Latents, open_latents, to_uint8
+from bcdcodec.models.poser import Poser
 from bcdcodec.models.windows import aligned_clip, motion_blocks
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.opening import check_model
+from bcdcodec.poserstore import load_poser
 from bcdcodec.reference import content_tokens
 
 
@@ -151,15 +154,22 @@ class Codec:
     # ---- decoding
 
     @torch.inference_mode()
-    def portrait_moved_by(self, content: Content, driver: Content | None) -> Portrait | None:
-        """What a content shows when the motion is another recording's: with the pictures of change of `driver`, where landmarks
-        of both are found, else with none, as amounts of another's mislead."""
+    def portrait_moved_by(self, content: Content, driver: Content | None, relative: bool = False) -> Portrait | None:
+        """What a content shows when the motion is another recording's, whose content is the `driver`, where it is known.
+
+        Its head is turned as the driver's is, unless the motion is to be `relative`; and it has the driver's pictures of change,
+        where landmarks of both are found, else none, as amounts of another's mislead.
+        """
         shown = self.model.detailed(self.portrait(content))
         if shown is None or shown.appearance is None:
             return shown
+        if driver is None:
+            return replace(shown, appearance=None)
+        other = self.portrait(driver)
+        if self.poser is not None and not relative:
+            shown = self.poser.posed(shown, other)
         marks = None
-        if driver is not None and can_find_landmarks():
-            other = self.portrait(driver)
+        if can_find_landmarks():
             marks = [landmark_finder()(to_uint8(self.latents.decode(p.still, None))[0]) for p in (other, shown)]
         if marks is None or any(m is None for m in marks):
             return replace(shown, appearance=None)
@@ -177,28 +187,29 @@ class Codec:
             raise FormatError("the recording holds no content, nothing can be decoded")
         frames = [picture for _, picture in self.decode_stream(
             iter(recording.motions), source.contents if content is None else source.contents[:1],
-            recording.head.sampler_seed if seed is None else seed, steps,
-            foreign=content is not None or recording.head.reenacted or recording.head.generated,
-            drivers=() if content is None or recording.head.reenacted else recording.contents)]
+            recording.head.sampler_seed if seed is None else seed, steps, driving_of(recording.head, recording.contents, content is not None))]
         size = self.picture_size
         return np.stack(frames) if frames else np.zeros((0, size, size, 3), np.uint8)
 
     def decode_stream(self, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,
-                      steps: int | None = None, foreign: bool = False,
-                      drivers: tuple[Content, ...] = ()) -> Iterator[tuple[int, np.ndarray]]:
+                      steps: int | None = None, by: Driving = Driving()) -> Iterator[tuple[int, np.ndarray]]:
         """`(frame number, uint8 [h, w, 3])` one by one, under one fixed noise picture; memory stays flat.
 
-        With a single content that one serves every motion chunk. `foreign`: it is another recording's than the motion. The latter's
-        own contents are the `drivers`, where they are known: with landmarks of both (extra `expression`) mouth and eyes follow further.
+        With a single content that one serves every motion chunk; `by`: whose motion it is, where it is not the content's own.
         """
-        return decode_frames(self, motions, contents, seed, self.config.diffusion.steps if steps is None else steps, foreign, drivers)
+        return decode_frames(self, motions, contents, seed, self.config.diffusion.steps if steps is None else steps, by)
+
+    @cached_property
+    def poser(self) -> Poser | None:
+        """The model's, loaded when it is first asked for. Raises ModelError for a damaged one."""
+        return load_poser(self.folder, self.device)
 
     @torch.inference_mode()
     def decode_windows(self, codes: np.ndarray, contents: Sequence[Content], seed: int = 0,
                        steps: int | None = None, foreign: bool = False) -> np.ndarray:
         """Pictures uint8 [b, t, h, w, 3] of codes [b, t, g], at most a window each, under one content each.
 
-        What `decode` makes of one short recording, for many at once; `foreign` as in `decode_stream`, by flow alone.
+        What `decode` makes of one short recording, for many at once; `foreign`: they are other recordings' than the codes, moved by flow alone.
         Raises FormatError for a content of another shape.
         """
         parts = [self.dequantised(content) for content in contents]

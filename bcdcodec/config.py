@@ -225,6 +225,41 @@ class ModelConfig:
             raise ModelError(f"model config is not readable: {error}") from error
 
 
+@dataclass(frozen=True)
+class PoserConfig:
+    """Sizes of the network that turns a still as another is turned, and its training."""
+
+    name: str
+    size: int  # pixels a side of what it sees
+    channels: int = 3
+    pose: int = 64  # numbers that it reads of a head
+    reader: tuple[int, ...] = (32, 64, 128, 256)  # channels of the stem
+    flow: tuple[int, int, int] = (32, 64, 128)
+    width: int = 256
+    batch: int = 24  # clips
+    frames: int = 3  # of each
+    lr: float = 8e-4
+    weight_decay: float = 1e-4
+    ema_decay: float = 0.995
+    procedural_share: float = 0.6
+    still_share: float = 0.08
+    flow_weight: float = 6.0
+    reader_steps: int = 2000  # on the reader alone, before the first
+    model_name: str = ""  # of the codec whose stills it turns, and
+    model_fingerprint: str = ""  # 8 bytes, in hexadecimal
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
+
+    @staticmethod
+    def from_json(text: str) -> PoserConfig:
+        """The config that `to_json` wrote. Raises ModelError when it is not one."""
+        try:
+            return _build(PoserConfig, json.loads(text))
+        except (ValueError, TypeError, KeyError) as error:
+            raise ModelError(f"poser config is not readable: {error}") from error
+
+
 _PARTS = {
     "latent": LatentConfig, "encoder": EncoderConfig, "quantiser": QuantiserConfig, "content": ContentConfig,
     "decoder": DecoderConfig, "diffusion": DiffusionConfig, "window": WindowConfig, "training": TrainingConfig,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import chain, groupby
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.container import Content, Motion
+from bcdcodec.container import Content, Head, Motion
 from bcdcodec.errors import FormatError
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import to_uint8
@@ -23,16 +24,30 @@ if TYPE_CHECKING:
 Vector = tuple[int, int, Tensor]  # number of the frame, number of its content, quantised motion [m]
 
 
+@dataclass(frozen=True)
+class Driving:
+    """Whose motion a content is shown in."""
+
+    foreign: bool = False  # another recording's than the content
+    drivers: tuple[Content, ...] = ()  # that recording's own contents, where they are known
+    relative: bool = False  # begin in the content's own pose, and add to it what changes from the first frame on
+
+
+def driving_of(head: Head, contents: tuple[Content, ...], swapped: bool, relative: bool = False) -> Driving:
+    """Whose motion the recording of `head` and `contents` brings; `swapped`: onto another recording's content."""
+    made = head.reenacted or head.generated  # then its contents are not those of the motion
+    return Driving(swapped or made, contents if swapped and not made else (), relative)
+
+
 @torch.inference_mode()
 def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,
-                  steps: int, foreign: bool, drivers: tuple[Content, ...]) -> Iterator[tuple[int, np.ndarray]]:
+                  steps: int, by: Driving) -> Iterator[tuple[int, np.ndarray]]:
     """`(frame number, uint8 [h, w, 3])` one by one; one fixed noise picture for the whole clip.
 
-    `foreign`: the content is another recording's than the motion, and the `drivers` are the latter's, where they are known. With a
-    single content that one serves every motion chunk. Raises FormatError for a content that is missing.
+    With a single content that one serves every motion chunk. Raises FormatError for a content that is missing.
     """
     noise = codec.noise(seed)
-    by_number, driving = ({content.number: content for content in some} for some in (contents, drivers))
+    by_number, driving = ({content.number: content for content in some} for some in (contents, by.drivers))
     only = contents[0].number if len(contents) == 1 else None
 
     def scene(vector: Vector) -> tuple[int, int | None]:
@@ -43,11 +58,14 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
         first, _, vector = next(vectors)
         if number not in by_number:
             raise FormatError(f"frame {first} asks for content {number}, the file has {len(contents)}")
-        content = by_number[number]
-        tokens, reference = codec.dequantised(content)
-        portrait = codec.portrait_moved_by(content, driving.get(driver)) if foreign else codec.model.detailed(codec.portrait(content))
-        clip = Condition(tokens, vector[None, None], reference, foreign=torch.ones(1, device=codec.device) if foreign else None,
-                         portrait=portrait)
+        shown = by_number[number]
+        if by.foreign:
+            portrait = codec.portrait_moved_by(shown, driving.get(driver), by.relative)
+        else:
+            portrait = codec.model.detailed(codec.portrait(shown))
+        tokens, reference = codec.dequantised(shown)
+        clip = Condition(tokens, vector[None, None], reference if portrait is None else portrait.motion,
+                         foreign=torch.ones(1, device=codec.device) if by.foreign else None, portrait=portrait)
 
         def windows(m_hat: Tensor) -> Tensor:
             """Pictures [b, t, 3, h, w] in [-1, 1] of windows of quantised motion [b, t, m]."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bcdcodec.config import (
-    ContentConfig, DecoderConfig, DiffusionConfig, EncoderConfig, LatentConfig, ModelConfig, QuantiserConfig,
-    TrainingConfig, WindowConfig,
+    ContentConfig, DecoderConfig, DiffusionConfig, EncoderConfig, LatentConfig, ModelConfig, PoserConfig,
+    QuantiserConfig, TrainingConfig, WindowConfig,
 )
 from bcdcodec.errors import ModelError
 
@@ -145,6 +145,9 @@ TINY = replace(
     training=replace(HEADS.training, batch=4, frames=4, still_steps=5, detail_steps=5, motion_steps=5, flow_pairs=48, swap_weight=0.02,
                      swap_from=0.5),
 )
+
+# What turns a still of heads as another person's is turned, before it is shown in that one's motion.
+POSER = PoserConfig("poser", size=HEADS.latent.size)
 
 PRESETS = {config.name: config for config in (LRS3, SPRITES, SPRITES_SMALL, HEADS, TINY)}
 

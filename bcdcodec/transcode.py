@@ -233,12 +233,13 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
             out = standard_output() if is_standard(target) else target
             with write_video(out, width, height, time_base, metadata, reader.audio_format if has_sound else None) as video:
                 from bcdcodec.codec import Codec  # after the cheap checks: torch takes seconds
+                from bcdcodec.decoding import driving_of
 
                 codec = Codec(folder, pick_device(device), vae)
                 feed = SoundFeed(reader, video) if has_sound else None
                 seed = head.sampler_seed if seed is None else seed
                 for number, picture in codec.decode_stream(
-                        motions, contents, seed, steps, bool(marks), () if other is None or head.reenacted else drivers):
+                        motions, contents, seed, steps, driving_of(head, drivers, other is not None, relative)):
                     tick = clock.waiting.popleft()
                     if feed:
                         feed.write_until(tick * time_base)

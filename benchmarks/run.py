@@ -26,6 +26,7 @@ from bcdcodec.codec import load
 from bcdcodec.errors import BcdError
 from bcdcodec.memory import keep_freed_memory
 from bcdcodec.modelstore import TABLES, open_model
+from bcdcodec.poserstore import poser_digest
 from bcdcodec.training.clips import split_of
 
 MODEL_MEASURES_VERSION = 3  # raised when disentanglement or speed change their meaning
@@ -115,7 +116,7 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
         speed = _kept(
             options.out / "speed.json", depends | {"clip": str(longest)}, lambda: _speed(str(folder.path), longest)
         )
-    jobs = _jobs(clips, options, str(folder.path), depends)
+    jobs = _jobs(clips, options, str(folder.path), depends | {"poser": poser_digest(folder)})
     done: dict[Path, ClipRows] = {}
     errors: dict[Path, str] = {}
     parts: dict[str, dict] = {}

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
+
+if TYPE_CHECKING:
+    from bcdcodec.training.run_data import RunOptions
 
 FOLDER = click.Path(path_type=Path)
 
@@ -13,7 +17,7 @@ FOLDER = click.Path(path_type=Path)
 @click.argument("preset")
 @click.option("--data", type=FOLDER, help="Folder of videos and pictures, or of sprite sheets. [default: procedural heads only]")
 @click.option("--codes", type=FOLDER, help="Folder of .bcd files, for gpt2: no video is needed.")
-@click.option("--model", help="For gpt2: name or folder of the model of these files. [default: the shipped one they name]")
+@click.option("--model", help="For gpt2: name or folder of the model of these files. [default: the shipped one they name] For poser: of the model whose stills it turns. [default: heads]")
 @click.option("--out", type=FOLDER, required=True, help="Folder of the run.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in all, or ...")
 @click.option("--steps", type=click.IntRange(min=1), help="... optimiser steps in all.")
@@ -30,12 +34,13 @@ def train(preset: str, data: Path | None, codes: Path | None, model: str | None,
           shard_mib: int | None) -> None:
     """Train a model; PRESET is heads, sprites-small, lrs3, sprites or tiny.
 
-    PRESET gpt2 (gpt2-heads, gpt2-sprites, gpt2-lrs3 or gpt2-tiny) trains what `bcd generate` draws motion from.
+    PRESET gpt2 (gpt2-heads, gpt2-sprites, gpt2-lrs3 or gpt2-tiny) trains what `bcd generate` draws motion from. PRESET
+    poser trains what `bcd decode --content` turns a face with as another's is; OUT/model belongs into the model's folder as poser.
     """
     if (minutes is None) == (steps is None):
         raise click.UsageError("give either --minutes or --steps")
-    if from_model is not None and (resume or codes is not None):
-        raise click.UsageError("--from begins a run of a codec: it goes neither with --resume nor with --codes")
+    if from_model is not None and (resume or codes is not None or preset == "poser"):
+        raise click.UsageError("--from begins a run of a codec: it goes neither with --resume nor with --codes or poser")
     if preset.startswith("gpt2") != (codes is not None):
         raise click.UsageError("--codes and the presets gpt2... go together")
     if codes is not None:
@@ -45,9 +50,12 @@ def train(preset: str, data: Path | None, codes: Path | None, model: str | None,
     from bcdcodec.device import pick_device
     from bcdcodec.training.trainer import RunOptions, Trainer
 
-    config = presets.preset(preset)
     options = RunOptions(data, out, steps, minutes, resume, pick_device(device), seed, procedural_groups,
                          vae, from_model, shard_mib=shard_mib)
+    if preset == presets.POSER.name:
+        _train_poser(options, model)
+        return
+    config = presets.preset(preset)
     trainer = Trainer(config, options)
     trainer.run()
     click.echo(f"{out / 'checkpoint'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes")
@@ -63,6 +71,17 @@ def _train_gpt2(preset: str, codes: Path, model: str | None, out: Path, minutes:
     trainer.run()
     click.echo(f"{out / 'model'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes, "
                f"{trainer.best:.1f} bits a frame on {len(trainer.clips.val)} clips held out")
+
+
+def _train_poser(options: RunOptions, model: str | None) -> None:
+    from bcdcodec.modelstore import DEFAULT_MODEL
+    from bcdcodec.presets import POSER
+    from bcdcodec.training.poser import PoserTrainer
+
+    trainer = PoserTrainer(POSER, options, model or DEFAULT_MODEL)
+    trainer.run()
+    click.echo(f"{options.out / 'model'}: {POSER.name} over {trainer.config.model_name}, step {trainer.step}, "
+               f"{trainer.elapsed / 60:.1f} minutes")
 
 
 @click.command()

@@ -83,7 +83,7 @@ def test_every_scene_of_the_motion_brings_its_own(two, found, monkeypatch):
     chunks = (replace(chunk, codes=chunk.codes[:6]), replace(chunk, codes=chunk.codes[6:], first_frame=6, content=1))
     asked = []
     inner = codec.portrait_moved_by
-    monkeypatch.setattr(codec, "portrait_moved_by", lambda content, driver: asked.append((content.number, driver.number)) or inner(content, driver))
+    monkeypatch.setattr(codec, "portrait_moved_by", lambda content, driver, relative: asked.append((content.number, driver.number)) or inner(content, driver, relative))
     scenes = replace(motion, contents=(motion.contents[0], second), motions=chunks)
     assert codec.decode(scenes, content=face).shape[0] == 12 and asked == [(0, 0), (0, 1)]
 

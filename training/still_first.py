@@ -50,10 +50,16 @@ def teach_detail(model: BCD, clips: ClipStore, latents: Latents, steps: int, bat
     _learn(model.still_detail, draw, lambda still: latents.decode(still, model.still_detail(still)), "detail", steps, (seed, 6), device, note)
 
 
-def _coded(model: BCD, z: Tensor, rng: np.random.Generator) -> Tensor:
+def coded_still(model: BCD, z: Tensor, rng: np.random.Generator | None) -> Tensor:
+    """Pictures z [b, c, h, w] as a content's still shows them; coded at about the default step, without `rng` at that step."""
+    return model.still(_coded(model, z, rng))
+
+
+def _coded(model: BCD, z: Tensor, rng: np.random.Generator | None) -> Tensor:
     """Tokens [b, n, still_dim] of pictures z [b, c, h, w], coded at about the default step."""
     config = model.config.content
-    index = rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, len(z)) + config.default_step
+    off = np.zeros(len(z), np.int64) if rng is None else rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, len(z))
+    index = off + config.default_step
     return model.content(model.transform(z)[..., : config.still_dim], torch.from_numpy(index).to(z.device))
 
 

@@ -1,0 +1,347 @@
+"""Trains the network that turns a still as another person's is turned, over the stills of a codec that is trained already.
+
+First the reader alone, from the parameters of procedural heads. Then the flow too: procedural heads have the exact one between
+people, footage the one that alignment finds within a clip.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import shutil
+import time
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bcdcodec.codec import load_weights
+from bcdcodec.config import PoserConfig
+from bcdcodec.errors import ModelError
+from bcdcodec.models.bcd import BCD, coarse_warp_error
+from bcdcodec.models.latents import open_latents
+from bcdcodec.models.poser import Poser
+from bcdcodec.models.warp import warp
+from bcdcodec.modelstore import CARD, CONFIG, open_model
+from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
+from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, save_sharded
+from bcdcodec.training.precision import mixed_precision
+from bcdcodec.training.procedural import MOTION_PARAMETERS
+from bcdcodec.training.run_data import RunOptions, load_data
+from bcdcodec.training.still_first import coded_still
+
+WARMUP_STEPS = 50
+BETAS = (0.9, 0.98)
+READER_PEAK, READER_DECAY, READER_BATCH = 2e-3, 1e-2, 64  # of the steps on it alone
+READER_LR = 0.4  # of the rate of the flow, afterwards
+DISGUISED_SHARE = 0.5  # of the pictures that it learns from
+LAST_LR = 0.05  # of the peak
+FLOW_EPS = 0.01  # half a picture: below, the flow's error counts by its square
+HUBER = 0.1  # error of a pixel from which it counts by its size
+GRADIENT = 0.1  # weight of errors of neighbouring pixels' differences
+PARAMETER_WEIGHT = 0.3  # of errors of the parameters of procedural heads: flow says of a blink or a smile next to nothing
+SAME_WEIGHT = 0.3  # of what is read of driving and target pictures alike
+GRAD_CLIP = 1.0
+LOG_EVERY = 10
+HELD_OUT_GROUPS = 12
+LOOKED_AT, LOOK_APART = 4, 6  # pairs of clips in a picture; from one to the next, as neighbours often show one person
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Stills and what they are to become, [n, ...] all."""
+
+    still: Tensor  # [n, c, h, w] as decoded
+    driving: Tensor  # [n, c, h, w]
+    target: Tensor  # [n, c, h, w]
+    flow: Tensor  # [n, 2, gh, gw] from target to still
+    known: Tensor  # [n, gh, gw] weight of that flow
+    motion: Tensor  # [n, p] parameters of procedural heads, of unit deviation; nan of footage
+
+
+class PoserTrainer:
+    """One run, which resumes exactly: everything random is a function of (seed, step)."""
+
+    def __init__(self, config: PoserConfig, options: RunOptions, model: str):
+        if (options.out / "checkpoint").exists() and not options.resume:
+            raise ModelError(f"{options.out} holds a run: give --resume to go on with it, or another --out")
+        folder = open_model(model)
+        if folder.config.content.appearance == 0 or folder.config.latent.size != config.size:
+            raise ModelError(f"model {folder.name} has no stills of {config.size} x {config.size} pixels to move: train over heads")
+        self.options, self.device = options, options.device
+        self.config = replace(config, model_name=folder.name, model_fingerprint=folder.fingerprint[:8].hex())
+        self.codec = load_weights(folder).to(self.device).eval().requires_grad_(False)
+        options.out.mkdir(parents=True, exist_ok=True)
+        data = replace(folder.config, training=replace(
+            folder.config.training, batch=config.batch, frames=config.frames, stage1_split=1,
+            procedural_share=config.procedural_share, still_share=config.still_share))
+        wide = replace(data, training=replace(data.training, frames=folder.config.window.length))
+        clips, self.held_out, pairs, self.held_out_pairs = load_data(wide, options)
+        self.sampler = BatchSampler(data, clips, pairs, options.seed)
+        self.latents = open_latents(folder.config.latent.small, self.device)
+        torch.manual_seed(options.seed)
+        self.model = Poser(self.config).to(self.device)
+        self.pupil = torch.nn.Linear(config.pose, len(MOTION_PARAMETERS)).to(self.device)  # reads them from what the reader says
+        self.usual = pairs.motion.reshape(-1, len(MOTION_PARAMETERS)).mean(0), pairs.motion.reshape(-1, len(MOTION_PARAMETERS)).std(0)
+        self.mean = copy.deepcopy(self.model).eval().requires_grad_(False)  # carries the EMA weights
+        taught = [*self.model.read.parameters(), *self.pupil.parameters()]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": list(self.model.flow.parameters()), "peak": config.lr}, {"params": taught, "peak": config.lr * READER_LR}],
+            lr=config.lr, betas=BETAS, weight_decay=config.weight_decay)
+        self.step, self.elapsed = 0, 0.0  # seconds
+        if options.resume:
+            ema, state = load_checkpoint(options.out / "checkpoint", self.model, self.optimiser)
+            self.pupil.load_state_dict({k.removeprefix("pupil."): ema.pop(k) for k in list(ema) if k.startswith("pupil.")})
+            self.mean.load_state_dict(ema)
+            self.step, self.elapsed = state["step"], state["elapsed_s"]
+        else:
+            began = time.monotonic()
+            begin_with(self.model, self.codec)
+            self._teach_reader()
+            self.mean.load_state_dict(self.model.state_dict())
+            self.elapsed = time.monotonic() - began
+
+    @property
+    def progress(self) -> float:
+        """Share of the run that is done, 0..1."""
+        steps, minutes = self.options.steps, self.options.minutes
+        return min(1.0, self.step / steps if steps is not None else self.elapsed / (60 * minutes))
+
+    def run(self) -> None:
+        """Train to the end, saving, logging and measuring on the way."""
+        next_save, next_look = (self.elapsed + 60 * m for m in (self.options.checkpoint_minutes, self.options.evaluate_minutes))
+        with (self.options.out / "log.jsonl").open("a") as log:
+            while self.progress < 1:
+                began = time.monotonic()
+                record = self.train_step()
+                self.elapsed += time.monotonic() - began
+                if self.step % LOG_EVERY == 0:
+                    log.write(json.dumps(record | {"minutes": round(self.elapsed / 60, 2)}) + "\n")
+                    log.flush()
+                if self.elapsed >= next_save:
+                    self.save()
+                    next_save = self.elapsed + 60 * self.options.checkpoint_minutes
+                if self.elapsed >= next_look:
+                    self.look(log)
+                    next_look = self.elapsed + 60 * self.options.evaluate_minutes
+            self.save()
+            self.look(log)
+        self.export()
+
+    def _teach_reader(self) -> None:
+        """Train the reader alone: the parameters of procedural heads are to be read from what it says, whoever they are."""
+        mean, deviation = (torch.from_numpy(x).to(self.device) for x in self.usual)
+        parameters = [*self.model.read.parameters(), *self.pupil.parameters()]
+        optimiser = torch.optim.AdamW(parameters, lr=READER_PEAK, betas=BETAS, weight_decay=READER_DECAY)
+        steps = self.config.reader_steps
+        for step in range(steps):
+            torch.manual_seed(self.options.seed * 1_000_003 + step)
+            pictures, motion = self.sampler.parameter_pictures(np.random.default_rng((self.options.seed, 8, step)), READER_BATCH)
+            z = self.latents.encode(pictures.to(self.device))
+            optimiser.param_groups[0]["lr"] = READER_PEAK * min(1.0, (step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            self.model.read.train()
+            with mixed_precision(self.device):
+                error = (self.pupil(self.model.read(disguised(z))) - (motion.to(self.device) - mean) / deviation).square().mean()
+            optimiser.zero_grad(set_to_none=True)
+            error.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, GRAD_CLIP)
+            optimiser.step()
+
+    def train_step(self) -> dict:
+        """One optimiser step; its record for the log. A function of the seed and the step alone."""
+        torch.manual_seed(self.options.seed * 1_000_003 + self.step)
+        pairs = recoloured(self.draw(self.step))
+        rest = LAST_LR + (1 - LAST_LR) * 0.5 * (1 + math.cos(math.pi * self.progress))
+        for group in self.optimiser.param_groups:
+            group["lr"] = group["peak"] * min(1.0, (self.step + 1) / WARMUP_STEPS) * rest
+        self.model.train()
+        with mixed_precision(self.device):
+            at, wanted, same = self.model.read(disguised(torch.cat([pairs.still, pairs.driving, pairs.target]))).chunk(3)
+            flow = self.model(pairs.still, at, wanted - at)
+            shown = warp(pairs.still, flow)
+            error = picture_error(shown, pairs.target) + coarse_warp_error(pairs.still, flow[:, None], pairs.target[:, None])
+            total = error + self.config.flow_weight * flow_error(flow, pairs) + SAME_WEIGHT * unlike(wanted, same)
+            total = total + self._misread(wanted, pairs.motion)
+        self.optimiser.zero_grad(set_to_none=True)
+        total.backward()
+        norms = [torch.nn.utils.clip_grad_norm_(group["params"], GRAD_CLIP) for group in self.optimiser.param_groups]
+        norm = torch.stack(norms).norm()
+        if torch.isfinite(norm):  # one bad batch must not end a long run
+            self.optimiser.step()
+        self.step += 1
+        self._average()
+        with torch.no_grad():
+            still = psnr(pairs.still, pairs.target)
+            return {"step": self.step, "loss": round(total.item(), 4), "flow_error": round(flow_error(flow, pairs).item(), 4),
+                    "psnr": round(psnr(shown, pairs.target), 2), "psnr_still": round(still, 2), "grad_norm": round(norm.item(), 3)}
+
+    @torch.no_grad()
+    def draw(self, step: int) -> Pairs:
+        """The pairs of one step."""
+        batch: Batch = self.sampler.batch(step, self.progress)
+        n, t = batch.target.shape[:2]
+        content, driving, target = (x.to(self.device) for x in (batch.content[:, 0], batch.driving, batch.target))
+        still = coded_still(self.codec, self.latents.encode(content), np.random.default_rng((self.options.seed, 7, step)))
+        still = still[:, None].expand(n, t, *still.shape[1:]).flatten(0, 1)
+        driving, target = (self.latents.encode(x.flatten(0, 1)) for x in (driving, target))
+        exact = batch.flow[:, :, 0].to(self.device).flatten(0, 1)  # [pairs * t, 4, gh, gw]
+        at = len(exact)
+        basis = self.codec.flow_basis
+        found = basis(basis.align(still[at:], target[at:], torch.zeros(len(still) - at, len(basis.deviation), device=self.device)))
+        # What alignment does not bring nearer it did not understand.
+        better = (warp(still[at:], found) - target[at:]).square().mean((1, 2, 3)) < (still[at:] - target[at:]).square().mean((1, 2, 3))
+        cells = self.model.fields.shape[-2:]
+        found = F.interpolate(found, size=cells, mode="bilinear", align_corners=False)
+        known = better.float()[:, None, None].expand(-1, *cells)
+        motion = torch.full((len(still), len(MOTION_PARAMETERS)), math.nan, device=self.device)
+        mean, deviation = (torch.from_numpy(x).to(self.device) for x in self.usual)
+        if at:
+            motion[:at] = (batch.motion.to(self.device).flatten(0, 1) - mean) / deviation
+        return Pairs(still, driving, target, torch.cat([exact[:, :2], found]), torch.cat([exact[:, 2] * exact[:, 3], known]), motion)
+
+    def _misread(self, read: Tensor, motion: Tensor) -> Tensor:
+        """The error of the true parameters of procedural heads, read linearly from what the reader says [n, d], []."""
+        known = ~motion[:, 0].isnan()
+        if not known.any():
+            return read.new_zeros(())
+        return PARAMETER_WEIGHT * (self.pupil(read[known]) - motion[known]).square().mean()
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        for mean, value in zip(self.mean.state_dict().values(), self.model.state_dict().values()):
+            if mean.is_floating_point():
+                mean.lerp_(value, 1 - decay)
+            else:
+                mean.copy_(value)
+
+    def save(self) -> None:
+        ema = dict(self.mean.state_dict()) | {f"pupil.{name}": value for name, value in self.pupil.state_dict().items()}
+        save_checkpoint(self.options.out / "checkpoint", self.model, ema, self.optimiser,
+                        {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed, "config": json.loads(self.config.to_json())}, None)
+
+    def export(self) -> None:
+        """Write `out/model`, which belongs into the folder of the codec's model as `poser`."""
+        folder = self.options.out / "model"
+        new = folder.with_name("model.new")
+        shutil.rmtree(new, ignore_errors=True)
+        new.mkdir(parents=True)
+        tensors = self.mean.state_dict()
+        save_sharded({name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}, new, "weights", None)
+        (new / CONFIG).write_text(self.config.to_json())
+        (new / CARD).write_text(
+            f"# {self.config.name}\n\nOver model {self.config.model_name} ({self.config.model_fingerprint[:12]}), {self.step} steps, "
+            f"{self.elapsed / 60:.0f} minutes, seed {self.options.seed}.\n")
+        shutil.rmtree(folder, ignore_errors=True)
+        new.rename(folder)
+
+    @torch.no_grad()
+    def look(self, log) -> None:
+        """Measure on held-out procedural people and write a picture: truth above, decoded below; then footage."""
+        from PIL import Image
+
+        rows, scores = [], []
+        store = self.held_out_pairs
+        for group in range(min(len(store.driven), HELD_OUT_GROUPS)):
+            a, b = (to_pictures(store.driven[group, person]).to(self.device) for person in (0, 1))
+            still = self.shown(to_pictures(store.content[group, 1, :1]).to(self.device))
+            picture = self.turned(still, a)
+            scores.append((psnr(picture, b), psnr(still.expand_as(b), b), psnr(a, b)))
+            if group < 4:
+                some = np.linspace(0, len(b) - 1, 3).astype(int)
+                rows += [torch.cat([still[0], *b[some]], 2), torch.cat([still[0], *picture[some]], 2)]
+        clips = self.held_out
+        moving = [i for i in range(len(clips.lengths)) if clips.lengths[i] >= 3]
+        for k in range(0, min(len(moving), LOOKED_AT * LOOK_APART), LOOK_APART):
+            first, second = (to_pictures(clips.clip(moving[i])[:: max(1, clips.lengths[moving[i]] // 3)][:3]).to(self.device)
+                             for i in (k, (k + len(moving) // 2) % len(moving)))
+            still = self.shown(first[:1])
+            rows += [torch.cat([still[0], *second], 2), torch.cat([still[0], *self.turned(still, second)], 2)]
+        decoded, alone, own = np.mean(scores, 0)
+        log.write(json.dumps({"step": self.step, "minutes": round(self.elapsed / 60, 2), "held_out": {
+            "psnr_cross": round(decoded, 3), "psnr_cross_still": round(alone, 3), "psnr_cross_own": round(own, 3)}}) + "\n")
+        log.flush()
+        grid = torch.cat(rows, 1).clamp(-1, 1).movedim(0, -1).cpu().numpy()
+        Image.fromarray(((grid + 1) * 127.5).round().astype(np.uint8)).save(self.options.out / f"look-{self.step:06d}.png")
+
+    def shown(self, pictures: Tensor) -> Tensor:
+        """Stills as decoded of pictures [n, c, h, w]."""
+        return coded_still(self.codec, self.latents.encode(pictures), None)
+
+    def turned(self, still: Tensor, driving: Tensor) -> Tensor:
+        """A still [1, c, h, w] turned as pictures [t, c, h, w] are."""
+        with mixed_precision(self.device):
+            at, wanted = self.mean.read(still), self.mean.read(driving)
+            still = still.expand_as(driving)
+            return warp(still, self.mean(still, at.expand_as(wanted), wanted - at))
+
+
+@torch.no_grad()
+def begin_with(model: Poser, codec: BCD) -> None:
+    """Take over what the codec knows and has of the same shape: how to see heads, and its fields of flow."""
+    _take(model.read.stem, codec.encoder.stem.state_dict())
+    model.read.head[-1].weight *= 0.3  # at first little moves
+    basis = codec.flow_basis
+    count = min(len(model.fields), len(basis.fields) - basis.amounts)
+    fields = basis.fields[:count] * basis.deviation[:count, None, None, None]
+    model.fields[:count] = F.interpolate(fields, size=model.fields.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _take(part: torch.nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Those of the tensors that the part has under these names and in these shapes."""
+    own = part.state_dict()
+    for name, tensor in tensors.items():
+        if name in own and own[name].shape == tensor.shape:
+            own[name].copy_(tensor)
+
+
+def recoloured(pairs: Pairs) -> Pairs:
+    """Stills and targets with their colours mixed alike, so that flow is not told from the colours of those trained on."""
+    mix = colour_mixes(len(pairs.still), pairs.still)
+    return replace(pairs, still=torch.einsum("nij,njhw->nihw", mix, pairs.still), target=torch.einsum("nij,njhw->nihw", mix, pairs.target))
+
+
+def colour_mixes(n: int, like: Tensor) -> Tensor:
+    """Random maps of the colours of pictures [., c, h, w], from nearly none to wild ones: [n, c, c]."""
+    c = like.shape[1]
+    return torch.lerp(torch.eye(c).to(like), torch.randn(n, c, c).to(like) / c ** 0.5, 0.7 * torch.rand(n, 1, 1).to(like) ** 2)
+
+
+def disguised(pictures: Tensor) -> Tensor:
+    """Pictures [n, c, h, w], half of them with their colours mixed, in another light, blurred or noisy: motion is to be read all the same."""
+    n, c, h, w = pictures.shape
+    like = {"device": pictures.device}
+    x = torch.einsum("nij,njhw->nihw", colour_mixes(n, pictures), pictures)
+    slope = 0.3 * torch.randn(n, 2, 1, 1, **like)  # of a light from one side
+    across, down = torch.linspace(-1, 1, w, **like), torch.linspace(-1, 1, h, **like)[:, None]
+    x = x * (1 + slope[:, :1] * across + slope[:, 1:] * down) * (0.25 * torch.randn(n, 1, 1, 1, **like)).exp() + 0.15 * torch.randn(n, c, 1, 1, **like)
+    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    x = torch.lerp(x, soft, torch.rand(n, 1, 1, 1, **like)) + 0.06 * torch.rand(n, 1, 1, 1, **like) * torch.randn_like(x)
+    hidden = torch.rand(n, 1, 1, 1, **like) < DISGUISED_SHARE
+    return torch.where(hidden, x.clamp(-1.2, 1.2), pictures)
+
+
+def unlike(x: Tensor, y: Tensor) -> Tensor:
+    """How far apart motions [n, d] of the same faces or of others in the same motion are, over how far all are, []."""
+    return (x - y).square().mean() / y.var(0).mean().clamp_min(1e-6).detach()
+
+
+def picture_error(x: Tensor, y: Tensor) -> Tensor:
+    """Huber's error of pixels and the absolute one of neighbours' differences, in units of HUBER, []."""
+    d = x.float() - y
+    across = (d[..., 1:] - d[..., :-1]).abs().mean() + (d[..., 1:, :] - d[..., :-1, :]).abs().mean()
+    return F.huber_loss(d, torch.zeros_like(d), delta=HUBER) / HUBER + GRADIENT * across
+
+
+def flow_error(flow: Tensor, pairs: Pairs) -> Tensor:
+    """Mean distance of flow [n, 2, gh, gw] from the true one where that is known, half pictures, []."""
+    error = ((flow - pairs.flow).square().sum(1) + FLOW_EPS ** 2).sqrt() - FLOW_EPS  # [n, gh, gw]
+    return (pairs.known * error).sum() / pairs.known.sum().clamp_min(1.0)
+
+
+def psnr(x: Tensor, y: Tensor) -> float:
+    """Of pictures [n, c, h, w] in [-1, 1], dB of the mean error."""
+    return 10 * math.log10(4 / max((x.float().clamp(-1, 1) - y).square().mean().item(), 1e-9))
