@@ -198,15 +198,12 @@ class PoserTrainer:
         known = better.float()[:, None, None].expand(-1, *cells)
         motion = torch.full((len(still), len(MOTION_PARAMETERS)), math.nan, device=self.device)
         mean, deviation = (torch.from_numpy(x).to(self.device) for x in self.usual)
-        if at:
-            motion[:at] = (batch.motion.to(self.device).flatten(0, 1) - mean) / deviation
+        motion[:at] = (batch.motion.to(self.device).flatten(0, 1) - mean) / deviation
         return Pairs(still, driving, target, torch.cat([exact[:, :2], found]), torch.cat([exact[:, 2] * exact[:, 3], known]), motion)
 
     def _misread(self, read: Tensor, motion: Tensor) -> Tensor:
         """The error of the true parameters of procedural heads, read linearly from what the reader says [n, d], []."""
         known = ~motion[:, 0].isnan()
-        if not known.any():
-            return read.new_zeros(())
         return PARAMETER_WEIGHT * (self.pupil(read[known]) - motion[known]).square().mean()
 
     @torch.no_grad()
