@@ -85,7 +85,7 @@ class PoserTrainer:
         torch.manual_seed(options.seed)
         self.model = Poser(self.config).to(self.device)
         self.pupil = torch.nn.Linear(config.pose, len(MOTION_PARAMETERS)).to(self.device)  # reads them from what the reader says
-        self.usual = pairs.motion.reshape(-1, len(MOTION_PARAMETERS)).mean(0), pairs.motion.reshape(-1, len(MOTION_PARAMETERS)).std(0)
+        self.usual = [torch.from_numpy(f(pairs.motion, (0, 1))).to(self.device) for f in (np.mean, np.std)]  # of the parameters, [p] each
         self.mean = copy.deepcopy(self.model).eval().requires_grad_(False)  # carries the EMA weights
         taught = [*self.model.read.parameters(), *self.pupil.parameters()]
         self.optimiser = torch.optim.AdamW(
@@ -133,7 +133,7 @@ class PoserTrainer:
 
     def _teach_reader(self) -> None:
         """Train the reader alone: the parameters of procedural heads are to be read from what it says, whoever they are."""
-        mean, deviation = (torch.from_numpy(x).to(self.device) for x in self.usual)
+        mean, deviation = self.usual
         parameters = [*self.model.read.parameters(), *self.pupil.parameters()]
         optimiser = torch.optim.AdamW(parameters, lr=READER_PEAK, betas=BETAS, weight_decay=READER_DECAY)
         steps = self.config.reader_steps
@@ -197,7 +197,7 @@ class PoserTrainer:
         found = F.interpolate(found, size=cells, mode="bilinear", align_corners=False)
         known = better.float()[:, None, None].expand(-1, *cells)
         motion = torch.full((len(still), len(MOTION_PARAMETERS)), math.nan, device=self.device)
-        mean, deviation = (torch.from_numpy(x).to(self.device) for x in self.usual)
+        mean, deviation = self.usual
         motion[:at] = (batch.motion.to(self.device).flatten(0, 1) - mean) / deviation
         return Pairs(still, driving, target, torch.cat([exact[:, :2], found]), torch.cat([exact[:, 2] * exact[:, 3], known]), motion)
 
