@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -154,7 +155,9 @@ def _rate_control(codec: Codec, options: StreamOptions, seen: int, seconds: floa
         return -vq.log2_p[groups, codes].sum().item()
 
     if options.kbps is None:  # whatever the profile, so that both hold the same codes
-        most = MOST_OF_TARGET * codec.config.quantiser.target_bits
+        q = codec.config.quantiser
+        # Where the target is as many bits as there are, clips of rare codes alone are above it, and no footage takes far more.
+        most = MOST_OF_TARGET * q.target_bits if q.target_bits < q.groups * math.log2(q.codes) else math.inf
         return RateControl(vq, most, bits, (1,), least_price=vq.rate_lambda.item())
     strides = tuple(stride for stride in STRIDES if stride * seen <= MAX_STRIDE)
     return RateControl(vq, options.kbps * 1000 * seconds, bits, strides)

@@ -1,6 +1,7 @@
 """The model against the paper: shapes and parameter counts on the meta device, and its parts' properties."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -191,6 +192,16 @@ def test_heun_recovers_a_gaussian_with_the_ideal_denoiser():
     denoise = lambda x, s: (x * deviation ** 2 + mean * s ** 2) / (deviation ** 2 + s ** 2)  # noqa: E731
     samples = sample_heun(denoise, torch.randn(20000, generator=torch.Generator().manual_seed(0)), config, 32)
     assert samples.mean() == pytest.approx(mean, abs=0.05) and samples.std() == pytest.approx(deviation, abs=0.05)
+
+
+@pytest.mark.parametrize("steps", [2, 3, 4, 8])
+def test_few_steps_do_not_blow_up_what_the_denoiser_gets_wrong(steps):
+    config = replace(HEADS.diffusion, sigma_min=0.05)
+    truth = torch.linspace(-1, 1, 1000)
+    wrong = 0.02 * torch.sin(torch.arange(1000.0))
+    denoise = lambda x, s: torch.lerp(truth, x, 1e-3 / (1e-3 + s * s)) + wrong * s / (1 + s)  # noqa: E731
+    sample = sample_heun(denoise, torch.randn(1000, generator=torch.Generator().manual_seed(0)), config, steps)
+    assert (sample - truth).square().mean().sqrt() < 0.018
 
 
 def test_one_step_is_the_denoiser_at_the_highest_noise():

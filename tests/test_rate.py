@@ -1,6 +1,7 @@
 """One model codes motion at several rates, and spends what it is given well."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from head_clips import head_frames, write_clip
 import bcdcodec
 from bcdcodec.config import QuantiserConfig
 from bcdcodec.container import open_bcd
-from bcdcodec.encoding import StreamOptions
+from bcdcodec.encoding import StreamOptions, _rate_control
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.rate import STRIDES, RateControl, between, choose_rate
 
@@ -77,6 +78,22 @@ def test_a_cap_changes_nothing_below_it_and_holds_above_it(vq, motion):
     assert own.price == 0.02
     capped = choose_rate(vq, motion, 0.9 * own.bits, static_bits(vq), (1,), least_price=0.02)
     assert capped.price > 0.02 and 0.7 * own.bits < capped.bits <= 0.9 * own.bits
+
+
+@pytest.mark.parametrize("target, kept", [(6.0, True), (5.5, False)])
+def test_a_clip_of_rare_codes_alone_is_coded_as_it_is_where_the_target_is_all_bits(target, kept):
+    """A walk of a sprite is eight frames, all of which may be rare ones: dearer than the target, which calm clips are below."""
+    torch.manual_seed(7)
+    made = GroupVQ(QuantiserConfig(groups=1, codes=64, dim=8, normalise=False, target_bits=target)).eval()
+    made.log2_p.copy_(torch.log_softmax(torch.randn(1, 64), -1) / np.log(2))
+    rare = (-made.log2_p[0]).argsort(descending=True)[:8]
+    assert -made.log2_p[0, rare].mean() > 1.1 * 6
+    codec = SimpleNamespace(model=SimpleNamespace(vq=made), config=SimpleNamespace(quantiser=made.config), device="cpu")
+    control = _rate_control(codec, StreamOptions(), 1, 0.1)
+    clip = made.codebooks[0, rare]
+    control.start(clip)
+    codes = made.encode_clip(clip, control.follow(clip))[:, 0]
+    assert torch.equal(codes, rare) == kept and (kept or -made.log2_p[0, codes].mean() < 1.1 * target)
 
 
 def test_vectors_between_lie_on_lines():

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from bcdcodec.config import DiffusionConfig
 
+SECOND_ORDER_FROM = 0.5  # of a step's noise level must be left after it
+
 
 def preconditioning(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """c_skip, c_out, c_in, c_noise of noise levels sigma."""
@@ -40,7 +42,9 @@ def karras_sigmas(steps: int, config: DiffusionConfig) -> Tensor:
 def sample_heun(denoise: Callable[[Tensor, float], Tensor], noise: Tensor, config: DiffusionConfig, steps: int) -> Tensor:
     """Deterministic second-order sampler: unit noise [...] -> sample [...].
 
-    One step is the denoiser itself at sigma_max. `denoise(x, sigma)` is D(x; sigma).
+    One step is the denoiser itself at sigma_max. `denoise(x, sigma)` is D(x; sigma). The correction of algorithm 2 divides
+    the denoiser's error by the next noise level and multiplies it by the step: longer steps than those that halve the
+    noise, as a few make, blow it up and are left at first order.
     """
     sigmas = karras_sigmas(steps, config).tolist()
     x = noise * sigmas[0]
@@ -50,6 +54,8 @@ def sample_heun(denoise: Callable[[Tensor, float], Tensor], noise: Tensor, confi
             return denoised
         slope = (x - denoised) / sigma
         x_next = x + (sigma_next - sigma) * slope
-        slope_next = (x_next - denoise(x_next, sigma_next)) / sigma_next
-        x = x + (sigma_next - sigma) * 0.5 * (slope + slope_next)
+        if sigma_next >= SECOND_ORDER_FROM * sigma:
+            slope_next = (x_next - denoise(x_next, sigma_next)) / sigma_next
+            x_next = x + (sigma_next - sigma) * 0.5 * (slope + slope_next)
+        x = x_next
     return x
