@@ -236,6 +236,8 @@ class PoserConfig:
     reader: tuple[int, ...] = (32, 64, 128, 256)  # channels of the stem
     flow: tuple[int, int, int] = (32, 64, 128)
     width: int = 256
+    fill: tuple[int, ...] = ()  # channels of the levels of what paints where a turned head was; () for none
+    fill_share: float = 0.4  # of a run, at its end, on that alone
     batch: int = 24  # clips
     frames: int = 3  # of each
     lr: float = 8e-4
@@ -244,7 +246,7 @@ class PoserConfig:
     procedural_share: float = 0.6
     still_share: float = 0.08
     flow_weight: float = 6.0
-    reader_steps: int = 2000  # on the reader alone, before the first
+    reader_steps: int = 3000  # on the reader alone, before the first
     model_name: str = ""  # of the codec whose stills it turns, and
     model_fingerprint: str = ""  # 8 bytes, in hexadecimal
 

@@ -147,7 +147,7 @@ TINY = replace(
 )
 
 # What turns a still of heads as another person's is turned, before it is shown in that one's motion.
-POSER = PoserConfig("poser", size=HEADS.latent.size)
+POSER = PoserConfig("poser", size=HEADS.latent.size, fill=(64, 96, 128))
 
 PRESETS = {config.name: config for config in (LRS3, SPRITES, SPRITES_SMALL, HEADS, TINY)}
 

@@ -22,7 +22,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in all, or ...")
 @click.option("--steps", type=click.IntRange(min=1), help="... optimiser steps in all.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--from", "from_model", help="Begin with the weights of this model, a name or a folder: to train on one's own footage.")
+@click.option("--from", "from_model", help="Begin with the weights of this model, a name or a folder, or with its poser: to train on one's own footage.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
 @click.option("--procedural-groups", type=click.IntRange(min=1), default=800, show_default=True,
@@ -39,8 +39,8 @@ def train(preset: str, data: Path | None, codes: Path | None, model: str | None,
     """
     if (minutes is None) == (steps is None):
         raise click.UsageError("give either --minutes or --steps")
-    if from_model is not None and (resume or codes is not None or preset == "poser"):
-        raise click.UsageError("--from begins a run of a codec: it goes neither with --resume nor with --codes or poser")
+    if from_model is not None and (resume or codes is not None):
+        raise click.UsageError("--from begins a run with weights: it goes neither with --resume nor with --codes")
     if preset.startswith("gpt2") != (codes is not None):
         raise click.UsageError("--codes and the presets gpt2... go together")
     if codes is not None:

@@ -22,11 +22,12 @@ from bcdcodec.training.procedural import MOTION_PARAMETERS, Identity, render, sa
 from bcdcodec.training.procedural_pairs import draw_group, load_pairs, mirrored_motion
 from bcdcodec.training.run_data import RunOptions
 
-TINY = PoserConfig("poser", 32, pose=8, reader=(8, 8, 16, 16), flow=(8, 8, 8), width=16, batch=3, frames=2, reader_steps=2)
+TINY = PoserConfig("poser", 32, pose=8, reader=(8, 8, 16, 16), flow=(8, 8, 8), width=16, fill=(8, 8, 8), batch=3, frames=2, reader_steps=2)
 
 
-def trainer(out, model, steps, resume=False, config=TINY) -> PoserTrainer:
-    return PoserTrainer(config, RunOptions(None, out, steps, None, resume, "cpu", 3, 4), str(model))
+def trainer(out, model, steps, resume=False, config=TINY, begin=None) -> PoserTrainer:
+    options = RunOptions(None, out, steps, None, resume, "cpu", 3, 4, from_model=None if begin is None else str(begin))
+    return PoserTrainer(config, options, str(model))
 
 
 @pytest.fixture(scope="module")
@@ -81,6 +82,16 @@ def test_a_run_goes_on_exactly_where_it_stopped(run, tiny_model, tmp_path):
             assert torch.equal(a, b), f"{part}: {name}"
 
 
+def test_a_run_begins_with_the_poser_of_a_model(run, tiny_model, posing_model, tmp_path):
+    begun = trainer(tmp_path / "a", tiny_model, 4, begin=posing_model)
+    for (name, a), b in zip(run[0].mean.state_dict().items(), begun.model.state_dict().values()):
+        assert torch.allclose(a.float(), b.float(), atol=2e-3, rtol=1e-3), name
+    with pytest.raises(bcdcodec.BcdError, match="has no poser"):
+        trainer(tmp_path / "b", tiny_model, 4, begin=tiny_model)
+    with pytest.raises(bcdcodec.BcdError, match="another shape"):
+        trainer(tmp_path / "c", tiny_model, 4, config=replace(TINY, pose=4), begin=posing_model)
+
+
 def test_a_folder_with_a_run_is_not_begun_again(run, tiny_model):
     with pytest.raises(bcdcodec.BcdError, match="--resume"):
         trainer(run[1], tiny_model, 4)
@@ -88,7 +99,7 @@ def test_a_folder_with_a_run_is_not_begun_again(run, tiny_model):
 
 def test_the_flow_is_learned_that_the_true_one_is(tiny_model, tmp_path):
     """Of one batch again and again: what a run must be able to."""
-    run = trainer(tmp_path, tiny_model, 60, config=replace(TINY, lr=5e-3))
+    run = trainer(tmp_path, tiny_model, 60, config=replace(TINY, lr=5e-3, fill=()))
     pairs = run.draw(0)
     run.draw = lambda step: pairs
     first = run.train_step()
@@ -99,12 +110,54 @@ def test_the_flow_is_learned_that_the_true_one_is(tiny_model, tmp_path):
     assert last["flow_error"] < 0.8 * first["flow_error"] and nearer[1] > nearer[0] + 0.5
 
 
+def test_what_is_uncovered_is_learned_to_be_painted_after_the_flow(tiny_model, tmp_path):
+    run = trainer(tmp_path, tiny_model, 160, config=replace(TINY, lr=5e-3, fill_share=0.25))
+    assert run.flow_share == 0.75
+    run.step = 120
+    pairs = run.draw(0)
+    run.draw = lambda step: pairs
+    resting = {name: value.clone() for name, value in run.mean.state_dict().items() if not name.startswith("fill.")}
+    records = [run.train_step() for _ in range(40)]
+    assert all(torch.equal(value, run.mean.state_dict()[name]) for name, value in resting.items())
+    gained = [step["psnr"] - step["psnr_warped"] for step in records]
+    print("above the warp, dB:", [round(x, 2) for x in gained], "painted:", [step["painted"] for step in records])
+    assert np.mean(gained[-4:]) > np.mean(gained[:4]) + 0.5
+
+
+def test_a_poser_without_a_filler_is_read_and_warps_alone(tiny_model, tmp_path):
+    run = trainer(tmp_path, tiny_model, 1, config=replace(TINY, fill=()))
+    run.run()
+    folder = tmp_path / "tiny"
+    shutil.copytree(tiny_model, folder)
+    shutil.copytree(tmp_path / "model", folder / "poser")
+    path = folder / "poser" / "config.json"
+    stated = json.loads(path.read_text())
+    path.write_text(json.dumps({name: value for name, value in stated.items() if not name.startswith("fill")}))  # as the first were
+    poser = bcdcodec.load(folder).poser
+    still = torch.rand(1, 3, 32, 32)
+    picture, mask, flow = poser.turned(still, torch.randn(1, 8))
+    assert mask is None and torch.equal(picture, warp(still, flow))
+
+
+def test_what_is_painted_has_no_detail_of_the_still(two):
+    codec, motion, face = two
+    own, driver = codec.portrait(face.contents[0]), codec.portrait(motion.contents[0])
+    with torch.no_grad():
+        codec.poser.fill.net.draw.bias[-16:] = 30.0  # painted all over
+    shown = codec.poser.posed(replace(own, detail=torch.ones(1, 3, 64, 64)), driver)
+    assert shown.detail.abs().max() < 1e-6
+    del codec.__dict__["poser"]
+
+
 def test_another_face_begins_in_the_drivers_pose_and_motion(two):
     codec, motion, face = two
     own, driver = codec.portrait(face.contents[0]), codec.portrait(motion.contents[0])
     at, wanted = codec.poser.read(own.still), codec.poser.read(driver.still)
     shown = codec.portrait_moved_by(face.contents[0], motion.contents[0])
-    assert torch.allclose(shown.still, warp(own.still, codec.poser(own.still, at, wanted - at)), atol=1e-5)
+    flow = codec.poser(own.still, at, wanted - at)
+    warped = warp(own.still, flow)
+    colours, mask = codec.poser.fill(own.still, warped, flow)
+    assert torch.allclose(shown.still, warped + mask * (colours - warped), atol=1e-5)
     assert not torch.equal(shown.still, own.still) and torch.equal(shown.motion, driver.motion)
 
 
@@ -152,8 +205,6 @@ def test_damaged_weights_are_refused(posing_model, tmp_path):
 def test_the_command_refuses_what_cannot_be_trained(bcd, tiny_model, tmp_path):
     done = bcd("train", "poser", "--model", tiny_model, "--out", tmp_path / "run", "--steps", 1)
     assert done.code == 1 and "128 x 128" in done.err and "heads" in done.err
-    done = bcd("train", "poser", "--from", "heads", "--out", tmp_path / "run", "--steps", 1)
-    assert done.code == 2 and "--from" in done.err
 
 
 def test_pairs_know_the_parameters_of_what_they_show(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -88,6 +89,20 @@ def test_a_swapped_action_is_missed_and_named(judge, sheets):
     verdict = judge.judge(sheets.clip(40, 7)[None], np.array([40]), np.array([2]))
     assert verdict.clips_right[0].tolist() == [False, True, True, True, True]
     assert verdict.clip_actions.tolist() == [7] and not verdict.motions_right.any()
+
+
+def test_frames_that_differ_by_a_pixel_are_alike_and_others_are_not(judge, sheets, monkeypatch):
+    clip = sheets.clip(40, 0)
+    shown = clip.copy()
+    shown[2] = sheets.frame(40, int(MOTION_OF[7, 3]))
+    verdict = judge.judge(shown[None], np.array([40]), np.array([0]))
+    assert not verdict.motions_right[0, 2] and np.array_equal(verdict.motions_alike, verdict.motions_right)
+    one = clip[2].copy()
+    one[30, 30] ^= 64  # 40 dB are some five such pixels
+    monkeypatch.setattr(judge, "sheets", SimpleNamespace(frame=lambda c, m: one if m == MOTION_OF[7, 3] else clip[2]))
+    wrong = MOTION_OF[[0]].copy()
+    wrong[0, 2] = MOTION_OF[7, 3]
+    assert judge._alike(wrong, MOTION_OF[[0]], np.array([40])).all()
 
 
 def test_one_wrong_frame_is_seen_though_the_clip_is_right(judge, sheets):

@@ -75,4 +75,4 @@ def test_one_wrong_frame_makes_a_clip_invalid(monkeypatch, judge):
         return motion
 
     result = measured(monkeypatch, judge, one_wrong)
-    assert result.valid == 0 and result.nearest_frames_right == pytest.approx(7 / 8) and result.own_action == 1
+    assert result.valid == result.looks_valid == 0 and result.nearest_frames_right == pytest.approx(7 / 8) and result.own_action == 1

@@ -116,6 +116,24 @@ def test_where_no_clip_shares_a_code_it_becomes_the_worst_frames_feature(tmp_pat
     assert torch.equal(vq.codebooks[0, 5].detach(), features[4, 0, 0])
 
 
+def test_motions_of_different_clips_under_one_code_get_two(tmp_path, sheets):
+    vq = trainer(tmp_path / "run", sheets, 8).model.vq
+    width = vq.config.dim
+    torch.manual_seed(1)
+    with torch.no_grad():
+        vq.codebooks.copy_(10 * torch.randn_like(vq.codebooks))
+    one, other = vq.codebooks[0, 3].detach().clone(), vq.codebooks[0, 7].detach().clone()
+    apart = 5 * torch.nn.functional.normalize(torch.randn(width), dim=0)
+    # Clips of code 7 that differ a little within themselves, and of code 3 that never do, but from clip to clip.
+    middles = torch.stack([one + apart] * 4 + [one - apart] * 4 + [other] * 8)[:, None].expand(-1, 2, -1)
+    features = middles + 0.05 * torch.randn(16, 2, width)
+    unused = torch.zeros(1, vq.config.codes, dtype=torch.bool)
+    unused[0, 5] = True
+    assert reseed(vq, unused, features[:, :, None], torch.zeros(16, 2)).nonzero()[:, 1].tolist() == [3, 5]
+    codes = vq.distances(features[:, :, None]).argmin(-1)[:, :, 0]
+    assert {frozenset(codes[:4].flatten().tolist()), frozenset(codes[4:8].flatten().tolist())} == {frozenset({3}), frozenset({5})}
+
+
 def test_an_exported_model_has_the_given_name_and_swaps_characters(run, sheets, tmp_path):
     import bcdcodec
 

@@ -1,7 +1,7 @@
 """Trains the network that turns a still as another person's is turned, over the stills of a codec that is trained already.
 
 First the reader alone, from the parameters of procedural heads. Then the flow too: procedural heads have the exact one between
-people, footage the one that alignment finds within a clip.
+people, footage the one that alignment finds within a clip. In the end, over the means of both, what paints where a head was.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import math
 import shutil
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -26,8 +26,10 @@ from bcdcodec.models.latents import open_latents
 from bcdcodec.models.poser import Poser
 from bcdcodec.models.warp import warp
 from bcdcodec.modelstore import CARD, CONFIG, open_model
+from bcdcodec.poserstore import SUBFOLDER, load_poser
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, save_sharded
+from bcdcodec.training.poser_pairs import Pairs, disguised, recoloured
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural import MOTION_PARAMETERS
 from bcdcodec.training.run_data import RunOptions, load_data
@@ -37,29 +39,17 @@ WARMUP_STEPS = 50
 BETAS = (0.9, 0.98)
 READER_PEAK, READER_DECAY, READER_BATCH = 2e-3, 1e-2, 64  # of the steps on it alone
 READER_LR = 0.4  # of the rate of the flow, afterwards
-DISGUISED_SHARE = 0.5  # of the pictures that it learns from
 LAST_LR = 0.05  # of the peak
-FLOW_EPS = 0.01  # half a picture: below, the flow's error counts by its square
+PUPIL_SHARE = 10  # times fewer steps, where the reader can read already
 HUBER = 0.1  # error of a pixel from which it counts by its size
 GRADIENT = 0.1  # weight of errors of neighbouring pixels' differences
 PARAMETER_WEIGHT = 0.3  # of errors of the parameters of procedural heads: flow says of a blink or a smile next to nothing
+PAINTED_FROM = 0.1  # by which a pixel's colour must be nearer than the warp: what is warped well enough stays as it is
 SAME_WEIGHT = 0.3  # of what is read of driving and target pictures alike
 GRAD_CLIP = 1.0
 LOG_EVERY = 10
 HELD_OUT_GROUPS = 12
 LOOKED_AT, LOOK_APART = 4, 6  # pairs of clips in a picture; from one to the next, as neighbours often show one person
-
-
-@dataclass(frozen=True)
-class Pairs:
-    """Stills and what they are to become, [n, ...] all."""
-
-    still: Tensor  # [n, c, h, w] as decoded
-    driving: Tensor  # [n, c, h, w]
-    target: Tensor  # [n, c, h, w]
-    flow: Tensor  # [n, 2, gh, gw] from target to still
-    known: Tensor  # [n, gh, gw] weight of that flow
-    motion: Tensor  # [n, p] parameters of procedural heads, of unit deviation; nan of footage
 
 
 class PoserTrainer:
@@ -88,8 +78,11 @@ class PoserTrainer:
         self.usual = [torch.from_numpy(f(pairs.motion, (0, 1))).to(self.device) for f in (np.mean, np.std)]  # of the parameters, [p] each
         self.mean = copy.deepcopy(self.model).eval().requires_grad_(False)  # carries the EMA weights
         taught = [*self.model.read.parameters(), *self.pupil.parameters()]
+        peaks = [(self.model.flow.parameters(), config.lr), (taught, config.lr * READER_LR)]
+        if self.model.fill is not None:
+            peaks.append((self.model.fill.parameters(), config.lr))
         self.optimiser = torch.optim.AdamW(
-            [{"params": list(self.model.flow.parameters()), "peak": config.lr}, {"params": taught, "peak": config.lr * READER_LR}],
+            [{"params": list(parameters), "peak": peak} for parameters, peak in peaks],
             lr=config.lr, betas=BETAS, weight_decay=config.weight_decay)
         self.step, self.elapsed = 0, 0.0  # seconds
         if options.resume:
@@ -99,8 +92,12 @@ class PoserTrainer:
             self.step, self.elapsed = state["step"], state["elapsed_s"]
         else:
             began = time.monotonic()
-            begin_with(self.model, self.codec)
-            self._teach_reader()
+            if options.from_model is None:
+                begin_with(self.model, self.codec)
+                self._teach_reader([*self.model.read.parameters(), *self.pupil.parameters()], config.reader_steps)
+            else:
+                go_on_from(self.model, options.from_model)
+                self._teach_reader(list(self.pupil.parameters()), config.reader_steps // PUPIL_SHARE)
             self.mean.load_state_dict(self.model.state_dict())
             self.elapsed = time.monotonic() - began
 
@@ -131,12 +128,10 @@ class PoserTrainer:
             self.look(log)
         self.export()
 
-    def _teach_reader(self) -> None:
-        """Train the reader alone: the parameters of procedural heads are to be read from what it says, whoever they are."""
+    def _teach_reader(self, parameters: list[Tensor], steps: int) -> None:
+        """Train these of reader and pupil alone: the parameters of procedural heads are to be read from what the reader says."""
         mean, deviation = self.usual
-        parameters = [*self.model.read.parameters(), *self.pupil.parameters()]
         optimiser = torch.optim.AdamW(parameters, lr=READER_PEAK, betas=BETAS, weight_decay=READER_DECAY)
-        steps = self.config.reader_steps
         for step in range(steps):
             torch.manual_seed(self.options.seed * 1_000_003 + step)
             pictures, motion = self.sampler.parameter_pictures(np.random.default_rng((self.options.seed, 8, step)), READER_BATCH)
@@ -154,17 +149,12 @@ class PoserTrainer:
         """One optimiser step; its record for the log. A function of the seed and the step alone."""
         torch.manual_seed(self.options.seed * 1_000_003 + self.step)
         pairs = recoloured(self.draw(self.step))
-        rest = LAST_LR + (1 - LAST_LR) * 0.5 * (1 + math.cos(math.pi * self.progress))
+        filling = self.progress - self.flow_share
+        part = self.progress / self.flow_share if filling < 0 else filling / (1 - self.flow_share)  # of what is being learned
+        rest = LAST_LR + (1 - LAST_LR) * 0.5 * (1 + math.cos(math.pi * part))
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * min(1.0, (self.step + 1) / WARMUP_STEPS) * rest
-        self.model.train()
-        with mixed_precision(self.device):
-            at, wanted, same = self.model.read(disguised(torch.cat([pairs.still, pairs.driving, pairs.target]))).chunk(3)
-            flow = self.model(pairs.still, at, wanted - at)
-            shown = warp(pairs.still, flow)
-            error = picture_error(shown, pairs.target) + coarse_warp_error(pairs.still, flow[:, None], pairs.target[:, None])
-            total = error + self.config.flow_weight * flow_error(flow, pairs) + SAME_WEIGHT * unlike(wanted, same)
-            total = total + self._misread(wanted, pairs.motion)
+        total, record = self._flow_loss(pairs) if filling < 0 else self._fill_loss(pairs)
         self.optimiser.zero_grad(set_to_none=True)
         total.backward()
         norms = [torch.nn.utils.clip_grad_norm_(group["params"], GRAD_CLIP) for group in self.optimiser.param_groups]
@@ -172,11 +162,41 @@ class PoserTrainer:
         if torch.isfinite(norm):  # one bad batch must not end a long run
             self.optimiser.step()
         self.step += 1
-        self._average()
-        with torch.no_grad():
-            still = psnr(pairs.still, pairs.target)
-            return {"step": self.step, "loss": round(total.item(), 4), "flow_error": round(flow_error(flow, pairs).item(), 4),
-                    "psnr": round(psnr(shown, pairs.target), 2), "psnr_still": round(still, 2), "grad_norm": round(norm.item(), 3)}
+        self._average(self.mean if filling < 0 else self.mean.fill, self.model if filling < 0 else self.model.fill)
+        return {"step": self.step, "loss": round(total.item(), 4), **record, "grad_norm": round(norm.item(), 3)}
+
+    @property
+    def flow_share(self) -> float:
+        """Share of the run before what is uncovered is learned to be painted."""
+        return 1.0 if self.model.fill is None else 1 - self.config.fill_share
+
+    def _flow_loss(self, pairs: Pairs) -> tuple[Tensor, dict]:
+        """What reader and flow learn by, and measures for the log."""
+        self.model.train()
+        with mixed_precision(self.device):
+            at, wanted, same = self.model.read(disguised(torch.cat([pairs.still, pairs.driving, pairs.target]))).chunk(3)
+            flow = self.model(pairs.still, at, wanted - at)
+            shown = warp(pairs.still, flow)
+            error = picture_error(shown, pairs.target) + coarse_warp_error(pairs.still, flow[:, None], pairs.target[:, None])
+            missed = pairs.flow_error(flow)
+            total = error + self.config.flow_weight * missed + SAME_WEIGHT * unlike(wanted, same) + self._misread(wanted, pairs.motion)
+        return total, {"flow_error": round(missed.item(), 4), **gains(pairs.still, shown, pairs.target)}
+
+    def _fill_loss(self, pairs: Pairs) -> tuple[Tensor, dict]:
+        """What the mask and the colours of what is uncovered are learned by, and measures for the log; one frame of each clip."""
+        some = slice(self.step % self.config.frames, None, self.config.frames)
+        still, driving, target = pairs.still[some], pairs.driving[some], pairs.target[some]
+        with mixed_precision(self.device):
+            with torch.no_grad():
+                at = self.mean.read(still)
+                flow = self.mean(still, at, self.mean.read(driving) - at)
+                warped = warp(still, flow)
+            colours, mask = self.model.fill(still, warped, flow)
+            shown = torch.lerp(warped, colours, mask)
+            nearer = (warped - target).abs().mean(1, keepdim=True) - (colours - target).abs().mean(1, keepdim=True) > PAINTED_FROM
+            # The colours learn everywhere: a mask that closed before they were of use would never open again.
+            total = picture_error(shown, target) + picture_error(colours, target) + F.binary_cross_entropy(mask.float(), nearer.float())
+        return total, {"painted": round(mask.mean().item(), 4), "psnr_warped": round(psnr(warped, target), 2), **gains(still, shown, target)}
 
     @torch.no_grad()
     def draw(self, step: int) -> Pairs:
@@ -207,9 +227,9 @@ class PoserTrainer:
         return PARAMETER_WEIGHT * (self.pupil(read[known]) - motion[known]).square().mean()
 
     @torch.no_grad()
-    def _average(self) -> None:
+    def _average(self, means: torch.nn.Module, model: torch.nn.Module) -> None:
         decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        for mean, value in zip(self.mean.state_dict().values(), self.model.state_dict().values()):
+        for mean, value in zip(means.state_dict().values(), model.state_dict().values()):
             if mean.is_floating_point():
                 mean.lerp_(value, 1 - decay)
             else:
@@ -271,9 +291,7 @@ class PoserTrainer:
     def turned(self, still: Tensor, driving: Tensor) -> Tensor:
         """A still [1, c, h, w] turned as pictures [t, c, h, w] are."""
         with mixed_precision(self.device):
-            at, wanted = self.mean.read(still), self.mean.read(driving)
-            still = still.expand_as(driving)
-            return warp(still, self.mean(still, at.expand_as(wanted), wanted - at))
+            return self.mean.turned(still.expand_as(driving), self.mean.read(driving))[0]
 
 
 @torch.no_grad()
@@ -287,38 +305,25 @@ def begin_with(model: Poser, codec: BCD) -> None:
     model.fields[:count] = F.interpolate(fields, size=model.fields.shape[-2:], mode="bilinear", align_corners=False)
 
 
+def go_on_from(model: Poser, name: str) -> None:
+    """Take over the weights of another model's poser; what that one has not begins anew. Raises ModelError for one of another shape."""
+    folder = open_model(name)
+    other = load_poser(folder, "cpu")
+    if other is None:
+        raise ModelError(f"{folder.path} has no {SUBFOLDER} to begin with: train one without --from")
+    own, tensors = model.state_dict(), other.state_dict()
+    wrong = [key for key, tensor in tensors.items() if key not in own or own[key].shape != tensor.shape]
+    if wrong:
+        raise ModelError(f"the poser of {folder.path} has another shape than the one to train ({wrong[0]} and {len(wrong) - 1} more)")
+    model.load_state_dict(own | tensors)
+
+
 def _take(part: torch.nn.Module, tensors: dict[str, Tensor]) -> None:
     """Those of the tensors that the part has under these names and in these shapes."""
     own = part.state_dict()
     for name, tensor in tensors.items():
         if name in own and own[name].shape == tensor.shape:
             own[name].copy_(tensor)
-
-
-def recoloured(pairs: Pairs) -> Pairs:
-    """Stills and targets with their colours mixed alike, so that flow is not told from the colours of those trained on."""
-    mix = colour_mixes(len(pairs.still), pairs.still)
-    return replace(pairs, still=torch.einsum("nij,njhw->nihw", mix, pairs.still), target=torch.einsum("nij,njhw->nihw", mix, pairs.target))
-
-
-def colour_mixes(n: int, like: Tensor) -> Tensor:
-    """Random maps of the colours of pictures [., c, h, w], from nearly none to wild ones: [n, c, c]."""
-    c = like.shape[1]
-    return torch.lerp(torch.eye(c).to(like), torch.randn(n, c, c).to(like) / c ** 0.5, 0.7 * torch.rand(n, 1, 1).to(like) ** 2)
-
-
-def disguised(pictures: Tensor) -> Tensor:
-    """Pictures [n, c, h, w], half of them with their colours mixed, in another light, blurred or noisy: motion is to be read all the same."""
-    n, c, h, w = pictures.shape
-    like = {"device": pictures.device}
-    x = torch.einsum("nij,njhw->nihw", colour_mixes(n, pictures), pictures)
-    slope = 0.3 * torch.randn(n, 2, 1, 1, **like)  # of a light from one side
-    across, down = torch.linspace(-1, 1, w, **like), torch.linspace(-1, 1, h, **like)[:, None]
-    x = x * (1 + slope[:, :1] * across + slope[:, 1:] * down) * (0.25 * torch.randn(n, 1, 1, 1, **like)).exp() + 0.15 * torch.randn(n, c, 1, 1, **like)
-    soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    x = torch.lerp(x, soft, torch.rand(n, 1, 1, 1, **like)) + 0.06 * torch.rand(n, 1, 1, 1, **like) * torch.randn_like(x)
-    hidden = torch.rand(n, 1, 1, 1, **like) < DISGUISED_SHARE
-    return torch.where(hidden, x.clamp(-1.2, 1.2), pictures)
 
 
 def unlike(x: Tensor, y: Tensor) -> Tensor:
@@ -333,12 +338,12 @@ def picture_error(x: Tensor, y: Tensor) -> Tensor:
     return F.huber_loss(d, torch.zeros_like(d), delta=HUBER) / HUBER + GRADIENT * across
 
 
-def flow_error(flow: Tensor, pairs: Pairs) -> Tensor:
-    """Mean distance of flow [n, 2, gh, gw] from the true one where that is known, half pictures, []."""
-    error = ((flow - pairs.flow).square().sum(1) + FLOW_EPS ** 2).sqrt() - FLOW_EPS  # [n, gh, gw]
-    return (pairs.known * error).sum() / pairs.known.sum().clamp_min(1.0)
+def gains(still: Tensor, shown: Tensor, target: Tensor) -> dict:
+    """For the log: PSNR of what is shown and of the still as it was."""
+    return {"psnr": round(psnr(shown, target), 2), "psnr_still": round(psnr(still, target), 2)}
 
 
+@torch.no_grad()
 def psnr(x: Tensor, y: Tensor) -> float:
     """Of pictures [n, c, h, w] in [-1, 1], dB of the mean error."""
     return 10 * math.log10(4 / max((x.float().clamp(-1, 1) - y).square().mean().item(), 1e-9))

@@ -8,6 +8,9 @@ from torch import Tensor
 from bcdcodec.models.group_vq import GroupVQ
 
 BELOW = 0.3  # of even use, that a code is hardly used
+APART = 0.4  # of the distance between neighbouring codes, from which features under one code are two motions rather than one
+LEAST = 3  # features in each half of a code
+HALVINGS = 10  # steps of 2-means
 
 
 def hardly_used(counts: Tensor) -> Tensor:
@@ -21,13 +24,18 @@ def reseed(vq: GroupVQ, unused: Tensor, features: Tensor, errors: Tensor) -> Ten
 
     Each halves another code, under which a clip has two different pictures: `features` [n, t, g, d] are of t frames of n
     clips. Looks are the same throughout a clip, so that the difference of two of its features is one of motion, and the
-    two codes come to lie to both sides of the old one along it. Where no more clips have such pictures, a code becomes the
-    feature of a frame far from every code and decoded badly, `errors` [b, t] of the first b clips.
+    two codes come to lie to both sides of the old one along it. Motions that are never in one clip may share a code too:
+    next are those whose features fall into the two lumps that are furthest apart; then what else clips share, however
+    little it differs. Where no more codes are to be halved, a code becomes the feature of a frame far from every code and decoded badly, `errors` [b, t] of the first b clips.
     """
     moved = torch.zeros_like(unused)
     codes = vq.distances(features).argmin(-1)  # [n, t, g]
     for g, free in enumerate(unused):
-        halves = _differences(features[:, :, g], codes[:, :, g], vq.config.codes)
+        least = APART * _spacing(vq.codebooks[g])
+        clips = _differences(features[:, :, g], codes[:, :, g], vq.config.codes)
+        lumps = _lumps(features[:, :, g].flatten(0, 1), codes[:, :, g].flatten(), vq.config.codes)
+        ways = [way for way in (*clips, *lumps) if way[1].norm() >= least] + clips
+        halves = [ways[i] for i in range(len(ways)) if ways[i][0] not in {old for old, _ in ways[:i]}]  # a code once
         for k in free.nonzero().flatten().tolist():
             if halves:
                 old, way = halves.pop(0)
@@ -40,6 +48,31 @@ def reseed(vq: GroupVQ, unused: Tensor, features: Tensor, errors: Tensor) -> Ten
                 vq.codebooks[g, k] = rows[(far * errors.flatten()).argmax()]
             moved[g, k] = True
     return moved
+
+
+def _spacing(codebook: Tensor) -> Tensor:
+    """The median distance of codes [k, d] from their nearest neighbours, []."""
+    distances = torch.cdist(codebook, codebook)
+    return distances.fill_diagonal_(torch.inf).amin(1).median()
+
+
+def _lumps(rows: Tensor, codes: Tensor, count: int) -> list[tuple[int, Tensor]]:
+    """Of features [n, d] under codes [n]: codes and the way [d] between the two lumps of their features, the longest first."""
+    found = []
+    for k in range(count):
+        own = rows[codes == k]
+        if len(own) < 2 * LEAST:
+            continue
+        along = (own - own.mean(0)) @ torch.linalg.svd(own - own.mean(0), full_matrices=False)[2][0]
+        upper = along > along.median()
+        for _ in range(HALVINGS):
+            if min(upper.sum(), (~upper).sum()) < LEAST:
+                break
+            middles = own[upper].mean(0), own[~upper].mean(0)
+            upper = (own - middles[0]).square().sum(-1) < (own - middles[1]).square().sum(-1)
+        else:
+            found.append((k, own[upper].mean(0) - own[~upper].mean(0)))
+    return sorted(found, key=lambda x: -float(x[1].norm()))
 
 
 def _differences(features: Tensor, codes: Tensor, count: int) -> list[tuple[int, Tensor]]:

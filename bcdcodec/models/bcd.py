@@ -65,7 +65,7 @@ class BCD(nn.Module):
             components = max(config.content.still_dim, config.decoder.klt_output)
             self.still_filter = StillFilter(config.latent.channels, config.content.still_filter)
             if config.content.detail:
-                self.still_detail = StillNet(config.latent.channels, config.content.detail, config.latent.factor)
+                self.still_detail = StillNet(config.latent.channels, config.latent.channels, config.content.detail, config.latent.factor)
             self.transform = PatchTransform(
                 config.decoder.patch, config.latent.channels, config.content.rows, config.content.columns, components)
 

@@ -2,7 +2,8 @@
 
 Motion in a file is counted from its own person's still. On another face the same change means the same only if that face
 begins in the same pose: so before it is moved, its still is brought there. A reader says of both stills how the head in
-them is turned, in numbers that are the same for all people; what lies between becomes a flow.
+them is turned, in numbers that are the same for all people; what lies between becomes a flow. What a flow cannot fetch,
+as the still's head hides it, is painted.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from bcdcodec.config import PoserConfig
 from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.encoder import OverlapStem
 from bcdcodec.models.painter import FilmBlock
+from bcdcodec.models.still_filter import StillNet
 from bcdcodec.models.warp import centres, warp
 
 UNSHUFFLE = 4  # pixels a side of a cell of the flow
 COARSE = 4  # cells a side of a place that motion comes to
 FLOW_SCALE = 0.1  # of what the U-Net adds: one optimiser step would else move it by pixels
+MASK_AT_FIRST = -2.0  # logits: little is painted
 PLACE_RANK = 32  # motion comes to each place through so many numbers
 
 
@@ -75,6 +78,23 @@ class FlowNet(nn.Module):
         return FLOW_SCALE * self.to_flow(F.silu(x)).float()
 
 
+class Filler(nn.Module):
+    """What a turned head uncovers: colours, and a mask that says where these are to be seen."""
+
+    def __init__(self, config: PoserConfig):
+        super().__init__()
+        channels = config.channels
+        self.net = StillNet(2 * channels + 2, channels + 1, config.fill, shuffle=UNSHUFFLE)
+        with torch.no_grad():
+            self.net.draw.bias[channels * UNSHUFFLE ** 2 :] = MASK_AT_FIRST
+
+    def forward(self, still: Tensor, warped: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """Stills and their warps [n, c, h, w] by flow [n, 2, gh, gw]: colours [n, c, h, w] in [-1, 1], mask [n, 1, h, w] in 0..1."""
+        flow = F.interpolate(flow, size=still.shape[-2:], mode="bilinear", align_corners=False)
+        drawn = self.net(torch.cat([warped, still, flow], 1))
+        return drawn[:, :-1].tanh(), drawn[:, -1:].sigmoid()
+
+
 class Poser(nn.Module):
     """Stills in the poses of other people's."""
 
@@ -83,6 +103,7 @@ class Poser(nn.Module):
         self.config = config
         self.read = PoseReader(config)
         self.flow = FlowNet(config)
+        self.fill = Filler(config) if config.fill else None
         # What heads do most: the codec's own fields, which move at once what a U-Net takes hours to.
         cells = config.size // UNSHUFFLE
         self.register_buffer("fields", torch.zeros(config.pose, 2, cells, cells))
@@ -95,7 +116,18 @@ class Poser(nn.Module):
 
     def posed(self, portrait: Portrait, other: Portrait) -> Portrait:
         """A portrait whose head is turned and placed as the other's, and which stands for that one's motion; of single contents."""
-        at, wanted = self.read(portrait.still), self.read(other.still)
-        flow = self(portrait.still, at, wanted - at)
+        still, mask, flow = self.turned(portrait.still, self.read(other.still))
         detail = None if portrait.detail is None else warp(portrait.detail, flow)
-        return replace(portrait, still=warp(portrait.still, flow), motion=other.motion, detail=detail)
+        if detail is not None and mask is not None:  # what is painted has none
+            detail = detail * (1 - F.interpolate(mask, size=detail.shape[-2:], mode="bilinear", align_corners=False))
+        return replace(portrait, still=still, motion=other.motion, detail=detail)
+
+    def turned(self, still: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Stills [n, c, h, w] whose heads are read as `wanted` [n, d] then; where they are painted [n, 1, h, w]; the flow [n, 2, gh, gw]."""
+        at = self.read(still)
+        flow = self(still, at, wanted - at)
+        warped = warp(still, flow)
+        if self.fill is None:
+            return warped, None, flow
+        colours, mask = self.fill(still, warped, flow)
+        return torch.lerp(warped, colours, mask), mask, flow

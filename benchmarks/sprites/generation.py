@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.sprites.judge import Judge
+from bcdcodec.benchmarks.sprites.judge import ALIKE, Judge
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
 from bcdcodec.codec import Codec
 from bcdcodec.container import write_recording
@@ -28,6 +28,7 @@ class Generation:
 
     clips: int
     valid: float  # share of clips whose nearest frames are all those of one action, each in its place
+    looks_valid: float  # the same, where a frame that looks alike will do
     nearest_frames_right: float  # share of frames that are the nearest clip's action's in their place
     character: float  # share of clips whose nearest clip has all four attributes
     own_action: float  # share of clips in the action that the still is from
@@ -38,6 +39,8 @@ class Generation:
         return "\n".join([
             f"{self.clips} clips, each from one still of a test character", "", "| measure | value |", "|---|---|",
             f"| one action throughout, every frame in its place | {100 * self.valid:.1f} % |",
+            f"| one action throughout, to the eye (each frame the one in its place or one at least {ALIKE:.0f} dB from it) "
+            f"| {100 * self.looks_valid:.1f} % |",
             f"| frames of the nearest action in their place | {100 * self.nearest_frames_right:.1f} % |",
             f"| all four attributes kept | {100 * self.character:.1f} % |",
             f"| the action that the still is from | {100 * self.own_action:.1f} % |",
@@ -74,7 +77,8 @@ def measure_generation(codec: Codec, gpt2: MotionGPT, judge: Judge, count: int, 
     decoded = np.concatenate(parts)
     verdict = judge.judge(decoded, characters, actions)
     # Frames that several actions share count for the clip that is nearest as a whole.
-    in_place = judge.judge(decoded, verdict.clip_characters, verdict.clip_actions).motions_right  # [n, t]
+    nearest = judge.judge(decoded, verdict.clip_characters, verdict.clip_actions)
+    in_place = nearest.motions_right  # [n, t]
     return Generation(
-        count, float(in_place.all(1).mean()), float(in_place.mean()), float(verdict.clips_right[:, 1:].all(1).mean()),
+        count, float(in_place.all(1).mean()), float(nearest.motions_alike.all(1).mean()), float(in_place.mean()), float(verdict.clips_right[:, 1:].all(1).mean()),
         float((verdict.clip_actions == actions).mean()), tuple(np.bincount(verdict.clip_actions, minlength=len(ACTIONS)).tolist()))

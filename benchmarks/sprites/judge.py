@@ -17,6 +17,7 @@ COLUMNS = ("action", "skin", "pants", "top", "hair")  # of table A4
 BLOCK = 8  # clips judged together
 FIRST_SAMPLE = 320  # characters that a motion's span is found from, at first
 SPAN_ERROR = 0.1  # of a frame's distance to the span of its motion; in 8-bit values, over the whole frame
+ALIKE = 40.0  # dB between two true frames from which nobody tells them apart: a few pixels of 4096 differ
 SLACK = 1e-4  # of the largest term: far above what float32 loses
 
 ATTRIBUTES_OF = np.array([attributes(n) for n in range(CHARACTERS)])  # [characters, 4]
@@ -34,6 +35,7 @@ class Verdict:
     clip_characters: np.ndarray  # int [n] of the nearest clip
     frames_right: np.ndarray  # bool [n, t, 5]: COLUMNS
     motions_right: np.ndarray  # bool [n, t]: the very motion frame, of 63
+    motions_alike: np.ndarray  # bool [n, t]: that, or one whose picture is within ALIKE of it
     clips_right: np.ndarray  # bool [n, 5]: COLUMNS
 
     @property
@@ -72,7 +74,16 @@ class Judge:
         seen = np.concatenate([ACTION_OF[motions][..., None], ATTRIBUTES_OF[who]], 2)  # [n, t, 5]
         clip_seen = np.concatenate([clip_actions[:, None], ATTRIBUTES_OF[clip_who]], 1)
         return Verdict(motions, who, clip_actions, clip_who, seen == truth[:, None],
-                       motions == MOTION_OF[actions], clip_seen == truth)
+                       motions == MOTION_OF[actions], self._alike(motions, MOTION_OF[actions], characters), clip_seen == truth)
+
+    def _alike(self, shown: np.ndarray, wanted: np.ndarray, characters: np.ndarray) -> np.ndarray:
+        """Whether the motion frames shown [n, t] and wanted [n, t] of characters [n] are the same or hardly to be told apart."""
+        most = 255 ** 2 / 10 ** (ALIKE / 10)
+        alike = shown == wanted
+        for i, t in np.argwhere(~alike):
+            one, other = (self.sheets.frame(int(characters[i]), int(m)).astype(np.float64) for m in (shown[i, t], wanted[i, t]))
+            alike[i, t] = np.square(one - other).mean() <= most
+        return alike
 
     def _judge_block(self, clips: np.ndarray, characters: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, ...]:
         n = len(clips)

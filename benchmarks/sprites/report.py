@@ -9,7 +9,7 @@ from pathlib import Path
 from bcdcodec.benchmarks.markdown import table_as_markdown
 from bcdcodec.benchmarks.sections import Table
 from bcdcodec.benchmarks.sprites.benchmark import SpritesReport
-from bcdcodec.benchmarks.sprites.judge import COLUMNS
+from bcdcodec.benchmarks.sprites.judge import ALIKE, COLUMNS
 from bcdcodec.benchmarks.sprites.pairs import BOTH
 from bcdcodec.benchmarks.sprites.transfer import Accuracy
 
@@ -41,10 +41,12 @@ def as_markdown(report: SpritesReport) -> str:
         f"Misses (an attribute wrong in any frame): {len(report.misses)}.",
         *(f"- {miss}" for miss in report.misses),
         "## What differs between the content's clip and the driving one",
-        "Percent of clips by nearest renderable clip (in brackets: of clips with all 8 frames right).",
-        _table(("case", "clips", *COLUMNS, "motion frames", "PSNR, dB", "lowest", "SSIM"), [
+        "Percent of clips by nearest renderable clip (in brackets: of clips with all 8 frames right). Motion frames: percent of "
+        "frames nearest to the very one; to it or one that looks alike, the true pictures at least "
+        f"{ALIKE:.0f} dB apart (in brackets: of clips all of whose frames are).",
+        _table(("case", "clips", *COLUMNS, "motion frames", "or alike", "PSNR, dB", "lowest", "SSIM"), [
             (a.case, str(a.clips), *(f"{_percent(c)} ({_percent(f)})" for c, f in zip(a.clip, a.all_frames)),
-             _percent(a.motion_frame), f"{q.psnr:.2f}", f"{q.psnr_lowest:.2f}", f"{q.ssim:.4f}")
+             _percent(a.motion_frame), f"{_percent(a.alike)} ({_percent(a.all_alike)})", f"{q.psnr:.2f}", f"{q.psnr_lowest:.2f}", f"{q.ssim:.4f}")
             for a, q in zip(report.accuracies, report.case_quality)]),
         "## Cross-driven quality by sampling steps",
         f"Other character and other action, against the rendered truth. The driving clip itself has {report.driving_psnr:.2f} dB "

@@ -39,6 +39,8 @@ class Accuracy:
     frame: tuple[float, ...]  # nearest renderable frame
     all_frames: tuple[float, ...]  # clips of which every frame's nearest is right
     motion_frame: float  # frames whose nearest shows the very motion frame, of 63
+    alike: float  # frames whose nearest shows that or one that looks alike
+    all_alike: float  # clips of which every frame does
     classifier: tuple[float, ...]
 
 
@@ -72,7 +74,8 @@ def judge_pairs(decoded: np.ndarray, clips: ClipSet, pairs: Pairs, judge: Judge,
     verdict = judge.judge(decoded, characters, actions)
     second = classified_right(classifier, decoded, characters, actions).mean(0)
     return Accuracy(pairs.case, len(decoded), _floats(verdict.clip_accuracy), _floats(verdict.frame_accuracy),
-                    _floats(verdict.all_frames_accuracy), float(verdict.motions_right.mean()), _floats(second)), verdict
+                    _floats(verdict.all_frames_accuracy), float(verdict.motions_right.mean()), float(verdict.motions_alike.mean()),
+                    float(verdict.motions_alike.all(1).mean()), _floats(second)), verdict
 
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:
