@@ -16,7 +16,7 @@ test: $(VENV)/installed-test
 
 # Some minutes on rendered clips, beside the accepted figures of benchmarks/baseline.json.
 bench: $(VENV)/installed-test
-	$(BIN)/python -m bcdcodec.benchmarks short --out out/short
+	$(BIN)/python -m bcdcodec.benchmarks short --out out/short --jobs 2
 
 wheel: $(VENV)/installed-test
 	rm -rf build dist

@@ -21,7 +21,7 @@ from bcdcodec.video import write_video
 BASELINE = Path(__file__).with_name("baseline.json")
 FULL, SHORT = "full", "short"  # reports of a whole benchmark, and of rendered clips that everybody can make
 HEAVY = ("rows", "code_usage", "failed")  # parts of a report that are not kept
-CLIPS, FRAMES, FRAME_RATE = 6, 100, 25
+CLIPS, FRAMES, FRAME_RATE = 4, 100, 25
 SEED = 78_000_000  # people and motions that no training run has seen
 
 
@@ -56,7 +56,7 @@ def load_report(path: Path) -> dict:
 def short_run(out: Path, model: str, jobs: int = 1, progress: Progress | None = None) -> dict:
     """The report of a benchmark on rendered clips, without faces and classical codecs, some minutes long."""
     clips = render_clips(out / "rendered", open_model(model).config.latent.picture_size)
-    return bench(clips, Options(model, out, faces=False, jobs=jobs), progress).report
+    return bench(clips, Options(model, out, faces=False, few_rendered=True, jobs=jobs), progress).report
 
 
 def render_clips(folder: Path, size: int, clips: int = CLIPS, frames: int = FRAMES) -> list[Path]:

@@ -33,6 +33,8 @@ MODEL_MEASURES_VERSION = 3  # raised when disentanglement or speed change their 
 FACES = "identity, landmarks, pose, mouth, eyes, brows, transfer"
 CROSS_DRIVEN, PROBES = "cross_driven", "probes"  # on rendered heads
 TRANSFER, TRANSFER_PAIRS = "transfer", 12  # pairs of clips, one person in the other's motion
+FEW_PAIRS, FEW_PEOPLE = (4, 24), (8, 24)  # rendered, and frames of each, for a run of minutes
+
 Progress = Callable[[int, int | None], None]
 
 
@@ -52,6 +54,7 @@ class Options:
     speed: bool = True
     jobs: int = 1  # processes
     networks: Path | None = None  # folder of `networks.FILES`, for LPIPS, FID, FVD and ArcFace
+    few_rendered: bool = False  # FEW_PAIRS and FEW_PEOPLE
 
 
 @dataclass(frozen=True)
@@ -212,11 +215,13 @@ def _procedural(measure: Procedural, model: str, depends: dict, options: Options
     def compute() -> dict:
         codec, meter = cached_codec(model), cached_meter() if options.faces else None
         if measure.name == PROBES:
-            return asdict(probe_codes(codec))
-        return asdict(cross_driven(codec, meter=meter, kbps=measure.kbps, profile=options.profile or "static"))
+            return asdict(probe_codes(codec, *sizes))
+        return asdict(cross_driven(codec, *sizes, meter=meter, kbps=measure.kbps, profile=options.profile or "static"))
 
+    few = FEW_PEOPLE if measure.name == PROBES else FEW_PAIRS
+    sizes = few if options.few_rendered else ()
     path = options.out / "procedural" / f"{measure.name.replace(' ', '-').replace('/', '-')}.json"
-    return _kept(path, depends | {"faces": options.faces, "profile": options.profile}, compute)
+    return _kept(path, depends | {"faces": options.faces, "profile": options.profile} | ({"sizes": list(sizes)} if sizes else {}), compute)
 
 
 def _transfer(_: str, model: str, motion: Path, person: Path, depends: dict, out: Path) -> TransferErrors:

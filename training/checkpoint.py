@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bcdcodec.errors import ModelError
-
+from bcdcodec.modelstore import CARD, CONFIG
 
 HELPERS = ("reader", "adversary")  # parts of a run, saved beside the EMA weights, that are none of the model
 
@@ -32,6 +32,18 @@ def save_sharded(tensors: dict[str, torch.Tensor], folder: Path, stem: str, shar
         shard[name] = tensor
         size += nbytes
     save_file(shard, folder / f"{stem}-{number:05d}.safetensors")
+
+
+def write_folder(folder: Path, tensors: dict[str, torch.Tensor], config: str, card: str) -> None:
+    """Replace a folder of a network's weights, config (JSON) and card as a whole."""
+    new = folder.with_name(folder.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    new.mkdir(parents=True)
+    save_sharded(tensors, new, "weights", None)
+    (new / CONFIG).write_text(config)
+    (new / CARD).write_text(card)
+    shutil.rmtree(folder, ignore_errors=True)
+    new.rename(folder)
 
 
 def load_sharded(folder: Path, stem: str) -> dict[str, torch.Tensor]:

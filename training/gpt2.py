@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-import shutil
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,9 +15,8 @@ import torch
 from bcdcodec.errors import ModelError
 from bcdcodec.generation.config import GPT2Config
 from bcdcodec.generation.network import MotionGPT, cross_entropy
-from bcdcodec.modelstore import CARD, CONFIG
 from bcdcodec.opening import model_of, naming, open_sound
-from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, save_sharded
+from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, write_folder
 
 HELD_OUT_SHARE = 0.1  # of the files, chosen by a hash of the name
 EVALUATE_EVERY = 200  # steps
@@ -201,15 +199,7 @@ class GPT2Trainer:
 
     def _export(self, result: GPT2Evaluation) -> None:
         """Write `out/model`, as `bcd generate --gpt2` takes it."""
-        folder = self.options.out / "model"
-        new = folder.with_name("model.new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        save_sharded({name: tensor.half() for name, tensor in self.model.state_dict().items()}, new, "weights", None)
-        (new / CONFIG).write_text(self.config.to_json())
-        (new / CARD).write_text(
+        write_folder(self.options.out / "model", {name: tensor.half() for name, tensor in self.model.state_dict().items()}, self.config.to_json(), (
             f"# {self.config.name}\n\nMotion of model {self.config.model_name}, {len(self.clips.train)} clips, {self.step} steps, "
             f"{self.elapsed / 60:.0f} minutes, seed {self.options.seed}: {result.bits_per_frame:.1f} bits a frame on "
-            f"{result.frames} frames not trained on.\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        new.rename(folder)
+            f"{result.frames} frames not trained on.\n"))

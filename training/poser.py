@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import shutil
 import time
 from dataclasses import replace
 
@@ -25,10 +24,11 @@ from bcdcodec.models.bcd import BCD, coarse_warp_error
 from bcdcodec.models.latents import open_latents
 from bcdcodec.models.poser import Poser
 from bcdcodec.models.warp import warp
-from bcdcodec.modelstore import CARD, CONFIG, open_model
+from bcdcodec.modelstore import open_model
 from bcdcodec.poserstore import SUBFOLDER, load_poser
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
-from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, save_sharded
+from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, write_folder
+from bcdcodec.training.loop import run_to_end
 from bcdcodec.training.poser_pairs import Pairs, disguised, recoloured
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural import MOTION_PARAMETERS
@@ -47,7 +47,6 @@ PARAMETER_WEIGHT = 0.3  # of errors of the parameters of procedural heads: flow 
 PAINTED_FROM = 0.1  # by which a pixel's colour must be nearer than the warp: what is warped well enough stays as it is
 SAME_WEIGHT = 0.3  # of what is read of driving and target pictures alike
 GRAD_CLIP = 1.0
-LOG_EVERY = 10
 HELD_OUT_GROUPS = 12
 LOOKED_AT, LOOK_APART = 4, 6  # pairs of clips in a picture; from one to the next, as neighbours often show one person
 
@@ -109,23 +108,7 @@ class PoserTrainer:
 
     def run(self) -> None:
         """Train to the end, saving, logging and measuring on the way."""
-        next_save, next_look = (self.elapsed + 60 * m for m in (self.options.checkpoint_minutes, self.options.evaluate_minutes))
-        with (self.options.out / "log.jsonl").open("a") as log:
-            while self.progress < 1:
-                began = time.monotonic()
-                record = self.train_step()
-                self.elapsed += time.monotonic() - began
-                if self.step % LOG_EVERY == 0:
-                    log.write(json.dumps(record | {"minutes": round(self.elapsed / 60, 2)}) + "\n")
-                    log.flush()
-                if self.elapsed >= next_save:
-                    self.save()
-                    next_save = self.elapsed + 60 * self.options.checkpoint_minutes
-                if self.elapsed >= next_look:
-                    self.look(log)
-                    next_look = self.elapsed + 60 * self.options.evaluate_minutes
-            self.save()
-            self.look(log)
+        run_to_end(self, self.options.out, self.options.checkpoint_minutes, self.options.evaluate_minutes, self.config.name, ("psnr", "psnr_still"))
         self.export()
 
     def _teach_reader(self, parameters: list[Tensor], steps: int) -> None:
@@ -163,7 +146,7 @@ class PoserTrainer:
             self.optimiser.step()
         self.step += 1
         self._average(self.mean if filling < 0 else self.mean.fill, self.model if filling < 0 else self.model.fill)
-        return {"step": self.step, "loss": round(total.item(), 4), **record, "grad_norm": round(norm.item(), 3)}
+        return {"step": self.step, "minutes": round(self.elapsed / 60, 2), "loss": round(total.item(), 4), **record, "grad_norm": round(norm.item(), 3)}
 
     @property
     def flow_share(self) -> float:
@@ -242,18 +225,10 @@ class PoserTrainer:
 
     def export(self) -> None:
         """Write `out/model`, which belongs into the folder of the codec's model as `poser`."""
-        folder = self.options.out / "model"
-        new = folder.with_name("model.new")
-        shutil.rmtree(new, ignore_errors=True)
-        new.mkdir(parents=True)
-        tensors = self.mean.state_dict()
-        save_sharded({name: t.half() if t.is_floating_point() else t for name, t in tensors.items()}, new, "weights", None)
-        (new / CONFIG).write_text(self.config.to_json())
-        (new / CARD).write_text(
+        tensors = {name: t.half() if t.is_floating_point() else t for name, t in self.mean.state_dict().items()}
+        write_folder(self.options.out / "model", tensors, self.config.to_json(), (
             f"# {self.config.name}\n\nOver model {self.config.model_name} ({self.config.model_fingerprint[:12]}), {self.step} steps, "
-            f"{self.elapsed / 60:.0f} minutes, seed {self.options.seed}.\n")
-        shutil.rmtree(folder, ignore_errors=True)
-        new.rename(folder)
+            f"{self.elapsed / 60:.0f} minutes, seed {self.options.seed}.\n"))
 
     @torch.no_grad()
     def look(self, log) -> None:

@@ -20,6 +20,7 @@ from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import HELPERS, load_checkpoint, load_sharded, save_checkpoint
 from bcdcodec.training.evaluate import evaluate
 from bcdcodec.training.motion_first import MotionPairs, Note, fit_codes, fit_common_appearance, fit_flow_basis, teach_motion
+from bcdcodec.training.loop import run_to_end
 from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore
@@ -175,30 +176,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end, saving, logging and measuring on the way."""
-        from tqdm import tqdm
-
-        next_save, next_look = (self.elapsed + 60 * m for m in (
-            self.options.checkpoint_minutes, self.options.evaluate_minutes))
-        log = (self.out / "log.jsonl").open("a")
-        with tqdm(total=1000, initial=int(1000 * self.progress), disable=None, unit="‰", desc=self.config.name) as bar:
-            while self.progress < 1:
-                began = time.monotonic()
-                record = self.train_step()
-                self.elapsed += time.monotonic() - began
-                if self.step % 10 == 0:
-                    log.write(json.dumps(record) + "\n")
-                    log.flush()
-                bar.update(int(1000 * self.progress) - bar.n)
-                bar.set_postfix_str(f"step {self.step} psnr {record['psnr_at_max']:.1f} bits {record['H_model']:.0f}")
-                if self.elapsed >= next_save:
-                    self.save()
-                    next_save = self.elapsed + 60 * self.options.checkpoint_minutes
-                if self.elapsed >= next_look:
-                    self.look(log)
-                    next_look = self.elapsed + 60 * self.options.evaluate_minutes
-        self.save()
-        self.look(log)
-        log.close()
+        run_to_end(self, self.out, self.options.checkpoint_minutes, self.options.evaluate_minutes, self.config.name, ("psnr_at_max", "H_model"))
 
     def train_step(self) -> dict:
         """One optimiser step; its record for the log. A function of the seed and the step alone."""
