@@ -174,11 +174,11 @@ class PoserTrainer:
                 at = self.mean.read(still)
                 flow = self.mean(still, at, self.mean.read(driving) - at)
                 warped = warp(still, flow)
-            colours, mask = self.model.fill(still, warped, flow)
-            shown = torch.lerp(warped, colours, mask)
-            nearer = (warped - target).abs().mean(1, keepdim=True) - (colours - target).abs().mean(1, keepdim=True) > PAINTED_FROM
-            # The colours learn everywhere: a mask that closed before they were of use would never open again.
-            total = picture_error(shown, target) + picture_error(colours, target) + F.binary_cross_entropy(mask.float(), nearer.float())
+            colours, mask = (x.float() for x in self.model.fill(still, warped, flow))
+        shown = torch.lerp(warped, colours, mask)
+        nearer = (warped - target).abs().mean(1, keepdim=True) - (colours - target).abs().mean(1, keepdim=True) > PAINTED_FROM
+        # The colours learn everywhere: a mask that closed before they were of use would never open again.
+        total = picture_error(shown, target) + picture_error(colours, target) + F.binary_cross_entropy(mask, nearer.float())
         return total, {"painted": round(mask.mean().item(), 4), "psnr_warped": round(psnr(warped, target), 2), **gains(still, shown, target)}
 
     @torch.no_grad()
