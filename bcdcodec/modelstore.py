@@ -7,12 +7,16 @@ import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from bcdcodec.config import ModelConfig
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.errors import ModelError
+
+if TYPE_CHECKING:
+    import torch
 
 SHIPPED = Path(__file__).parent / "weights"
 CONFIG, TABLES, CARD = "config.json", "tables.safetensors", "README.md"
@@ -79,3 +83,16 @@ def open_model(name_or_folder: str | os.PathLike) -> ModelFolder:
 def shipped_models() -> list[str]:
     """Names of the models in the package."""
     return sorted(p.parent.name for p in SHIPPED.glob(f"*/{CONFIG}"))
+
+
+def fill_network(model: torch.nn.Module, folder: Path, whose: str) -> None:
+    """Load the `weights-*.safetensors` of a network beside a codec's own, in float32. Raises ModelError, which begins with `whose`."""
+    from safetensors.torch import load_file
+
+    tensors: dict[str, torch.Tensor] = {}
+    try:
+        for path in sorted(folder.glob("weights-*.safetensors")):
+            tensors.update(load_file(path))
+        model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
+    except Exception as error:  # safetensors and torch raise errors of their own
+        raise ModelError(f"{whose} weights in {folder} do not fit its config: {str(error).splitlines()[0]}") from error

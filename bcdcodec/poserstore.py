@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 
-from torch import Tensor
-
 from bcdcodec.config import PoserConfig
 from bcdcodec.errors import ModelError
 from bcdcodec.models.poser import Poser
-from bcdcodec.modelstore import CONFIG, ModelFolder
+from bcdcodec.modelstore import CONFIG, ModelFolder, fill_network
 
 SUBFOLDER = "poser"  # of a model's folder
 
@@ -25,8 +23,6 @@ def poser_digest(folder: ModelFolder) -> str:
 
 def load_poser(folder: ModelFolder, device: str) -> Poser | None:
     """The poser of a model; None where it has none. Raises ModelError for one that does not fit."""
-    from safetensors.torch import load_file
-
     path = folder.path / SUBFOLDER
     if not (path / CONFIG).is_file():
         return None
@@ -35,11 +31,5 @@ def load_poser(folder: ModelFolder, device: str) -> Poser | None:
         raise ModelError(f"the poser in {path} turns stills of model {config.model_name!r} ({config.model_fingerprint[:12]}), "
                          f"beside it is {folder.name!r} ({folder.fingerprint[:8].hex()[:12]}): remove it or train another")
     model = Poser(config)
-    tensors: dict[str, Tensor] = {}
-    try:
-        for file in sorted(path.glob("weights-*.safetensors")):
-            tensors.update(load_file(file))
-        model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
-    except Exception as error:  # safetensors and torch raise errors of their own
-        raise ModelError(f"the poser's weights in {path} do not fit its config: {str(error).splitlines()[0]}") from error
+    fill_network(model, path, "the poser's")
     return model.to(device).eval().requires_grad_(False)

@@ -93,7 +93,7 @@ class PoserTrainer:
             began = time.monotonic()
             if options.from_model is None:
                 begin_with(self.model, self.codec)
-                self._teach_reader([*self.model.read.parameters(), *self.pupil.parameters()], config.reader_steps)
+                self._teach_reader(taught, config.reader_steps)
             else:
                 go_on_from(self.model, options.from_model)
                 self._teach_reader(list(self.pupil.parameters()), config.reader_steps // PUPIL_SHARE)

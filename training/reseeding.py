@@ -26,7 +26,8 @@ def reseed(vq: GroupVQ, unused: Tensor, features: Tensor, errors: Tensor) -> Ten
     clips. Looks are the same throughout a clip, so that the difference of two of its features is one of motion, and the
     two codes come to lie to both sides of the old one along it. Motions that are never in one clip may share a code too:
     next are those whose features fall into the two lumps that are furthest apart; then what else clips share, however
-    little it differs. Where no more codes are to be halved, a code becomes the feature of a frame far from every code and decoded badly, `errors` [b, t] of the first b clips.
+    little it differs. Where no more codes are to be halved, a code becomes the feature of a frame far from every code and
+    decoded badly, `errors` [b, t] of the first b clips.
     """
     moved = torch.zeros_like(unused)
     codes = vq.distances(features).argmin(-1)  # [n, t, g]

@@ -19,8 +19,8 @@ from bcdcodec.training.adversary import Adversary, balanced
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import HELPERS, load_checkpoint, load_sharded, save_checkpoint
 from bcdcodec.training.evaluate import evaluate
-from bcdcodec.training.motion_first import MotionPairs, Note, fit_codes, fit_common_appearance, fit_flow_basis, teach_motion
 from bcdcodec.training.loop import run_to_end
+from bcdcodec.training.motion_first import MotionPairs, Note, fit_codes, fit_common_appearance, fit_flow_basis, teach_motion
 from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore

@@ -8,7 +8,7 @@ from pathlib import Path
 from bcdcodec.container import Head
 from bcdcodec.errors import ModelError, ModelMismatchError
 from bcdcodec.generation.config import GPT2Config
-from bcdcodec.modelstore import CONFIG, SHIPPED
+from bcdcodec.modelstore import CONFIG, SHIPPED, fill_network
 
 SUBFOLDER = "gpt2"  # of a shipped model
 
@@ -38,16 +38,8 @@ def open_gpt2_for(folder: str | os.PathLike | None, model_name: str, model_finge
 
 def load_gpt2(folder: Path, config: GPT2Config, device: str = "cpu"):
     """The network in a folder, in float32. Raises ModelError when weights and config disagree."""
-    from safetensors.torch import load_file
-
     from bcdcodec.generation.network import MotionGPT
 
     model = MotionGPT(config)
-    tensors = {}
-    try:
-        for path in sorted(folder.glob("weights-*.safetensors")):
-            tensors.update(load_file(path))
-        model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()})
-    except Exception as error:  # safetensors and torch raise errors of their own
-        raise ModelError(f"the GPT-2 weights in {folder} do not fit its config: {str(error).splitlines()[0]}") from error
+    fill_network(model, folder, "the GPT-2")
     return model.to(device).eval()

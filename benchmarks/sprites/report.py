@@ -42,8 +42,8 @@ def as_markdown(report: SpritesReport) -> str:
         *(f"- {miss}" for miss in report.misses),
         "## What differs between the content's clip and the driving one",
         "Percent of clips by nearest renderable clip (in brackets: of clips with all 8 frames right). Motion frames: percent of "
-        "frames nearest to the very one; to it or one that looks alike, the true pictures at least "
-        f"{ALIKE:.0f} dB apart (in brackets: of clips all of whose frames are).",
+        "frames nearest to the very one; to it or one that looks alike, whose true picture has at least "
+        f"{ALIKE:.0f} dB against its own (in brackets: of clips all of whose frames are).",
         _table(("case", "clips", *COLUMNS, "motion frames", "or alike", "PSNR, dB", "lowest", "SSIM"), [
             (a.case, str(a.clips), *(f"{_percent(c)} ({_percent(f)})" for c, f in zip(a.clip, a.all_frames)),
              _percent(a.motion_frame), f"{_percent(a.alike)} ({_percent(a.all_alike)})", f"{q.psnr:.2f}", f"{q.psnr_lowest:.2f}", f"{q.ssim:.4f}")
