@@ -92,13 +92,13 @@ class Codec:
     def head(self, geometry: Geometry, time_base: Fraction, frame_duration: int, seed: int = 0,
              profile: str = "static") -> Head:
         """The HEAD of a recording by this model; `frame_duration` in ticks, 0 when it varies."""
-        q, entropy_profile = self.config.quantiser, profile_number(profile)
+        q, entropy_profile, tables = self.config.quantiser, profile_number(profile), self.folder.tables
         return Head(
             geometry.source_width, geometry.source_height, geometry.crop, self.picture_size, self.picture_size,
             time_base.numerator, time_base.denominator, frame_duration, 0, q.groups, q.codes, seed,
             self.folder.fingerprint[:MODEL_FINGERPRINT_BYTES],
-            self.folder.tables.fingerprint(entropy_profile)[:TABLES_FINGERPRINT_BYTES], self.config.name,
-            entropy_profile=entropy_profile)
+            tables.fingerprint(entropy_profile, tables.content_profile)[:TABLES_FINGERPRINT_BYTES], self.config.name,
+            entropy_profile=entropy_profile, content_profile=tables.content_profile)
 
     def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]],
                       options: StreamOptions = StreamOptions()) -> Iterator[Content | Motion]:
@@ -146,7 +146,8 @@ class Codec:
             return Content(0, 0, config.rows, config.columns, choice[0], codes, values)
 
         def fits(choice: tuple[int, float]) -> bool:
-            return len(pack_content(coded(choice), self.folder.tables)[0]) <= config.byte_budget
+            tables = self.folder.tables
+            return len(pack_content(coded(choice), tables, tables.content_profile)[0]) <= config.byte_budget
 
         choices = self.model.content.choices()
         return coded(choices[min(bisect_left(choices, True, key=fits), len(choices) - 1)])

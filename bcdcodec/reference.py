@@ -27,6 +27,8 @@ def content_tokens(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor
     picked[0] = reference_frame(model, latents, pictures, m, order, device)
     z = latents.encode(to_unit(pictures[picked], device))
     tokens, shown = model.encode(z[None], reference=0)
+    if config.content.still_dim:  # 129 bytes a content, and pictures are the same without them: the still says it all
+        tokens[..., config.content.still_dim : config.content.dim] = 0.0
     if config.content.appearance:
         others = np.unique(np.linspace(0, len(pictures) - 1, APPEARANCE_FRAMES).astype(int))
         frames = latents.encode(to_unit(pictures[others], device))

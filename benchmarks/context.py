@@ -127,7 +127,8 @@ def _gpt2_bits(folder: Path, recordings: list[Recording]) -> float:
 def _motion_bytes(codec: Codec, recording: Recording, profile: str) -> int:
     """Coded motion bytes of the recording's file in a profile, which is read back. Raises FormatError if its codes differ."""
     tables, number = codec.folder.tables, PROFILES[profile]
-    head = replace(recording.head, entropy_profile=number, tables_fingerprint=tables.fingerprint(number)[:TABLES_FINGERPRINT_BYTES])
+    fingerprint = tables.fingerprint(number, recording.head.content_profile)[:TABLES_FINGERPRINT_BYTES]
+    head = replace(recording.head, entropy_profile=number, tables_fingerprint=fingerprint)
     file = io.BytesIO()
     counts = write_recording(file, replace(recording, head=head), tables)
     file.seek(0)

@@ -44,7 +44,6 @@ class Row:
     lpips: float | None
     flicker: float  # levels of 255 where the source rests
     source_flicker: float  # the same of the source itself
-    csim: float | None  # ArcFace
     csim: float | None  # cosine of ArcFace embeddings
     identity_distance: float | None
     landmark_error: float | None  # of the eye distance
@@ -106,9 +105,21 @@ class RowStore:
 
 def depends_on(path: Path, model_fingerprint: str, settings: list[str], faces: bool, networks: list[str]) -> dict:
     """What the rows of a clip depend on. Raises OSError when the clip is missing."""
-    about = path.stat()
-    return {"measures": MEASURES_VERSION, "bytes": about.st_size, "changed_ns": about.st_mtime_ns,
-            "model": model_fingerprint, "settings": settings, "faces": faces, "networks": networks}
+    return {"measures": MEASURES_VERSION, "sha256": _sha256(path), "model": model_fingerprint, "settings": settings,
+            "faces": faces, "networks": networks}
+
+
+def _sha256(path: Path) -> str:
+    """Of a file's bytes, or of the names and bytes of a folder's files: a copy of a clip is the same clip."""
+    digest = hashlib.sha256()
+    files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
+    for file in files:
+        if path.is_dir():
+            digest.update(f"{file.name}\0{file.stat().st_size}\0".encode())
+        with file.open("rb") as stream:
+            while block := stream.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()
 
 
 def row_from(raw: dict) -> Row:

@@ -33,7 +33,7 @@ def info(path: str, as_json: bool) -> None:
     each = ", ".join(str(n) for n in facts["content_bytes_each"][:8])
     rows += [
         ("motion", f"{size['motion']} bytes{_rate(kbps['motion'])}{bits}, profile {facts['entropy_profile']}"),
-        ("content", f"{size['content']} bytes, {facts['contents']} content{'s' * (facts['contents'] != 1)} ({each or '-'})"),
+        ("content", f"{size['content']} bytes, {facts['contents']} content{'s' * (facts['contents'] != 1)} ({each or '-'}), profile {facts['content_profile']}"),
         ("container", f"{size['container']} bytes, with motion{_rate(kbps['motion_container']) or ' -'}"),
         ("audio", f"{size['audio']} bytes{_sound(facts)}"),
         *([("around", f"{size['surroundings']} bytes, a still of the whole picture")] if size["surroundings"] else []),

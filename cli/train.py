@@ -85,18 +85,28 @@ def _train_poser(options: RunOptions, model: str | None) -> None:
 
 
 @click.command()
-@click.argument("run", type=FOLDER)
+@click.argument("run", metavar="RUN|MODEL", type=FOLDER)
 @click.argument("target", metavar="OUT_MODEL_DIR", type=FOLDER)
-@click.option("--data", type=FOLDER, help="The run's training data, for the tables. [default: procedural heads]")
+@click.option("--data", type=FOLDER, help="The training data, for the tables. [default: procedural heads]")
 @click.option("--card", type=FOLDER, help="Text of the model card. [default: two lines of facts]")
 @click.option("--name", help="The model's name, which its files carry. [default: the preset's]")
 @click.option("--vae", help="Hub name or folder of the image autoencoder, for presets over latents.")
 @click.option("--shard-mib", type=click.IntRange(min=1), help="Split the weights into files of this size.")
 def export(run: Path, target: Path, data: Path | None, card: Path | None, name: str | None, vae: str | None,
            shard_mib: int | None) -> None:
-    """Make a model folder from a training run: entropy tables, weights, config and card."""
-    from bcdcodec.training.export import export_run
+    """Make a model folder from a training run: entropy tables, weights, config and card.
 
+    Of a MODEL, by name or folder, a copy whose learned content tables are fitted anew; all files of it still open.
+    """
+    from bcdcodec.modelstore import CONFIG, SHIPPED
+    from bcdcodec.training.export import export_run, refit_contents
+
+    if any((folder / CONFIG).is_file() for folder in (run, SHIPPED / run)):
+        if card or name or shard_mib:
+            raise click.UsageError(f"{run} is a model, not a run: only its learned content tables are fitted, so --card, --name and --shard-mib do not apply")
+        learned = refit_contents(str(run), target, data, vae)
+        click.echo(f"{target}: learned content tables for {learned.channels} channels")
+        return
     report = export_run(run, target, data, card.read_text() if card else None, shard_mib, vae, name)
     context = "" if report.context_bits_per_frame is None else f" ({report.context_bits_per_frame:.1f} in profile context)"
     click.echo(f"{target}: {report.bits_per_frame:.1f} bits a frame{context}, content {report.content_bytes:.0f} bytes, "

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from statistics import mode
 
+from independent_content import learned_table, predicted_value
 from independent_context import ContextChunk, context_frame
 
 THRESHOLDS = (0, 1, 2, 3, 5, 8, 12, 18, 28)
@@ -49,7 +50,7 @@ class Tables:
 
         def tensor(name):
             start, end = header[name]["data_offsets"]
-            kind = {"U32": "I", "U16": "H", "I16": "h", "U8": "B"}[header[name]["dtype"]]
+            kind = {"U32": "I", "I32": "i", "U16": "H", "I16": "h", "U8": "B"}[header[name]["dtype"]]
             return struct.unpack(f"<{(end - start) // struct.calcsize(kind)}{kind}", body[start:end]), header[name]["shape"]
 
         def rows(name):
@@ -68,13 +69,25 @@ class Tables:
             names += ("pairs",) if "context_pairs" in header else ()
             self.context = {name: rows(f"context_{name}") for name in ("first", *names)}
 
-    def fingerprint(self, profile=0):
+        self.learned = None
+        if "learned_frequencies" in header:
+            names = ("unit_bias", "unit_weights", "output_bias", "output_weights", "direct_weights")
+            self.learned = {name: rows(f"learned_{name}") for name in ("frequencies", *names)}
+            self.learned_content = [cumulative(row) for row in self.learned["frequencies"]]
+
+    def fingerprint(self, profile=0, content_profile=0):
         def one(rows):
             flat = [f for row in rows for f in row]
             return hashlib.sha256(struct.pack(f"<{2 + len(flat)}I", len(rows), len(rows[0]), *flat)).digest()
 
         both = one(self.motion_frequencies) + one(self.content_frequencies)
         print_ = hashlib.sha256(both + struct.pack("<I", self.predicted) + bytes(self.band)).digest()
+        if content_profile == 1:
+            values = one(self.learned["frequencies"]) + struct.pack("<I", self.predicted)
+            for name, rows in self.learned.items():
+                kind = {"frequencies": "", "unit_bias": "i", "output_bias": "i"}.get(name, "h")
+                values += b"".join(struct.pack(f"<{len(row)}{kind}", *row) for row in rows if kind)
+            print_ = hashlib.sha256(print_ + hashlib.sha256(values).digest()).digest()
         if profile == 0:
             return print_
         values = one(self.context["first"])
@@ -145,8 +158,8 @@ def read_head(payload):
     return head | {"generated": bool(ignorable & 1), "reenacted": bool(ignorable & 2)}
 
 
-def read_content(payload, tables, motion):
-    """Section 3; returns (reference codes or None, values [n][d])."""
+def read_content(payload, tables, motion, profile=0):
+    """Sections 3 and 15; returns (reference codes or None, values [n][d])."""
     at, fields = 0, []
     for _ in range(5):
         value, at = varint(payload, at)
@@ -160,13 +173,18 @@ def read_content(payload, tables, motion):
     def m(row, column, j):
         return abs(v.get((row, column, j), 0)) if j >= tables.predicted else 0
 
+    def table(r, c, j):
+        if profile == 1:
+            return tables.learned_content[learned_table(tables.learned, tables.predicted, m, r, c, j)]
+        a = 2 * (m(r, c, j - 1) + m(r, c, j - 2)) + m(r, c, j - 3) + m(r, c, j - 4)
+        a += m(r - 1, c, j - 1) + m(r + 1, c, j - 1) + m(r, c - 1, j - 1) + m(r, c + 1, j - 1)
+        return tables.content[tables.band[j] * 10 + sum(t < a for t in THRESHOLDS)]
+
     grid = [(row, column) for row in range(rows) for column in range(columns)]
     for j in range(d):
         escaped = []
         for r, c in grid:
-            a = 2 * (m(r, c, j - 1) + m(r, c, j - 2)) + m(r, c, j - 3) + m(r, c, j - 4)
-            a += m(r - 1, c, j - 1) + m(r + 1, c, j - 1) + m(r, c - 1, j - 1) + m(r, c + 1, j - 1)
-            symbol = decoder.symbol(tables.content[tables.band[j] * 10 + sum(t < a for t in THRESHOLDS)])
+            symbol = decoder.symbol(table(r, c, j))
             v[r, c, j] = symbol - 63
             if symbol == 127:
                 escaped.append((r, c))
@@ -180,7 +198,7 @@ def read_content(payload, tables, motion):
             v[r, c, j] = (x + 63) * (-1 if decoder.symbol([0, 32768, 65536]) else 1)
     for j in range(tables.predicted):
         for r, c in grid:
-            v[r, c, j] += v[r, c - 1, j] if c else v[r - 1, c, j] if r else 0
+            v[r, c, j] += predicted_value(v, r, c, j) if profile else v[r, c - 1, j] if c else v[r - 1, c, j] if r else 0
     return reference, [[v[r, c, j] for j in range(d)] for r, c in grid]
 
 
@@ -291,7 +309,7 @@ def read(data, tables):
             flat = struct.unpack(f"<{groups * k}H", payload)
             motion = [cumulative(flat[i * k : (i + 1) * k]) for i in range(groups)]
         elif kind == b"CONT" and whole:
-            contents.append(read_content(payload, tables, motion))
+            contents.append(read_content(payload, tables, motion, head["content_profile"]))
         elif kind == b"MOTN":
             try:
                 first, content, new, ticks, frames = read_motion(payload, motion, whole, context)

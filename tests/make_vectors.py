@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 from vector_parts import (
     CONTEXT,
+    DEEP,
     EVEN_BUT_TWO,
+    LEARNED,
     OWN,
     OWN_CONTEXT,
     PAIRS,
@@ -22,6 +24,7 @@ from vector_parts import (
     contextual,
     file_bytes,
     join,
+    learned,
     motion_for,
     numbers,
     put,
@@ -82,6 +85,10 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
         "context_stages": ("stages", contextual(STAGES, motions=[wandering(STAGES, 0, 150), wandering(STAGES, 150, 2)])),
         "context_pairs": ("pairs", contextual(PAIRS, motions=[motion_for(PAIRS, 0, 4), wandering(PAIRS, 4, 60)])),
         "context_cut": ("small_context", context[: context.rindex(b"TAIL") - 20]),
+        "learned": ("learned", learned(contents=three, motions=moves)),
+        "learned_escapes": ("learned", learned(contents=[content_for(LEARNED, spread=65535)])),
+        "learned_deep": ("deep", learned(DEEP, contents=[content_for(DEEP, rows=3, columns=4, spread=9)])),
+        "learned_and_context": ("learned", learned(entropy_profile=PROFILE_CONTEXT, motions=[wandering(LEARNED, 0, 9)])),
         "wide_alphabet": ("wide", file_bytes(recording(WIDE), WIDE)),
         "own_tables": ("small", file_bytes(recording(OWN), OWN, own=True)),
         "escapes": ("small", file_bytes(recording(contents=[content_for(SMALL, spread=65535)]), SMALL)),
@@ -155,7 +162,7 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "newer_major": ("small", head(0, b"\x20"), "UnsupportedError"),
         "must_understand_flag": ("small", head_with(32, 37, b""), "UnsupportedError"),
         "entropy_profile": ("small", head_with(16, 37, b"\x02\x00"), "UnsupportedError"),
-        "content_profile": ("small", head_with(16, 37, b"\x00\x01"), "UnsupportedError"),
+        "content_profile": ("small", head_with(16, 37, b"\x00\x02"), "UnsupportedError"),
         "side_9000": ("small", head(26, pack_varint(9000)), "LimitError"),
         "crop_outside": ("small", head_with(1, 30, b"\xa1\x01\x00\xe0\x03\xe0\x03"), "FormatError"),
         "time_base_zero": ("small", head(31, b"\0"), "LimitError"),
@@ -192,6 +199,9 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "context_change_to_itself": ("small_context", with_payload(context, b"MOTN", lambda p: p[:3] + itself), "FormatError"),
         "context_other_model": ("small_context", with_payload(context, b"HEAD", lambda p: put(p, 14, b"\0" * 4)), "ModelMismatchError"),
         "context_without_tables": ("small", context, "ModelMismatchError"),
+        "learned_without_tables": ("small", learned(), "ModelMismatchError"),
+        "learned_other_model": ("learned", with_payload(learned(), b"HEAD", lambda p: put(p, 14, b"\0" * 4)), "ModelMismatchError"),
+        "learned_outside_range": ("learned", with_payload(learned(), b"CONT", lambda p: p[:6] + b"\xff" * 60), "FormatError"),
         "pts_at_constant_rate": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 1]))[:3] + bytes(6) + p[3:]), "FormatError"),
         "pts_run_too_long": ("small", pts(0, 40, 10), "FormatError"),
         "pts_run_of_2_to_the_63": ("small", pts(0, 40, 2**64 - 2), "FormatError"),
@@ -243,6 +253,8 @@ def make(folder: Path) -> None:
     STAGES.save(folder / "stages.safetensors")
     PAIRS.save(folder / "pairs.safetensors")
     WIDE.save(folder / "wide.safetensors")
+    LEARNED.save(folder / "learned.safetensors")
+    DEEP.save(folder / "deep.safetensors")
     for name, (_, data) in valid_vectors().items():
         (folder / f"{name}.bcd").write_bytes(data)
     (folder / "faulty").mkdir(exist_ok=True)

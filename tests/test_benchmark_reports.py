@@ -1,6 +1,7 @@
 """Accepted figures, the README's table made from them, and errors of one person in another's motion."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from bcdcodec.benchmarks.faces import POSE_LANDMARKS, POSE_POINTS, Face
 from bcdcodec.benchmarks.heads import targets_table
 from bcdcodec.benchmarks.plots import plots
 from bcdcodec.benchmarks.readme import BEGIN, END, block, block_of, update_readme
-from bcdcodec.benchmarks.rows import ClipRows
+from bcdcodec.benchmarks.rows import ClipRows, depends_on
 from bcdcodec.benchmarks.sections import sections
 from bcdcodec.benchmarks.transfer import medians, pairs_of, transfer_errors
 from bcdcodec.errors import BcdError
@@ -291,3 +292,20 @@ def test_medians_and_pairs():
     clips = [Path(str(i)) for i in range(10)]
     assert list(pairs_of(clips, 3)) == [(clips[0], clips[5]), (clips[1], clips[6]), (clips[3], clips[8])]
     assert list(pairs_of(clips[:1], 3)) == []
+
+
+def test_a_clip_is_known_by_its_bytes_wherever_and_whenever_they_were_written(tmp_path):
+    def depends(path):
+        return depends_on(path, "model", [], False, [])
+
+    first, copy, other = (tmp_path / name for name in ("a.mp4", "b.mp4", "c.mp4"))
+    first.write_bytes(b"clip")
+    copy.write_bytes(b"clip")
+    other.write_bytes(b"clap")
+    os.utime(copy, (1, 1))
+    assert depends(first) == depends(copy) != depends(other)
+    for folder, second in (("x", b"2"), ("y", b"2"), ("z", b"3")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "1.png").write_bytes(b"1")
+        (tmp_path / folder / "2.png").write_bytes(second)
+    assert depends(tmp_path / "x") == depends(tmp_path / "y") != depends(tmp_path / "z")

@@ -1,7 +1,9 @@
 """The verbs of `bcd` on good input: what they write, print and keep."""
 
 import json
+import shutil
 import struct
+from dataclasses import replace
 from fractions import Fraction
 
 import av
@@ -310,6 +312,27 @@ def test_train_and_export_make_a_model_that_codes(bcd, footage, clip, tmp_path):
     assert done.code == 0 and "bits a frame" in done.out
     assert "3 training steps" in (model / "README.md").read_text()
     assert bcd("encode", clip, tmp_path / "a.bcd", "--model", model).code == 0
+
+
+def test_export_of_a_model_fits_content_tables_and_leaves_its_files_valid(bcd, footage, clip, tiny_model, tmp_path):
+    from bcdcodec.modelstore import open_model
+
+    old = tmp_path / "old"
+    shutil.copytree(tiny_model, old)
+    tables = open_model(old).tables
+    replace(tables, learned=None).save(old / "tables.safetensors")
+    assert bcd("encode", clip, tmp_path / "before.bcd", "--model", old).code == 0
+    done = bcd("export", old, tmp_path / "new", "--data", footage)
+    assert done.code == 0 and f"{tables.content.channels} channels" in done.out
+    assert open_model(tmp_path / "new").fingerprint == open_model(old).fingerprint
+    assert bcd("encode", clip, tmp_path / "after.bcd", "--model", tmp_path / "new").code == 0
+    for name, profile in (("before", "neighbours"), ("after", "learned")):
+        assert bcd("decode", tmp_path / f"{name}.bcd", tmp_path / f"{name}.mp4", "--model", tmp_path / "new").code == 0
+        assert json.loads(bcd("info", tmp_path / f"{name}.bcd", "--json").out)["content_profile"] == profile
+    refused = bcd("decode", tmp_path / "after.bcd", tmp_path / "no.mp4", "--model", old)
+    assert refused.code == 1 and "content profile learned" in refused.err and not (tmp_path / "no.mp4").exists()
+    wrong = bcd("export", old, tmp_path / "named", "--name", "mine")
+    assert wrong.code == 2 and "is a model" in wrong.err and not (tmp_path / "named").exists()
 
 
 def demo_of(bcd, folder, *options):

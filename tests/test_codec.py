@@ -88,7 +88,7 @@ def test_the_content_fits_its_budget(encoded, codec):
     from bcdcodec.entropy.content import encode_content
 
     c = codec.config.content
-    assert len(encode_content(encoded.contents[0].values, c.rows, c.columns, codec.folder.tables.content)) <= c.byte_budget
+    assert len(encode_content(encoded.contents[0].values, c.rows, c.columns, codec.folder.tables.learned)) <= c.byte_budget
 
 
 @pytest.mark.parametrize("budget", [90, 140, 175])
@@ -97,7 +97,7 @@ def test_a_still_is_coded_as_finely_as_fits(tiny_model, monkeypatch, budget):
     monkeypatch.setattr(codec, "config", replace(codec.config, content=replace(codec.config.content, byte_budget=budget)))
     frames = head_frames(12, 5, 32)
     content = codec.content_of(frames, codec.motion_features(frames))
-    size = lambda x: len(pack_content(x, codec.folder.tables)[0])  # noqa: E731
+    size = lambda x: len(pack_content(x, codec.folder.tables, codec.folder.tables.content_profile)[0])  # noqa: E731
     tokens, _ = content_tokens(codec.model, codec.latents, frames, codec.motion_features(frames), "cpu")
     others = [replace(content, step=step, values=codec.model.content.quantise(tokens, step, rounding)[0].numpy().astype(np.int16))
               for step, rounding in codec.model.content.choices()]

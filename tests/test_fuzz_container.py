@@ -6,41 +6,42 @@ import tracemalloc
 import numpy as np
 import pytest
 from make_vectors import valid_vectors
-from vector_parts import CONTEXT, file_bytes, motion_for, recording
+from vector_parts import LEARNED, file_bytes, motion_for, recording
 
 from bcdcodec.container import open_bcd, read_recording, verify_file
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks
 from bcdcodec.container.head import pack_head
-from bcdcodec.entropy.profiles import PROFILE_CONTEXT
+from bcdcodec.entropy.profiles import CONTENT_LEARNED, PROFILE_CONTEXT
 from bcdcodec.errors import BcdError
 
 VARIABLE = recording(
-    motions=[motion_for(CONTEXT, 0, 6, pts=[0, 1, 5, 9, 300, 70000]), motion_for(CONTEXT, 6, 4, pts=range(10**6, 10**6 + 4))],
+    motions=[motion_for(LEARNED, 0, 6, pts=[0, 1, 5, 9, 300, 70000]), motion_for(LEARNED, 6, 4, pts=range(10**6, 10**6 + 4))],
     frame_duration=0,
 )
 EVEN = recording(
-    motions=[motion_for(CONTEXT, 0, 6, pts=range(0, 6006, 1001)), motion_for(CONTEXT, 6, 4, pts=[6006, 7007, 9009, 10010])],
+    motions=[motion_for(LEARNED, 0, 6, pts=range(0, 6006, 1001)), motion_for(LEARNED, 6, 4, pts=[6006, 7007, 9009, 10010])],
     frame_duration=0,
 )
 FILES = {"constant": recording(), "variable": VARIABLE, "even": EVEN, "metadata": recording(metadata={"title": "x"})}
-FILES["context"] = recording(CONTEXT, entropy_profile=PROFILE_CONTEXT)  # in the other profile these tables are as any
+FILES["context"] = recording(LEARNED, entropy_profile=PROFILE_CONTEXT)  # in the other profiles these tables are as any
+FILES["learned"] = recording(LEARNED, content_profile=CONTENT_LEARNED)
 
 
 @pytest.fixture(params=sorted(FILES))
 def whole(request):
-    return FILES[request.param], file_bytes(FILES[request.param], CONTEXT)
+    return FILES[request.param], file_bytes(FILES[request.param], LEARNED)
 
 
 def frames_until_error(data: bytes):
     """Return the frames' codes [t, g], their pts and the BcdError that ended them (None at a peaceful end)."""
-    codes, pts = [np.zeros((0, CONTEXT.groups), np.uint8)], []
+    codes, pts = [np.zeros((0, LEARNED.groups), np.uint8)], []
     try:
         with open_bcd(io.BytesIO(data)) as reader:
             assert reader.byte_counts.total == len(data)
-            for motion in reader.motion(CONTEXT):
+            for motion in reader.motion(LEARNED):
                 codes.append(motion.codes)
                 pts += [] if motion.pts is None else motion.pts.tolist()
-            list(reader.contents(CONTEXT))
+            list(reader.contents(LEARNED))
             _ = reader.metadata
     except BcdError as error:
         assert "\n" not in str(error)
@@ -67,7 +68,7 @@ def test_a_file_cut_at_any_byte_yields_every_earlier_frame(whole):
 def test_a_cut_file_is_incomplete(whole):
     _, data = whole
     for cut in range(data.index(b"MOTN"), len(data)):
-        assert not read_recording(io.BytesIO(data[:cut]), CONTEXT).complete
+        assert not read_recording(io.BytesIO(data[:cut]), LEARNED).complete
 
 
 def test_no_flipped_byte_passes_unseen_or_changes_a_frame(whole):
@@ -90,7 +91,7 @@ def _is_complete(data: bytes) -> bool:
 @pytest.mark.parametrize("seed", range(6))
 def test_random_damage_gives_bcd_errors_only(seed):
     rng = np.random.default_rng(seed)
-    files = [data for tables, data in valid_vectors().values() if tables in ("small", "small_context")]
+    files = [data for tables, data in valid_vectors().values() if tables in ("small", "small_context", "learned")]
     for _ in range(150):
         data = bytearray(files[rng.integers(len(files))])
         for _ in range(rng.integers(1, 4)):
@@ -105,7 +106,7 @@ def test_random_damage_gives_bcd_errors_only(seed):
         frames_until_error(bytes(data))
 
 
-@pytest.mark.parametrize("profile", ["constant", "context"])
+@pytest.mark.parametrize("profile", ["constant", "context", "learned"])
 @pytest.mark.parametrize("kind", [b"HEAD", b"TABL", b"CONT", b"MOTN", b"mETa", b"iNDX", b"TAIL", b"AUDI", b"zzZZ"])
 def test_random_payloads_with_a_right_crc_give_bcd_errors_only(kind, profile, tmp_path):
     rng = np.random.default_rng(list(kind))
@@ -121,13 +122,13 @@ def test_random_payloads_with_a_right_crc_give_bcd_errors_only(kind, profile, tm
         frames_until_error(data)
         path.write_bytes(data)
         try:
-            verify_file(path, CONTEXT)
+            verify_file(path, LEARNED)
         except BcdError:
             pass
 
 
 def _chunks(kind: bytes) -> bytes:
-    data = file_bytes(FILES["constant"], CONTEXT)
+    data = file_bytes(FILES["constant"], LEARNED)
     start = data.index(kind)
     chunk = next(read_chunks(io.BytesIO(data[start:]), start))
     return pack_chunk(chunk.type, chunk.payload)

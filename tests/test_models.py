@@ -84,6 +84,13 @@ def test_fields_of_earlier_versions_are_passed_over_and_unknown_ones_refused():
         type(TINY).from_json(json.dumps(raw))
 
 
+def test_a_config_that_is_no_table_of_fields_is_refused():
+    for text in ("[]", "7", '{"name": "x", "latent": 3}', "{"):
+        for config in (TINY, PRESETS["poser"] if "poser" in PRESETS else TINY):
+            with pytest.raises(ModelError, match="not readable"):
+                type(config).from_json(text)
+
+
 def test_an_unknown_preset_is_refused_with_the_known_ones():
     with pytest.raises(Exception, match="'huge'.*heads"):
         preset("huge")

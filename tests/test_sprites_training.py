@@ -17,7 +17,9 @@ from bcdcodec.models.latents import open_latents
 from bcdcodec.presets import preset
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.export import export_run
-from bcdcodec.training.objective import PaletteReader, Schedule, code_choice, rarity, rate_distortion, swap_consistency
+from bcdcodec.training.objective import (
+    PaletteReader, Schedule, code_choice, rarity, rate_distortion, redrawn_content, swap_consistency,
+)
 from bcdcodec.training.reseeding import reseed
 from bcdcodec.training.sprites.batches import MOTION_OF, SpriteSampler
 from bcdcodec.training.sprites.evaluate import mutual_information
@@ -224,6 +226,26 @@ def test_swap_consistency_asks_for_motion_and_content_back(tmp_path, sheets):
         losses[weight] = loss.item()
         assert run.model.decoder.to_residual.weight.grad.abs().sum() > 0
     assert losses[1.0] > losses[0.0]
+
+
+def test_redrawn_content_has_its_own_looks_and_the_motion_of_another_clip(tmp_path, sheets):
+    run = trainer(tmp_path / "run", sheets, 4)
+    frozen = run.frozen.eval()
+    batch = run._to_device(run.sampler.batch(0, 0.0))
+    asked = []
+
+    def denoise(x, sigma, condition, temporal):
+        asked.append(condition)
+        return SimpleNamespace(latents=torch.full_like(x, 0.25))
+
+    frozen.denoise = denoise
+    redrawn = redrawn_content(frozen, batch)
+    assert (redrawn.content[:3] == 0.25).all() and torch.equal(redrawn.content[3:], batch.content[3:])  # half of six
+    assert torch.equal(redrawn.target, batch.target) and torch.equal(redrawn.driving, batch.driving)
+    tokens = frozen.encode(batch.content[:3])[0]
+    assert (asked[0].content - tokens).abs().max() < TINY.content.step
+    for clip, other in ((0, 2), (1, 0), (2, 1)):
+        assert torch.equal(asked[0].motion[clip], frozen.vq.quantise(frozen.encode_motion(batch.content[other][None]))[0])
 
 
 def test_the_choice_of_codes_is_the_one_the_decoder_does_best_with(tmp_path, sheets):

@@ -89,6 +89,9 @@ def test_fingerprints_agree():
         path = VECTORS / f"{tables}.safetensors"
         assert independent_reader.Tables(path).fingerprint(1) == ModelTables.load(path).fingerprint(1)
     assert ModelTables.load(path).fingerprint(1) != ModelTables.load(path).fingerprint()
+    for tables, profiles in (("learned", (0, 1)), ("learned", (1, 1)), ("deep", (0, 1))):
+        path = VECTORS / f"{tables}.safetensors"
+        assert independent_reader.Tables(path).fingerprint(*profiles) == ModelTables.load(path).fingerprint(*profiles)
 
 
 def test_the_model_fingerprint_is_as_the_format_states_it(tmp_path):
@@ -108,7 +111,7 @@ def test_the_model_fingerprint_is_as_the_format_states_it(tmp_path):
 WRONG_PTS = [name for name in sorted(INDEX["faulty"]) if name.startswith("pts_")]
 
 
-@pytest.mark.parametrize("name", [*WRONG_PTS, "context_outside_range", "context_change_to_itself"])
+@pytest.mark.parametrize("name", [*WRONG_PTS, "context_outside_range", "context_change_to_itself", "learned_outside_range"])
 def test_the_independent_reader_refuses_wrong_pts_and_contexts_too(name):
     tables = independent_reader.Tables(VECTORS / f"{INDEX['tables_of_faulty'].get(name, 'small')}.safetensors")
     with pytest.raises((ValueError, IndexError)):

@@ -11,7 +11,8 @@ from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks
 from bcdcodec.entropy import ContentModel, ContextTables, FrequencyTables, ModelTables
 from bcdcodec.entropy.context import CHANGES
 from bcdcodec.entropy.context_state import ContextState, clipped
-from bcdcodec.entropy.profiles import PROFILE_CONTEXT, PROFILE_STATIC
+from bcdcodec.entropy.learned_content import LearnedContentModel
+from bcdcodec.entropy.profiles import CONTENT_LEARNED, PROFILE_CONTEXT, PROFILE_STATIC
 from bcdcodec.entropy.range_coder import RangeEncoder
 
 
@@ -58,6 +59,25 @@ def make_context(seed: str, groups: int, codes: int, pairs=False) -> ContextTabl
     )  # fmt: skip
 
 
+def make_learned(seed: str, channels: int, predicted: int, units: int) -> LearnedContentModel:
+    """Return learned content tables whose network chooses all kinds of classes; from class to class values are larger."""
+
+    def weights(name: str, shape: tuple[int, ...], spread: int) -> np.ndarray:
+        return numbers(f"{seed}/{name}", shape, 2 * spread + 1) - spread
+
+    distance = np.abs(np.arange(128) - 63)[None]
+    spread = 1 + np.concatenate([np.full(predicted, 40), np.arange(64)])[:, None]
+    counts = (1 << 20) // (1 + distance * distance * 8 // spread)
+    counts[:, 127] = 1 << 12
+    unit_bias, output_bias = weights("unit_bias", (channels, units), 1 << 16), weights("output_bias", (channels,), 1 << 19)
+    unit_bias[-1, -1], output_bias[-1] = -(1 << 30), 1 << 30
+    return LearnedContentModel(
+        FrequencyTables.from_counts(counts), predicted, unit_bias.astype(np.int32),
+        weights("unit_weights", (16, units), 300).astype(np.int16), output_bias.astype(np.int32),
+        weights("output_weights", (units,), 200).astype(np.int16), numbers(f"{seed}/direct_weights", (16,), 2500).astype(np.int16),
+    )  # fmt: skip
+
+
 SMALL = make_tables("small", 5, 8, [0, 0, 1, 1, 1, 1], 2)
 WIDE = make_tables("wide", 3, 256, [0], 0)
 OWN = replace(SMALL, motion=make_tables("own", 5, 8, [0], 0).motion)  # SMALL's content model, other motion tables
@@ -67,6 +87,10 @@ PAIRS = replace(SMALL, context=make_context("pairs", 5, 8, pairs=True))
 STAGES = replace(make_tables("stages", 20, 2, [0], 0), context=make_context("stages", 20, 2))  # groups in all 8 stages
 
 
+LEARNED = replace(CONTEXT, learned=make_learned("learned", 6, 2, 5))  # CONTEXT with what content profile learned needs
+DEEP = make_tables("deep", 2, 4, [0, 0, 0] + [1] * 40, 3)  # as many channels as there are spans to sum over
+DEEP = replace(DEEP, learned=make_learned("deep", 43, 3, 24))
+
 EVEN_BUT_TWO = [0, 33, 33, 66, 33, 33, 33, 33, 1]  # ticks between frames
 
 
@@ -75,7 +99,7 @@ def head_for(tables: ModelTables, **changes) -> Head:
         source_width=640, source_height=480, crop=(80, 0, 480, 480), coded_width=32, coded_height=32,
         time_base_num=1, time_base_den=25, frame_duration=1, frame_count=0, groups=tables.groups, codes=tables.codes,
         sampler_seed=7, model_fingerprint=hashlib.sha256(b"vector model").digest()[:8],
-        tables_fingerprint=tables.fingerprint(changes.get("entropy_profile", PROFILE_STATIC))[:4], model_name="vectors",
+        tables_fingerprint=tables.fingerprint(changes.get("entropy_profile", PROFILE_STATIC), changes.get("content_profile", 0))[:4], model_name="vectors",
     )  # fmt: skip
     return replace(head, **changes)
 
@@ -184,3 +208,8 @@ def changes_to_itself(tables: ContextTables) -> bytes:
 def contextual(tables=CONTEXT, **changes) -> bytes:
     """Return a file in profile context."""
     return file_bytes(recording(tables, **changes, entropy_profile=PROFILE_CONTEXT), tables)
+
+
+def learned(tables=LEARNED, **changes) -> bytes:
+    """Return a file in content profile learned."""
+    return file_bytes(recording(tables, **changes, content_profile=CONTENT_LEARNED), tables)

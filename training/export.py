@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,20 +12,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bcdcodec.codec import load_weights
 from bcdcodec.config import ModelConfig
 from bcdcodec.container import CHUNK_FRAMES
 from bcdcodec.entropy.content import ContentModel, count_contexts, encode_content
 from bcdcodec.entropy.context import encode_context
+from bcdcodec.entropy.learned_content import LearnedContentModel
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.latents import Latents, open_latents
 from bcdcodec.models.windows import aligned_clip, motion_blocks
-from bcdcodec.modelstore import CARD, CONFIG, TABLES
+from bcdcodec.modelstore import CARD, CONFIG, TABLES, open_model
 from bcdcodec.reference import content_tokens
 from bcdcodec.training.checkpoint import HELPERS, load_sharded, save_sharded
 from bcdcodec.training.clips import ClipStore, load_store
+from bcdcodec.training.content_prior import fit_learned_content
 from bcdcodec.training.context_prior import fit_context
 from bcdcodec.training.run_data import PEOPLE_ALONE, procedural_clips
 from bcdcodec.training.sprites.batches import SpriteClips
@@ -32,6 +36,9 @@ from bcdcodec.training.sprites.sheets import Sheets, split
 
 CLIP_FRAMES = 48  # of each training clip, for the tables
 CONTEXT_FRAMES = 12_000  # of each kind of clips, for the context tables: minutes say nearly all
+# Contents for the learned tables: of some clips the first part and, mirrored, the second; at steps up to so many above the default.
+COARSER = 1
+CONTENT_CLIPS, CONTENT_PARTS, CONTENT_FRAMES, CONTENT_EVERY = 400, 2, 96, 2
 BAND_STARTS = (0, 1, 2, 3, 6, 12, 24, 48, 96)  # channels from here share their content tables
 
 
@@ -70,7 +77,7 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
     counts = _fit_rate(model, torch.cat([clip.motion for clip in moving]), curvature)
     motion = FrequencyTables.from_counts(counts.astype(np.int64))
     codes = [clip for store in stores for clip in _clip_codes(model, store, vae)]
-    tables = ModelTables(motion, _content_model(config, values), fit_context(codes, motion))
+    tables = ModelTables(motion, _content_model(config, values), fit_context(codes, motion), _learned_content(model, stores, vae))
     folder = out.with_name(out.name + ".new")
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -84,7 +91,7 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
     folder.rename(out)
     p = tables.motion.frequencies / 65536
     frames = counts.sum() / counts.shape[0]
-    sizes = [len(encode_content(v, config.content.rows, config.content.columns, tables.content)) for v in values]
+    sizes = [len(encode_content(v, config.content.rows, config.content.columns, tables.learned)) for v in values]
     return ExportReport(float(-(counts * np.log2(p)).sum() / frames), _context_bits(codes, tables),
                         float(model.vq.rate_lambda),
                         float((counts > 0).sum(1).mean()), float(np.mean(sizes)), len(values))
@@ -188,6 +195,66 @@ def _content_model(config: ModelConfig, values: list[np.ndarray]) -> ContentMode
     return ContentModel(FrequencyTables.from_counts(64 * counts), bands, c.predicted_channels)
 
 
+@torch.inference_mode()
+def _contents(model: BCD, clips: ClipStore | SpriteClips, vae: str | None) -> list[np.ndarray]:
+    """Contents int16 [n, d] of training clips, each at a step and rounding that files may have."""
+    latents, c = open_latents(model.config.latent.small, "cpu", vae), model.config.content
+    rng = np.random.default_rng(0)
+    choices = [choice for choice in model.content.choices() if choice[0] <= c.default_step + COARSER]
+    found = []
+    for index in rng.permutation(len(clips.lengths))[:CONTENT_CLIPS]:
+        for part in range(CONTENT_PARTS):
+            pictures = clips.clip(index)[part * CONTENT_FRAMES : (part + 1) * CONTENT_FRAMES : CONTENT_EVERY]
+            if not len(pictures):
+                continue
+            pictures = np.ascontiguousarray(pictures[:, :, ::-1] if part % 2 else pictures)
+            m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
+            tokens, _ = content_tokens(model, latents, pictures, m, "cpu")
+            values = model.content.quantise(tokens, *choices[rng.integers(len(choices))])
+            found.append(values[0].clamp(-32768, 32767).to(torch.int16).numpy())
+    return found
+
+
+def _learned_content(model: BCD, stores: list[ClipStore | SpriteClips], vae: str | None) -> LearnedContentModel:
+    c = model.config.content
+    contents = [content for store in stores for content in _contents(model, store, vae)]
+    return fit_learned_content(contents, c.rows, c.columns, c.predicted_channels)
+
+
+def refit_contents(source: str, out: Path, data: Path | None, vae: str | None = None) -> LearnedContentModel:
+    """Write the model folder `out`: that of the model `source`, its learned content tables fitted anew on `data`.
+
+    Weights, config and all other tables stay, and with them what the model's files say of it. Raises ModelError when `source` is no
+    model, VideoError when nothing in `data` can be read.
+    """
+    folder = open_model(source)
+    model = load_weights(folder).eval()
+    with tempfile.TemporaryDirectory() as cache:
+        learned = _learned_content(model, _stores(folder.config, data, Path(cache)), vae)
+    new = out.with_name(out.name + ".new")
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.copytree(folder.path, new)
+    replace(folder.tables, learned=learned).save(new / TABLES)
+    if out.exists():
+        shutil.rmtree(out)
+    new.rename(out)
+    return learned
+
+
+def _stores(config: ModelConfig, data: Path | None, cache: Path) -> list[ClipStore | SpriteClips]:
+    """The training clips that tables are fitted on; without `data` procedural heads. What is decoded or rendered is kept in `cache`."""
+    if config.training.dataset == "sprites":
+        if data is None:
+            raise ModelError("the model was trained on sprite sheets: give their folder with --data")
+        return [SpriteClips(Sheets.load(data), split()[0])]
+    size, stores = config.latent.small.picture_size, []
+    if data is not None:
+        stores.append(load_store(data, "train", size, cache))
+    if data is None or config.training.procedural_share:  # the tables are for what was trained on
+        stores.append(procedural_clips(0, PEOPLE_ALONE, size, cache))
+    return stores
+
+
 def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_mib: int | None = None,
                vae: str | None = None, name: str | None = None) -> ExportReport:
     """Write the model folder `out` from a `bcd train` folder, with tables fitted on `data` (None: procedural heads).
@@ -198,17 +265,7 @@ def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_
     checkpoint = run / "checkpoint"
     state = read_state(checkpoint)
     config = ModelConfig.from_json(json.dumps(state["config"]))
-    size, cache = config.latent.small.picture_size, run / "data"
-    stores: list[ClipStore | SpriteClips] = []
-    if config.training.dataset == "sprites":
-        if data is None:
-            raise ModelError(f"the run in {run} was trained on sprite sheets: give their folder with --data")
-        stores.append(SpriteClips(Sheets.load(data), split()[0]))
-    else:
-        if data is not None:
-            stores.append(load_store(data, "train", size, cache))
-        if data is None or config.training.procedural_share:  # the tables are for what was trained on
-            stores.append(procedural_clips(0, PEOPLE_ALONE, size, cache))
+    stores = _stores(config, data, run / "data")
     facts = f"# {name or config.name}\n\n{state['step']} training steps, {state['elapsed_s'] / 60:.0f} minutes, seed {state['seed']}.\n"
     return export_model(checkpoint, out, stores, facts if card is None else card, shard_mib=shard_mib, vae=vae, name=name)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -158,6 +158,25 @@ def _aligned(model: BCD, batch: Batch, m_driving: Tensor, portrait: Portrait) ->
         shown = Portrait(portrait.still[k:], model.vq.quantise(portrait.motion[k:, None])[:, 0])
         parts.append(model.aligned_motion(batch.target[k:], m_driving[k:], shown)[0])
     return torch.cat(parts)
+
+
+@torch.no_grad()
+def redrawn_content(frozen: BCD, batch: Batch) -> Batch:
+    """The batch, its first share of content frames redrawn in one step by the `frozen` copy in another clip's motion.
+
+    Both halves of a clip show one action, which the content then tells and the decoder relies on. Redrawn, they show the
+    clip's looks in another action, and the target stays a true picture. For models without a still.
+    """
+    config = frozen.config
+    rows = slice(round(len(batch.content) * config.training.redrawn_content))
+    z = batch.content[rows]
+    index = config.content.default_step
+    tokens = frozen.content.dequantise(frozen.content.quantise(frozen.encode(z)[0], index), index)
+    m_hat = frozen.vq.quantise(frozen.encode_motion(z.roll(1, dims=0)))
+    sigma = torch.full((len(z),), config.diffusion.sigma_max, device=z.device)
+    noisy = config.diffusion.sigma_max * torch.randn_like(z)
+    redrawn = frozen.denoise(noisy, sigma, Condition(tokens, m_hat, None), temporal=False).latents
+    return replace(batch, content=torch.cat([redrawn.to(z), batch.content[rows.stop :]]))
 
 
 def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temporal: bool) -> Tensor:

@@ -21,7 +21,9 @@ from bcdcodec.training.checkpoint import HELPERS, load_checkpoint, load_sharded,
 from bcdcodec.training.evaluate import evaluate
 from bcdcodec.training.loop import run_to_end
 from bcdcodec.training.motion_first import MotionPairs, Note, fit_codes, fit_common_appearance, fit_flow_basis, teach_motion
-from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
+from bcdcodec.training.objective import (
+    Losses, PaletteReader, Schedule, code_choice, rate_distortion, redrawn_content, swap_consistency,
+)
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore
 from bcdcodec.training.reseeding import hardly_used, reseed
@@ -188,6 +190,8 @@ class Trainer:
         for i, group in enumerate(self.optimiser.param_groups):
             group["lr"] = group["peak"] * self._lr_factor(schedule, i)
         with mixed_precision(self.device):
+            if c.redrawn_content and schedule.progress >= c.swap_from:
+                batch = redrawn_content(self.frozen.eval(), batch)
             losses = rate_distortion(self.model, self.reader, batch, schedule)
             total = losses.total
             if c.swap_weight and schedule.progress >= c.swap_from and self.step % c.swap_every == 0:

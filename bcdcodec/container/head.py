@@ -3,7 +3,7 @@
 import struct
 from dataclasses import dataclass
 
-from ..entropy.profiles import PROFILE_STATIC, PROFILES
+from ..entropy.profiles import CONTENT_NEIGHBOURS, CONTENT_PROFILES, PROFILE_STATIC, PROFILES
 from ..errors import FormatError, LimitError, TruncatedError, UnsupportedError
 from .varint import pack_varint, read_varint
 
@@ -59,7 +59,7 @@ class Head:
     generated: bool = False  # the video this was made from is synthetic
     reenacted: bool = False  # content and motion come from different sources
     entropy_profile: int = PROFILE_STATIC  # of MOTN
-    content_profile: int = 0  # 0 = neighbour contexts
+    content_profile: int = CONTENT_NEIGHBOURS  # of CONT
 
     def __post_init__(self):
         """Raise LimitError or FormatError for values that a file cannot or may not hold."""
@@ -88,7 +88,7 @@ class Head:
         name = self.model_name
         if len(name) > NAME_BYTES or not name.isascii() or not name.isprintable():
             raise FormatError(f"HEAD: model name {name!r} is not up to {NAME_BYTES} printable ASCII characters")
-        for name, known in (("entropy_profile", tuple(PROFILES.values())), ("content_profile", (0,))):
+        for name, known in (("entropy_profile", tuple(PROFILES.values())), ("content_profile", tuple(CONTENT_PROFILES.values()))):
             if getattr(self, name) not in known:
                 knows = ", ".join(map(str, known))
                 raise UnsupportedError(f"HEAD: {name} is {getattr(self, name)}, this version knows {knows}; use a newer bcdcodec")

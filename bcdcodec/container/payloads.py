@@ -9,7 +9,7 @@ from ..entropy.content import check_grid, read_content_values, write_content_val
 from ..entropy.context import decode_context, decode_context_prefix, encode_context
 from ..entropy.model_tables import ModelTables
 from ..entropy.motion import check_codes, decode_motion, decode_motion_prefix, encode_motion
-from ..entropy.profiles import PROFILE_CONTEXT, PROFILE_STATIC
+from ..entropy.profiles import CONTENT_NEIGHBOURS, PROFILE_CONTEXT, PROFILE_STATIC
 from ..entropy.range_coder import RangeDecoder, RangeEncoder
 from ..entropy.tables import FrequencyTables
 from ..errors import FormatError, LimitError, ModelError, TruncatedError, UnsupportedError
@@ -105,8 +105,8 @@ class MotionFields:
         return -(-self.frames // self.stride)
 
 
-def pack_content(content: Content, tables: ModelTables) -> tuple[bytes, int]:
-    """Return the payload of CONT and how many of its bytes are coded."""
+def pack_content(content: Content, tables: ModelTables, profile: int = CONTENT_NEIGHBOURS) -> tuple[bytes, int]:
+    """Return the payload of CONT in a content profile, and how many of its bytes are coded."""
     if not 0 <= content.number < MAX_CONTENTS:
         raise LimitError(f"content number is {content.number}, expected 0 to {MAX_CONTENTS - 1}")
     if not 0 <= content.step <= 255:
@@ -116,7 +116,7 @@ def pack_content(content: Content, tables: ModelTables) -> tuple[bytes, int]:
     if reference is not None:
         check_codes(reference[None], tables.motion)
         encoder.encode(tables.motion, reference, np.arange(tables.groups))
-    write_content_values(encoder, content.values, content.rows, content.columns, tables.content)
+    write_content_values(encoder, content.values, content.rows, content.columns, tables.content_model(profile))
     numbered = content.number << FLAG_BITS | FLAG_REFERENCE * (reference is not None)
     channels = content.values.shape[1]
     fields = b"".join(pack_varint(v) for v in (numbered, content.first_frame, content.rows, content.columns, channels))
@@ -145,8 +145,8 @@ def unpack_content_fields(payload: bytes) -> ContentFields:
     return ContentFields(number, first_frame, rows, columns, channels, step, bool(flags), at + 1)
 
 
-def unpack_content(payload: bytes, tables: ModelTables) -> Content:
-    """Return the Content of a whole CONT payload."""
+def unpack_content(payload: bytes, tables: ModelTables, profile: int = CONTENT_NEIGHBOURS) -> Content:
+    """Return the Content of a whole CONT payload in a content profile."""
     fields = unpack_content_fields(payload)
     if fields.channels != tables.content.channels:
         found, expected = fields.channels, tables.content.channels
@@ -155,7 +155,7 @@ def unpack_content(payload: bytes, tables: ModelTables) -> Content:
     reference = None
     if fields.has_reference:
         reference = decoder.decode(tables.motion, np.arange(tables.groups)).astype(np.uint8)
-    values = read_content_values(decoder, fields.rows, fields.columns, tables.content)
+    values = read_content_values(decoder, fields.rows, fields.columns, tables.content_model(profile))
     return Content(fields.number, fields.first_frame, fields.rows, fields.columns, fields.step, reference, values)
 
 

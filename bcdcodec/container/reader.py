@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import BinaryIO
 
 from ..entropy.model_tables import ModelTables
-from ..entropy.profiles import PROFILE_CONTEXT
+from ..entropy.profiles import CONTENT_LEARNED, PROFILE_CONTEXT
 from ..entropy.tables import FrequencyTables
 from ..errors import BcdError, ChecksumError, FormatError, LimitError, ModelMismatchError, TruncatedError, UnsupportedError
 from .accounting import ByteCounts
@@ -183,7 +183,7 @@ class BcdReader:
             raise self.fault or TruncatedError("the file has no whole content; nothing can be decoded from it")
         for entry in self.index:
             if entry.type == CONT:
-                yield unpack_content(self._chunk_at(entry.offset).payload, tables)
+                yield unpack_content(self._chunk_at(entry.offset).payload, tables, self.head.content_profile)
 
     def content(self, number: int, tables: ModelTables) -> Content:
         """Return one content; FormatError if the file does not have it."""
@@ -191,7 +191,7 @@ class BcdReader:
         offsets = [entry.offset for entry in self.index if entry.type == CONT]
         if not 0 <= number < len(offsets):
             raise self.fault or FormatError(f"the file has no content {number}, it has {len(offsets)}")
-        return unpack_content(self._chunk_at(offsets[number]).payload, tables)
+        return unpack_content(self._chunk_at(offsets[number]).payload, tables, self.head.content_profile)
 
     def motion(self, tables: ModelTables) -> Iterator[Motion]:
         """Yield the motion in order, of a cut last chunk the frames before the cut.
@@ -245,7 +245,12 @@ class BcdReader:
                 f"the file was made with model {self.head.model_name!r} in profile context, "
                 "the model at hand has no tables for that: use the model it was made with"
             )
-        found = tables.fingerprint(profile)[:TABLES_FINGERPRINT_BYTES]
+        if self.head.content_profile == CONTENT_LEARNED and tables.learned is None:
+            raise ModelMismatchError(
+                f"the file was made with model {self.head.model_name!r} in content profile learned, "
+                "the model at hand has no tables for that: use the model it was made with"
+            )
+        found = tables.fingerprint(profile, self.head.content_profile)[:TABLES_FINGERPRINT_BYTES]
         if found != self.head.tables_fingerprint:
             raise ModelMismatchError(
                 f"the file was made with model {self.head.model_name!r}, tables {self.head.tables_fingerprint.hex()}; "

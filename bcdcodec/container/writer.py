@@ -52,7 +52,7 @@ class BcdWriter:
         own_motion_tables: bool = False,
         audio: bool = False,
     ):
-        found = tables.fingerprint(head.entropy_profile)[:TABLES_FINGERPRINT_BYTES]
+        found = tables.fingerprint(head.entropy_profile, head.content_profile)[:TABLES_FINGERPRINT_BYTES]
         if found != head.tables_fingerprint:
             raise ModelMismatchError(f"HEAD names tables {head.tables_fingerprint.hex()}, the tables at hand are {found.hex()}")
         if (head.groups, head.codes) != (tables.groups, tables.codes):
@@ -109,7 +109,7 @@ class BcdWriter:
 
     def write_content(self, content: Content) -> None:
         """Append one content; it must come before the motion that uses it."""
-        payload, coded = pack_content(content, self._tables)
+        payload, coded = pack_content(content, self._tables, self._head.content_profile)
         self._order.add_content(content.number, content.first_frame)
         self._content_bytes += coded
         self._write_indexed(CONT, payload, content.first_frame)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import FormatError, LimitError, ModelError
+from .learned_content import LearnedContentModel
 from .range_coder import RangeDecoder, RangeEncoder
 from .tables import FrequencyTables
 
@@ -43,30 +44,90 @@ class ContentModel:
     def channels(self) -> int:
         return self.band_of_channel.size
 
+    def residuals(self, values: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        """Return what is coded for values int [n, d], int32 [n, d]."""
+        residuals = values.astype(np.int32)
+        grid = residuals[:, : self.predicted_channels].reshape(rows, columns, self.predicted_channels)
+        differences = grid.copy()
+        differences[:, 1:] -= grid[:, :-1]  # from the token to the left
+        differences[1:, 0] -= grid[:-1, 0]  # the first column from the token above
+        residuals[:, : self.predicted_channels] = differences.reshape(rows * columns, self.predicted_channels)
+        return residuals
 
-def encode_content(values: np.ndarray, rows: int, columns: int, model: ContentModel) -> bytes:
+    def values(self, residuals: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        """Return the values int64 [n, d] whose `residuals` these are."""
+        values = residuals.astype(np.int64)
+        grid = values[:, : self.predicted_channels].reshape(rows, columns, self.predicted_channels)
+        grid[:, 0] = np.cumsum(grid[:, 0], axis=0)
+        values[:, : self.predicted_channels] = np.cumsum(grid, axis=1).reshape(rows * columns, self.predicted_channels)
+        return values
+
+    def all_contexts(self, residuals: np.ndarray, rows: int, columns: int) -> np.ndarray:
+        """Return the row of `tables` of every one of the residuals [n, d], int64 [n, d]: what `contexts` says, at once."""
+        n, d = residuals.shape
+        magnitudes = np.abs(residuals)
+        magnitudes[:, : self.predicted_channels] = 0  # their large values would drown what says something about the others
+        before = np.pad(magnitudes, ((0, 0), (4, 0))).astype(np.int64)
+        activity = 2 * before[:, 3 : 3 + d] + 2 * before[:, 2 : 2 + d] + before[:, 1 : 1 + d] + before[:, :d]
+        grid = np.pad(before[:, 3 : 3 + d].reshape(rows, columns, d), ((1, 1), (1, 1), (0, 0)))
+        around = grid[:-2, 1:-1] + grid[2:, 1:-1] + grid[1:-1, :-2] + grid[1:-1, 2:]
+        activity += around.reshape(n, d)
+        return self.band_of_channel.astype(np.int64) * BUCKETS + np.searchsorted(THRESHOLDS, activity, side="left")
+
+    def contexts(self, rows: int, columns: int) -> "NeighbourContexts":
+        """Return what chooses the tables of one content, channel by channel."""
+        return NeighbourContexts(self, rows, columns)
+
+
+class NeighbourContexts:
+    """The tables of a content's values, each known when all channels before are: `tables_of` and `add` in turn."""
+
+    def __init__(self, model: ContentModel, rows: int, columns: int):
+        self._model, self._grid = model, (rows, columns)
+        self._before = [np.zeros(rows * columns, np.int64)] * 4  # magnitudes of the four channels before, the last one first
+        self._channel = 0
+
+    def tables_of(self) -> np.ndarray:
+        """Return the row of `tables` of every token for the next channel, int64 [n]."""
+        last, second, third, fourth = self._before
+        grid = np.pad(last.reshape(self._grid), 1)
+        around = grid[:-2, 1:-1] + grid[2:, 1:-1] + grid[1:-1, :-2] + grid[1:-1, 2:]
+        activity = 2 * (last + second) + third + fourth + around.ravel()
+        band = int(self._model.band_of_channel[self._channel])
+        return band * BUCKETS + np.searchsorted(THRESHOLDS, activity, side="left")
+
+    def add(self, residuals: np.ndarray) -> None:
+        """Take the residuals [n] of the next channel."""
+        coded = self._channel >= self._model.predicted_channels
+        self._before = [np.abs(residuals) if coded else np.zeros_like(residuals), *self._before[:3]]
+        self._channel += 1
+
+
+AnyContentModel = ContentModel | LearnedContentModel
+
+def encode_content(values: np.ndarray, rows: int, columns: int, model: AnyContentModel) -> bytes:
     """Return the coded bytes of `values` int16 [n, d], n = rows * columns in raster order."""
     encoder = RangeEncoder()
     write_content_values(encoder, values, rows, columns, model)
     return encoder.finish()
 
 
-def decode_content(data: bytes, rows: int, columns: int, model: ContentModel) -> np.ndarray:
+def decode_content(data: bytes, rows: int, columns: int, model: AnyContentModel) -> np.ndarray:
     """Return the values int16 [n, d] of one payload."""
     return read_content_values(RangeDecoder(data), rows, columns, model)
 
 
-def write_content_values(encoder: RangeEncoder, values: np.ndarray, rows: int, columns: int, model: ContentModel) -> None:
+def write_content_values(encoder: RangeEncoder, values: np.ndarray, rows: int, columns: int, model: AnyContentModel) -> None:
     """Append `values` [n, d] to an encoder that may hold other symbols already.
 
     Raises LimitError for values outside int16 and FormatError for another shape than the model's.
     """
-    residuals = _residuals(values, rows, columns, model.predicted_channels)  # [n, d]
-    if residuals.shape[1] != model.channels:
-        raise FormatError(f"content has {residuals.shape[1]} channels, the model {model.channels}")
-    magnitudes = _context_magnitudes(residuals, model.predicted_channels)
-    contexts = _all_contexts(magnitudes, rows, columns, model.band_of_channel).T  # [d, n]
-    symbols = np.where(np.abs(residuals) <= LARGEST, residuals + LARGEST, ESCAPE).T
+    values = _checked(values, rows, columns)
+    if values.shape[1] != model.channels:
+        raise FormatError(f"content has {values.shape[1]} channels, the model {model.channels}")
+    residuals = model.residuals(values, rows, columns)  # [n, d]
+    contexts = model.all_contexts(residuals, rows, columns).T  # [d, n]
+    symbols = symbols_of(residuals).T
     start = 0
     for j in sorted({*np.flatnonzero((symbols == ESCAPE).any(1)), model.channels - 1}):  # escaped values follow their channel
         encoder.encode(model.tables, symbols[start : j + 1], contexts[start : j + 1])
@@ -75,33 +136,35 @@ def write_content_values(encoder: RangeEncoder, values: np.ndarray, rows: int, c
         start = j + 1
 
 
-def read_content_values(decoder: RangeDecoder, rows: int, columns: int, model: ContentModel) -> np.ndarray:
+def read_content_values(decoder: RangeDecoder, rows: int, columns: int, model: AnyContentModel) -> np.ndarray:
     """Return the next values int16 [n, d] of a decoder; FormatError where they leave int16."""
     check_grid(rows, columns, model.channels)
-    n = rows * columns
-    residuals = np.zeros((n, model.channels), np.int32)
-    magnitudes = np.zeros((n, model.channels), np.int32)
+    residuals = np.zeros((rows * columns, model.channels), np.int64)
+    contexts = model.contexts(rows, columns)
     for j in range(model.channels):
-        contexts = _contexts(magnitudes, j, rows, columns, model.band_of_channel)
-        symbols = decoder.decode(model.tables, contexts)
-        v = symbols - LARGEST
+        symbols = decoder.decode(model.tables, contexts.tables_of())
+        residuals[:, j] = symbols - LARGEST
         for p in np.flatnonzero(symbols == ESCAPE):
-            v[p] = _read_escape(decoder)
-        residuals[:, j] = v
-        if j >= model.predicted_channels:
-            magnitudes[:, j] = np.abs(v)
-    return _from_residuals(residuals, rows, columns, model.predicted_channels)
+            residuals[p, j] = _read_escape(decoder)
+        contexts.add(residuals[:, j])
+    values = model.values(residuals, rows, columns)
+    if values.min() < -32768 or values.max() > 32767:
+        raise FormatError(f"content values span {values.min()} to {values.max()}, expected -32768 to 32767")
+    return values.astype(np.int16)
 
 
-def count_contexts(
-    values: np.ndarray, rows: int, columns: int, band_of_channel: np.ndarray, predicted_channels: int
-) -> np.ndarray:
+def symbols_of(residuals: np.ndarray) -> np.ndarray:
+    """Return the symbols 0..127 of residuals, of any shape."""
+    return np.where(np.abs(residuals) <= LARGEST, residuals + LARGEST, ESCAPE)
+
+
+def count_contexts(values: np.ndarray, rows: int, columns: int, band_of_channel: np.ndarray, predicted_channels: int) -> np.ndarray:
     """Return how often each symbol comes in each context, int64 [bands * 10, 128], for fitting tables to `values` [n, d]."""
-    residuals = _residuals(values, rows, columns, predicted_channels)
-    magnitudes = _context_magnitudes(residuals, predicted_channels)
-    counts = np.zeros((BUCKETS * (int(band_of_channel.max()) + 1), SYMBOLS), np.int64)
-    symbols = np.where(np.abs(residuals) <= LARGEST, residuals + LARGEST, ESCAPE)
-    np.add.at(counts, (_all_contexts(magnitudes, rows, columns, band_of_channel), symbols), 1)
+    shape = (BUCKETS * (int(band_of_channel.max()) + 1), SYMBOLS)
+    model = ContentModel(FrequencyTables.from_counts(np.zeros(shape, np.int64)), band_of_channel, predicted_channels)
+    residuals = model.residuals(_checked(values, rows, columns), rows, columns)
+    counts = np.zeros(shape, np.int64)
+    np.add.at(counts, (model.all_contexts(residuals, rows, columns), symbols_of(residuals)), 1)
     return counts
 
 
@@ -113,8 +176,8 @@ def check_grid(rows: int, columns: int, channels: int) -> None:
         raise LimitError(f"content is {rows} x {columns} tokens of {channels} channels, the limit is {MAX_VALUES} values")
 
 
-def _residuals(values: np.ndarray, rows: int, columns: int, predicted_channels: int) -> np.ndarray:
-    """Check `values` and return what is coded for them, int32 [n, d]."""
+def _checked(values: np.ndarray, rows: int, columns: int) -> np.ndarray:
+    """Return `values` as an array. Raises FormatError or LimitError unless they are integers of 16 bits [n, d]."""
     values = np.asarray(values)
     if values.ndim != 2 or values.dtype.kind not in "iu" or values.shape[0] != rows * columns:
         found = f"{values.dtype} {list(values.shape)}"
@@ -122,53 +185,7 @@ def _residuals(values: np.ndarray, rows: int, columns: int, predicted_channels: 
     check_grid(rows, columns, values.shape[1])
     if values.min() < -32768 or values.max() > 32767:
         raise LimitError(f"content values span {values.min()} to {values.max()}, the limit is -32768 to 32767")
-    residuals = values.astype(np.int32)
-    grid = residuals[:, :predicted_channels].reshape(rows, columns, predicted_channels)
-    differences = grid.copy()
-    differences[:, 1:] -= grid[:, :-1]  # from the token to the left
-    differences[1:, 0] -= grid[:-1, 0]  # the first column from the token above
-    residuals[:, :predicted_channels] = differences.reshape(rows * columns, predicted_channels)
-    return residuals
-
-
-def _from_residuals(residuals: np.ndarray, rows: int, columns: int, predicted_channels: int) -> np.ndarray:
-    values = residuals.astype(np.int64)
-    grid = values[:, :predicted_channels].reshape(rows, columns, predicted_channels)
-    grid[:, 0] = np.cumsum(grid[:, 0], axis=0)
-    values[:, :predicted_channels] = np.cumsum(grid, axis=1).reshape(rows * columns, predicted_channels)
-    if values.min() < -32768 or values.max() > 32767:
-        raise FormatError(f"content values span {values.min()} to {values.max()}, expected -32768 to 32767")
-    return values.astype(np.int16)
-
-
-def _context_magnitudes(residuals: np.ndarray, predicted_channels: int) -> np.ndarray:
-    magnitudes = np.abs(residuals)
-    magnitudes[:, :predicted_channels] = 0  # their large values would drown what says something about the others
-    return magnitudes
-
-
-def _contexts(magnitudes: np.ndarray, j: int, rows: int, columns: int, band_of_channel: np.ndarray) -> np.ndarray:
-    """Return the table index of every token for channel j, int64 [n], from the channels before it."""
-    activity = np.zeros(magnitudes.shape[0], np.int64)
-    for back, weight in ((1, 2), (2, 2), (3, 1), (4, 1)):
-        if j >= back:
-            activity += weight * magnitudes[:, j - back]
-    if j >= 1:
-        grid = np.pad(magnitudes[:, j - 1].reshape(rows, columns), 1)
-        around = grid[:-2, 1:-1] + grid[2:, 1:-1] + grid[1:-1, :-2] + grid[1:-1, 2:]
-        activity += around.ravel()
-    return int(band_of_channel[j]) * BUCKETS + np.searchsorted(THRESHOLDS, activity, side="left")
-
-
-def _all_contexts(magnitudes: np.ndarray, rows: int, columns: int, band_of_channel: np.ndarray) -> np.ndarray:
-    """Return `_contexts` of all channels at once, int64 [n, d], for who has all values."""
-    n, d = magnitudes.shape
-    before = np.pad(magnitudes, ((0, 0), (4, 0))).astype(np.int64)
-    activity = 2 * before[:, 3 : 3 + d] + 2 * before[:, 2 : 2 + d] + before[:, 1 : 1 + d] + before[:, :d]
-    grid = np.pad(before[:, 3 : 3 + d].reshape(rows, columns, d), ((1, 1), (1, 1), (0, 0)))
-    around = grid[:-2, 1:-1] + grid[2:, 1:-1] + grid[1:-1, :-2] + grid[1:-1, 2:]
-    activity += around.reshape(n, d)
-    return band_of_channel.astype(np.int64) * BUCKETS + np.searchsorted(THRESHOLDS, activity, side="left")
+    return values
 
 
 def _escape_bits(value: int) -> list[int]:

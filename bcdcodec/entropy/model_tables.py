@@ -8,9 +8,11 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import ModelError
-from .content import ContentModel
+from . import learned_content
+from .content import AnyContentModel, ContentModel
 from .context_tables import PAIRS, ContextTables, array_layout
-from .profiles import PROFILE_CONTEXT, PROFILE_STATIC
+from .learned_content import LearnedContentModel
+from .profiles import CONTENT_LEARNED, CONTENT_NEIGHBOURS, PROFILE_CONTEXT, PROFILE_STATIC
 from .tables import FrequencyTables
 
 LAYOUT_VERSION = 1
@@ -24,6 +26,8 @@ _NAMES = {
 }
 _CONTEXT = "context_"  # before the names of ContextTables, all of which a file has or none; pairs may be missing
 _CONTEXT_NAMES = {f"{_CONTEXT}{name}" for name in ("first", *array_layout(1, 2))}
+_LEARNED = "learned_"  # before the names of LearnedContentModel, all of which a file has or none
+_LEARNED_NAMES = {f"{_LEARNED}{name}" for name in ("frequencies", *learned_content.array_layout(1, 1))}
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,6 +37,7 @@ class ModelTables:
     motion: FrequencyTables  # [g, k]
     content: ContentModel
     context: ContextTables | None = None  # for g groups of k codes; None: the model codes in profile static only
+    learned: LearnedContentModel | None = None  # of as many channels as `content`; None: the model codes contents by that alone
 
     def __post_init__(self):
         if self.motion.n_symbols > 256:
@@ -40,6 +45,10 @@ class ModelTables:
         if self.context is not None and self.context.first.frequencies.shape != self.motion.frequencies.shape:
             found, expected = list(self.context.first.frequencies.shape), list(self.motion.frequencies.shape)
             raise ModelError(f"context tables are for {found} groups and codes, motion tables for {expected}")
+        if self.learned is not None:
+            found, expected = ((each.channels, each.predicted_channels) for each in (self.learned, self.content))
+            if found != expected:
+                raise ModelError(f"learned content tables are for {found[0]} channels, {found[1]} of them predicted, the others for {expected[0]}, {expected[1]}")
 
     @property
     def groups(self) -> int:
@@ -49,18 +58,35 @@ class ModelTables:
     def codes(self) -> int:
         return self.motion.n_symbols
 
-    def fingerprint(self, profile: int = PROFILE_STATIC) -> bytes:
+    @property
+    def content_profile(self) -> int:
+        """The profile that contents are written in: the best that the model has tables for."""
+        return CONTENT_NEIGHBOURS if self.learned is None else CONTENT_LEARNED
+
+    def content_model(self, profile: int) -> AnyContentModel:
+        """Return what codes contents in a profile; ModelError if the model has no tables for it."""
+        if profile != CONTENT_LEARNED:
+            return self.content
+        if self.learned is None:
+            raise ModelError("the model has no learned content tables: use the model that the file was made with")
+        return self.learned
+
+    def fingerprint(self, profile: int = PROFILE_STATIC, content_profile: int = CONTENT_NEIGHBOURS) -> bytes:
         """Return the SHA-256 (32 bytes) of both tables' fingerprints, u32 predicted channels and the bands, one byte each.
 
-        In profile context: the SHA-256 of that and of the context tables' fingerprint, so that a model which gets
-        context tables later keeps its files. Raises ModelError if it has none.
+        In content profile learned: the SHA-256 of that and of these tables' fingerprint; in profile context then the SHA-256 of
+        what there is and of the context tables' fingerprint, so that a model which gets such tables later keeps its files.
+        Raises ModelError if it has none.
         """
         content = self.content
         digest = hashlib.sha256(self.motion.fingerprint() + content.tables.fingerprint())
         digest.update(struct.pack("<I", content.predicted_channels) + content.band_of_channel.tobytes())
-        if profile != PROFILE_CONTEXT:
-            return digest.digest()
-        return hashlib.sha256(digest.digest() + self.context_tables().fingerprint()).digest()
+        found = digest.digest()
+        if content_profile == CONTENT_LEARNED:
+            found = hashlib.sha256(found + self.content_model(content_profile).fingerprint()).digest()
+        if profile == PROFILE_CONTEXT:
+            found = hashlib.sha256(found + self.context_tables().fingerprint()).digest()
+        return found
 
     def context_tables(self) -> ContextTables:
         """Return the tables of profile context; ModelError if the model has none."""
@@ -85,6 +111,10 @@ class ModelTables:
                 arrays[f"{_CONTEXT}{name}"] = getattr(self.context, name)
             if self.context.pairs is not None:
                 arrays[f"{_CONTEXT}{PAIRS}"] = self.context.pairs
+        if self.learned is not None:
+            arrays[f"{_LEARNED}frequencies"] = self.learned.tables.frequencies
+            for name in learned_content.array_layout(*self.learned.unit_bias.shape):
+                arrays[f"{_LEARNED}{name}"] = getattr(self.learned, name)
         try:
             Path(path).write_bytes(save(arrays))
         except OSError as error:
@@ -105,9 +135,12 @@ class ModelTables:
             raise ModelError(f"cannot read tables {path}: {error.strerror}") from error
         except (SafetensorError, ValueError, KeyError, TypeError) as error:
             raise ModelError(f"tables {path} are not a safetensors file: {error}") from error
-        with_context = set(_NAMES) | _CONTEXT_NAMES
-        if set(arrays) not in (set(_NAMES), with_context, with_context | {f"{_CONTEXT}{PAIRS}"}):
-            raise ModelError(f"tables {path} hold {sorted(arrays)}, expected {sorted(_NAMES)}, or also {sorted(_CONTEXT_NAMES)}")
+        with_context = _CONTEXT_NAMES | {f"{_CONTEXT}{PAIRS}"}
+        if set(arrays) - set(_NAMES) - _LEARNED_NAMES not in (set(), _CONTEXT_NAMES, with_context) or not (
+            set(_NAMES) <= set(arrays) and set(arrays) & _LEARNED_NAMES in (set(), _LEARNED_NAMES)
+        ):
+            expected = f"{sorted(_NAMES)}, or also {sorted(_CONTEXT_NAMES)} or {sorted(_LEARNED_NAMES)}"
+            raise ModelError(f"tables {path} hold {sorted(arrays)}, expected {expected}")
         for name, (dtype, axes) in _NAMES.items():
             if arrays[name].dtype != dtype or arrays[name].ndim != axes:
                 found = f"{arrays[name].dtype} {list(arrays[name].shape)}"
@@ -127,4 +160,8 @@ class ModelTables:
         if _CONTEXT_NAMES <= set(arrays):
             found = {name.removeprefix(_CONTEXT): array for name, array in arrays.items() if name.startswith(_CONTEXT)}
             context = ContextTables(FrequencyTables(found.pop("first")), **found)
-        return cls(FrequencyTables(arrays["motion_frequencies"]), content, context)
+        learned = None
+        if _LEARNED_NAMES <= set(arrays):
+            found = {name.removeprefix(_LEARNED): array for name, array in arrays.items() if name.startswith(_LEARNED)}
+            learned = LearnedContentModel(FrequencyTables(found.pop("frequencies")), content.predicted_channels, **found)
+        return cls(FrequencyTables(arrays["motion_frequencies"]), content, context, learned)

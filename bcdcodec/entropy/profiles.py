@@ -1,9 +1,11 @@
-"""Numbers and names of the ways to code motion, as HEAD states them."""
+"""Numbers and names of the ways to code motion and contents, as HEAD states them."""
 
 from ..errors import BcdError
 
 PROFILE_STATIC, PROFILE_CONTEXT = 0, 1
 PROFILES = {"static": PROFILE_STATIC, "context": PROFILE_CONTEXT}
+CONTENT_NEIGHBOURS, CONTENT_LEARNED = 0, 1
+CONTENT_PROFILES = {"neighbours": CONTENT_NEIGHBOURS, "learned": CONTENT_LEARNED}
 
 
 def profile_number(name: str) -> int:
@@ -14,5 +16,10 @@ def profile_number(name: str) -> int:
 
 
 def profile_name(number: int) -> str:
-    """Return the name of a profile that HEAD may state."""
+    """Return the name of a profile of motion that HEAD may state."""
     return next(name for name, each in PROFILES.items() if each == number)
+
+
+def content_profile_name(number: int) -> str:
+    """Return the name of a profile of contents that HEAD may state."""
+    return next(name for name, each in CONTENT_PROFILES.items() if each == number)

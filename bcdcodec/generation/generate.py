@@ -69,7 +69,8 @@ def generate_file(content: PathLike, target: PathLike, seconds: float, prompt: P
     merged = np.concatenate(codes)
     motions = [Motion(start, 0, merged[start : start + CHUNK_FRAMES]) for start in range(0, len(merged), CHUNK_FRAMES)]
     head = replace(head, generated=True, frame_count=0, frame_duration=1, time_base_num=1, time_base_den=round(folder.config.frame_rate),
-                   entropy_profile=PROFILE_STATIC, tables_fingerprint=folder.tables.fingerprint()[:TABLES_FINGERPRINT_BYTES])
+                   entropy_profile=PROFILE_STATIC,
+                   tables_fingerprint=folder.tables.fingerprint(PROFILE_STATIC, head.content_profile)[:TABLES_FINGERPRINT_BYTES])
     how = {"generated": True, "gpt2": config.name, "temperature": temperature, "top_p": top_p, "seed": seed}
     counts = write_recording(target, Recording(head, (still,), tuple(motions), how), folder.tables)
     return GenerateSummary(len(merged), len(merged) / folder.config.frame_rate, counts)

@@ -95,7 +95,7 @@ class ContentQuantiser(nn.Module):
         c = self.config
         if not c.still_dim:
             return [(index, ROUNDING) for index in range(c.default_step, c.steps)]
-        return [(index, rounding) for index in range(max(0, c.default_step - NEAR_DEFAULT), c.steps) for rounding in ROUNDINGS]
+        return [(index, rounding) for index in range(c.steps) for rounding in ROUNDINGS]
 
     def quantise(self, content: Tensor, step_index: int, rounding: float = ROUNDING) -> Tensor:
         """Tokens [b, n, d] -> integers [b, n, d] (int32)."""
