@@ -53,7 +53,8 @@ SPRITES = ModelConfig(
 # - normalised motion features, hard samples, unused codes drawn anew: the literal recipe collapses;
 # - they halve a code under which a clip has two different pictures: two phases of a walk else share one for good;
 # - content masked in part of the samples, paid for by bits, and swap consistency: both halves of a clip
-#   share their action, which the content would else carry;
+#   share their action, which the content would else carry; for the same reason half of the contents are of frames
+#   that the model itself has redrawn in another clip's motion;
 # - driving frames recoloured and content frames flipped, the encoder made to read the codes of swapped decodes
 #   and to find the code with which the decoder does best: codes else split by looks and share poses;
 # - the clip's colours read from the content tokens by a linear map in training: few pixels show skin or

@@ -61,9 +61,9 @@ class FaceMeter:
         seen, shape = self._finder.shape(picture)
         return None if shape is None else Face(np.array(self._descriptor.compute_face_descriptor(seen, shape)), points(shape))
 
-    def faces(self, clip: np.ndarray) -> list[Face | None]:
-        """Faces of SAMPLES frames, evenly picked from a clip uint8 [t, h, w, 3]."""
-        picked, found = clip[np.linspace(0, len(clip) - 1, SAMPLES).astype(int)], []
+    def faces(self, clip: np.ndarray, samples: int = SAMPLES) -> list[Face | None]:
+        """Faces of so many frames, evenly picked from a clip uint8 [t, h, w, 3]."""
+        picked, found = clip[np.linspace(0, len(clip) - 1, samples).astype(int)], []
         for i, picture in enumerate(picked):  # a held still is looked at once
             found.append(found[-1] if i and np.array_equal(picture, picked[i - 1]) else self.face(picture))
         return found

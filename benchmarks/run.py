@@ -21,7 +21,7 @@ from bcdcodec.benchmarks.networks import FILES, found_in, frechet_distance
 from bcdcodec.benchmarks.opponents import OPPONENTS, opponents
 from bcdcodec.benchmarks.rows import ClipRows, RowStore, write_whole
 from bcdcodec.benchmarks.speed import measure_speed
-from bcdcodec.benchmarks.transfer import TransferErrors, medians, pairs_of, real_transfer
+from bcdcodec.benchmarks.transfer import REAL_SAMPLES, TransferErrors, medians, pairs_of, real_transfer
 from bcdcodec.codec import load
 from bcdcodec.errors import BcdError
 from bcdcodec.memory import keep_freed_memory
@@ -229,7 +229,7 @@ def _transfer(_: str, model: str, motion: Path, person: Path, depends: dict, out
         return asdict(real_transfer(cached_codec(model), motion, person, cached_meter()))
 
     path = out / "transfer" / f"{motion.stem}-{person.stem}.json"
-    return TransferErrors(**_kept(path, depends | {"clips": [str(motion), str(person)]}, compute))
+    return TransferErrors(**_kept(path, depends | {"clips": [str(motion), str(person)], "samples": REAL_SAMPLES}, compute))
 
 
 def _set_distances(folders: list[Path]) -> dict[str, dict]:

@@ -99,7 +99,7 @@ def test_a_code_hardly_used_halves_one_that_two_pictures_of_a_clip_share(tmp_pat
     with torch.no_grad():  # of one code for everything: the others are far away
         run.model.vq.codebooks[0, 1:] += 100
     before = run.model.vq.codebooks.detach().clone()
-    run._reseed(torch.zeros(6, 2))
+    run._reseed()
     after = run.model.vq.codebooks.detach()
     assert (after != before).any(-1)[0].nonzero().flatten().tolist() == [0, 5]
     assert torch.allclose(after[0, 0] + after[0, 5], 2 * before[0, 0], atol=1e-4) and run.counts[0, 5] > 0
@@ -134,6 +134,25 @@ def test_motions_of_different_clips_under_one_code_get_two(tmp_path, sheets):
     assert reseed(vq, unused, features[:, :, None], torch.zeros(16, 2)).nonzero()[:, 1].tolist() == [3, 5]
     codes = vq.distances(features[:, :, None]).argmin(-1)[:, :, 0]
     assert {frozenset(codes[:4].flatten().tolist()), frozenset(codes[4:8].flatten().tolist())} == {frozenset({3}), frozenset({5})}
+
+
+def test_a_code_is_halved_by_what_is_decoded_badly_rather_than_by_looks(tmp_path, sheets):
+    vq = trainer(tmp_path / "run", sheets, 8).model.vq
+    width = vq.config.dim
+    torch.manual_seed(2)
+    with torch.no_grad():
+        vq.codebooks.copy_(20 * torch.randn_like(vq.codebooks))
+    code = vq.codebooks[0, 3].detach().clone()
+    motion, looks = torch.linalg.qr(torch.randn(width, 2))[0].T
+    # Two motions 2 apart, the second decoded badly; looks, 6 apart, that both have.
+    of_motion, of_looks = (torch.tensor(x).repeat_interleave(r).repeat(32 // 2 // r) for x, r in (([-1.0, 1.0], 1), ([-3.0, 3.0], 2)))
+    features = (code + of_motion[:, None] * motion + of_looks[:, None] * looks + 0.05 * torch.randn(32, width))[:, None, None]
+    errors = torch.where(of_motion > 0, 1.0, 0.01)[:, None]
+    unused = torch.zeros(1, vq.config.codes, dtype=torch.bool)
+    unused[0, 5] = True
+    assert reseed(vq, unused, features, errors).nonzero()[:, 1].tolist() == [3, 5]
+    codes = vq.distances(features).argmin(-1)[:, 0, 0]
+    assert set(codes[of_motion > 0].tolist()) == {5} and set(codes[of_motion < 0].tolist()) == {3}
 
 
 def test_an_exported_model_has_the_given_name_and_swaps_characters(run, sheets, tmp_path):
@@ -239,7 +258,7 @@ def test_redrawn_content_has_its_own_looks_and_the_motion_of_another_clip(tmp_pa
         return SimpleNamespace(latents=torch.full_like(x, 0.25))
 
     frozen.denoise = denoise
-    redrawn = redrawn_content(frozen, batch)
+    redrawn = redrawn_content(frozen, batch, 0.5)
     assert (redrawn.content[:3] == 0.25).all() and torch.equal(redrawn.content[3:], batch.content[3:])  # half of six
     assert torch.equal(redrawn.target, batch.target) and torch.equal(redrawn.driving, batch.driving)
     tokens = frozen.encode(batch.content[:3])[0]

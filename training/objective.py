@@ -161,22 +161,32 @@ def _aligned(model: BCD, batch: Batch, m_driving: Tensor, portrait: Portrait) ->
 
 
 @torch.no_grad()
-def redrawn_content(frozen: BCD, batch: Batch) -> Batch:
-    """The batch, its first share of content frames redrawn in one step by the `frozen` copy in another clip's motion.
+def redrawn_content(frozen: BCD, batch: Batch, share: float) -> Batch:
+    """The batch, its first `share` of content frames redrawn in one step by the `frozen` copy in another clip's motion.
 
     Both halves of a clip show one action, which the content then tells and the decoder relies on. Redrawn, they show the
     clip's looks in another action, and the target stays a true picture. For models without a still.
     """
-    config = frozen.config
-    rows = slice(round(len(batch.content) * config.training.redrawn_content))
+    rows = slice(round(len(batch.content) * share))
     z = batch.content[rows]
-    index = config.content.default_step
-    tokens = frozen.content.dequantise(frozen.content.quantise(frozen.encode(z)[0], index), index)
-    m_hat = frozen.vq.quantise(frozen.encode_motion(z.roll(1, dims=0)))
-    sigma = torch.full((len(z),), config.diffusion.sigma_max, device=z.device)
-    noisy = config.diffusion.sigma_max * torch.randn_like(z)
-    redrawn = frozen.denoise(noisy, sigma, Condition(tokens, m_hat, None), temporal=False).latents
+    redrawn = _drawn(frozen, z, z.roll(1, dims=0))
     return replace(batch, content=torch.cat([redrawn.to(z), batch.content[rows.stop :]]))
+
+
+@torch.no_grad()
+def foreign_errors(frozen: BCD, batch: Batch) -> Tensor:
+    """Mean squared error [b, t] of the batch's targets, drawn in one step from its codes and contents redrawn in other motions."""
+    return (_drawn(frozen, redrawn_content(frozen, batch, 1.0).content, batch.driving) - batch.target).square().mean(dim=(2, 3, 4))
+
+
+def _drawn(frozen: BCD, content: Tensor, driving: Tensor) -> Tensor:
+    """What content frames [b, tc, c, h, w] show in the motion of driving frames [b, t, c, h, w], as files hold it, [b, t, c, h, w]."""
+    config, index = frozen.config, frozen.config.content.default_step
+    tokens = frozen.content.dequantise(frozen.content.quantise(frozen.encode(content)[0], index), index)
+    m_hat = frozen.vq.quantise(frozen.encode_motion(driving))
+    sigma = torch.full((len(content),), config.diffusion.sigma_max, device=content.device)
+    noisy = config.diffusion.sigma_max * torch.randn_like(driving)
+    return frozen.denoise(noisy, sigma, Condition(tokens, m_hat, None), temporal=False).latents
 
 
 def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temporal: bool) -> Tensor:

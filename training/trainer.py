@@ -22,7 +22,7 @@ from bcdcodec.training.evaluate import evaluate
 from bcdcodec.training.loop import run_to_end
 from bcdcodec.training.motion_first import MotionPairs, Note, fit_codes, fit_common_appearance, fit_flow_basis, teach_motion
 from bcdcodec.training.objective import (
-    Losses, PaletteReader, Schedule, code_choice, rate_distortion, redrawn_content, swap_consistency,
+    Losses, PaletteReader, Schedule, code_choice, foreign_errors, rate_distortion, redrawn_content, swap_consistency,
 )
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore
@@ -191,7 +191,7 @@ class Trainer:
             group["lr"] = group["peak"] * self._lr_factor(schedule, i)
         with mixed_precision(self.device):
             if c.redrawn_content and schedule.progress >= c.swap_from:
-                batch = redrawn_content(self.frozen.eval(), batch)
+                batch = redrawn_content(self.frozen.eval(), batch, c.redrawn_content)
             losses = rate_distortion(self.model, self.reader, batch, schedule)
             total = losses.total
             if c.swap_weight and schedule.progress >= c.swap_from and self.step % c.swap_every == 0:
@@ -214,7 +214,7 @@ class Trainer:
         self.step += 1
         self._average()
         if c.reseed_steps and self.step % c.reseed_steps == 0 and schedule.progress < RESEED_UNTIL:
-            self._reseed(losses.errors)
+            self._reseed()
         codes = losses.codes.flatten(0, 1).cpu()
         seen = torch.nn.functional.one_hot(codes, self.config.quantiser.codes).sum(0).float()
         self.counts = COUNT_DECAY * self.counts + (1 - COUNT_DECAY) * seen
@@ -248,17 +248,19 @@ class Trainer:
             self.model.painter.train().requires_grad_(True)
 
     @torch.no_grad()
-    def _reseed(self, errors: torch.Tensor) -> None:
-        """Draw codes that are hardly used anew, with their optimiser state; `errors` [b, t] are of the last batch's frames."""
+    def _reseed(self) -> None:
+        """Draw codes that are hardly used anew, with their optimiser state."""
         unused = hardly_used(self.counts)  # [g, k]
         if not unused.any():
             return
         self.model.eval()  # until the next step
-        features = []
+        self.frozen.eval()
+        features, errors = [], []
         for step in range(self.step - 1, max(self.step - 1 - RESEED_BATCHES, -1), -1):
             batch = self._to_device(self.sampler.batch(step, self.progress))
             features.append(self.model.vq.features(self.model.encode_motion(batch.driving)))
-        moved = reseed(self.model.vq, unused.to(self.device), torch.cat(features), errors)
+            errors.append(foreign_errors(self.frozen, batch))
+        moved = reseed(self.model.vq, unused.to(self.device), torch.cat(features), torch.cat(errors))
         codebooks = self.model.vq.codebooks
         for moment in self.optimiser.state.get(codebooks, {}).values():
             if moment.shape == codebooks.shape:

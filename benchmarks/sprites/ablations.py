@@ -70,13 +70,13 @@ def variants(base: ModelConfig) -> tuple[Variant, ...]:
         Variant("base", "the recipe of sprites-small, target 6 bits", base),
         Variant("literal", "the paper's recipe (table A8) in a network and at learning rates of this size", literal(base)),
         Variant("halves-only", "cross-driven by the halves of a clip alone, as in the paper: no swap consistency, no masked "
-                "content, no flip or recolouring", with_training(
-                    base, swap_weight=0.0, content_mask_rate=0.0, sprite_augmentation=False)),
+                "content, no redrawn content, no flip or recolouring", with_training(
+                    base, swap_weight=0.0, content_mask_rate=0.0, redrawn_content=0.0, sprite_augmentation=False)),
         Variant("no-cross", "without cross-driven training (table 3): content from the very frames that are rebuilt, "
-                "no swap consistency, no flip or recolouring", with_training(
-                    base, swap_weight=0.0, sprite_augmentation=False), same_frames=True),
+                "no swap consistency, no redrawn content, no flip or recolouring", with_training(
+                    base, swap_weight=0.0, redrawn_content=0.0, sprite_augmentation=False), same_frames=True),
         Variant("no-cross-unmasked", "the same without masked content either", with_training(
-            base, swap_weight=0.0, content_mask_rate=0.0, sprite_augmentation=False), same_frames=True),
+            base, swap_weight=0.0, content_mask_rate=0.0, redrawn_content=0.0, sprite_augmentation=False), same_frames=True),
         Variant("no-rate", "without the rate loss (table A6)", with_training(base, rate_weight=0.0)),
         *(Variant(f"{bits}-bits", f"target {bits} bits a frame (table 3)" + (f", {codes} codes" if codes != 64 else ""),
                   with_target(base, bits, codes)) for bits, codes in ((2, 64), (4, 64), (8, 256))),
