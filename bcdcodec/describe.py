@@ -6,7 +6,7 @@ import os
 
 from bcdcodec.container import OPUS_RATE, VerifyReport, open_bcd, verify_file
 from bcdcodec.container.head import MAJOR
-from bcdcodec.entropy.profiles import content_profile_name, profile_name
+from bcdcodec.entropy.profiles import CONTENT_PROFILES, profile_name
 from bcdcodec.errors import ModelMismatchError
 from bcdcodec.modelstore import CARD, ModelFolder, open_model, shipped_models
 from bcdcodec.opening import naming, open_sound
@@ -44,7 +44,7 @@ def describe_file(path: str | os.PathLike) -> dict:
             "groups": head.groups,
             "codes": head.codes,
             "entropy_profile": profile_name(head.entropy_profile),
-            "content_profile": content_profile_name(head.content_profile),
+            "content_profile": profile_name(head.content_profile, CONTENT_PROFILES),
             "contents": reader.content_count,
             "content_bytes_each": [size for name, _, size in reader.chunks if name == "CONT"],  # with their few fields
             "bits_per_frame": counts.motion * 8 / reader.coded_frames if reader.frames else None,  # coded ones

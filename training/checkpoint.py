@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -36,12 +38,19 @@ def save_sharded(tensors: dict[str, torch.Tensor], folder: Path, stem: str, shar
 
 def write_folder(folder: Path, tensors: dict[str, torch.Tensor], config: str, card: str) -> None:
     """Replace a folder of a network's weights, config (JSON) and card as a whole."""
+    with replaced(folder) as new:
+        save_sharded(tensors, new, "weights", None)
+        (new / CONFIG).write_text(config)
+        (new / CARD).write_text(card)
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """An empty folder beside `folder`, to be filled, that takes its place in the end."""
     new = folder.with_name(folder.name + ".new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
-    save_sharded(tensors, new, "weights", None)
-    (new / CONFIG).write_text(config)
-    (new / CARD).write_text(card)
+    yield new
     shutil.rmtree(folder, ignore_errors=True)
     new.rename(folder)
 

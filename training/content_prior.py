@@ -31,9 +31,9 @@ def fit_learned_content(contents: list[np.ndarray], rows: int, columns: int, pre
     tables are then counted in its 64 classes.
     """
     channels = contents[0].shape[1]
-    blank = _whole(_SizeNetwork(channels), FrequencyTables.from_counts(np.zeros((predicted + CLASSES, SYMBOLS), np.int64)), predicted)
-    residuals = [blank.residuals(np.asarray(content), rows, columns) for content in contents]
     network = _SizeNetwork(channels)
+    blank = _whole(network, FrequencyTables.from_counts(np.zeros((predicted + CLASSES, SYMBOLS), np.int64)), predicted)
+    residuals = [blank.residuals(np.asarray(content), rows, columns) for content in contents]
     if channels > predicted:
         _teach(network, [_seen(blank, each, rows, columns) for each in residuals], residuals, predicted)
     model = _whole(network, blank.tables, predicted)

@@ -26,7 +26,7 @@ from bcdcodec.models.latents import Latents, open_latents
 from bcdcodec.models.windows import aligned_clip, motion_blocks
 from bcdcodec.modelstore import CARD, CONFIG, TABLES, open_model
 from bcdcodec.reference import content_tokens
-from bcdcodec.training.checkpoint import HELPERS, load_sharded, save_sharded
+from bcdcodec.training.checkpoint import HELPERS, load_sharded, replaced, save_sharded
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.content_prior import fit_learned_content
 from bcdcodec.training.context_prior import fit_context
@@ -78,17 +78,12 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
     motion = FrequencyTables.from_counts(counts.astype(np.int64))
     codes = [clip for store in stores for clip in _clip_codes(model, store, vae)]
     tables = ModelTables(motion, _content_model(config, values), fit_context(codes, motion), _learned_content(model, stores, vae))
-    folder = out.with_name(out.name + ".new")
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
     half = {k: v.half() if v.is_floating_point() and k != "vq.rate_lambda" else v for k, v in model.state_dict().items()}
-    save_sharded(half, folder, "weights", shard_mib)
-    (folder / CONFIG).write_text(config.to_json())
-    tables.save(folder / TABLES)
-    (folder / CARD).write_text(card)
-    if out.exists():
-        shutil.rmtree(out)
-    folder.rename(out)
+    with replaced(out) as folder:
+        save_sharded(half, folder, "weights", shard_mib)
+        (folder / CONFIG).write_text(config.to_json())
+        tables.save(folder / TABLES)
+        (folder / CARD).write_text(card)
     p = tables.motion.frequencies / 65536
     frames = counts.sum() / counts.shape[0]
     sizes = [len(encode_content(v, config.content.rows, config.content.columns, tables.learned)) for v in values]
@@ -109,16 +104,26 @@ class _Coded:
 @torch.inference_mode()
 def _coded(model: BCD, latents: Latents, pictures: np.ndarray) -> _Coded:
     """A clip uint8 [t, h, w, 3] as the codec codes it."""
-    m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
     index = model.config.content.default_step
-    tokens, shown = content_tokens(model, latents, pictures, m, "cpu")
+    tokens, shown, m = _tokens(model, latents, pictures)
     values = model.content.quantise(tokens, index)
     curvature = None
     if model.flow_basis is not None:
         tokens = model.content.dequantise(values, index)
         portrait = model.portrait(tokens, model.vq.quantise(shown[None])[0])
         m, curvature = aligned_clip(model, latents, pictures, m, portrait, "cpu")
-    return _Coded(values[0].clamp(-32768, 32767).to(torch.int16).numpy(), m, curvature)
+    return _Coded(_as_stored(values), m, curvature)
+
+
+def _tokens(model: BCD, latents: Latents, pictures: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """Of a clip uint8 [t, h, w, 3] the content tokens [1, n, channels], their still's motion [1, m] and the frames' [t, m]."""
+    m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
+    return *content_tokens(model, latents, pictures, m, "cpu"), m
+
+
+def _as_stored(values: Tensor) -> np.ndarray:
+    """Quantised tokens [1, n, d] as a file holds them, int16 [n, d]."""
+    return values[0].clamp(-32768, 32767).to(torch.int16).numpy()
 
 
 def _coded_clips(model: BCD, clips: ClipStore | SpriteClips, vae: str | None, max_clips: int) -> list[_Coded]:
@@ -208,10 +213,8 @@ def _contents(model: BCD, clips: ClipStore | SpriteClips, vae: str | None) -> li
             if not len(pictures):
                 continue
             pictures = np.ascontiguousarray(pictures[:, :, ::-1] if part % 2 else pictures)
-            m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
-            tokens, _ = content_tokens(model, latents, pictures, m, "cpu")
-            values = model.content.quantise(tokens, *choices[rng.integers(len(choices))])
-            found.append(values[0].clamp(-32768, 32767).to(torch.int16).numpy())
+            tokens, _, _ = _tokens(model, latents, pictures)
+            found.append(_as_stored(model.content.quantise(tokens, *choices[rng.integers(len(choices))])))
     return found
 
 
@@ -231,13 +234,9 @@ def refit_contents(source: str, out: Path, data: Path | None, vae: str | None = 
     model = load_weights(folder).eval()
     with tempfile.TemporaryDirectory() as cache:
         learned = _learned_content(model, _stores(folder.config, data, Path(cache)), vae)
-    new = out.with_name(out.name + ".new")
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.copytree(folder.path, new)
-    replace(folder.tables, learned=learned).save(new / TABLES)
-    if out.exists():
-        shutil.rmtree(out)
-    new.rename(out)
+    with replaced(out) as new:
+        shutil.copytree(folder.path, new, dirs_exist_ok=True)
+        replace(folder.tables, learned=learned).save(new / TABLES)
     return learned
 
 

@@ -51,7 +51,6 @@ class Losses:
     condition: Condition
     painted: Tensor  # [b, t, c, h, w] the estimate
     still: Tensor | None  # [b, c, h, w] the content picture
-    errors: Tensor  # [b, t] mean squared error of each frame, 0 where noise was low or the content masked
 
 
 class PaletteReader(torch.nn.Module):
@@ -134,12 +133,11 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     at_max = sigma >= config.diffusion.sigma_max
     if keep_content is not None:
         at_max = at_max & (keep_content > 0)
-    errors = squared.detach().mean(dim=(2, 3, 4))  # [b, t]
-    mse = config.latent.deviation ** 2 * errors.mean(1)
+    mse = config.latent.deviation ** 2 * squared.detach().mean(dim=(1, 2, 3, 4))
     mse = mse[at_max].mean() if at_max.any() else mse.new_tensor(float("nan"))
     return Losses(total, distortion.detach(), rate.H_model.detach(), rate.mutual_information.detach(), mse,
                   logits[:, tc:].argmax(-1).detach(), flow_error.detach(), condition,
-                  denoised.latents, denoised.still, errors * at_max[:, None])
+                  denoised.latents, denoised.still)
 
 
 @torch.no_grad()

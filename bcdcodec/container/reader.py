@@ -240,14 +240,12 @@ class BcdReader:
         if own is not None:
             fitting = tables.motion.frequencies.shape == own.frequencies.shape
             tables = replace(tables, motion=own, context=tables.context if fitting else None)
-        if profile == PROFILE_CONTEXT and tables.context is None:
+        needs = (("profile context", profile == PROFILE_CONTEXT, tables.context),
+                 ("content profile learned", self.head.content_profile == CONTENT_LEARNED, tables.learned))
+        lacking = next((what for what, stated, brought in needs if stated and brought is None), None)
+        if lacking:
             raise ModelMismatchError(
-                f"the file was made with model {self.head.model_name!r} in profile context, "
-                "the model at hand has no tables for that: use the model it was made with"
-            )
-        if self.head.content_profile == CONTENT_LEARNED and tables.learned is None:
-            raise ModelMismatchError(
-                f"the file was made with model {self.head.model_name!r} in content profile learned, "
+                f"the file was made with model {self.head.model_name!r} in {lacking}, "
                 "the model at hand has no tables for that: use the model it was made with"
             )
         found = tables.fingerprint(profile, self.head.content_profile)[:TABLES_FINGERPRINT_BYTES]

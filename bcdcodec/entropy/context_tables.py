@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ModelError
+from .arrays import keep_arrays, little_endian
 from .tables import FREQUENCY_TOTAL, FrequencyTables
 
 LARGEST_LOGIT = 3071  # 12 nats
@@ -45,16 +46,7 @@ class ContextTables:
             raise ModelError(f"context tables for {g} groups of {k} codes: {g * k * k} successors, the limit is {MAX_SUCCESSORS}")
         if self.pairs is not None and g * k**3 > MAX_PAIRS:
             raise ModelError(f"context tables for {g} groups of {k} codes: {g * k**3} pairs, the limit is {MAX_PAIRS}")
-        for name, (dtype, shape) in self._layout().items():
-            given = np.asarray(getattr(self, name))
-            if given.dtype != dtype or given.shape != shape:
-                found = f"{given.dtype} {list(given.shape)}"
-                raise ModelError(f"context tables: {name} is {found}, expected {np.dtype(dtype)} {list(shape)}")
-            given = np.array(given, order="C")  # a copy, so that the caller cannot change it
-            given.setflags(write=False)
-            object.__setattr__(self, name, given)
-            if dtype == np.int16 and np.abs(given.astype(np.int32)).max() > LARGEST_LOGIT:
-                raise ModelError(f"context tables: {name} spans {given.min()} to {given.max()}, the limit is +-{LARGEST_LOGIT}")
+        keep_arrays(self, self._layout(), "context tables", {np.int16: LARGEST_LOGIT})
         for rows in (self.successors, self.pairs):
             if rows is None:
                 continue
@@ -70,8 +62,8 @@ class ContextTables:
     def fingerprint(self) -> bytes:
         """Return the SHA-256 (32 bytes) of the first frame's tables' fingerprint and all arrays, little-endian, in the order above."""
         digest = hashlib.sha256(self.first.fingerprint())
-        for name, (dtype, _) in self._layout().items():
-            digest.update(getattr(self, name).astype(np.dtype(dtype).newbyteorder("<")).tobytes())
+        for data in little_endian(self, self._layout()):
+            digest.update(data)
         return digest.digest()
 
     def _layout(self) -> dict[str, tuple[type, tuple[int, ...]]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import ModelError
+from .arrays import keep_arrays, little_endian
 from .tables import FrequencyTables
 
 CLASSES = 64  # of expected size, a table each
@@ -51,16 +52,7 @@ class LearnedContentModel:
         d, h = self.unit_bias.shape if np.ndim(self.unit_bias) == 2 else (0, 0)
         if not 1 <= d <= MAX_CHANNELS or not 1 <= h <= MAX_UNITS:
             raise ModelError(f"learned content tables are for {d} channels and {h} units, expected 1 to {MAX_CHANNELS} and 1 to {MAX_UNITS}")
-        for name, (dtype, shape) in array_layout(d, h).items():
-            given = np.asarray(getattr(self, name))
-            if given.dtype != dtype or given.shape != shape:
-                found = f"{given.dtype} {list(given.shape)}"
-                raise ModelError(f"learned content tables: {name} is {found}, expected {np.dtype(dtype)} {list(shape)}")
-            given = np.array(given, order="C")  # a copy, so that the caller cannot change it
-            given.setflags(write=False)
-            object.__setattr__(self, name, given)
-            if dtype == np.int32 and np.abs(given.astype(np.int64)).max() > LARGEST_BIAS:
-                raise ModelError(f"learned content tables: {name} spans {given.min()} to {given.max()}, the limit is +-{LARGEST_BIAS}")
+        keep_arrays(self, array_layout(d, h), "learned content tables", {np.int32: LARGEST_BIAS})
         if not 0 <= self.predicted_channels <= d:
             raise ModelError(f"{self.predicted_channels} predicted channels, expected 0 to {d}")
         if self.tables.n_tables != self.predicted_channels + CLASSES:
@@ -74,8 +66,8 @@ class LearnedContentModel:
     def fingerprint(self) -> bytes:
         """Return the SHA-256 (32 bytes) of the tables' fingerprint, u32 predicted channels and all arrays, little-endian, in the order above."""
         digest = hashlib.sha256(self.tables.fingerprint() + struct.pack("<I", self.predicted_channels))
-        for name, (dtype, _) in array_layout(*self.unit_bias.shape).items():
-            digest.update(getattr(self, name).astype(np.dtype(dtype).newbyteorder("<")).tobytes())
+        for data in little_endian(self, array_layout(*self.unit_bias.shape)):
+            digest.update(data)
         return digest.digest()
 
     def residuals(self, values: np.ndarray, rows: int, columns: int) -> np.ndarray:

@@ -15,11 +15,6 @@ def profile_number(name: str) -> int:
     return PROFILES[name]
 
 
-def profile_name(number: int) -> str:
-    """Return the name of a profile of motion that HEAD may state."""
-    return next(name for name, each in PROFILES.items() if each == number)
-
-
-def content_profile_name(number: int) -> str:
-    """Return the name of a profile of contents that HEAD may state."""
-    return next(name for name, each in CONTENT_PROFILES.items() if each == number)
+def profile_name(number: int, profiles: dict[str, int] = PROFILES) -> str:
+    """Return the name of a profile that HEAD may state, of motion or of CONTENT_PROFILES."""
+    return next(name for name, each in profiles.items() if each == number)
