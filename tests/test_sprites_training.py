@@ -114,16 +114,20 @@ def test_where_no_clip_shares_a_code_it_becomes_the_worst_frames_feature(tmp_pat
     errors[4] = 1.0
     unused = torch.zeros(1, vq.config.codes, dtype=torch.bool)
     unused[0, 5] = True
-    assert reseed(vq, unused, features, errors).nonzero().tolist() == [[0, 5]]
+    assert reseed(vq, unused, features, errors, errors + 1).nonzero().tolist() == [[0, 5]]
     assert torch.equal(vq.codebooks[0, 5].detach(), features[4, 0, 0])
 
 
-def test_motions_of_different_clips_under_one_code_get_two(tmp_path, sheets):
-    vq = trainer(tmp_path / "run", sheets, 8).model.vq
-    width = vq.config.dim
+def with_codes_apart(vq, distance):
     torch.manual_seed(1)
     with torch.no_grad():
-        vq.codebooks.copy_(10 * torch.randn_like(vq.codebooks))
+        vq.codebooks.copy_(distance * torch.randn_like(vq.codebooks))
+    return vq
+
+
+def test_motions_of_different_clips_under_one_code_get_two(tmp_path, sheets):
+    vq = with_codes_apart(trainer(tmp_path / "run", sheets, 8).model.vq, 10.0)
+    width = vq.config.dim
     one, other = vq.codebooks[0, 3].detach().clone(), vq.codebooks[0, 7].detach().clone()
     apart = 5 * torch.nn.functional.normalize(torch.randn(width), dim=0)
     # Clips of code 7 that differ a little within themselves, and of code 3 that never do, but from clip to clip.
@@ -131,26 +135,25 @@ def test_motions_of_different_clips_under_one_code_get_two(tmp_path, sheets):
     features = middles + 0.05 * torch.randn(16, 2, width)
     unused = torch.zeros(1, vq.config.codes, dtype=torch.bool)
     unused[0, 5] = True
-    assert reseed(vq, unused, features[:, :, None], torch.zeros(16, 2)).nonzero()[:, 1].tolist() == [3, 5]
+    assert reseed(vq, unused, features[:, :, None], *torch.ones(2, 16, 2)).nonzero()[:, 1].tolist() == [3, 5]
     codes = vq.distances(features[:, :, None]).argmin(-1)[:, :, 0]
     assert {frozenset(codes[:4].flatten().tolist()), frozenset(codes[4:8].flatten().tolist())} == {frozenset({3}), frozenset({5})}
 
 
-def test_a_code_is_halved_by_what_is_decoded_badly_rather_than_by_looks(tmp_path, sheets):
-    vq = trainer(tmp_path / "run", sheets, 8).model.vq
+def test_a_code_is_halved_by_what_only_the_clips_content_tells_rather_than_by_looks(tmp_path, sheets):
+    vq = with_codes_apart(trainer(tmp_path / "run", sheets, 8).model.vq, 20.0)
     width = vq.config.dim
-    torch.manual_seed(2)
-    with torch.no_grad():
-        vq.codebooks.copy_(20 * torch.randn_like(vq.codebooks))
     code = vq.codebooks[0, 3].detach().clone()
     motion, looks = torch.linalg.qr(torch.randn(width, 2))[0].T
-    # Two motions 2 apart, the second decoded badly; looks, 6 apart, that both have.
+    # Two motions 2 apart, the second decoded worse with foreign contents; looks, 6 apart, that both have; half of the
+    # clips hard to decode with any content.
     of_motion, of_looks = (torch.tensor(x).repeat_interleave(r).repeat(32 // 2 // r) for x, r in (([-1.0, 1.0], 1), ([-3.0, 3.0], 2)))
     features = (code + of_motion[:, None] * motion + of_looks[:, None] * looks + 0.05 * torch.randn(32, width))[:, None, None]
-    errors = torch.where(of_motion > 0, 1.0, 0.01)[:, None]
+    own = 0.01 * torch.tensor([1.0, 100.0]).repeat_interleave(16)[:, None]
+    foreign = own * torch.where(of_motion > 0, 2.0, 1.0)[:, None]
     unused = torch.zeros(1, vq.config.codes, dtype=torch.bool)
     unused[0, 5] = True
-    assert reseed(vq, unused, features, errors).nonzero()[:, 1].tolist() == [3, 5]
+    assert reseed(vq, unused, features, foreign, own).nonzero()[:, 1].tolist() == [3, 5]
     codes = vq.distances(features).argmin(-1)[:, 0, 0]
     assert set(codes[of_motion > 0].tolist()) == {5} and set(codes[of_motion < 0].tolist()) == {3}
 

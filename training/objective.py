@@ -172,9 +172,10 @@ def redrawn_content(frozen: BCD, batch: Batch, share: float) -> Batch:
 
 
 @torch.no_grad()
-def foreign_errors(frozen: BCD, batch: Batch) -> Tensor:
-    """Mean squared error [b, t] of the batch's targets, drawn in one step from its codes and contents redrawn in other motions."""
-    return (_drawn(frozen, redrawn_content(frozen, batch, 1.0).content, batch.driving) - batch.target).square().mean(dim=(2, 3, 4))
+def foreign_errors(frozen: BCD, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Mean squared errors [b, t] of the batch's targets, drawn in one step from its codes and contents: redrawn in other motions, and their own."""
+    return tuple((_drawn(frozen, content, batch.driving) - batch.target).square().mean(dim=(2, 3, 4))
+                 for content in (redrawn_content(frozen, batch, 1.0).content, batch.content))
 
 
 def _drawn(frozen: BCD, content: Tensor, driving: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from bcdcodec.models.group_vq import GroupVQ
 BELOW = 0.3  # of even use, that a code is hardly used
 APART = 0.4  # of the distance between neighbouring codes, from which features under one code are two motions rather than one
 LEAST = 3  # features in each half of a code
-MUCH_WORSE = 3.0  # times the error
+MUCH_WORSE = 1.5  # times the error, from which a frame needs its clip's content to be told from others of its code
 HALVINGS = 10  # steps of 2-means
 
 
@@ -20,16 +20,17 @@ def hardly_used(counts: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def reseed(vq: GroupVQ, unused: Tensor, features: Tensor, errors: Tensor) -> Tensor:
+def reseed(vq: GroupVQ, unused: Tensor, features: Tensor, foreign: Tensor, own: Tensor) -> Tensor:
     """Draw the codes `unused` [g, k] anew; which codes [g, k] have moved.
 
     Each halves another code, under which a clip has two different pictures: `features` [n, t, g, d] are of t frames of n
     clips. Looks are the same throughout a clip, so that the difference of two of its features is one of motion, and the
-    two codes come to lie to both sides of the old one along it. Motions that are never in one clip may share a code too:
-    next are those of which some frames are decoded worse than others, `errors` [n, t], by what their features differ in; then
-    those whose features fall into the two lumps that are furthest apart, which may also be of looks; then what else clips
-    share, however little it differs. Where no more codes are to be halved, a code becomes the feature of a frame far from
-    every code and decoded badly.
+    two codes come to lie to both sides of the old one along it. Motions that are never in one clip may share a code too, if
+    contents tell them apart: next are those of which frames are decoded worse with contents of other motions than with
+    their clip's, of errors `foreign` and `own` [n, t], by what their features differ in from the others; then those whose
+    features fall into the two lumps that are furthest apart, which may also be of looks; then what else clips share,
+    however little it differs. Where no more codes are to be halved, a code becomes the feature of a frame far from every
+    code and decoded badly.
     """
     moved = torch.zeros_like(unused)
     codes = vq.distances(features).argmin(-1)  # [n, t, g]
@@ -37,7 +38,7 @@ def reseed(vq: GroupVQ, unused: Tensor, features: Tensor, errors: Tensor) -> Ten
         least = APART * _spacing(vq.codebooks[g])
         clips = _differences(features[:, :, g], codes[:, :, g], vq.config.codes)
         lumps = _lumps(features[:, :, g].flatten(0, 1), codes[:, :, g].flatten(), vq.config.codes)
-        worse = _worse(features[:, :, g].flatten(0, 1), codes[:, :, g].flatten(), errors.flatten(), vq.config.codes)
+        worse = _worse(features[:, :, g].flatten(0, 1), codes[:, :, g].flatten(), (foreign / own).flatten(), vq.config.codes)
         far = lambda found: [way for way in found if way[1].norm() >= least]  # noqa: E731
         ways = far(clips) + worse + far(lumps) + clips
         halves = [ways[i] for i in range(len(ways)) if ways[i][0] not in {old for old, _ in ways[:i]}]  # a code once
@@ -50,7 +51,7 @@ def reseed(vq: GroupVQ, unused: Tensor, features: Tensor, errors: Tensor) -> Ten
             else:
                 rows = features[:, :, g].flatten(0, 1)  # [n * t, d]
                 distance = (rows[:, None] - vq.codebooks[g]).square().sum(-1).amin(1)
-                vq.codebooks[g, k] = rows[(distance * errors.flatten()).argmax()]
+                vq.codebooks[g, k] = rows[(distance * foreign.flatten()).argmax()]
             moved[g, k] = True
     return moved
 
@@ -61,19 +62,19 @@ def _spacing(codebook: Tensor) -> Tensor:
     return distances.fill_diagonal_(torch.inf).amin(1).median()
 
 
-def _worse(rows: Tensor, codes: Tensor, errors: Tensor, count: int) -> list[tuple[int, Tensor]]:
-    """Of features [n, d] under codes [n]: codes and the way [d] from the frames decoded well to those decoded MUCH_WORSE, by `errors` [n].
+def _worse(rows: Tensor, codes: Tensor, worse: Tensor, count: int) -> list[tuple[int, Tensor]]:
+    """Of features [n, d] under codes [n]: codes and the way [d] to the frames that get MUCH_WORSE than others, by `worse` [n].
 
-    The code with the most error in such frames first.
+    The code with the most such frames first.
     """
     found = []
     for k in range(count):
-        own, error = rows[codes == k], errors[codes == k]
+        own, times = rows[codes == k], worse[codes == k]
         if len(own) < 2 * LEAST:
             continue
-        bad = error > MUCH_WORSE * error.sort().values[: len(error) // 2].mean()  # than the better half
+        bad = times > MUCH_WORSE * times.sort().values[: len(times) // 2].mean()  # than the better half
         if min(bad.sum(), (~bad).sum()) >= LEAST:
-            found.append((float(error[bad].sum()), k, own[bad].mean(0) - own[~bad].mean(0)))
+            found.append((int(bad.sum()), k, own[bad].mean(0) - own[~bad].mean(0)))
     return [(k, way) for _, k, way in sorted(found, key=lambda x: -x[0])]
 
 

@@ -255,12 +255,14 @@ class Trainer:
             return
         self.model.eval()  # until the next step
         self.frozen.eval()
-        features, errors = [], []
+        features, foreign, own = [], [], []
         for step in range(self.step - 1, max(self.step - 1 - RESEED_BATCHES, -1), -1):
             batch = self._to_device(self.sampler.batch(step, self.progress))
             features.append(self.model.vq.features(self.model.encode_motion(batch.driving)))
-            errors.append(foreign_errors(self.frozen, batch))
-        moved = reseed(self.model.vq, unused.to(self.device), torch.cat(features), torch.cat(errors))
+            errors = foreign_errors(self.frozen, batch)
+            foreign.append(errors[0])
+            own.append(errors[1])
+        moved = reseed(self.model.vq, unused.to(self.device), torch.cat(features), torch.cat(foreign), torch.cat(own))
         codebooks = self.model.vq.codebooks
         for moment in self.optimiser.state.get(codebooks, {}).values():
             if moment.shape == codebooks.shape:
