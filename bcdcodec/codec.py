@@ -18,7 +18,6 @@ from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES, TABLES_FINGERPRINT_
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.decoding import Driving, decode_frames, driving_of
 from bcdcodec.encoding import StreamOptions, encode_frames
-from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.landmarks import can_find_landmarks, landmark_finder
 from bcdcodec.models.appearance import Portrait
@@ -71,11 +70,11 @@ class Codec:
 
     # ---- encoding
 
-    def encode(self, frames: np.ndarray, frame_rate: Fraction | int = 25, profile: str = "static",
+    def encode(self, frames: np.ndarray, frame_rate: Fraction | int = 25, profile: str | None = None,
                kbps: float | None = None) -> Recording:
-        """Pictures uint8 [t, h, w, 3] (h = w = picture_size) at a constant rate -> Recording; `profile`: static or context.
+        """Pictures uint8 [t, h, w, 3] (h = w = picture_size) at a constant rate -> Recording.
 
-        `kbps`: of motion, kbit/s; None: the model's own.
+        `profile`: static or context; None: context where the model has tables for it. `kbps`: of motion, kbit/s; None: the model's own.
         Raises FormatError for another shape or no frames, ModelError for profile context of a model without its tables.
         """
         size = self.picture_size
@@ -90,9 +89,10 @@ class Codec:
         return Recording(replace(head, frame_count=len(frames)), tuple(contents), motions)
 
     def head(self, geometry: Geometry, time_base: Fraction, frame_duration: int, seed: int = 0,
-             profile: str = "static") -> Head:
+             profile: str | None = None) -> Head:
         """The HEAD of a recording by this model; `frame_duration` in ticks, 0 when it varies."""
-        q, entropy_profile, tables = self.config.quantiser, profile_number(profile), self.folder.tables
+        q, tables = self.config.quantiser, self.folder.tables
+        entropy_profile = tables.motion_profile(profile)
         return Head(
             geometry.source_width, geometry.source_height, geometry.crop, self.picture_size, self.picture_size,
             time_base.numerator, time_base.denominator, frame_duration, 0, q.groups, q.codes, seed,

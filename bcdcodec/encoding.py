@@ -17,7 +17,7 @@ from torch import Tensor
 from bcdcodec.container import CHUNK_FRAMES, Content, Motion
 from bcdcodec.container.payloads import MAX_CONTENTS, MAX_FRAMES, MAX_STRIDE
 from bcdcodec.entropy.context import encode_context
-from bcdcodec.entropy.profiles import PROFILE_CONTEXT, profile_number
+from bcdcodec.entropy.profiles import PROFILE_CONTEXT
 from bcdcodec.rate import STRIDES, RateControl
 from bcdcodec.scenes import Frame, numbered_scenes
 
@@ -37,7 +37,7 @@ class StreamOptions:
     chunk_frames: int = CHUNK_FRAMES  # codes in one MOTN, at most
     time_base: Fraction | None = None  # seconds a tick of pts; None: the frames come at the model's rate
     kbps: float | None = None  # of motion; None: the model's own price of a bit, and MOST_OF_TARGET at most
-    profile: str = "static"
+    profile: str | None = None  # of the motion's entropy coder; None: the best that the model has tables for
     scenes: bool = True  # whether another content begins where the picture jumps
 
 
@@ -150,7 +150,7 @@ def _rate_control(codec: Codec, options: StreamOptions, seen: int, seconds: floa
     groups = torch.arange(vq.config.groups, device=codec.device)
 
     def bits(codes: Tensor) -> float:
-        if options.kbps is not None and profile_number(options.profile) == PROFILE_CONTEXT:
+        if options.kbps is not None and codec.folder.tables.motion_profile(options.profile) == PROFILE_CONTEXT:
             return 8 * len(encode_context(codes.to(torch.uint8).cpu().numpy(), codec.folder.tables.context_tables()))
         return -vq.log2_p[groups, codes].sum().item()
 

@@ -17,7 +17,6 @@ from bcdcodec.checks import check_same_model, checked_target, playable_time_base
 from bcdcodec.container import BcdReader, ByteCounts, Content, Head, Motion, Recording, Surroundings, write_recording
 from bcdcodec.device import pick_device
 from bcdcodec.entropy.model_tables import ModelTables
-from bcdcodec.entropy.profiles import profile_number
 from bcdcodec.errors import BcdError, LimitError, MissingDetectorError, TruncatedError
 from bcdcodec.landmarks import FLOW_ALONE, can_find_landmarks
 from bcdcodec.live import write_live
@@ -77,7 +76,7 @@ class DecodeSummary:
 
 def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MODEL, crop: Crop | str | None = None,
                 device: str = "auto", seed: int = 0, progress: Progress | None = None, vae: str | None = None,
-                sound: SoundOptions | None = SoundOptions(), profile: str = "static",
+                sound: SoundOptions | None = SoundOptions(), profile: str | None = None,
                 kbps: float | None = None, surroundings: bool = False,
                 scenes: bool = True) -> EncodeSummary:
     """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all; `-` is standard input or output.
@@ -93,7 +92,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     the whole first picture, for `decode_file` to paste faces back into.
     `scenes`: whether another content begins where the picture jumps.
     `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out.
-    `profile`: static or context. `kbps`: of motion, in kbit/s; None: the model's own.
+    `profile`: static or context; None: context where the model has tables for it. `kbps`: of motion, in kbit/s; None: the model's own.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     live = is_standard(target)
@@ -101,7 +100,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     if not live and target.suffix.lower() != ".bcd":
         raise BcdError(f"cannot encode into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
     folder = open_model(model)
-    folder.tables.fingerprint(profile_number(profile))  # raises before any work if the model has no tables for it
+    folder.tables.motion_profile(profile)  # raises before any work if the model has no tables for it
     size = folder.config.latent.picture_size
     notes = []
     if crop == AUTO_CROP and is_standard(source):

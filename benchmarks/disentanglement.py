@@ -36,10 +36,10 @@ class Probes:
 
 
 def cross_driven(codec: Codec, pairs: int = 12, frames: int = 48, meter: FaceMeter | None = None,
-                 kbps: float | None = None, profile: str = "static") -> CrossDriven:
+                 kbps: float | None = None, profile: str | None = None) -> CrossDriven:
     """Encode A and B from real codes, decode A's motion with B's content, compare with the rendered truth.
 
-    `kbps`: of the motion, in `profile`; None: the model's own rate.
+    `kbps`: of the motion, in `profile` (None: as `Codec.encode`); None: the model's own rate.
     """
     rows, errors = [], {"decoded": [], "still": [], "own": []}
     for pair in range(pairs):

@@ -33,7 +33,7 @@ class Settings:
 
     model: str  # name or folder
     model_key: str  # changes with its weights or tables
-    profile: str | None  # of the entropy coder; None: that of `encode_file`
+    profile: str  # of the entropy coder
     kbps: tuple[float, ...]  # rates of motion, kbit/s, beside the model's own
     against: tuple[str, ...]  # names in OPPONENTS
     faces: bool
@@ -41,7 +41,7 @@ class Settings:
     networks: Path | None = None  # folder of `networks.FILES`
 
     def depends(self, path: Path) -> dict:
-        coded = [str(self.profile), *(f"{rate:g}" for rate in self.kbps)]
+        coded = [self.profile, *(f"{rate:g}" for rate in self.kbps)]
         return depends_on(path, self.model_key, coded + [OPPONENTS[name].settings for name in self.against], self.faces, self._network_files())
 
     def _network_files(self) -> list[str]:
@@ -137,7 +137,7 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
 def _coded(path: Path, folder: Path, settings: Settings, kbps: float | None, codec: Codec) -> _Coded:
     """A clip encoded into a file of `folder`; `kbps` None: at the model's own rate."""
     target = folder / ("clip.bcd" if kbps is None else f"clip-{kbps:g}.bcd")
-    _encode(path, target, settings, kbps)
+    encode_file(path, target, settings.model, profile=settings.profile, kbps=kbps)
     recording, tables = read(target, settings.model), codec.folder.tables
     with open_bcd(str(target)) as reader:
         counts, seconds, head = reader.byte_counts, reader.duration_seconds, reader.head
@@ -166,13 +166,6 @@ def _opponent(
             (f"{opponent.name} crf {quality}, coded at {side} x {side}: {rows[-1].kbps:.1f} kbit/s", coded.frames)
         )
     return rows, min(zip(rows, shown), key=lambda pair: abs(pair[0].kbps - kbps))[1]
-
-
-def _encode(path: Path, target: Path, settings: Settings, kbps: float | None) -> None:
-    if settings.profile is None:
-        encode_file(path, target, settings.model, kbps=kbps)
-    else:
-        encode_file(path, target, settings.model, profile=settings.profile, kbps=kbps)
 
 
 def _row(

@@ -87,11 +87,12 @@ def _moved(moved: dict, rendered: dict | None) -> list[tuple[str, str]]:
 
 
 def _figures(report: dict) -> Table:
-    rows = []
+    rows, rates = [], report.get("rates", [])  # figures accepted by an older version have fewer
     for name in FIGURES:
-        head = report["headlines"].get(name)  # figures accepted by an older version have fewer
+        head = report["headlines"].get(name)
         if head is not None and head["value"] is not None:
-            rows.append((head["label"], _with_interval(head, head["digits"], head["unit"])))
+            others = (number(rate["headlines"][name]["value"], head["digits"]) for rate in rates)
+            rows.append((head["label"], _with_interval(head, head["digits"], head["unit"]), *others))
     moved = report["transfer"]
     if moved and moved["pose_error"] is not None:
         rows += _moved(moved, report["procedural"])
@@ -130,7 +131,8 @@ def _figures(report: dict) -> Table:
                 f"{speed['encode_peak_mib']:.0f}, {speed['decode_peak_mib']:.0f} MiB",
             ),
         ]
-    return Table(("measure", "value"), tuple(rows))
+    header = ("measure", report["setting"] if rates else "value", *(rate["setting"].split(",")[0] for rate in rates))
+    return Table(header, tuple((*row, *[""] * (len(header) - len(row))) for row in rows))
 
 
 def _beside(points: list[dict]) -> Table:

@@ -25,6 +25,7 @@ def report_of(measured: Measured, date: str) -> dict:
     opponents = [name for name in dict.fromkeys(r.codec for r in contested) if name not in (BCD, STILL)]
     own = own_rate(rows)
     first = [r for r in rows if r.codec == BCD and r.setting == own]
+    others = [setting for setting in dict.fromkeys(r.setting for r in rows if r.codec == BCD) if setting != own]
     return {
         "report": REPORT_VERSION,
         "date": date,
@@ -41,7 +42,8 @@ def report_of(measured: Measured, date: str) -> dict:
         "clips": len(measured.clips),
         "frames": sum(r.frames for r in first),
         "seconds": sum(r.seconds for r in first),
-        "headlines": headlines(rows),
+        "headlines": headlines(rows, own),
+        "rates": [{"setting": setting, "headlines": headlines(rows, setting)} for setting in others],
         "contested_clips": len({r.clip for r in contested}),
         "settings": settings_in_words(",".join(opponents)),
         "curves": points,

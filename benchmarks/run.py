@@ -23,6 +23,7 @@ from bcdcodec.benchmarks.rows import ClipRows, RowStore, write_whole
 from bcdcodec.benchmarks.speed import measure_speed
 from bcdcodec.benchmarks.transfer import REAL_SAMPLES, TransferErrors, medians, pairs_of, real_transfer
 from bcdcodec.codec import load
+from bcdcodec.entropy.profiles import profile_name
 from bcdcodec.errors import BcdError
 from bcdcodec.memory import keep_freed_memory
 from bcdcodec.modelstore import TABLES, open_model
@@ -105,6 +106,7 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
     missing = _missing(options)
     if any(measure == FACES for measure, _ in missing):
         options = replace(options, faces=False)
+    options = replace(options, profile=profile_name(folder.tables.motion_profile(options.profile)))  # what was kept is of one
     clips = find_clips(paths, options.clips)
     fingerprint = folder.fingerprint.hex()
     key = f"{fingerprint} {hashlib.sha256((folder.path / TABLES).read_bytes()).hexdigest()}"
@@ -117,7 +119,7 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
     if options.speed:  # first, while nothing else runs
         longest = max(clips, key=_bytes_of)
         speed = _kept(
-            options.out / "speed.json", depends | {"clip": str(longest)}, lambda: _speed(str(folder.path), longest)
+            options.out / "speed.json", depends | {"clip": str(longest), "profile": options.profile}, lambda: _speed(str(folder.path), longest, options.profile)
         )
     jobs = _jobs(clips, options, str(folder.path), depends | {"poser": poser_digest(folder)})
     done: dict[Path, ClipRows] = {}
@@ -216,7 +218,7 @@ def _procedural(measure: Procedural, model: str, depends: dict, options: Options
         codec, meter = cached_codec(model), cached_meter() if options.faces else None
         if measure.name == PROBES:
             return asdict(probe_codes(codec, *sizes))
-        return asdict(cross_driven(codec, *sizes, meter=meter, kbps=measure.kbps, profile=options.profile or "static"))
+        return asdict(cross_driven(codec, *sizes, meter=meter, kbps=measure.kbps, profile=options.profile))
 
     few = FEW_PEOPLE if measure.name == PROBES else FEW_PAIRS
     sizes = few if options.few_rendered else ()
@@ -244,8 +246,8 @@ def _set_distances(folders: list[Path]) -> dict[str, dict]:
     return found
 
 
-def _speed(model: str, clip: Path) -> dict:
-    return asdict(measure_speed(load(model), clip))
+def _speed(model: str, clip: Path, profile: str) -> dict:
+    return asdict(measure_speed(load(model), clip, profile))
 
 
 def _kept(path: Path, depends: dict, compute: Callable[[], dict]) -> dict:

@@ -101,12 +101,12 @@ def machine() -> Machine:
                    torch.cpu._is_avx512_bf16_supported(), f"{platform.system()} {platform.machine()}", versions)
 
 
-def measure_speed(codec: Codec, path: Path, repeats: int = REPEATS) -> Speed:
-    """Times of coding the clip at `path` and decoding it again. Raises BcdError when it cannot be coded."""
+def measure_speed(codec: Codec, path: Path, profile: str, repeats: int = REPEATS) -> Speed:
+    """Times of coding the clip at `path` in an entropy profile and decoding it again. Raises BcdError when it cannot be coded."""
     model = str(codec.folder.path)
     with tempfile.TemporaryDirectory() as folder:
         recorded, decoded = Path(folder) / "clip.bcd", Path(folder) / "clip.mp4"
-        encode_file(path, recorded, model)  # also warms up
+        encode_file(path, recorded, model, profile=profile)  # also warms up
         with read_frames(path, None, codec.picture_size) as video:
             info = video.info
             frames = np.stack([picture for _, picture in video])
@@ -125,7 +125,7 @@ def measure_speed(codec: Codec, path: Path, repeats: int = REPEATS) -> Speed:
         _, warm = _timed(lambda: next(codec.decode_stream(iter(recording.motions), recording.contents, 0)), repeats)
         cold = float(np.median([_seconds_to_first_line([FIRST_FRAME, str(recorded), model]) for _ in range(repeats)]))
         commands = {}
-        for verb, arguments in (("encode", [path, recorded]), ("decode", [recorded, decoded])):
+        for verb, arguments in (("encode", [path, recorded, "--profile", profile]), ("decode", [recorded, decoded])):
             runs = [_run([COMMAND, verb, *map(str, arguments), "--model", model]) for _ in range(repeats)]
             commands[verb] = tuple(float(np.median(column)) for column in zip(*runs))
     encode_stages = {"read": reading, "crop and scale": max(0.0, cropping - reading), "motion network": network,

@@ -115,13 +115,9 @@ HEADLINES = (
 )  # fmt: skip
 
 
-def headlines(rows: list[Row]) -> dict[str, dict]:
-    """The figures of HEADLINES by name: value, low and high (None where not measured), label, unit, digits.
-
-    Where the codec was run at several rates, those of the model's own, which is the first in the rows.
-    """
-    own = own_rate(rows)
-    rows = [r for r in rows if r.codec != BCD or r.setting == own]
+def headlines(rows: list[Row], setting: str) -> dict[str, dict]:
+    """The figures of HEADLINES at one setting by name: value, low and high (None where not measured), label, unit, digits."""
+    rows = [r for r in rows if r.codec != BCD or r.setting == setting]
     found = {}
     for h in HEADLINES:
         figure = estimate([r for r in rows if r.codec == h.codec], h.statistic)

@@ -26,10 +26,10 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
               help="Rate of the motion, such as 1, 2, 4 or 8. [default: the model's own]")
 @click.option("--scenes", type=click.Choice(["auto", "off"]), default="auto", show_default=True,
               help="Another content where the picture jumps.")
-@click.option("--profile", type=click.Choice(["static", "context"]), default="static", show_default=True,
-              help="How the motion codes are packed; context takes far fewer bytes for the same codes.")
+@click.option("--profile", type=click.Choice(["static", "context"]),
+              help="How the motion codes are packed: each for itself, or by what came before. [default: context, if the model can]")
 def encode(source: str, target: str, model: str, crop: str | None, surroundings: bool, vae: str | None, device: str, seed: int,
-           no_audio: bool, audio_kbps: float | None, kbps: float | None, scenes: str, profile: str) -> None:
+           no_audio: bool, audio_kbps: float | None, kbps: float | None, scenes: str, profile: str | None) -> None:
     """Encode a video into a .bcd file.
 
     IN is a video file, an animated GIF or APNG, or a folder of PNGs, of any size and frame rate. What is

@@ -119,6 +119,15 @@ def test_the_table_follows_the_report(full, tmp_path):
     assert block_of(readme) == block(changed) != block(full)
 
 
+def test_the_table_has_a_column_for_every_rate(full):
+    slower = json.loads(json.dumps(full["headlines"]))
+    slower["bits_per_frame"]["value"] = 12.34
+    lines = block(full | {"rates": [{"setting": "1 kbit/s, context", "headlines": slower}]}).splitlines()
+    header, bits = (next(line for line in lines if line.startswith(start)) for start in ("| measure |", "| coded motion |"))
+    assert header.split("|")[2:4] == [f" {full['setting']} ", " 1 kbit/s "] and bits.split("|")[3] == " 12.3 "
+    assert all(line.count("|") == header.count("|") for line in lines if line.startswith("|"))
+
+
 @pytest.mark.parametrize("text", ["no markers", f"{END}\n{BEGIN}", f"{BEGIN}\n{BEGIN}\n{END}"])
 def test_a_readme_without_its_markers_is_left_alone(full, tmp_path, text):
     readme = tmp_path / "README.md"
@@ -273,8 +282,10 @@ def test_the_build_of_a_face_is_a_pose_error_but_no_turn():
 def test_targets_stand_beside_what_was_found(whole):
     rows = {line[0]: line for line in targets_table(whole).rows if line[1] == "own"}
     assert rows["encode, times real time"][4] in ("reached", "missed")
+    at_four = targets_table(whole | {"rows": [row | {"setting": "4 kbit/s, context"} for row in whole["rows"]]})
+    rows = {line[0]: line for line in at_four.rows if line[1] == "4 kbit/s"}
     assert rows["identity distance (dlib), median"][3:] == ("-", "not measured")
-    rates = [line for line in targets_table(whole).rows if line[0] == "coded motion, bits a frame"]
+    rates = [line for line in at_four.rows if line[0] == "coded motion, bits a frame"]
     assert [line[2:] for line in rates] == [("at most 176", rates[0][3], "reached"), ("at least 144", rates[0][3], "missed")]
     transfer = {"nearer": 0.9, "pose_error": 5.0, "mouth": None}
     rows = {line[0]: line[3:] for line in targets_table(whole | {"transfer": transfer}).rows}

@@ -15,7 +15,7 @@ def test_the_machine_is_named():
 
 
 def test_every_stage_is_timed_and_adds_up(clip, tiny_model):
-    speed = measure_speed(load(tiny_model), clip, repeats=1)
+    speed = measure_speed(load(tiny_model), clip, "context", repeats=1)
     assert (speed.frames, speed.seconds, speed.source_size) == (62, pytest.approx(62 / 25), (64, 48))
     assert set(speed.encode_stages) == {
         "read", "crop and scale", "motion network", "content", "align", "quantise", "entropy coding"}
@@ -37,4 +37,4 @@ def test_peak_memory_is_that_of_the_process_and_not_of_the_one_that_starts_it():
 def test_a_clip_that_is_none_is_an_error(tiny_model, tmp_path):
     (tmp_path / "clip.mp4").write_bytes(b"no video")
     with pytest.raises(BcdError, match="not a video"):
-        measure_speed(load(tiny_model), tmp_path / "clip.mp4", repeats=1)
+        measure_speed(load(tiny_model), tmp_path / "clip.mp4", "static", repeats=1)

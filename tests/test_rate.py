@@ -110,15 +110,16 @@ def talk(tmp_path_factory):
     return write_clip(tmp_path_factory.mktemp("talk") / "talk.mp4", np.concatenate([head_frames(i, 75, 32) for i in range(2)]))
 
 
-def test_rates_of_files_are_ordered_and_kept(bcd, tiny_model, talk, tmp_path):
-    with open_bcd(encoded(bcd, tiny_model, talk, tmp_path / "own.bcd")) as reader:
+@pytest.mark.parametrize("profile, shares", [("static", (0.2, 0.4, 0.7)), ("context", (0.4, 0.7))])
+def test_rates_of_files_are_ordered_and_kept(bcd, tiny_model, talk, tmp_path, profile, shares):
+    with open_bcd(encoded(bcd, tiny_model, talk, tmp_path / "own.bcd", "--profile", profile)) as reader:
         own = reader.byte_counts.motion * 8 / reader.duration_seconds / 1000
     rates = []
-    for share in (0.2, 0.4, 0.7):
-        with open_bcd(encoded(bcd, tiny_model, talk, tmp_path / "a.bcd", "--kbps", own * share)) as reader:
+    for share in shares:
+        with open_bcd(encoded(bcd, tiny_model, talk, tmp_path / "a.bcd", "--profile", profile, "--kbps", own * share)) as reader:
             assert (reader.frames, reader.complete) == (150, True)
             rates.append(reader.byte_counts.motion * 8 / reader.duration_seconds / 1000)
-    for rate, share in zip(rates, (0.2, 0.4, 0.7)):
+    for rate, share in zip(rates, shares):
         assert 0.7 * own * share < rate < 1.1 * own * share  # a little below is left by strides that use less
     assert rates == sorted(rates)
 
@@ -149,7 +150,7 @@ def test_codes_of_a_rate_do_not_depend_on_the_size_of_chunks(tiny_model, chunk):
     frames = np.concatenate([head_frames(i, 150, 32) for i in range(2)])
     found = []
     for size in (256, chunk):
-        items = list(codec.encode_stream(enumerate(frames), StreamOptions(size, kbps=0.2, scenes=False)))[1:]
+        items = list(codec.encode_stream(enumerate(frames), StreamOptions(size, kbps=0.2, profile="static", scenes=False)))[1:]
         assert all(item.stride > 1 for item in items) and sum(item.frames for item in items) == 300
         found.append(np.concatenate([item.codes for item in items]))
     assert np.array_equal(*found)

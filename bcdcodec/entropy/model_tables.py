@@ -12,7 +12,7 @@ from . import learned_content
 from .content import AnyContentModel, ContentModel
 from .context_tables import PAIRS, ContextTables, array_layout
 from .learned_content import LearnedContentModel
-from .profiles import CONTENT_LEARNED, CONTENT_NEIGHBOURS, PROFILE_CONTEXT, PROFILE_STATIC
+from .profiles import CONTENT_LEARNED, CONTENT_NEIGHBOURS, PROFILE_CONTEXT, PROFILE_STATIC, profile_number
 from .tables import FrequencyTables
 
 LAYOUT_VERSION = 1
@@ -62,6 +62,18 @@ class ModelTables:
     def content_profile(self) -> int:
         """The profile that contents are written in: the best that the model has tables for."""
         return CONTENT_NEIGHBOURS if self.learned is None else CONTENT_LEARNED
+
+    def motion_profile(self, name: str | None = None) -> int:
+        """The profile that motion is written in: that of the name, else the best that the model has tables for.
+
+        Raises BcdError for a name that there is not, ModelError if the model has no tables for it.
+        """
+        if name is None:
+            return PROFILE_STATIC if self.context is None else PROFILE_CONTEXT
+        profile = profile_number(name)
+        if profile == PROFILE_CONTEXT:
+            self.context_tables()
+        return profile
 
     def content_model(self, profile: int) -> AnyContentModel:
         """Return what codes contents in a profile; ModelError if the model has no tables for it."""

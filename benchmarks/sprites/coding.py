@@ -55,13 +55,13 @@ class Speed:
 
 
 def code_clips(codec: Codec, clips: np.ndarray, progress: Progress = lambda items: items) -> CodedClips:
-    """Encode clips uint8 [n, 8, 64, 64, 3] into one file each, and read those."""
+    """Encode clips uint8 [n, 8, 64, 64, 3] into one file each, in profile static as the paper counts, and read those."""
     tables = codec.folder.tables
     head, codes, contents, sizes = None, [], [], []
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "clip.bcd"
         for clip in progress(clips):
-            write_recording(path, codec.encode(clip), tables)
+            write_recording(path, codec.encode(clip, profile="static"), tables)
             with open_bcd(str(path)) as reader:
                 recording = reader.read(tables)
                 sizes.append(reader.byte_counts)
