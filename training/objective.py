@@ -87,7 +87,8 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     m_driving = model.encode_motion(batch.driving)
     if model.flow_basis is not None:
         m_driving = _aligned(model, batch, m_driving, portrait)
-    m_hat, logits, rate = model.vq(torch.cat([m_content, m_driving], 1), temperature_at(config.quantiser, schedule.step))
+    unquantised = torch.rand(b, device=content.device) < training.unquantised if training.unquantised else None
+    m_hat, logits, rate = model.vq(torch.cat([m_content, m_driving], 1), temperature_at(config.quantiser, schedule.step), unquantised)
 
     keep = (torch.rand(b, device=content.device) >= config.decoder.mask_rate).float() if config.decoder.mask_rate else None
     mask = training.content_mask_rate

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,15 @@ HALVINGS = 10  # steps of 2-means
 def hardly_used(counts: Tensor) -> Tensor:
     """Which codes [g, k] have so small a share of the counts [g, k]."""
     return counts / counts.sum(1, keepdim=True) < BELOW / counts.shape[1]
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """A code and the two [d] that it may become."""
+
+    code: int
+    one: Tensor
+    other: Tensor
 
 
 @torch.no_grad()
@@ -35,21 +46,20 @@ def reseed(vq: GroupVQ, unused: Tensor, features: Tensor, foreign: Tensor, own: 
     moved = torch.zeros_like(unused)
     codes = vq.distances(features).argmin(-1)  # [n, t, g]
     for g, free in enumerate(unused):
-        least = APART * _spacing(vq.codebooks[g])
-        clips = _differences(features[:, :, g], codes[:, :, g], vq.config.codes)
-        lumps = _lumps(features[:, :, g].flatten(0, 1), codes[:, :, g].flatten(), vq.config.codes)
-        worse = _worse(features[:, :, g].flatten(0, 1), codes[:, :, g].flatten(), (foreign / own).flatten(), vq.config.codes)
-        far = lambda found: [way for way in found if way[1].norm() >= least]  # noqa: E731
-        ways = far(clips) + worse + far(lumps) + clips
-        halves = [ways[i] for i in range(len(ways)) if ways[i][0] not in {old for old, _ in ways[:i]}]  # a code once
+        codebook, rows = vq.codebooks[g], features[:, :, g].flatten(0, 1)
+        spacing = _spacing(codebook)
+        clips = _differences(features[:, :, g], codes[:, :, g], codebook)
+        worse = _worse(rows, codes[:, :, g].flatten(), (foreign / own).flatten(), len(codebook), spacing)
+        lumps = _lumps(rows, codes[:, :, g].flatten(), len(codebook))
+        far = lambda found: [half for half in found if (half.one - half.other).norm() >= APART * spacing]  # noqa: E731
+        halves = far(clips) + worse + far(lumps) + clips
         for k in free.nonzero().flatten().tolist():
             if halves:
-                old, way = halves.pop(0)
-                vq.codebooks[g, k] = vq.codebooks[g, old] + way / 2
-                vq.codebooks[g, old] -= way / 2
-                moved[g, old] = True
+                half = halves.pop(0)
+                halves = [each for each in halves if each.code != half.code]  # a code once
+                vq.codebooks[g, k], vq.codebooks[g, half.code] = half.one, half.other
+                moved[g, half.code] = True
             else:
-                rows = features[:, :, g].flatten(0, 1)  # [n * t, d]
                 distance = (rows[:, None] - vq.codebooks[g]).square().sum(-1).amin(1)
                 vq.codebooks[g, k] = rows[(distance * foreign.flatten()).argmax()]
             moved[g, k] = True
@@ -62,10 +72,11 @@ def _spacing(codebook: Tensor) -> Tensor:
     return distances.fill_diagonal_(torch.inf).amin(1).median()
 
 
-def _worse(rows: Tensor, codes: Tensor, worse: Tensor, count: int) -> list[tuple[int, Tensor]]:
-    """Of features [n, d] under codes [n]: codes and the way [d] to the frames that get MUCH_WORSE than others, by `worse` [n].
+def _worse(rows: Tensor, codes: Tensor, worse: Tensor, count: int, spacing: Tensor) -> list[_Halves]:
+    """Of features [n, d] under codes [n]: codes with frames that get MUCH_WORSE than others, by `worse` [n]; most such frames first.
 
-    The code with the most such frames first.
+    Contents told them apart so far, and their features hardly do. The halves are `spacing` apart, about the middle of the
+    two kinds: nearer ones would both stand for both.
     """
     found = []
     for k in range(count):
@@ -74,12 +85,14 @@ def _worse(rows: Tensor, codes: Tensor, worse: Tensor, count: int) -> list[tuple
             continue
         bad = times > MUCH_WORSE * times.sort().values[: len(times) // 2].mean()  # than the better half
         if min(bad.sum(), (~bad).sum()) >= LEAST:
-            found.append((int(bad.sum()), k, own[bad].mean(0) - own[~bad].mean(0)))
-    return [(k, way) for _, k, way in sorted(found, key=lambda x: -x[0])]
+            one, other = own[bad].mean(0), own[~bad].mean(0)
+            way = (one - other) * (spacing / (one - other).norm()).clamp(min=1)
+            found.append((int(bad.sum()), _Halves(k, (one + other + way) / 2, (one + other - way) / 2)))
+    return [halves for _, halves in sorted(found, key=lambda x: -x[0])]
 
 
-def _lumps(rows: Tensor, codes: Tensor, count: int) -> list[tuple[int, Tensor]]:
-    """Of features [n, d] under codes [n]: codes and the way [d] between the two lumps of their features, the longest first."""
+def _lumps(rows: Tensor, codes: Tensor, count: int) -> list[_Halves]:
+    """Of features [n, d] under codes [n]: codes and the middles of the two lumps of their features, the furthest apart first."""
     found = []
     for k in range(count):
         own = rows[codes == k]
@@ -93,22 +106,23 @@ def _lumps(rows: Tensor, codes: Tensor, count: int) -> list[tuple[int, Tensor]]:
             middles = own[upper].mean(0), own[~upper].mean(0)
             upper = (own - middles[0]).square().sum(-1) < (own - middles[1]).square().sum(-1)
         else:
-            found.append((k, own[upper].mean(0) - own[~upper].mean(0)))
-    return sorted(found, key=lambda x: -float(x[1].norm()))
+            found.append(_Halves(k, own[upper].mean(0), own[~upper].mean(0)))
+    return sorted(found, key=lambda x: -float((x.one - x.other).norm()))
 
 
-def _differences(features: Tensor, codes: Tensor, count: int) -> list[tuple[int, Tensor]]:
-    """Of features [n, t, d] under codes [n, t]: codes that two different frames of a clip share, and the largest difference
-    [d] of two such; the code with the most of it first."""
+def _differences(features: Tensor, codes: Tensor, codebook: Tensor) -> list[_Halves]:
+    """Of features [n, t, d] under codes [n, t] of codebook [k, d]: codes that two different frames of a clip share, and what
+    lies to both sides of them along the largest difference of two such; the code with the most of it first."""
     t = features.shape[1]
     first, second = torch.triu_indices(t, t, 1, device=features.device)
     shared = codes[:, first] == codes[:, second]  # [n, pairs]
     ways, code = (features[:, first] - features[:, second])[shared], codes[:, first][shared]  # [m, d], [m]
     energy = ways.square().sum(-1)
-    total = torch.zeros(count, device=features.device).index_add_(0, code, energy)
+    total = torch.zeros(len(codebook), device=features.device).index_add_(0, code, energy)
     found = []
     for k in total.argsort(descending=True).tolist():
         if total[k] <= 0:
             break
-        found.append((k, ways[torch.where(code == k, energy, -1.0).argmax()]))
+        way = ways[torch.where(code == k, energy, -1.0).argmax()]
+        found.append(_Halves(k, codebook[k] + way / 2, codebook[k] - way / 2))
     return found
