@@ -182,7 +182,6 @@ class TrainingConfig:
     palette_weight: float = 0.0  # on reading the clip's colours from the content tokens
     choice_weight: float = 0.0  # on the encoder finding the code with which the decoder does best, every fourth step
     content_mask_rate: float = 0.0  # of the samples, whose content alone is masked: motion must suffice
-    unquantised: float = 0.0  # of the samples, whose motion the decoder gets before quantisation: features of motions that share a code part
     redrawn_content: float = 0.0  # of the samples, whose content frames the model redraws in another clip's motion
     sprite_augmentation: bool = False  # flip the content frames, recolour the driving frames
     reseed_steps: int = 0  # steps after which codes that are hardly used are drawn anew (`training/reseeding.py`); 0: never

@@ -52,8 +52,6 @@ SPRITES = ModelConfig(
 # - content queries see the frames only: 64 of them would drown the 4 frames;
 # - normalised motion features, hard samples, unused codes drawn anew: the literal recipe collapses;
 # - they halve a code under which a clip has two different pictures: two phases of a walk else share one for good;
-# - a quarter of the samples has its motion unquantised: frames that share a code have no reason else to differ in their
-#   features, by which such codes are found and halved;
 # - content masked in part of the samples, paid for by bits, and swap consistency: both halves of a clip
 #   share their action, which the content would else carry; for the same reason half of the contents are of frames
 #   that the model itself has redrawn in another clip's motion;
@@ -80,7 +78,7 @@ SPRITES_SMALL = replace(
         betas=(0.9, 0.99), ema_decay=0.995, rate_weight=0.1, conditional_entropy_weight=0.02,
         content_weight=2e-5, swap_weight=0.1, swap_motion_weight=2.0, swap_content_weight=0.2, swap_every=4,
         swap_from=0.08, choice_weight=0.5, rare_colours=0.4, palette_weight=0.2,
-        content_mask_rate=0.06, redrawn_content=0.5, unquantised=0.25, sprite_augmentation=True, reseed_steps=50),
+        content_mask_rate=0.06, redrawn_content=0.5, sprite_augmentation=True, reseed_steps=50),
 )
 
 # The default: works in pixels, with no downloaded weights, and decodes in one step.

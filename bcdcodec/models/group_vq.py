@@ -60,8 +60,8 @@ class GroupVQ(nn.Module):
         cross = torch.einsum("btgd,gkd->btgk", features, E)
         return features.square().sum(-1, keepdim=True) - 2 * cross + E.square().sum(-1)
 
-    def forward(self, m: Tensor, temperature: float, unquantised: Tensor | None = None) -> tuple[Tensor, Tensor, RateTerms]:
-        """Training pass: quantised features [b, t, g * d], of clips `unquantised` [b] (bool) as they are; logits [b, t, g, k], rate terms."""
+    def forward(self, m: Tensor, temperature: float) -> tuple[Tensor, Tensor, RateTerms]:
+        """Training pass: quantised features [b, t, g * d], logits [b, t, g, k], rate terms."""
         features = self.features(m)
         logits = -self.config.alpha * self.distances(features)  # [b, t, g, k]
         if self.config.nearest:
@@ -72,8 +72,6 @@ class GroupVQ(nn.Module):
             m_hat = self._mixture(F.gumbel_softmax(logits / temperature, tau=1.0, hard=True, dim=-1))
         else:
             m_hat = self._mixture(F.gumbel_softmax(logits, tau=temperature, dim=-1))  # equation 2
-        if unquantised is not None:
-            m_hat = torch.where(unquantised[:, None, None], features.flatten(2), m_hat)
         # The histogram is taken without the Gumbel noise, which would flatten it.
         soft = torch.softmax(logits / temperature, dim=-1)
         mu_avg = soft.mean(dim=(0, 1))  # [g, k], equation 4
