@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import torch
@@ -168,44 +167,23 @@ def redrawn_content(frozen: BCD, batch: Batch, share: float) -> Batch:
     """
     rows = slice(round(len(batch.content) * share))
     z = batch.content[rows]
-    redrawn = _in_one_step(frozen, _as_filed(frozen, z), frozen.vq.quantise(frozen.encode_motion(z.roll(1, dims=0))))
+    redrawn = _drawn(frozen, z, z.roll(1, dims=0))
     return replace(batch, content=torch.cat([redrawn.to(z), batch.content[rows.stop :]]))
 
 
-class ForeignDrawing:
-    """Frames of some batches, drawn in one step from their codes and contents redrawn in other motions, and what is wrong with them."""
-
-    @torch.no_grad()
-    def __init__(self, frozen: BCD, batches: Iterable[Batch]):
-        self._model = frozen
-        tokens, coded, targets = [], [], []
-        for batch in batches:
-            tokens.append(_as_filed(frozen, redrawn_content(frozen, batch, 1.0).content))
-            coded.append(frozen.vq.quantise(frozen.encode_motion(batch.driving)))
-            targets.append(batch.target)
-        self._tokens, self._coded, self._targets = torch.cat(tokens), torch.cat(coded), torch.cat(targets)
-
-    def under(self, group: int, frames: Tensor, code: Tensor) -> Tensor:
-        """Mean squared errors [r] of `frames` [r], of the n * t of all clips, with `code` [d] for that of the group."""
-        t, width = self._targets.shape[1], len(code)
-        coded = self._coded.flatten(0, 1)[frames].clone()  # [r, g * d]
-        coded[:, group * width : (group + 1) * width] = code
-        drawn = _in_one_step(self._model, self._tokens[frames // t], coded[:, None])
-        return (drawn[:, 0] - self._targets.flatten(0, 1)[frames]).square().mean(dim=(1, 2, 3))
+@torch.no_grad()
+def foreign_errors(frozen: BCD, batch: Batch) -> Tensor:
+    """Mean squared error [b, t] of the batch's targets, drawn in one step from its codes and contents redrawn in other motions."""
+    return (_drawn(frozen, redrawn_content(frozen, batch, 1.0).content, batch.driving) - batch.target).square().mean(dim=(2, 3, 4))
 
 
-def _as_filed(frozen: BCD, content: Tensor) -> Tensor:
-    """Tokens of content frames [b, tc, c, h, w] as files hold them."""
-    index = frozen.config.content.default_step
-    return frozen.content.dequantise(frozen.content.quantise(frozen.encode(content)[0], index), index)
-
-
-def _in_one_step(frozen: BCD, tokens: Tensor, m_hat: Tensor) -> Tensor:
-    """Latents [b, t, c, h, w] of content tokens [b, ...] in motion [b, t, g * d]."""
-    latent = frozen.config.latent
-    sigma = torch.full((len(tokens),), frozen.config.diffusion.sigma_max, device=tokens.device)
-    shape = (*m_hat.shape[:2], latent.channels, latent.size, latent.size)
-    noisy = frozen.config.diffusion.sigma_max * torch.randn(shape, device=tokens.device)
+def _drawn(frozen: BCD, content: Tensor, driving: Tensor) -> Tensor:
+    """What content frames [b, tc, c, h, w] show in the motion of driving frames [b, t, c, h, w], as files hold it, [b, t, c, h, w]."""
+    config, index = frozen.config, frozen.config.content.default_step
+    tokens = frozen.content.dequantise(frozen.content.quantise(frozen.encode(content)[0], index), index)
+    m_hat = frozen.vq.quantise(frozen.encode_motion(driving))
+    sigma = torch.full((len(content),), config.diffusion.sigma_max, device=content.device)
+    noisy = config.diffusion.sigma_max * torch.randn_like(driving)
     return frozen.denoise(noisy, sigma, Condition(tokens, m_hat, None), temporal=False).latents
 
 

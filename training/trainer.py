@@ -22,11 +22,11 @@ from bcdcodec.training.evaluate import evaluate
 from bcdcodec.training.loop import run_to_end
 from bcdcodec.training.motion_first import MotionPairs, Note, fit_codes, fit_common_appearance, fit_flow_basis, teach_motion
 from bcdcodec.training.objective import (
-    ForeignDrawing, Losses, PaletteReader, Schedule, code_choice, rate_distortion, redrawn_content, swap_consistency,
+    Losses, PaletteReader, Schedule, code_choice, foreign_errors, rate_distortion, redrawn_content, swap_consistency,
 )
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore
-from bcdcodec.training.reseeding import hardly_used, reseed, teach
+from bcdcodec.training.reseeding import hardly_used, reseed
 from bcdcodec.training.run_data import RunOptions, load_data, load_large, notes_into
 from bcdcodec.training.sprites.batches import SpriteSampler
 from bcdcodec.training.sprites.evaluate import evaluate_sprites
@@ -213,7 +213,7 @@ class Trainer:
             self.optimiser.step()
         self.step += 1
         self._average()
-        if c.reseed_steps and (self.step - 1) % c.reseed_steps == 0 and schedule.progress < RESEED_UNTIL:
+        if c.reseed_steps and self.step % c.reseed_steps == 0 and schedule.progress < RESEED_UNTIL:
             self._reseed()
         codes = losses.codes.flatten(0, 1).cpu()
         seen = torch.nn.functional.one_hot(codes, self.config.quantiser.codes).sum(0).float()
@@ -255,12 +255,13 @@ class Trainer:
             return
         self.model.eval()  # until the next step
         self.frozen.eval()
-        batches = [self._to_device(self.sampler.batch(self.step + i, self.progress)) for i in range(RESEED_BATCHES)]
-        features = torch.cat([self.model.vq.features(self.model.encode_motion(batch.driving)) for batch in batches])
-        moved, codes = reseed(self.model.vq, unused.to(self.device), features, ForeignDrawing(self.frozen, batches).under)
-        teach(self.model, torch.cat([batch.driving for batch in batches]), codes, moved, self.step)
+        features, errors = [], []
+        for step in range(self.step - 1, max(self.step - 1 - RESEED_BATCHES, -1), -1):
+            batch = self._to_device(self.sampler.batch(step, self.progress))
+            features.append(self.model.vq.features(self.model.encode_motion(batch.driving)))
+            errors.append(foreign_errors(self.frozen, batch))
+        moved = reseed(self.model.vq, unused.to(self.device), torch.cat(features), torch.cat(errors))
         codebooks = self.model.vq.codebooks
-        self.frozen.vq.codebooks[moved] = codebooks[moved]  # not in some hundred steps: codes are chosen by what it draws of them
         for moment in self.optimiser.state.get(codebooks, {}).values():
             if moment.shape == codebooks.shape:
                 moment[moved] = 0
