@@ -13,6 +13,7 @@ from bcdcodec.benchmarks.sprites.judge import ALIKE, COLUMNS
 from bcdcodec.benchmarks.sprites.pairs import BOTH
 from bcdcodec.benchmarks.sprites.transfer import Accuracy
 
+MISSES_SHOWN = 20
 # Table A4 of arXiv 2509.08376: attribute accuracy, percent, by the authors' classifier.
 PUBLISHED = {"C-DSVAE, published": (100.0,) * 5, "BCD, published": (100.0,) * 5}
 LICENCES = ("The pictures show art of the Liberated Pixel Cup (lpc.opengameart.org) under CC-BY-SA 3.0 and GPL 3.0; "
@@ -38,8 +39,8 @@ def as_markdown(report: SpritesReport) -> str:
         "## Attribute accuracy, cross-driven (table A4)",
         f"Percent of {both.clips} clips, each under a random content of another character in another action.",
         _table(("method", *COLUMNS), _accuracy_rows(report, both)),
-        f"Misses (an attribute wrong in any frame): {len(report.misses)}.",
-        *(f"- {miss}" for miss in report.misses),
+        f"Misses (an attribute wrong in any frame): {len(report.misses)}{'; the first, all are in report.json' * (len(report.misses) > MISSES_SHOWN)}.",
+        *(f"- {miss}" for miss in report.misses[:MISSES_SHOWN]),
         "## What differs between the content's clip and the driving one",
         "Percent of clips by nearest renderable clip (in brackets: of clips with all 8 frames right). Motion frames: percent of "
         "frames nearest to the very one; to it or one that looks alike, whose true picture has at least "
