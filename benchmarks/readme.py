@@ -39,7 +39,7 @@ def block(report: dict) -> str:
                 f"Beside classical codecs, on {report['contested_clips']} of the clips, medians: of ours the whole file, of the "
                 "others the bare stream at slow presets with one keyframe, at the setting nearest to our rate and at their floor."
             ),
-            table_as_markdown(_beside(report["curves"])),
+            table_as_markdown(_beside(report["curves"], report["setting"])),
         ]
     return "\n\n".join(p if p.startswith("|") else textwrap.fill(p, COLUMNS, break_long_words=False, break_on_hyphens=False) for p in parts)
 
@@ -135,9 +135,9 @@ def _figures(report: dict) -> Table:
     return Table(header, tuple((*row, *[""] * (len(header) - len(row))) for row in rows))
 
 
-def _beside(points: list[dict]) -> Table:
-    """Ours, and of each classical codec and coded size the setting nearest to our rate and the coarsest."""
-    rate = next(p["kbps"]["value"] for p in points if p["codec"] == BCD)
+def _beside(points: list[dict], setting: str) -> Table:
+    """Ours, and of each classical codec and coded size the setting nearest to our rate at `setting` and the coarsest."""
+    rate = next(p["kbps"]["value"] for p in points if p["codec"] == BCD and p["setting"] == setting)
     chosen = [p for p in points if p["codec"] == BCD]
     for codec, side in dict.fromkeys((p["codec"], p["side"]) for p in points if p["codec"] not in (BCD, STILL)):
         ladder = [p for p in points if (p["codec"], p["side"]) == (codec, side)]
