@@ -77,8 +77,8 @@ def _rate_rows(report: SpritesReport) -> list[tuple[str, str]]:
     r = report.rate
     return [
         (f"coded bits a frame, static tables, all {r.clips} clips", f"{r.bits_per_frame:.3f}"),
-        (f"coded bits a frame as written, {r.character_files} files of 72 frames", f"{r.character_file_bits_per_frame:.3f}"),
-        (f"coded bits a frame as written, {r.clips} files of 8 frames", f"{r.file_bits_per_frame:.3f}"),
+        (f"coded bits a frame as written in profile static, {r.character_files} files of 72 frames", f"{r.character_file_bits_per_frame:.3f}"),
+        (f"coded bits a frame as written in profile static, {r.clips} files of 8 frames", f"{r.file_bits_per_frame:.3f}"),
         ("content, container, whole file of 8 frames, bytes (mean)",
          f"{r.content_bytes:.1f}, {r.container_bytes:.1f}, {r.total_bytes:.1f}"),
         ("whole file, bits a frame, of 8 frames, of 72", f"{r.total_bits_per_frame:.1f}, {r.character_total_bits_per_frame:.1f}"),
