@@ -291,7 +291,7 @@ def test_targets_stand_beside_what_was_found(whole):
     rows = {line[0]: line[3:] for line in targets_table(whole | {"transfer": transfer}).rows}
     assert rows["another's motion: nearer to the content's person, % of pairs"] == ("90", "missed")
     assert rows["another's motion: pose error, degrees, median"] == ("5.0", "reached")
-    assert all(line[4] == "not measured" for line in targets_table(whole).rows if line[1] == "1 kbit/s")
+    assert all(line[4] == "not measured" for line in targets_table(whole).rows if line[1] == "1.7 kbit/s")
 
 
 def test_medians_and_pairs():
