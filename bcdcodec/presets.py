@@ -78,7 +78,8 @@ SPRITES_SMALL = replace(
         betas=(0.9, 0.99), ema_decay=0.995, rate_weight=0.1, conditional_entropy_weight=0.02,
         content_weight=2e-5, swap_weight=0.1, swap_motion_weight=2.0, swap_content_weight=0.2, swap_every=4,
         swap_from=0.08, choice_weight=0.5, rare_colours=0.4, palette_weight=0.2,
-        content_mask_rate=0.06, redrawn_content=0.5, sprite_augmentation=True, reseed_steps=50),
+        content_mask_rate=0.06, redrawn_content=0.5, sprite_augmentation=True, reseed_steps=50,
+        parting_steps=250),
 )
 
 # The default: works in pixels, with no downloaded weights, and decodes in one step.

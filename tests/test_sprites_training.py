@@ -18,8 +18,9 @@ from bcdcodec.presets import preset
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.export import export_run
 from bcdcodec.training.objective import (
-    PaletteReader, Schedule, code_choice, rarity, rate_distortion, redrawn_content, swap_consistency,
+    PaletteReader, Schedule, code_choice, rarity, rate_distortion, swap_consistency,
 )
+from bcdcodec.training.redrawing import redrawn_content
 from bcdcodec.training.reseeding import reseed
 from bcdcodec.training.sprites.batches import MOTION_OF, SpriteSampler
 from bcdcodec.training.sprites.evaluate import mutual_information

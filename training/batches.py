@@ -29,6 +29,7 @@ class Batch:
     flow: Tensor  # [pairs, t, tc, 4, gh, gw] true flow of the first, procedural heads, from target to content: `flow_between`
     own: Tensor  # [pairs, c, h, w] another picture of the person who drives them
     motion: Tensor | None = None  # [pairs, t, p] MOTION_PARAMETERS of their targets
+    codes: Tensor | None = None  # [b, t, g] that the driving pictures are to have; else the model's own
 
 
 def to_pictures(frames: np.ndarray) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bcdcodec.errors import ModelError
-from bcdcodec.modelstore import CARD, CONFIG
+from bcdcodec.modelstore import CARD, CONFIG, ModelFolder
 
 HELPERS = ("reader", "adversary")  # parts of a run, saved beside the EMA weights, that are none of the model
 
@@ -67,6 +67,21 @@ def load_sharded(folder: Path, stem: str) -> dict[str, torch.Tensor]:
         except Exception as error:  # safetensors raises its own untyped errors
             raise ModelError(f"{path} is not readable as safetensors: {error}") from error
     return tensors
+
+
+def take_weights(model: torch.nn.Module, folder: ModelFolder, preset: str) -> set[str]:
+    """Take a trained model's weights; which parts that a run learns late it lacks. Raises ModelError where it is no model of that preset."""
+    theirs, ours = load_sharded(folder.path, "weights"), model.state_dict()
+    for name, tensor in theirs.items():
+        if name not in ours or ours[name].shape != tensor.shape:
+            expected = list(ours[name].shape) if name in ours else "no such weights"
+            raise ModelError(f"{folder.path} has {name} {list(tensor.shape)}, preset {preset} has {expected}: "
+                             "begin with a model of that preset")
+        ours[name].copy_(tensor)
+    missing = {name.split(".")[0] for name in ours.keys() - theirs.keys()}
+    if missing - {"painter", "still_detail"}:
+        raise ModelError(f"{folder.path} has no weights of {', '.join(sorted(missing))}: begin with a model of preset {preset}")
+    return missing
 
 
 def save_checkpoint(folder: Path, model: torch.nn.Module, ema: dict[str, torch.Tensor],

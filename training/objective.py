@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -17,7 +17,8 @@ from bcdcodec.models.group_vq import temperature_at
 from bcdcodec.training.batches import Batch
 
 
-CHOICE_LAMBDA = 0.002  # squared error (pixels of unit deviation) that a bit is worth in the choice of codes
+TAUGHT_WEIGHT = 0.5  # of the cross entropy (nats a group) of codes that are given
+CHOICE_LAMBDA = 0.0002  # squared error (pixels of unit deviation) that a bit is worth in the choice of codes: a dozen pixels are 0.004
 COLOUR_LEVELS = 12  # a channel: of six, two shades of a skin are one
 FLOW_EPS = 0.01  # half a picture: below, the flow's error counts by its square
 
@@ -88,6 +89,10 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     if model.flow_basis is not None:
         m_driving = _aligned(model, batch, m_driving, portrait)
     m_hat, logits, rate = model.vq(torch.cat([m_content, m_driving], 1), temperature_at(config.quantiser, schedule.step))
+    codes = logits[:, tc:].argmax(-1).detach()
+    if batch.codes is not None:  # the decoder learns them before the encoder knows them
+        codes = batch.codes
+        m_hat = torch.cat([m_hat[:, :tc], model.vq.lookup(codes)], 1)
 
     keep = (torch.rand(b, device=content.device) >= config.decoder.mask_rate).float() if config.decoder.mask_rate else None
     mask = training.content_mask_rate
@@ -122,8 +127,11 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     if training.flow_weight and warp_learns and len(batch.flow):
         flow_error = _flow_error(denoised.flow[: len(batch.flow)], batch.flow[:, :, reference])
         total = total + training.flow_weight * flow_error
-    total = total + training.rate_weight * (rate.H_model - config.quantiser.target_bits).square()  # equation 7
-    total = total + training.conditional_entropy_weight * rate.H_conditional / config.quantiser.groups
+    if batch.codes is None:
+        total = total + training.rate_weight * (rate.H_model - config.quantiser.target_bits).square()  # equation 7
+        total = total + training.conditional_entropy_weight * rate.H_conditional / config.quantiser.groups
+    else:  # of clips chosen by their codes, whose histogram is not that of the data
+        total = total + TAUGHT_WEIGHT * F.cross_entropy(logits[:, tc:].flatten(0, 2), codes.flatten())
     if training.content_weight:
         total = total + training.content_weight * model.content.bits(content, step_index).mean()
     if reader is not None:
@@ -136,7 +144,7 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     mse = config.latent.deviation ** 2 * squared.detach().mean(dim=(1, 2, 3, 4))
     mse = mse[at_max].mean() if at_max.any() else mse.new_tensor(float("nan"))
     return Losses(total, distortion.detach(), rate.H_model.detach(), rate.mutual_information.detach(), mse,
-                  logits[:, tc:].argmax(-1).detach(), flow_error.detach(), condition,
+                  codes, flow_error.detach(), condition,
                   denoised.latents, denoised.still)
 
 
@@ -156,35 +164,6 @@ def _aligned(model: BCD, batch: Batch, m_driving: Tensor, portrait: Portrait) ->
         shown = Portrait(portrait.still[k:], model.vq.quantise(portrait.motion[k:, None])[:, 0])
         parts.append(model.aligned_motion(batch.target[k:], m_driving[k:], shown)[0])
     return torch.cat(parts)
-
-
-@torch.no_grad()
-def redrawn_content(frozen: BCD, batch: Batch, share: float) -> Batch:
-    """The batch, its first `share` of content frames redrawn in one step by the `frozen` copy in another clip's motion.
-
-    Both halves of a clip show one action, which the content then tells and the decoder relies on. Redrawn, they show the
-    clip's looks in another action, and the target stays a true picture. For models without a still.
-    """
-    rows = slice(round(len(batch.content) * share))
-    z = batch.content[rows]
-    redrawn = _drawn(frozen, z, z.roll(1, dims=0))
-    return replace(batch, content=torch.cat([redrawn.to(z), batch.content[rows.stop :]]))
-
-
-@torch.no_grad()
-def foreign_errors(frozen: BCD, batch: Batch) -> Tensor:
-    """Mean squared error [b, t] of the batch's targets, drawn in one step from its codes and contents redrawn in other motions."""
-    return (_drawn(frozen, redrawn_content(frozen, batch, 1.0).content, batch.driving) - batch.target).square().mean(dim=(2, 3, 4))
-
-
-def _drawn(frozen: BCD, content: Tensor, driving: Tensor) -> Tensor:
-    """What content frames [b, tc, c, h, w] show in the motion of driving frames [b, t, c, h, w], as files hold it, [b, t, c, h, w]."""
-    config, index = frozen.config, frozen.config.content.default_step
-    tokens = frozen.content.dequantise(frozen.content.quantise(frozen.encode(content)[0], index), index)
-    m_hat = frozen.vq.quantise(frozen.encode_motion(driving))
-    sigma = torch.full((len(content),), config.diffusion.sigma_max, device=content.device)
-    noisy = config.diffusion.sigma_max * torch.randn_like(driving)
-    return frozen.denoise(noisy, sigma, Condition(tokens, m_hat, None), temporal=False).latents
 
 
 def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temporal: bool) -> Tensor:

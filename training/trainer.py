@@ -17,15 +17,17 @@ from bcdcodec.models.latents import open_latents
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.training.adversary import Adversary, balanced
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
-from bcdcodec.training.checkpoint import HELPERS, load_checkpoint, load_sharded, save_checkpoint
+from bcdcodec.training.checkpoint import HELPERS, load_checkpoint, save_checkpoint, take_weights
 from bcdcodec.training.evaluate import evaluate
 from bcdcodec.training.loop import run_to_end
 from bcdcodec.training.motion_first import MotionPairs, Note, fit_codes, fit_common_appearance, fit_flow_basis, teach_motion
 from bcdcodec.training.objective import (
-    Losses, PaletteReader, Schedule, code_choice, foreign_errors, rate_distortion, redrawn_content, swap_consistency,
+    Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency,
 )
+from bcdcodec.training.parting import clips_in_question, part_codes, with_codes
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore
+from bcdcodec.training.redrawing import foreign_errors, redrawn_content
 from bcdcodec.training.reseeding import hardly_used, reseed
 from bcdcodec.training.run_data import RunOptions, load_data, load_large, notes_into
 from bcdcodec.training.sprites.batches import SpriteSampler
@@ -39,7 +41,9 @@ MOTION_BATCH = 32  # pairs of pictures, of the steps on motion alone
 RESEED_BATCHES, RESEED_UNTIL = 16, 0.8  # whose frames are looked at; of the run
 CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
 ENCODER_GROUP = 1  # of the optimiser
+PARTING_BATCHES, ASKED_BATCHES = 24, 3  # in which shared codes are looked for; of which a step takes the clips in question
 AGAIN_FROM = 0.5  # share of the recipe after which a run begins with a model's weights: at half of the learning rates
+PARTING_LR, PARTED_FROM = 0.25, 0.66  # of the steps that part codes; after which share of the recipe such a run begins
 JUDGED_LR = 0.25  # of painter and adversary, to the end
 SETUP_STEP = 2**40  # batches from here on serve the initialisation, not the steps
 
@@ -85,6 +89,7 @@ class Trainer:
         self.origin: str | None = None  # name and fingerprint of the model whose weights it began with
         self.begin = 0.0  # share of the recipe that it began after
         self.counts = torch.ones(config.quantiser.groups, config.quantiser.codes)
+        self.choices: torch.Tensor | None = None  # [k, 2] codes between which each code's frames choose: `part_codes`
         if options.resume:
             ema, state = load_checkpoint(self.out / "checkpoint", self.model, self.optimiser)
             self.counts = ema.pop("code_counts")
@@ -93,6 +98,8 @@ class Trainer:
             self.frozen.load_state_dict(ema)
             self.step, self.elapsed, self.origin = state["step"], state["elapsed_s"], state.get("from")
             self.begin = state.get("begin", 0.0)
+            if state.get("choices") is not None:
+                self.choices = torch.tensor(state["choices"], device=self.device)
         elif options.from_model is not None:
             self._begin_with(open_model(options.from_model))
         else:
@@ -103,24 +110,28 @@ class Trainer:
 
         Raises ModelError where its shapes are others.
         """
-        theirs, ours = load_sharded(folder.path, "weights"), self.model.state_dict()
-        for name, tensor in theirs.items():
-            if name not in ours or ours[name].shape != tensor.shape:
-                expected = list(ours[name].shape) if name in ours else "no such weights"
-                raise ModelError(f"{folder.path} has {name} {list(tensor.shape)}, preset {self.config.name} has {expected}: "
-                                 "begin with a model of that preset")
-            ours[name].copy_(tensor)
-        c, missing = self.config.training, {name.split(".")[0] for name in ours.keys() - theirs.keys()}
-        if missing - {"painter", "still_detail"}:
-            raise ModelError(f"{folder.path} has no weights of {', '.join(sorted(missing))}: begin with a model of preset {self.config.name}")
-        self.begin = c.adversarial_from if missing else AGAIN_FROM
+        missing = take_weights(self.model, folder, self.config.name)
+        self.begin = self.config.training.adversarial_from if missing else AGAIN_FROM
         if "still_detail" in missing:
             began = time.monotonic()
             self._teach_detail(notes_into(self.out / "log.jsonl", began))
             self.elapsed += time.monotonic() - began
-        self.frozen.load_state_dict(ours)
+        self.frozen.load_state_dict(self.model.state_dict())
         self.counts = torch.from_numpy(folder.tables.motion.frequencies / 65536).float()
         self.origin = f"{folder.name} {folder.fingerprint.hex()[:12]}"
+        if self.config.training.parting_steps:
+            self.begin = PARTED_FROM
+            self._part()
+
+    def _part(self) -> None:
+        """Find motions that share a code; the first steps part them."""
+        began = time.monotonic()
+        batches = [self._to_device(self.sampler.batch(SETUP_STEP + i, 0.0)) for i in range(PARTING_BATCHES)]
+        self.choices = part_codes(self.frozen.eval(), batches, hardly_used(self.counts)[0].to(self.device))
+        self.model.vq.load_state_dict(self.frozen.vq.state_dict())
+        self.elapsed += time.monotonic() - began
+        pairs = sorted({tuple(pair) for pair in self.choices.tolist() if pair[0] != pair[1]})
+        notes_into(self.out / "log.jsonl", began)({"parted": pairs})
 
     def _initialise(self) -> None:
         """What comes before the first step: transform, still and motion are fitted or codebooks drawn from data; its time counts."""
@@ -176,6 +187,11 @@ class Trainer:
             done = self.elapsed / (60 * self.options.minutes)
         return self.begin + (1 - self.begin) * min(1.0, done)
 
+    @property
+    def parting(self) -> bool:
+        """Whether the steps are those that part codes."""
+        return self.choices is not None and self.step < self.config.training.parting_steps
+
     def run(self) -> None:
         """Train to the end, saving, logging and measuring on the way."""
         run_to_end(self, self.out, self.options.checkpoint_minutes, self.options.evaluate_minutes, self.config.name, ("psnr_at_max", "H_model"))
@@ -187,18 +203,24 @@ class Trainer:
         torch.manual_seed(self.options.seed * 1_000_003 + self.step)
         batch = self._to_device(self.sampler.batch(self.step, schedule.progress, schedule.temporal(self.config)))
         self._set_learning(schedule)
+        if self.parting:
+            first = SETUP_STEP + PARTING_BATCHES + ASKED_BATCHES * self.step
+            asked = [batch, *(self._to_device(self.sampler.batch(first + i, schedule.progress)) for i in range(ASKED_BATCHES - 1))]
+            batch = clips_in_question(self.frozen.eval(), asked, self.choices)
         for i, group in enumerate(self.optimiser.param_groups):
             group["lr"] = group["peak"] * self._lr_factor(schedule, i)
         with mixed_precision(self.device):
             if c.redrawn_content and schedule.progress >= c.swap_from:
                 batch = redrawn_content(self.frozen.eval(), batch, c.redrawn_content)
+            if self.parting:
+                batch = with_codes(self.frozen.eval(), batch, self.choices)
             losses = rate_distortion(self.model, self.reader, batch, schedule)
             total = losses.total
-            if c.swap_weight and schedule.progress >= c.swap_from and self.step % c.swap_every == 0:
+            if c.swap_weight and not self.parting and schedule.progress >= c.swap_from and self.step % c.swap_every == 0:
                 few = slice(len(batch.target) // 3, len(batch.target))
                 swap = swap_consistency(self.model, self.frozen.eval(), losses, few, schedule.temporal(self.config))
                 total = total + c.swap_weight * swap
-            if c.choice_weight and schedule.progress >= c.swap_from and self.step % 4 == 1:
+            if c.choice_weight and not self.parting and schedule.progress >= c.swap_from and self.step % 4 == 1:
                 total = total + c.choice_weight * code_choice(
                     self.model, self.frozen.eval(), losses, batch, self.log2_p().to(self.device), CHOICE_FRAMES,
                     CHOICE_CODES)
@@ -213,7 +235,7 @@ class Trainer:
             self.optimiser.step()
         self.step += 1
         self._average()
-        if c.reseed_steps and self.step % c.reseed_steps == 0 and schedule.progress < RESEED_UNTIL:
+        if c.reseed_steps and self.step % c.reseed_steps == 0 and self.choices is None and schedule.progress < RESEED_UNTIL:
             self._reseed()
         codes = losses.codes.flatten(0, 1).cpu()
         seen = torch.nn.functional.one_hot(codes, self.config.quantiser.codes).sum(0).float()
@@ -239,7 +261,7 @@ class Trainer:
 
     def _set_learning(self, schedule: Schedule) -> None:
         """Which parts of the model learn now. What was taught before the first step rests, its statistics as they were then."""
-        self.model.train()
+        self.model.train(not self.parting)  # normalised by the data's statistics, not by those of clips chosen by their codes
         if self.model.flow_basis is not None:  # errors of a decoder that does not follow yet would undo what was taught
             for part in (self.model.encoder, self.model.vq, self.model.still_filter):
                 part.eval().requires_grad_(False)
@@ -290,6 +312,7 @@ class Trainer:
             ema |= {f"{part}.{name}": value for name, value in helper.state_dict().items()}
         save_checkpoint(self.out / "checkpoint", self.model, ema, self.optimiser,
                         {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed, "from": self.origin, "begin": self.begin,
+                         "choices": None if self.choices is None else self.choices.tolist(),
                          "config": json.loads(self.config.to_json())}, self.options.shard_mib)
 
     def _helpers(self) -> dict[str, torch.nn.Module]:
@@ -309,7 +332,10 @@ class Trainer:
         c, encoder = self.config.training, group == ENCODER_GROUP
         if schedule.adversarial(self.config):
             return JUDGED_LR
-        factor = min(1.0, (self.step + 1) / c.warmup_steps) * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * schedule.progress)))
+        factor = min(1.0, (self.step + 1) / c.warmup_steps)
+        if self.parting:
+            return factor * PARTING_LR
+        factor *= 0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * schedule.progress))
         return factor * (0.5 if encoder and schedule.temporal(self.config) else 1.0)  # stage 2 halves the encoder's
 
     @torch.no_grad()

@@ -1,0 +1,63 @@
+"""Pictures that the model itself draws of a clip's looks in another clip's motion, and how well codes do under them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from bcdcodec.models.bcd import BCD
+from bcdcodec.models.dit import Condition
+from bcdcodec.training.batches import Batch
+
+
+@torch.no_grad()
+def redrawn_content(frozen: BCD, batch: Batch, share: float) -> Batch:
+    """The batch, its first `share` of content frames redrawn in one step by the `frozen` copy in another clip's motion.
+
+    Both halves of a clip show one action, which the content then tells and the decoder relies on. Redrawn, they show the
+    clip's looks in another action, and the target stays a true picture. For models without a still.
+    """
+    rows = slice(round(len(batch.content) * share))
+    z = batch.content[rows]
+    redrawn = in_one_step(frozen, as_filed(frozen, z), frozen.vq.quantise(frozen.encode_motion(z.roll(1, dims=0))))
+    return replace(batch, content=torch.cat([redrawn.to(z), batch.content[rows.stop :]]))
+
+
+@torch.no_grad()
+def foreign_errors(frozen: BCD, batch: Batch) -> Tensor:
+    """Mean squared error [b, t] of the batch's targets, drawn in one step from its codes and contents redrawn in other motions."""
+    tokens = as_filed(frozen, redrawn_content(frozen, batch, 1.0).content)
+    return (in_one_step(frozen, tokens, frozen.vq.quantise(frozen.encode_motion(batch.driving))) - batch.target).square().mean(dim=(2, 3, 4))
+
+
+def as_filed(frozen: BCD, content: Tensor) -> Tensor:
+    """Tokens of content frames [b, tc, c, h, w] as files hold them."""
+    index = frozen.config.content.default_step
+    return frozen.content.dequantise(frozen.content.quantise(frozen.encode(content)[0], index), index)
+
+
+def in_one_step(frozen: BCD, tokens: Tensor, m_hat: Tensor) -> Tensor:
+    """Latents [b, t, c, h, w] of content tokens [b, ...] in motion [b, t, g * d]."""
+    latent, largest = frozen.config.latent, frozen.config.diffusion.sigma_max
+    sigma = torch.full((len(tokens),), largest, device=tokens.device)
+    noise = torch.randn((*m_hat.shape[:2], latent.channels, latent.size, latent.size), device=tokens.device)
+    return frozen.denoise(largest * noise, sigma, Condition(tokens, m_hat, None), temporal=False).latents
+
+
+class ForeignDrawing:
+    """Driving frames of some batches, drawn from codes and from contents redrawn in other motions, and what is wrong with them."""
+
+    @torch.no_grad()
+    def __init__(self, frozen: BCD, batches: Sequence[Batch]):
+        self._model = frozen
+        self._tokens = torch.cat([as_filed(frozen, redrawn_content(frozen, batch, 1.0).content) for batch in batches])
+        self._targets = torch.cat([batch.target for batch in batches])
+
+    def errors(self, frames: Tensor, m_hat: Tensor) -> Tensor:
+        """Mean squared errors [r] of `frames` [r], of the n * t of all clips, in motion [r, g * d] or, all in the same, [g * d]."""
+        m_hat = m_hat.expand(len(frames), -1)
+        drawn = in_one_step(self._model, self._tokens[frames // self._targets.shape[1]], m_hat[:, None])
+        return (drawn[:, 0] - self._targets.flatten(0, 1)[frames]).square().mean(dim=(1, 2, 3))
