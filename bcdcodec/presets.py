@@ -51,7 +51,8 @@ SPRITES = ModelConfig(
 # - motion also enters every patch as an addition of its own, looked up rather than computed by the blocks;
 # - content queries see the frames only: 64 of them would drown the 4 frames;
 # - normalised motion features, hard samples, unused codes drawn anew: the literal recipe collapses;
-# - they halve a code under which a clip has two different pictures: two phases of a walk else share one for good;
+# - they halve a code under which a clip has two different pictures: two phases of a walk else share one for good; and a run
+#   from a model's weights begins by parting motions of different clips that share one;
 # - content masked in part of the samples, paid for by bits, and swap consistency: both halves of a clip
 #   share their action, which the content would else carry; for the same reason half of the contents are of frames
 #   that the model itself has redrawn in another clip's motion;
@@ -79,7 +80,7 @@ SPRITES_SMALL = replace(
         content_weight=2e-5, swap_weight=0.1, swap_motion_weight=2.0, swap_content_weight=0.2, swap_every=4,
         swap_from=0.08, choice_weight=0.5, rare_colours=0.4, palette_weight=0.2,
         content_mask_rate=0.06, redrawn_content=0.5, sprite_augmentation=True, reseed_steps=50,
-        parting_steps=250),
+        parting_steps=380),
 )
 
 # The default: works in pixels, with no downloaded weights, and decodes in one step.
