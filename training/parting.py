@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bcdcodec.models.bcd import BCD
 from bcdcodec.training.batches import Batch
-from bcdcodec.training.redrawing import ForeignDrawing, as_filed, in_one_step
+from bcdcodec.training.redrawing import ForeignDrawing, as_filed, drawing_errors
 
 LEAST = 6  # frames under a code that is tried
 FEW = 4.0  # frames, as if all were alike, that another code must draw better, and worse
@@ -36,10 +36,10 @@ def part_codes(frozen: BCD, batches: Sequence[Batch], unused: Tensor) -> Tensor:
     """
     codebook = frozen.vq.codebooks[0]
     drawing = ForeignDrawing(frozen, batches)
-    frames = torch.cat([batch.driving for batch in batches])
-    own = _codes(frozen, frames).flatten()  # [n * t]
-    beside = torch.cat([torch.cat([_codes(frozen, batch.content), _codes(frozen, batch.driving)], 1) for batch in batches])
-    beside = beside.repeat_interleave(frames.shape[1], 0)  # [n * t, tc + t], of each frame's clip
+    driven = torch.cat([_codes(frozen, batch.driving) for batch in batches])  # [n, t]
+    own = driven.flatten()
+    beside = torch.cat([torch.cat([_codes(frozen, batch.content) for batch in batches]), driven], 1)
+    beside = beside.repeat_interleave(driven.shape[1], 0)  # [n * t, tc + t], of each frame's clip
     errors = drawing.errors(torch.arange(len(own), device=own.device), codebook[own])
     choices = torch.arange(len(codebook), device=own.device)[:, None].repeat(1, 2)
 
@@ -68,8 +68,7 @@ def clips_in_question(frozen: BCD, batches: Sequence[Batch], choices: Tensor) ->
     """As many clips of the batches as one has, the first half, as far as there are, with a frame that is to choose between two codes."""
     count = len(batches[0].content)
     content, driving, target = (torch.cat([getattr(batch, part) for batch in batches]) for part in ("content", "driving", "target"))
-    codes = _codes(frozen, driving)
-    asked = (choices[codes] != codes[..., None]).flatten(1).any(1)
+    asked = _in_question(_codes(frozen, driving), choices)
     first = asked.nonzero().flatten()[: count // 2]
     rows = torch.cat([first, (~asked).nonzero().flatten(), asked.nonzero().flatten()[len(first) :]])[:count]
     return replace(batches[0], content=content[rows], driving=driving[rows], target=target[rows])
@@ -79,14 +78,17 @@ def clips_in_question(frozen: BCD, batches: Sequence[Batch], choices: Tensor) ->
 def with_codes(frozen: BCD, batch: Batch, choices: Tensor) -> Batch:
     """The batch with the codes [b, t, 1] that its driving frames are to have: of those to choose from the one that draws a frame better."""
     codes = _codes(frozen, batch.driving)  # [b, t]
-    rows = (choices[codes] != codes[..., None]).flatten(1).any(1).nonzero().flatten()
+    rows = _in_question(codes, choices).nonzero().flatten()
     if len(rows):
         tokens, pair = as_filed(frozen, batch.content[rows]), choices[codes[rows]]  # [r, t, 2]
-        errors = [
-            (in_one_step(frozen, tokens, frozen.vq.lookup(pair[..., i, None])) - batch.target[rows]).square().mean(dim=(2, 3, 4))
-            for i in range(2)]
+        errors = [drawing_errors(frozen, tokens, frozen.vq.lookup(pair[..., i, None]), batch.target[rows]) for i in range(2)]
         codes[rows] = pair.gather(2, torch.stack(errors, -1).argmin(-1, keepdim=True))[..., 0]
     return replace(batch, codes=codes[..., None])
+
+
+def _in_question(codes: Tensor, choices: Tensor) -> Tensor:
+    """Which clips [b], of frames with codes [b, t], have a frame that is to choose between two codes."""
+    return (choices[codes] != codes[..., None]).flatten(1).any(1)
 
 
 def _codes(frozen: BCD, frames: Tensor) -> Tensor:

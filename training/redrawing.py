@@ -30,7 +30,7 @@ def redrawn_content(frozen: BCD, batch: Batch, share: float) -> Batch:
 def foreign_errors(frozen: BCD, batch: Batch) -> Tensor:
     """Mean squared error [b, t] of the batch's targets, drawn in one step from its codes and contents redrawn in other motions."""
     tokens = as_filed(frozen, redrawn_content(frozen, batch, 1.0).content)
-    return (in_one_step(frozen, tokens, frozen.vq.quantise(frozen.encode_motion(batch.driving))) - batch.target).square().mean(dim=(2, 3, 4))
+    return drawing_errors(frozen, tokens, frozen.vq.quantise(frozen.encode_motion(batch.driving)), batch.target)
 
 
 def as_filed(frozen: BCD, content: Tensor) -> Tensor:
@@ -47,6 +47,11 @@ def in_one_step(frozen: BCD, tokens: Tensor, m_hat: Tensor) -> Tensor:
     return frozen.denoise(largest * noise, sigma, Condition(tokens, m_hat, None), temporal=False).latents
 
 
+def drawing_errors(frozen: BCD, tokens: Tensor, m_hat: Tensor, target: Tensor) -> Tensor:
+    """Mean squared errors [b, t] of what `in_one_step` draws against the latents `target` [b, t, c, h, w]."""
+    return (in_one_step(frozen, tokens, m_hat) - target).square().mean(dim=(2, 3, 4))
+
+
 class ForeignDrawing:
     """Driving frames of some batches, drawn from codes and from contents redrawn in other motions, and what is wrong with them."""
 
@@ -59,5 +64,5 @@ class ForeignDrawing:
     def errors(self, frames: Tensor, m_hat: Tensor) -> Tensor:
         """Mean squared errors [r] of `frames` [r], of the n * t of all clips, in motion [r, g * d] or, all in the same, [g * d]."""
         m_hat = m_hat.expand(len(frames), -1)
-        drawn = in_one_step(self._model, self._tokens[frames // self._targets.shape[1]], m_hat[:, None])
-        return (drawn[:, 0] - self._targets.flatten(0, 1)[frames]).square().mean(dim=(1, 2, 3))
+        tokens, targets = self._tokens[frames // self._targets.shape[1]], self._targets.flatten(0, 1)[frames]
+        return drawing_errors(self._model, tokens, m_hat[:, None], targets[:, None])[:, 0]

@@ -106,7 +106,8 @@ class Trainer:
             self._initialise()
 
     def _begin_with(self, folder: ModelFolder) -> None:
-        """Take a trained model's weights and begin at AGAIN_FROM, or, if a part is missing that learns late, where the painter does.
+        """Take a trained model's weights and begin at AGAIN_FROM, where codes are parted first at PARTED_FROM, or, if a part is missing
+        that learns late, where the painter does.
 
         Raises ModelError where its shapes are others.
         """
