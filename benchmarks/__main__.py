@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from bcdcodec.errors import BcdError
+from bcdcodec.generation.config import TEMPERATURE, TOP_P
 from bcdcodec.memory import keep_freed_memory
 
 
@@ -170,8 +171,8 @@ def sprites_codes(data: Path, model: str, out: Path, clips: int) -> None:
 @click.option("--model", default="sprites", show_default=True, help="Shipped model or model folder.")
 @click.option("--gpt2", type=click.Path(path_type=Path), required=True, help="Folder of its GPT-2.")
 @click.option("--clips", type=click.IntRange(min=1), default=296, show_default=True)
-@click.option("--temperature", type=click.FloatRange(0, 10), default=1.0, show_default=True)
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0, 10), default=TEMPERATURE, show_default=True)
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=TOP_P, show_default=True)
 def sprites_generation(data: Path, model: str, gpt2: Path, clips: int, temperature: float, top_p: float) -> None:
     """Whether motion invented for stills of test characters is one of the nine actions, and keeps the character."""
     from bcdcodec.benchmarks.sprites.generation import measure_generation
@@ -207,8 +208,8 @@ def heads_codes(data: Path, model: str, out: Path) -> None:
 @click.option("--model", default="heads", show_default=True, help="Shipped model or model folder.")
 @click.option("--clips", type=click.IntRange(min=2), default=24, show_default=True, help="At most so many, evenly picked.")
 @click.option("--seconds", type=click.FloatRange(min=1), default=10.0, show_default=True)
-@click.option("--temperature", type=click.FloatRange(0, 10), default=1.0, show_default=True)
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True)
+@click.option("--temperature", type=click.FloatRange(0, 10), default=TEMPERATURE, show_default=True)
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=TOP_P, show_default=True)
 def heads_generation(data: Path, codes: Path, gpt2: Path | None, model: str, clips: int, seconds: float, temperature: float,
                      top_p: float) -> None:
     """Motion invented for people not trained on, beside recorded motion: spread, stillness, copies, identity."""

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import click
 
+from bcdcodec.generation.config import TEMPERATURE, TOP_P
+
 
 @click.command()
 @click.argument("target", metavar="OUT.bcd")
 @click.option("--content", required=True, metavar="FILE", help="Whose face: a .bcd file, a picture or a video.")
 @click.option("--seconds", type=click.FloatRange(min=0, min_open=True), required=True, help="Of motion to invent.")
 @click.option("--prompt", metavar="FILE.bcd", help="Motion to start with.")
-@click.option("--temperature", type=click.FloatRange(0, 10), default=1.0, show_default=True, help="0: always the most probable code.")
-@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+@click.option("--temperature", type=click.FloatRange(0, 10), default=TEMPERATURE, show_default=True, help="0: always the most probable code.")
+@click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=TOP_P, show_default=True,
               help="Draw from the most probable codes that together have this share.")
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the draws.")
 @click.option("--gpt2", metavar="FOLDER", help="A GPT-2 that `bcd train gpt2` made. [default: the one shipped with the model]")

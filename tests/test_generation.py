@@ -88,7 +88,7 @@ def test_codes_are_drawn_as_asked():
     logits = torch.tensor([[0.0, 2.0, 1.0], [5.0, 0.0, 0.0]])
     draw = torch.Generator().manual_seed(0)
     assert choose(logits, SamplingOptions(temperature=0), draw).tolist() == [1, 0]
-    many = torch.stack([choose(logits, SamplingOptions(), draw) for _ in range(400)])
+    many = torch.stack([choose(logits, SamplingOptions(temperature=1, top_p=1), draw) for _ in range(400)])
     assert sorted(set(many[:, 0].tolist())) == [0, 1, 2]
     assert abs((many[:, 0] == 1).float().mean() - 0.665) < 0.1
     few = torch.stack([choose(logits, SamplingOptions(top_p=0.6), draw) for _ in range(100)])
@@ -153,6 +153,7 @@ def test_generate_writes_an_ordinary_recording_marked_as_generated(recording, tr
     assert "codes checked" in bcd("verify", out, "--model", tiny_model).out
     facts = json.loads(bcd("info", out, "--json").out)
     assert (facts["generated"], facts["frames"], facts["frame_rate"]) == (True, 50, 25)
+    assert facts["entropy_profile"] == json.loads(bcd("info", recording, "--json").out)["entropy_profile"] == "context"
     assert "SYNTHESISED" in bcd("info", out).out
     new, old = read(out, tiny_model), read(recording, tiny_model)
     assert np.array_equal(new.contents[0].values, old.contents[0].values)

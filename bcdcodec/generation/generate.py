@@ -13,8 +13,8 @@ import numpy as np
 from bcdcodec.container import CHUNK_FRAMES, ByteCounts, Content, Head, Motion, Recording, write_recording
 from bcdcodec.container.head import TABLES_FINGERPRINT_BYTES
 from bcdcodec.device import pick_device
-from bcdcodec.entropy.profiles import PROFILE_STATIC
 from bcdcodec.errors import BcdError, ModelMismatchError
+from bcdcodec.generation.config import TEMPERATURE, TOP_P
 from bcdcodec.generation.store import load_gpt2, open_gpt2
 from bcdcodec.modelstore import DEFAULT_MODEL, ModelFolder
 from bcdcodec.opening import model_of, naming, open_sound
@@ -35,8 +35,8 @@ class GenerateSummary:
 
 
 def generate_file(content: PathLike, target: PathLike, seconds: float, prompt: PathLike | None = None,
-                  gpt2: PathLike | None = None, model: PathLike | None = None, temperature: float = 1.0,
-                  top_p: float = 1.0, seed: int = 0, device: str = "auto",
+                  gpt2: PathLike | None = None, model: PathLike | None = None, temperature: float = TEMPERATURE,
+                  top_p: float = TOP_P, seed: int = 0, device: str = "auto",
                   progress: Progress | None = None) -> GenerateSummary:
     """Write a recording of `content`'s face that moves for `seconds`, marked as generated; after the motion of `prompt`, if given.
 
@@ -68,9 +68,10 @@ def generate_file(content: PathLike, target: PathLike, seconds: float, prompt: P
             progress(i + 1, count)
     merged = np.concatenate(codes)
     motions = [Motion(start, 0, merged[start : start + CHUNK_FRAMES]) for start in range(0, len(merged), CHUNK_FRAMES)]
+    profile = folder.tables.motion_profile(None)
     head = replace(head, generated=True, frame_count=0, frame_duration=1, time_base_num=1, time_base_den=round(folder.config.frame_rate),
-                   entropy_profile=PROFILE_STATIC,
-                   tables_fingerprint=folder.tables.fingerprint(PROFILE_STATIC, head.content_profile)[:TABLES_FINGERPRINT_BYTES])
+                   entropy_profile=profile,
+                   tables_fingerprint=folder.tables.fingerprint(profile, head.content_profile)[:TABLES_FINGERPRINT_BYTES])
     how = {"generated": True, "gpt2": config.name, "temperature": temperature, "top_p": top_p, "seed": seed}
     counts = write_recording(target, Recording(head, (still,), tuple(motions), how), folder.tables)
     return GenerateSummary(len(merged), len(merged) / folder.config.frame_rate, counts)

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bcdcodec.container import Content
 from bcdcodec.errors import BcdError
+from bcdcodec.generation.config import TEMPERATURE, TOP_P
 from bcdcodec.generation.network import MotionGPT
 
 
@@ -18,8 +19,8 @@ from bcdcodec.generation.network import MotionGPT
 class SamplingOptions:
     """How a code is chosen. Raises BcdError for values out of range."""
 
-    temperature: float = 1.0  # 0: the most probable code, as in the paper
-    top_p: float = 1.0  # only the most probable codes that together have this share
+    temperature: float = TEMPERATURE  # 0: the most probable code, as in the paper
+    top_p: float = TOP_P  # only the most probable codes that together have this share
     seed: int = 0
 
     def __post_init__(self):
