@@ -24,12 +24,14 @@ from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.bcd import BCD, Decoded
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.expression import carried
+from bcdcodec.models.flow_basis import LEVELS, Levels
 from bcdcodec.models.latents import Latents, open_latents, to_uint8
 from bcdcodec.models.poser import Poser
-from bcdcodec.models.windows import aligned_clip, motion_blocks
+from bcdcodec.models.windows import aligned_clip, motion_blocks, unreached_clip
 from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.opening import check_model
 from bcdcodec.poserstore import load_poser
+from bcdcodec.rate import content_bytes
 from bcdcodec.reference import content_tokens
 
 
@@ -102,7 +104,7 @@ class Codec:
 
     def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]],
                       options: StreamOptions = StreamOptions()) -> Iterator[Content | Motion]:
-        """`(pts, uint8 [h, w, 3])` one by one -> of each scene the Content, then Motion chunks with pts; memory stays flat."""
+        """`(pts, uint8 [h, w, 3])` one by one -> of each scene Contents, then Motion chunks with pts; memory stays flat."""
         return encode_frames(self, frames, options)
 
     @torch.inference_mode()
@@ -125,19 +127,29 @@ class Codec:
         return self.model.portrait(*self.dequantised(content))
 
     @torch.inference_mode()
-    def aligned(self, pictures: np.ndarray, features: Tensor, portrait: Portrait | None) -> tuple[Tensor, Tensor | None]:
+    def aligned(self, pictures: np.ndarray, features: Tensor, portrait: Portrait | None,
+                levels: Levels = LEVELS) -> tuple[Tensor, Tensor | None]:
         """Motion [t, m] that takes the content's picture to pictures uint8 [t, h, w, 3], from the encoder's `features` [t, m].
 
         And what its errors cost, [t, m, m]. Without a flow basis the features are the motion, and nothing is known of these.
         """
         if self.model.flow_basis is None:
             return features, None
-        return aligned_clip(self.model, self.latents, pictures, features, portrait, self.device)
+        return aligned_clip(self.model, self.latents, pictures, features, portrait, self.device, levels)
 
     @torch.inference_mode()
-    def content_of(self, pictures: np.ndarray, features: Tensor) -> Content:
-        """What a clip uint8 [t, h, w, 3] with motion `features` [t, m] looks like, as finely as the config's byte budget allows."""
+    def unreached(self, pictures: np.ndarray, motion: Tensor, portrait: Portrait) -> Tensor:
+        """How far pictures uint8 [t, h, w, 3] are from what a portrait shows in their `motion` [t, m], as aligned: `BCD.unreached` [t, 2]."""
+        return unreached_clip(self.model, self.latents, pictures, motion, portrait, self.device)
+
+    @torch.inference_mode()
+    def content_of(self, pictures: np.ndarray, features: Tensor, kbps: float | None = None) -> Content:
+        """What a clip uint8 [t, h, w, 3] with motion `features` [t, m] looks like, as finely as `rate.content_bytes` allows.
+
+        `kbps`: of the motion beside it; None: the model's own rate.
+        """
         config = self.config.content
+        budget = content_bytes(config.byte_budget, kbps)
         tokens, m = content_tokens(self.model, self.latents, pictures, features, self.device)
         codes = self.model.vq.encode_clip(m)[0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
 
@@ -147,7 +159,7 @@ class Codec:
 
         def fits(choice: tuple[int, float]) -> bool:
             tables = self.folder.tables
-            return len(pack_content(coded(choice), tables, tables.content_profile)[0]) <= config.byte_budget
+            return len(pack_content(coded(choice), tables, tables.content_profile)[0]) <= budget
 
         choices = self.model.content.choices()
         return coded(choices[min(bisect_left(choices, True, key=fits), len(choices) - 1)])

@@ -81,7 +81,7 @@ class ContentConfig:
     step_ratio: float = 2 ** 0.25  # factor per step index
     steps: int = 16  # number of step indices
     default_step: int = 0  # index at and about which a model learns what contents look like
-    byte_budget: int = 2048  # bytes a scene; the encoder takes the finest quantisation of stills that fits
+    byte_budget: int = 2048  # of one content, bytes; the encoder takes the finest quantisation of stills that fits, and more at high rates
     predicted_channels: int = 0  # leading channels coded as spatial differences
     still_filter: tuple[int, int, int] = (48, 96, 160)  # channels at a half, a quarter and an eighth of the still's size
     detail: tuple[int, ...] = ()  # likewise, of the network that guesses what a larger picture shows beyond the still; (): it is only enlarged

@@ -11,6 +11,7 @@ from torch import Tensor
 from bcdcodec.models.group_vq import GroupVQ
 
 STRIDES = (1, 2, 3, 4, 6, 8)  # of the frames at the model's rate
+CONTENT_SECONDS = 4.5  # of the motion asked for: the bytes of a content beside it, where they are more than the model's budget
 HISTORY_FRAMES = 250  # among which a price holds the rate: what a short burst costs, calm frames pay for
 SPENT = 0.8
 _HALVINGS = 14  # of the interval of prices: to 1/16384
@@ -27,6 +28,14 @@ class RatePoint:
     price: float  # lambda: the distance, times the quantiser's alpha, that one bit is worth
     bits: float  # a frame, coded or not
     distortion: float  # squared distance of the decoder's motion to the true one, a frame; what is constant over the clip left out
+
+
+def content_bytes(budget: int, kbps: float | None) -> int:
+    """Bytes that a content may take beside motion of `kbps` kbit/s, None: the model's own rate, for which it has `budget` bytes.
+
+    All frames are made of the still: where much is spent on its motion, some of that is better spent on it.
+    """
+    return budget if kbps is None else max(budget, int(CONTENT_SECONDS * kbps * 1000 / 8))
 
 
 def between(vectors: Tensor, frames: int, stride: int, following: Tensor | None = None) -> Tensor:

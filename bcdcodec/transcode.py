@@ -90,9 +90,9 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     accumulate; codes do (one byte a group and frame), because only the last frame tells whether the rate was constant.
     `crop`: a square, "auto" for one around the face, None for the largest in the middle. `surroundings`: keep a still of
     the whole first picture, for `decode_file` to paste faces back into.
-    `scenes`: whether another content begins where the picture jumps.
+    `scenes`: whether another content begins where the picture jumps, or where the present one no longer reaches what is seen.
     `vae`: hub name or folder of the image autoencoder, for models over latents. `sound`: None leaves it out.
-    `profile`: static or context; None: context where the model has tables for it. `kbps`: of motion, in kbit/s; None: the model's own.
+    `profile`: static or context; None: context where the model has tables for it. `kbps`: of motion, in kbit/s, by which contents grow; None: the model's own.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     live = is_standard(target)
@@ -120,7 +120,7 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
         stills = (Surroundings(0, encode_still(video.first_picture(STILL_SIDE))),) if surroundings else ()
         if video.is_photo:
-            return _encode_photo(codec, video, head, stills, standard_output() if live else target, notes)
+            return _encode_photo(codec, video, kbps, head, stills, standard_output() if live else target, notes)
         options = StreamOptions(time_base=video.time_base, kbps=kbps, profile=profile, scenes=scenes)
         items = codec.encode_stream(_counted(video, progress, total), options)
         if live:
@@ -306,11 +306,11 @@ def _relative(motions: Iterator[Motion], contents: tuple[Content, ...], model: s
     return chain([first], motions), tuple(replace(content, reference_codes=first.codes[0]) for content in contents)
 
 
-def _encode_photo(codec: Codec, video: FrameReader, head: Head, stills: tuple[Surroundings, ...],
+def _encode_photo(codec: Codec, video: FrameReader, kbps: float | None, head: Head, stills: tuple[Surroundings, ...],
                   target: Path | BinaryIO, notes: list[str]) -> EncodeSummary:
-    """Write the content of one picture, without motion."""
+    """Write the content of one picture, as it would be beside motion of `kbps`, without motion."""
     pictures = np.stack([picture for _, picture in video])
-    content = codec.content_of(pictures, codec.motion_features(pictures))
+    content = codec.content_of(pictures, codec.motion_features(pictures), kbps)
     recording = Recording(replace(head, frame_duration=1), (content,), (), surroundings=stills)
     notes.append("a single picture: the file holds a face without motion, to be given with decode --content")
     return EncodeSummary(0, 0.0, write_recording(target, recording, codec.folder.tables), tuple(notes))

@@ -141,9 +141,12 @@ def _coded(path: Path, folder: Path, settings: Settings, kbps: float | None, cod
     recording, tables = read(target, settings.model), codec.folder.tables
     with open_bcd(str(target)) as reader:
         counts, seconds, head = reader.byte_counts, reader.duration_seconds, reader.head
+        each = [size for name, _, size in reader.chunks if name == "CONT"]
     sizes = {
         "motion_bytes": counts.motion,
         "content_bytes": counts.content,
+        "contents": len(each),
+        "content_bytes_max": max(each),
         "container_bytes": counts.container,
         "audio_bytes": counts.audio,
         "ideal_motion_bits": float(frame_bits(recording, tables).sum()),
@@ -189,6 +192,8 @@ def _row(
             (
                 "motion_bytes",
                 "content_bytes",
+                "contents",
+                "content_bytes_max",
                 "container_bytes",
                 "audio_bytes",
                 "ideal_motion_bits",

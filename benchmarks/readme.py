@@ -12,7 +12,7 @@ from bcdcodec.errors import BcdError
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
 FIGURES = (
-    "static_bits_per_frame", "bits_per_frame", "motion_kbps", "content_bytes", "content_bytes_max", "container_bytes",
+    "static_bits_per_frame", "bits_per_frame", "motion_kbps", "content_bytes", "content_bytes_max", "contents", "container_bytes",
     "whole_kbps", "whole_kbps_10s", "psnr",
     "psnr_still", "ssim", "ms_ssim", "vmaf", "vmaf_still", "flicker", "flicker_source", "faces_found", "identity_distance", "same_person", "landmark_error", "landmark_error_still",
     "pose_error", "pose_error_still", "mouth_correlation", "eye_correlation", "mouth_within", "eye_within",

@@ -15,7 +15,7 @@ import numpy as np
 
 from bcdcodec.errors import BcdError
 
-MEASURES_VERSION = 3  # raised when a measure changes its meaning: rows of other versions are measured again
+MEASURES_VERSION = 4  # raised when a measure changes its meaning: rows of other versions are measured again
 BCD, STILL = "bcd", "still"  # names beside those of the classical codecs
 Pairs = list[tuple[float, float]]
 
@@ -33,6 +33,8 @@ class Row:
     total_bytes: int  # of BCD the whole file with sound, of a classical codec the elementary stream of the pictures
     motion_bytes: int | None
     content_bytes: int | None
+    contents: int | None
+    content_bytes_max: int | None  # of one, with its few fields
     container_bytes: int | None
     audio_bytes: int | None
     ideal_motion_bits: float | None  # information of the codes in the file's entropy profile

@@ -18,6 +18,7 @@ RATES = (
     "coder_overhead",
     "content_bytes",
     "content_bytes_max",
+    "contents",
     "container_bytes",
     "audio_kbps",
     "whole_kbps",

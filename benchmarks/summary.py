@@ -58,9 +58,10 @@ bits_per_frame = pooled(lambda r: r.motion_bytes * 8, lambda r: r.frames)
 
 
 def whole_file_of(seconds: float) -> Statistic:
-    """kbit/s of a file of that length at the pooled motion rate with a median header and container."""
+    """kbit/s of a file of that length at the pooled motion rate with the contents and the container of a clip, mean."""
     motion = pooled(lambda r: r.motion_bytes, lambda r: r.seconds)
-    return lambda rows: (motion(rows) * seconds + median([r.content_bytes + r.container_bytes for r in rows])) * 8 / 1000 / seconds
+    rest = pooled(lambda r: r.content_bytes + r.container_bytes, lambda r: 1)
+    return lambda rows: (motion(rows) * seconds + rest(rows)) * 8 / 1000 / seconds
 
 
 def _same_person(rows: Sequence[Row]) -> float | None:
@@ -69,7 +70,7 @@ def _same_person(rows: Sequence[Row]) -> float | None:
 
 
 def largest_content(rows: Sequence[Row]) -> float | None:
-    return float(max(r.content_bytes for r in rows)) if rows else None
+    return float(max(r.content_bytes_max for r in rows)) if rows else None
 
 
 HEADLINES = (
@@ -81,8 +82,9 @@ HEADLINES = (
     Headline("motion_kbps", "coded motion", "kbit/s", 2, BCD, pooled(lambda r: r.motion_bytes * 8 / 1000, lambda r: r.seconds)),
     Headline("coder_overhead", "coded motion above that information", "%", 2, BCD,
              pooled(lambda r: 100 * (r.motion_bytes * 8 - r.ideal_motion_bits), lambda r: r.ideal_motion_bits)),
-    Headline("content_bytes", "content header, once a scene, median", "bytes", 0, BCD, median_of(lambda r: r.content_bytes)),
+    Headline("content_bytes", "content header, median", "bytes", 0, BCD, median_of(lambda r: r.content_bytes / r.contents)),
     Headline("content_bytes_max", "content header, largest", "bytes", 0, BCD, largest_content),
+    Headline("contents", "content headers a clip, mean", "", 2, BCD, pooled(lambda r: r.contents, lambda r: 1)),
     Headline("container_bytes", "container, median of files", "bytes", 0, BCD, median_of(lambda r: r.container_bytes)),
     Headline("audio_kbps", "sound", "kbit/s", 2, BCD, pooled(lambda r: r.audio_bytes * 8 / 1000, lambda r: r.seconds)),
     Headline("whole_kbps", "whole files as written, without sound, median of clips", "kbit/s", 2, BCD, median_of(lambda r: r.kbps)),

@@ -23,9 +23,9 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 @click.option("--audio-kbps", type=click.FloatRange(6, 64),
               help="Encode the sound at this rate, Opus too. [default: 7, and Opus is copied]")
 @click.option("--kbps", type=click.FloatRange(0.01, 100),
-              help="Rate of the motion, such as 1, 2, 4 or 8. [default: the model's own]")
+              help="Rate of the motion, such as 1, 2, 4 or 8; from 3 on contents grow with it. [default: the model's own]")
 @click.option("--scenes", type=click.Choice(["auto", "off"]), default="auto", show_default=True,
-              help="Another content where the picture jumps.")
+              help="Another content where the picture jumps, or the present one shows it badly; off: one for all.")
 @click.option("--profile", type=click.Choice(["static", "context"]),
               help="How the motion codes are packed: each for itself, or by what came before. [default: context, if the model can]")
 def encode(source: str, target: str, model: str, crop: str | None, surroundings: bool, vae: str | None, device: str, seed: int,

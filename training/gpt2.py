@@ -7,6 +7,7 @@ import json
 import math
 import time
 from dataclasses import dataclass, replace
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -79,9 +80,9 @@ def load_clips(folder: Path, model: Path | str | None) -> Clips:
             if head.model_fingerprint != made_by.model_fingerprint:
                 raise ModelError(f"files of two models, {made_by.model_name!r} ({made_by.model_fingerprint.hex()[:12]}) and "
                                  f"{head.model_name!r} ({head.model_fingerprint.hex()[:12]}): train on one model's")
-            codes = [motion.codes for motion in reader.motion(tables)]
-            if codes:
-                clip = CodedClip(reader.content(0, tables).values.astype(np.float32).ravel(), np.concatenate(codes).astype(np.int64))
+            for number, motions in groupby(reader.motion(tables), key=lambda motion: motion.content):
+                values = reader.content(number, tables).values.astype(np.float32).ravel()
+                clip = CodedClip(values, np.concatenate([motion.codes for motion in motions]).astype(np.int64))
                 digest = hashlib.sha256(str(path.relative_to(folder)).encode()).digest()
                 (val if digest[0] < 256 * HELD_OUT_SHARE else train).append(clip)
     if not train or not val:

@@ -14,7 +14,7 @@ from bcdcodec.models.content import ContentQuantiser, PatchTransform
 from bcdcodec.models.dit import Condition, DiT
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.encoder import Encoder
-from bcdcodec.models.flow_basis import FlowBasis
+from bcdcodec.models.flow_basis import LEVELS, FlowBasis, Levels
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.painter import Painter
 from bcdcodec.models.still_filter import StillFilter, StillNet
@@ -91,7 +91,7 @@ class BCD(nn.Module):
         return m if self.flow_basis is None else self.flow_basis.without_amounts(m * self.flow_basis.deviation)
 
     @torch.no_grad()
-    def aligned_motion(self, z: Tensor, m: Tensor, portrait: Portrait) -> tuple[Tensor, Tensor]:
+    def aligned_motion(self, z: Tensor, m: Tensor, portrait: Portrait, levels: Levels = LEVELS) -> tuple[Tensor, Tensor]:
         """Motion [b, t, m] whose flow makes the portraits' stills [b, c, h, w] most like z [b, t, c, h, w].
 
         And the curvature [b, t, m, m] of the error about it, `FlowBasis.align_with_curvature`. Searched from the encoder's
@@ -100,8 +100,25 @@ class BCD(nn.Module):
         b, t = z.shape[:2]
         picture = portrait.still[:, None].expand(b, t, *z.shape[2:])
         change, curvature = self.flow_basis.align_with_curvature(
-            picture.flatten(0, 1), z.flatten(0, 1), (m - portrait.motion[:, None]).flatten(0, 1), portrait.appearance)
+            picture.flatten(0, 1), z.flatten(0, 1), (m - portrait.motion[:, None]).flatten(0, 1), portrait.appearance, levels)
         return portrait.motion[:, None] + change.unflatten(0, (b, t)), curvature.unflatten(0, (b, t))
+
+    @torch.no_grad()
+    def unreached(self, z: Tensor, m: Tensor, portrait: Portrait) -> Tensor:
+        """What a portrait [1, ...] moved as m [t, m] does not show of z [t, c, h, w]: mean squared errors [t, 2], of pictures in 0..1.
+
+        First where its appearance says that looks matter, at mouth and eyes (everywhere without one), then everywhere.
+        """
+        change = m - portrait.motion
+        flow = self.flow_basis(change)
+        frames = portrait.still.expand_as(z)
+        weight = torch.ones_like(z[:, :1])
+        if portrait.appearance is not None:
+            frames = frames + portrait.appearance.added(change[None])[0]
+            weight = warp(portrait.appearance.salience.expand_as(weight), flow)
+        error = (warp(frames, flow) - z).square().mean(1, keepdim=True) / 4
+        salient = (weight * error).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)
+        return torch.stack([salient, error.mean((1, 2, 3))], -1)
 
     def with_appearance(self, content: Tensor, still: Tensor, frames: Tensor, m: Tensor, shown: Tensor) -> Tensor:
         """Tokens [1, n, channels] of tokens [1, n, dim] and of how frames [t, c, h, w] look other than the warped still.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -14,8 +15,12 @@ from bcdcodec.models.warp import centres, warp
 if TYPE_CHECKING:
     from bcdcodec.models.appearance import Appearance
 
+Levels = tuple[tuple[int, int, int], ...]
 # Of the alignment: side as a share of the picture's, times it is smoothed, iterations.
-LEVELS = ((8, 1, 4), (4, 1, 2), (4, 0, 2), (2, 0, 1))
+LEVELS = ((8, 1, 4), (4, 1, 2), (4, 0, 2), (2, 0, 2), (1, 0, 1))
+QUICK = LEVELS[:-1]  # to compare stills: the finest takes longer than all others
+ON_CPU = 8  # pictures aligned at once there: what they need stays in its caches
+COSTED = 2  # the finest share at which errors are priced: what they cost beyond is too local to say much of larger ones
 ROBUST = 0.1  # error of a pixel (in [-1, 1]) from which it counts by its size rather than its square
 CELL = 32.0  # side in pixels at which the prior on motion weighs as much as the errors of one pixel each
 FLOW_NOISE = 1 / 64  # half pictures: what a true flow is known to
@@ -76,18 +81,30 @@ class FlowBasis(nn.Module):
 
     @torch.no_grad()
     def align_with_curvature(self, picture: Tensor, target: Tensor, start: Tensor,
-                             appearance: Appearance | None = None) -> tuple[Tensor, Tensor]:
+                             appearance: Appearance | None = None, levels: Levels = LEVELS) -> tuple[Tensor, Tensor]:
         """`align`, and what each error of the change [n, m] costs in the picture: e' C e of curvature C [n, m, m].
 
         In the unit of TYPICAL: of a change whose error costs as much as usual C is about the identity.
         """
+        fields = [self._fields_at(picture.shape[-1] // share) for share, _, _ in levels]
+        n = max(1, len(start))
+        few = ON_CPU if start.device.type == "cpu" else n
+        parts = []
+        for at in (slice(i, i + few) for i in range(0, n, few)):
+            looks = appearance
+            if appearance is not None and len(appearance.components) > 1:
+                looks = replace(appearance, components=appearance.components[at], salience=appearance.salience[at])
+            parts.append(self._aligned(picture[at], target[at], start[at], looks, list(zip(levels, fields))))
+        return torch.cat([change for change, _ in parts]), torch.cat([curvature for _, curvature in parts])
+
+    def _aligned(self, picture: Tensor, target: Tensor, start: Tensor, appearance: Appearance | None,
+                 levels: list[tuple[tuple[int, int, int], Tensor]]) -> tuple[Tensor, Tensor]:
         change = start.float()
         size, n = picture.shape[-1], len(change)
         with torch.autocast(picture.device.type, enabled=False):
-            for share, smoothings, iterations in LEVELS:
+            for (share, smoothings, iterations), fields in levels:  # fields [m, 2, p]
                 side = size // share
                 source, goal = (_grey(x.float(), share, smoothings) for x in (picture, target))
-                fields = self._fields_at(side)  # [m, 2, p]
                 prior = PRIOR * (side / CELL) ** 2 / self.deviation.square()
                 moving = torch.cat([source, *_slopes(source)], 1)  # [n, 3, side, side]
                 more = None
@@ -111,9 +128,11 @@ class FlowBasis(nn.Module):
                         jacobian[:, -self.amounts :] = seen[:, 4:] / AMOUNT
                     weighted = jacobian * weight[:, None]
                     squared = weighted @ jacobian.transpose(1, 2)
+                    if share >= COSTED:
+                        curvature = squared * (ROBUST / side ** 2 / TYPICAL)
                     gradient = (weighted @ error[..., None])[..., 0] + prior * (change - start)
                     change = change - torch.linalg.solve(squared + torch.diag(prior), gradient)
-        return change, squared * (ROBUST / side ** 2 / TYPICAL) + FLAT * torch.eye(len(prior), device=change.device)
+        return change, curvature + FLAT * torch.eye(len(prior), device=change.device)
 
     @torch.no_grad()
     def fit(self, flows: Tensor) -> None:

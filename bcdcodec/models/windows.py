@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.bcd import BCD
+from bcdcodec.models.flow_basis import LEVELS, Levels
 from bcdcodec.models.latents import Latents, to_unit
 
 WINDOWS_AT_ONCE = 4  # run through the network together
@@ -66,11 +67,20 @@ def motion_blocks(model: BCD, latents: Latents, pictures: Iterable[np.ndarray], 
 
 
 def aligned_clip(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, portrait: Portrait,
-                 device: str) -> tuple[Tensor, Tensor]:
+                 device: str, levels: Levels = LEVELS) -> tuple[Tensor, Tensor]:
     """`BCD.aligned_motion` [t, m] of a clip uint8 [t, h, w, 3] and its curvature [t, m, m], block by block.
 
     `m` [t, m] is the encoder's, `portrait` what the clip's content shows.
     """
-    blocks = [slice(start, start + ALIGNED_AT_ONCE) for start in range(0, len(m), ALIGNED_AT_ONCE)]
-    parts = [model.aligned_motion(latents.encode(to_unit(pictures[at], device))[None], m[None, at], portrait) for at in blocks]
+    blocks = _some_at_once(len(m))
+    parts = [model.aligned_motion(latents.encode(to_unit(pictures[at], device))[None], m[None, at], portrait, levels) for at in blocks]
     return torch.cat([motion[0] for motion, _ in parts]), torch.cat([curvature[0] for _, curvature in parts])
+
+
+def unreached_clip(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, portrait: Portrait, device: str) -> Tensor:
+    """`BCD.unreached` [t, 2] of a clip uint8 [t, h, w, 3] in motion `m` [t, m], block by block."""
+    return torch.cat([model.unreached(latents.encode(to_unit(pictures[at], device)), m[at], portrait) for at in _some_at_once(len(m))])
+
+
+def _some_at_once(count: int) -> list[slice]:
+    return [slice(start, start + ALIGNED_AT_ONCE) for start in range(0, count, ALIGNED_AT_ONCE)]
