@@ -154,6 +154,8 @@ class SceneContents:
         coming, lost = self._upcoming(rest), -(-run // PROBED)
         errors = self._errors(current, coming)[:, 0]
         known = torch.stack([errors] + [self._errors(view, coming)[:, 0] for view in earlier]).amin(0)  # one of these may serve in its turn
+        if PROBED * (known - self._least).clamp_min(0).sum() <= WORTH:  # nor would one as good as the scene's best frames be worth it
+            return False
         # What follows the run is to be reached, too. At a scene's beginning that is what the first content was made of.
         for choice in ([coming] if given else []) + [(rest[0][:run], rest[1][:run])]:
             view = self._made(choice)
