@@ -101,6 +101,8 @@ class SceneContents:
 
     def _shown_before(self, made: View, block: Block) -> View | None:
         """An earlier scene's content that shows this one about as well as one `made` of it would: cuts go back and forth."""
+        if not self._known.latest:
+            return None
         own = self._errors(made, block)
         for view in reversed(self._known.latest):
             found = self._errors(view, block)

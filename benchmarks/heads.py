@@ -13,7 +13,7 @@ from bcdcodec.benchmarks.summary import (
     Statistic, bits_per_frame, correlation_of, largest_content, median_of, own_rate, whole_file_of,
 )
 
-LOW_RATE, PAPER_RATE = 1.7, 4.0  # kbit/s of motion; at the low one a whole file of ten seconds stays just below three
+LOW_RATE, PAPER_RATE = 1.7, 4.0  # kbit/s of motion; at the low one a whole file of ten seconds is about three
 RATES = (1.0, LOW_RATE, PAPER_RATE)  # beside the model's own
 
 Value = Callable[[dict, list[Row]], float | None]  # from the report and the rows at one rate
