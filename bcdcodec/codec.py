@@ -243,8 +243,8 @@ class Codec:
 
     def pictures_of(self, decoded: Decoded) -> Tensor:
         """Pictures in [-1, 1], [b, t, 3, h, w]."""
-        detail = None if decoded.detail is None else decoded.detail.flatten(0, 1)
-        return self.latents.decode(decoded.latents.flatten(0, 1), detail).unflatten(0, decoded.latents.shape[:2])
+        large = None if decoded.large is None else decoded.large.flatten(0, 1)
+        return self.latents.decode(decoded.latents.flatten(0, 1), large).unflatten(0, decoded.latents.shape[:2])
 
     def noise(self, seed: int) -> Tensor:
         """The noise picture of a seed, the same for every frame: [1, 1, c, h, w]."""

@@ -16,6 +16,7 @@ from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.encoder import Encoder
 from bcdcodec.models.flow_basis import LEVELS, FlowBasis, Levels
 from bcdcodec.models.group_vq import GroupVQ
+from bcdcodec.models.latents import enlarged
 from bcdcodec.models.painter import Painter
 from bcdcodec.models.still_filter import StillFilter, StillNet
 from bcdcodec.models.warp import warp
@@ -33,10 +34,10 @@ class Denoised:
 
 @dataclass(frozen=True)
 class Decoded:
-    """What sampling gives."""
+    """What sampling gives; for larger pictures, what it adds to the still, which is moved at their size: moved on latents it would blur."""
 
     latents: Tensor  # [b, t, c, h, w]
-    detail: Tensor | None  # [b, t, c, H, W] that larger pictures show beyond; None where they are no larger
+    large: Tensor | None  # [b, t, c, H, W] the moved still; None where pictures are no larger
 
 
 class BCD(nn.Module):
@@ -174,6 +175,7 @@ class BCD(nn.Module):
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
         expand = (slice(None), None, None, None, None)
         moved: Tensor | None = None
+        change: Tensor | None = None
         shown = condition.reference_motion
         if self.flow_basis is not None:
             change = condition.motion - condition.reference_motion[:, None]
@@ -197,10 +199,7 @@ class BCD(nn.Module):
                 flow = moved if condition.foreign is None else moved + condition.foreign[expand] * flow
             portrait = condition.portrait or self.portrait(condition.content, shown)
             still = portrait.still
-            frames = still.detach()[:, None].expand(b, t, *still.shape[1:])
-            if portrait.appearance is not None:
-                frames = frames + portrait.appearance.added(change)
-            frames = frames.flatten(0, 1)
+            frames = self._stills(portrait, change, t).flatten(0, 1)
             warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))
             latents = latents + (1 - c_skip[expand]) * warped.detach()
             if self.painter is not None and painted:
@@ -230,8 +229,17 @@ class BCD(nn.Module):
         if condition.portrait is None or condition.portrait.detail is None:
             return Decoded(latents, None)
         b, t = noise.shape[:2]
-        detail = condition.portrait.detail[:, None].expand(b, t, -1, -1, -1)
-        return Decoded(latents, warp(detail.flatten(0, 1), flow.flatten(0, 1)).unflatten(0, (b, t)))
+        change = condition.motion - condition.reference_motion[:, None]
+        frames, flow = self._stills(condition.portrait, change, t).flatten(0, 1), flow.flatten(0, 1)
+        detail = condition.portrait.detail[:, None].expand(b, t, -1, -1, -1).flatten(0, 1)
+        large = warp(enlarged(frames, detail.shape[-1] // frames.shape[-1]) + detail, flow, cubic=True)
+        return Decoded(latents - warp(frames, flow).unflatten(0, (b, t)), large.unflatten(0, (b, t)))
+
+    @staticmethod
+    def _stills(portrait: Portrait, change: Tensor | None, t: int) -> Tensor:
+        """What is warped of a portrait [b, ...] in motion off its own by `change` [b, t, m]: [b, t, c, h, w]."""
+        frames = portrait.still.detach()[:, None].expand(-1, t, -1, -1, -1)
+        return frames if portrait.appearance is None else frames + portrait.appearance.added(change)
 
 
 def coarse_warp_error(still: Tensor, flow: Tensor, target: Tensor) -> Tensor:

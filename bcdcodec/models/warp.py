@@ -6,13 +6,24 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bcdcodec.models.latents import enlarged
 
-def warp(picture: Tensor, flow: Tensor) -> Tensor:
+
+def warp(picture: Tensor, flow: Tensor, cubic: bool = False) -> Tensor:
     """Picture [b, c, h, w] seen through flow [b, 2, gh, gw] (x, y; 1 is half a picture) -> [b, c, h, w].
 
-    The flow is interpolated to the picture's size; positions outside repeat the border.
+    The flow is interpolated to the picture's size; positions outside repeat the border. `cubic`: sharper, at four times the time.
     """
-    return F.grid_sample(picture, _places(flow, *picture.shape[-2:]), mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(picture, _places(flow, *picture.shape[-2:]), mode="bicubic" if cubic else "bilinear", padding_mode="border", align_corners=False)
+
+
+def finely_warped(picture: Tensor, detail: Tensor, flow: Tensor) -> Tensor:
+    """What a picture [b, c, h, w], enlarged and with the detail [b, c, H, W] that it lacks, shows through the flow beyond its own warp.
+
+    [b, c, H, W], to be added to that warp, enlarged: interpolated on the small grid it loses what interpolation on the large one keeps.
+    """
+    factor = detail.shape[-1] // picture.shape[-1]
+    return warp(enlarged(picture, factor) + detail, flow, cubic=True) - enlarged(warp(picture, flow), factor)
 
 
 def splat(picture: Tensor, flow: Tensor) -> Tensor:
