@@ -11,7 +11,7 @@ from torch import Tensor
 from bcdcodec.models.group_vq import GroupVQ
 
 STRIDES = (1, 2, 3, 4, 6, 8)  # of the frames at the model's rate
-CONTENT_SECONDS = 4.5  # of the motion asked for: the bytes of a content beside it, where they are more than the model's budget
+CONTENT_SECONDS = 4.4  # of the motion asked for: the bytes of a content beside it, where they are more than the model's budget
 HISTORY_FRAMES = 250  # among which a price holds the rate: what a short burst costs, calm frames pay for
 SPENT = 0.8
 _HALVINGS = 14  # of the interval of prices: to 1/16384

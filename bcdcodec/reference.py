@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from bcdcodec.models.bcd import BCD
+from bcdcodec.models.flow_basis import QUICK
 from bcdcodec.models.latents import Latents, to_unit
 from bcdcodec.models.warp import warp
 
@@ -55,6 +56,6 @@ def reference_frame(model: BCD, latents: Latents, pictures: np.ndarray, m: Tenso
     errors = []
     for i, candidate in enumerate(candidates):
         still = shown[i].expand_as(goals)
-        change = model.flow_basis.align(still, goals, m[probes] - m[candidate])
+        change, _ = model.flow_basis.align_with_curvature(still, goals, m[probes] - m[candidate], levels=QUICK)
         errors.append((weight * (warp(still, model.flow_basis(change)) - goals).square()).mean())
     return int(candidates[int(torch.stack(errors).argmin())])
