@@ -33,7 +33,7 @@ from bcdcodec.training.clips import split_of
 MODEL_MEASURES_VERSION = 3  # raised when disentanglement or speed change their meaning
 FACES = "identity, landmarks, pose, mouth, eyes, brows, transfer"
 CROSS_DRIVEN, PROBES = "cross_driven", "probes"  # on rendered heads
-TRANSFER, TRANSFER_PAIRS = "transfer", 12  # pairs of clips, one person in the other's motion
+TRANSFER, TRANSFER_PAIRS = "transfer", 38  # pairs of clips, one person in the other's motion: of twelve, medians hang on which are taken
 FEW_PAIRS, FEW_PEOPLE = (4, 24), (8, 24)  # rendered, and frames of each, for a run of minutes
 
 Progress = Callable[[int, int | None], None]

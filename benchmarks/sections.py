@@ -310,7 +310,7 @@ def _transfer(report: dict) -> Section:
                 "distances, medians over pairs; identity error: of the mean face brought upright; motion error: of the landmarks' way from "
                 "their mean place; cross error: as they are. Rendered heads are compared with exact truth, B rendered in A's motion. "
                 "Clips have no such truth: identity is compared with B's clip, motion and pose with A's; there is no cross error. "
-                "Mouth r: correlation of its opening with that in the driving pictures. A pose read from landmarks depends on the face: "
+                "Mouth r: correlation of its opening with that in the driving pictures, where that mouth moves. A pose read from landmarks depends on the face: "
                 "two rendered people in the very same pose differ by what the row of A's own video says. So the turn stands beside it, "
                 "the rotation from a clip's own mean pose, with what a head that never turns would miss."
             ),

@@ -157,7 +157,7 @@ def break_even(rows: list[Row]) -> list[dict]:
     own = own_rate(rows)
     ours = [r for r in rows if r.codec == BCD and r.setting == own]
     motion = pooled(lambda r: r.motion_bytes * 8 / 1000, lambda r: r.seconds)(ours)
-    header = median([r.content_bytes + r.container_bytes for r in ours])
+    header = pooled(lambda r: r.content_bytes + r.container_bytes, lambda r: 1)(ours)
     found = [{"against": "the motion itself: content and container cost as much as it", "kbps": 2 * motion,
               "seconds": break_even_seconds(header, motion, 2 * motion)}]
     psnr = median([r.psnr for r in ours])

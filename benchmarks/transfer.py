@@ -20,6 +20,7 @@ from bcdcodec.codec import Codec
 from bcdcodec.video import read_pictures
 
 REAL_SAMPLES = 48  # frames a clip: of twelve, a median over pairs moves by 0.2 in the mouth's correlation with the still's last bits
+MOVING = 0.02  # deviation of a mouth's opening, of the eye distance, below which it rests: what correlates with it is noise
 
 # FID and CSIM left out: they are of other networks. Identity error x 10, the others x 100, in squared units of its mesh.
 PUBLISHED = {
@@ -48,7 +49,7 @@ class TransferErrors:
     pose_error: float | None  # degrees; against truth where there is one
     faces: float  # share of frames with a face
     driver_distance: float | None = None  # dlib descriptors, to the person of the motion
-    mouth: float | None = None  # correlation of its opening with that of the motion's pictures
+    mouth: float | None = None  # correlation of its opening with that of the motion's pictures, if that one moves
     turn_error: float | None = None  # degrees, of the way from the mean pose to each frame's
     turn_still: float | None = None  # the same of a head that does not turn
 
@@ -80,7 +81,7 @@ def transfer_errors(shown: list[Face | None], person: list[Face | None], motion:
         _mean_square(_way(seen) - _way(model if truth is None else look)),
         cross, _mean_angle(poses, exact), share,
         identity_distance([shown[i] for i in moments], [motion[i] for i in moments]),
-        correlation([(mouth_opening(a), mouth_opening(b)) for a, b in zip(seen, model)]),
+        _mouth(seen, model),
         _mean_angle(turn, turn_asked), _mean_angle(np.broadcast_to(np.eye(3), turn.shape), turn_asked))
 
 
@@ -107,6 +108,12 @@ def medians(errors: list[TransferErrors]) -> dict:
     told = [e.identity_distance < e.driver_distance for e in errors if e.driver_distance is not None]
     return {name: median([getattr(e, name) for e in errors]) for name in names} | {
         "pairs": len(errors), "nearer": float(np.mean(told)) if told else None}
+
+
+def _mouth(seen: np.ndarray, driver: np.ndarray) -> float | None:
+    """Correlation of the opening of a mouth with the driver's, of landmarks [t, 68, 2]; None where that rests."""
+    openings = [(mouth_opening(a), mouth_opening(b)) for a, b in zip(seen, driver)]
+    return None if np.std([driven for _, driven in openings]) < MOVING else correlation(openings)
 
 
 def _eyes(landmarks: np.ndarray) -> float:
