@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from fractions import Fraction
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from bcdcodec.benchmarks.bench import bench
 from bcdcodec.benchmarks.markdown import table_as_markdown
 from bcdcodec.benchmarks.report import REPORT_VERSION
 from bcdcodec.benchmarks.rows import write_whole
-from bcdcodec.benchmarks.run import Options, Progress
+from bcdcodec.benchmarks.run import CLIPS, PROCEDURAL, SPEED, Options, Progress
 from bcdcodec.benchmarks.sections import Table, number
 from bcdcodec.errors import BcdError
 from bcdcodec.modelstore import open_model
@@ -21,7 +22,7 @@ from bcdcodec.video import write_video
 BASELINE = Path(__file__).with_name("baseline.json")
 FULL, SHORT = "full", "short"  # reports of a whole benchmark, and of rendered clips that everybody can make
 HEAVY = ("rows", "code_usage", "failed")  # parts of a report that are not kept
-CLIPS, FRAMES, FRAME_RATE = 4, 100, 25
+PEOPLE, FRAMES, FRAME_RATE = 4, 100, 25
 SEED = 78_000_000  # people and motions that no training run has seen
 
 
@@ -54,12 +55,18 @@ def load_report(path: Path) -> dict:
 
 
 def short_run(out: Path, model: str, jobs: int = 1, progress: Progress | None = None) -> dict:
-    """The report of a benchmark on rendered clips, without faces and classical codecs, some minutes long."""
+    """The report of a benchmark on rendered clips, without faces and classical codecs, some minutes long.
+
+    It keeps nothing that an earlier run in `out` has measured: it is there to show what a change of the code has done.
+    """
+    for kept in (CLIPS, PROCEDURAL):
+        shutil.rmtree(out / kept, ignore_errors=True)
+    (out / SPEED).unlink(missing_ok=True)
     clips = render_clips(out / "rendered", open_model(model).config.latent.picture_size)
     return bench(clips, Options(model, out, faces=False, few_rendered=True, jobs=jobs), progress).report
 
 
-def render_clips(folder: Path, size: int, clips: int = CLIPS, frames: int = FRAMES) -> list[Path]:
+def render_clips(folder: Path, size: int, clips: int = PEOPLE, frames: int = FRAMES) -> list[Path]:
     """Videos of rendered people, made once."""
     from bcdcodec.training.procedural import Identity, render, sample_motion
 

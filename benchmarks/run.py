@@ -34,6 +34,7 @@ MODEL_MEASURES_VERSION = 3  # raised when disentanglement or speed change their 
 FACES = "identity, landmarks, pose, mouth, eyes, brows, transfer"
 CROSS_DRIVEN, PROBES = "cross_driven", "probes"  # on rendered heads
 TRANSFER, TRANSFER_PAIRS = "transfer", 38  # pairs of clips, one person in the other's motion: of twelve, medians hang on which are taken
+CLIPS, PROCEDURAL, SPEED = "clips", "procedural", "speed.json"  # with TRANSFER, what a run keeps of its measurements
 FEW_PAIRS, FEW_PEOPLE = (4, 24), (8, 24)  # rendered, and frames of each, for a run of minutes
 
 Progress = Callable[[int, int | None], None]
@@ -119,7 +120,7 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
     if options.speed:  # first, while nothing else runs
         longest = max(clips, key=_bytes_of)
         speed = _kept(
-            options.out / "speed.json", depends | {"clip": str(longest), "profile": options.profile}, lambda: _speed(str(folder.path), longest, options.profile)
+            options.out / SPEED, depends | {"clip": str(longest), "profile": options.profile}, lambda: _speed(str(folder.path), longest, options.profile)
         )
     jobs = _jobs(clips, options, str(folder.path), depends | {"poser": poser_digest(folder)})
     done: dict[Path, ClipRows] = {}
@@ -141,7 +142,7 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
             progress(count + 1, len(jobs))
     if not done:
         raise BcdError(f"none of {len(clips)} clips could be measured; the first: {next(iter(errors.values()))}")
-    store = RowStore(options.out / "clips")
+    store = RowStore(options.out / CLIPS)
     measured = [path for path in clips if path in done]
     return Measured(
         options,
@@ -222,7 +223,7 @@ def _procedural(measure: Procedural, model: str, depends: dict, options: Options
 
     few = FEW_PEOPLE if measure.name == PROBES else FEW_PAIRS
     sizes = few if options.few_rendered else ()
-    path = options.out / "procedural" / f"{measure.name.replace(' ', '-').replace('/', '-')}.json"
+    path = options.out / PROCEDURAL / f"{measure.name.replace(' ', '-').replace('/', '-')}.json"
     return _kept(path, depends | {"faces": options.faces, "profile": options.profile} | ({"sizes": list(sizes)} if sizes else {}), compute)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from head_clips import head_frames, write_clip
 
 pytest.importorskip("matplotlib", reason="the report's plots need matplotlib")
 
-from bcdcodec.benchmarks.baseline import FULL, SHORT, accept, load_baseline, load_report, ratios, render_clips
+from bcdcodec.benchmarks.baseline import FULL, SHORT, accept, load_baseline, load_report, ratios, render_clips, short_run
 from bcdcodec.benchmarks.faces import POSE_LANDMARKS, POSE_POINTS, Face
 from bcdcodec.benchmarks.heads import targets_table
 from bcdcodec.benchmarks.plots import plots
@@ -322,3 +323,17 @@ def test_a_clip_is_known_by_its_bytes_wherever_and_whenever_they_were_written(tm
         (tmp_path / folder / "1.png").write_bytes(b"1")
         (tmp_path / folder / "2.png").write_bytes(second)
     assert depends(tmp_path / "x") == depends(tmp_path / "y") != depends(tmp_path / "z")
+
+
+def test_a_short_run_measures_anew_what_an_earlier_one_has_measured(tmp_path, tiny_model, monkeypatch):
+    for old in ("clips/head-0/rows.json", "procedural/probes.json", "speed.json"):
+        (tmp_path / old).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / old).write_text("{}")
+    found = []
+
+    def bench(clips, options, progress):
+        found.extend(sorted(path.relative_to(options.out).parts[0] for path in options.out.rglob("*") if path.is_file()))
+        return SimpleNamespace(report={"clips": len(clips)})
+
+    monkeypatch.setattr("bcdcodec.benchmarks.baseline.bench", bench)
+    assert short_run(tmp_path, str(tiny_model)) == {"clips": 4} and found == ["rendered"] * 4
