@@ -56,6 +56,6 @@ def reference_frame(model: BCD, latents: Latents, pictures: np.ndarray, m: Tenso
     errors = []
     for i, candidate in enumerate(candidates):
         still = shown[i].expand_as(goals)
-        change, _ = model.flow_basis.align_with_curvature(still, goals, m[probes] - m[candidate], levels=QUICK)
+        change = model.flow_basis.align(still, goals, m[probes] - m[candidate], levels=QUICK)
         errors.append((weight * (warp(still, model.flow_basis(change)) - goals).square()).mean())
     return int(candidates[int(torch.stack(errors).argmin())])

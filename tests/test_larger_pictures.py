@@ -13,7 +13,7 @@ from bcdcodec.errors import ModelError
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Pixels, enlarged, open_latents, to_unit
-from bcdcodec.models.warp import finely_warped, warp
+from bcdcodec.models.warp import warp, warped_detail
 from bcdcodec.presets import TINY, preset
 from bcdcodec.training.batches import to_pictures
 from bcdcodec.training.export import export_run
@@ -106,7 +106,7 @@ def test_a_still_moved_by_a_pixel_of_the_large_picture_stays_as_sharp():
     large = enlarged(still, 2) + detail
     flow = torch.zeros(1, 2, 8, 8)
     flow[:, 0] = 2 / 32  # x
-    shown = enlarged(warp(still, flow), 2) + finely_warped(still, detail, flow)
+    shown = enlarged(warp(still, flow), 2) + warped_detail(still, detail, flow)
     assert torch.allclose(shown[..., 2:-2, 2:-3], large[..., 2:-2, 3:-2], atol=1e-4)
     blurred = enlarged(warp(still, flow), 2) + warp(detail, flow)
     assert (blurred[..., 2:-2, 2:-3] - large[..., 2:-2, 3:-2]).abs().mean() > 0.02

@@ -16,10 +16,9 @@ from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.encoder import Encoder
 from bcdcodec.models.flow_basis import LEVELS, FlowBasis, Levels
 from bcdcodec.models.group_vq import GroupVQ
-from bcdcodec.models.latents import enlarged
 from bcdcodec.models.painter import Painter
 from bcdcodec.models.still_filter import StillFilter, StillNet
-from bcdcodec.models.warp import warp
+from bcdcodec.models.warp import warp, warp_large
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,8 @@ class Denoised:
     latents: Tensor  # [b, t, c, h, w]
     flow: Tensor | None  # [b, t, 2, gh, gw]
     still: Tensor | None  # [b, c, h, w] the content picture
-    warped: Tensor | None  # [b, t, c, h, w] the content picture through the flow
+    looks: Tensor | None  # [b, t, c, h, w] the content picture with what each frame's motion adds to it
+    warped: Tensor | None  # [b, t, c, h, w] that through the flow
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,6 @@ class BCD(nn.Module):
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
         expand = (slice(None), None, None, None, None)
         moved: Tensor | None = None
-        change: Tensor | None = None
         shown = condition.reference_motion
         if self.flow_basis is not None:
             change = condition.motion - condition.reference_motion[:, None]
@@ -185,7 +184,7 @@ class BCD(nn.Module):
         scaled = (x * c_in[expand]).to(self.decoder.to_residual.weight.dtype)  # a decoder in bfloat16 takes bfloat16
         out = self.decoder(scaled, c_noise, condition, temporal, self.transform)
         latents = c_skip[expand] * x + c_out[expand] * out.residual
-        still = warped = None
+        still = looks = warped = None
         flow = out.flow
         if flow is not None:
             b, t = x.shape[:2]
@@ -199,27 +198,29 @@ class BCD(nn.Module):
                 flow = moved if condition.foreign is None else moved + condition.foreign[expand] * flow
             portrait = condition.portrait or self.portrait(condition.content, shown)
             still = portrait.still
-            frames = self._stills(portrait, change, t).flatten(0, 1)
+            looks = still.detach()[:, None].expand(b, t, *still.shape[1:])
+            if portrait.appearance is not None:
+                looks = looks + portrait.appearance.added(change)
+            frames = looks.flatten(0, 1)
             warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))
             latents = latents + (1 - c_skip[expand]) * warped.detach()
             if self.painter is not None and painted:
                 latents = self.painter(
                     latents.flatten(0, 1), frames, warped.detach().flatten(0, 1), flow.detach().flatten(0, 1),
                     out.tokens.flatten(0, 1), out.condition.flatten(0, 1)).unflatten(0, (b, t))
-        return Denoised(latents, flow, still, warped)
+        return Denoised(latents, flow, still, looks, warped)
 
     @torch.no_grad()
     def decode(self, condition: Condition, noise: Tensor, steps: int, guidance: float | None = None) -> Decoded:
         """Sample latents from unit noise [b, t, c, h, w] in `steps` EDM steps."""
         scale = self.config.decoder.guidance if guidance is None else guidance
         masked = replace(condition, keep=torch.zeros(noise.shape[0], device=noise.device))
-        flow: Tensor | None = None  # of the last step
+        found: Denoised | None = None  # of the last step
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
-            nonlocal flow
+            nonlocal found
             levels = torch.full((x.shape[0],), sigma, device=x.device)
             found = self.denoise(x, levels, condition)
-            flow = found.flow
             if scale == 1.0:
                 return found.latents
             without = self.denoise(x, levels, masked).latents
@@ -229,17 +230,9 @@ class BCD(nn.Module):
         if condition.portrait is None or condition.portrait.detail is None:
             return Decoded(latents, None)
         b, t = noise.shape[:2]
-        change = condition.motion - condition.reference_motion[:, None]
-        frames, flow = self._stills(condition.portrait, change, t).flatten(0, 1), flow.flatten(0, 1)
-        detail = condition.portrait.detail[:, None].expand(b, t, -1, -1, -1).flatten(0, 1)
-        large = warp(enlarged(frames, detail.shape[-1] // frames.shape[-1]) + detail, flow, cubic=True)
-        return Decoded(latents - warp(frames, flow).unflatten(0, (b, t)), large.unflatten(0, (b, t)))
-
-    @staticmethod
-    def _stills(portrait: Portrait, change: Tensor | None, t: int) -> Tensor:
-        """What is warped of a portrait [b, ...] in motion off its own by `change` [b, t, m]: [b, t, c, h, w]."""
-        frames = portrait.still.detach()[:, None].expand(-1, t, -1, -1, -1)
-        return frames if portrait.appearance is None else frames + portrait.appearance.added(change)
+        detail = condition.portrait.detail[:, None].expand(b, t, -1, -1, -1)
+        large = warp_large(*(x.flatten(0, 1) for x in (found.looks, detail, found.flow)))
+        return Decoded(latents - found.warped, large.unflatten(0, (b, t)))
 
 
 def coarse_warp_error(still: Tensor, flow: Tensor, target: Tensor) -> Tensor:

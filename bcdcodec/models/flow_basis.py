@@ -70,14 +70,14 @@ class FlowBasis(nn.Module):
         return torch.linalg.solve(gram, torch.einsum("nmdp,ndp->nm", weighted, flow.flatten(2)))
 
     @torch.no_grad()
-    def align(self, picture: Tensor, target: Tensor, start: Tensor, appearance: Appearance | None = None) -> Tensor:
+    def align(self, picture: Tensor, target: Tensor, start: Tensor, appearance: Appearance | None = None, levels: Levels = LEVELS) -> Tensor:
         """Change [n, m] whose flow makes the picture [n, c, h, w] most like the target [n, c, h, w], from `start` on.
 
         Gauss-Newton steps on the robust error of the two pictures' grey, coarse to fine, with the basis's deviations as
         the prior: Lucas and Kanade's alignment (1981) over a linear model, as active appearance models do it. With an
         `appearance` [1 or n, ...] of the picture the last channels are the amounts of its components.
         """
-        return self.align_with_curvature(picture, target, start, appearance)[0]
+        return self.align_with_curvature(picture, target, start, appearance, levels)[0]
 
     @torch.no_grad()
     def align_with_curvature(self, picture: Tensor, target: Tensor, start: Tensor,

@@ -19,7 +19,7 @@ from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.encoder import OverlapStem
 from bcdcodec.models.painter import FilmBlock
 from bcdcodec.models.still_filter import StillNet
-from bcdcodec.models.warp import centres, finely_warped, warp
+from bcdcodec.models.warp import centres, warp, warped_detail
 
 UNSHUFFLE = 4  # pixels a side of a cell of the flow
 COARSE = 4  # cells a side of a place that motion comes to
@@ -117,7 +117,7 @@ class Poser(nn.Module):
     def posed(self, portrait: Portrait, other: Portrait) -> Portrait:
         """A portrait whose head is turned and placed as the other's, and which stands for that one's motion; of single contents."""
         still, mask, flow = self.turned(portrait.still, self.read(other.still))
-        detail = None if portrait.detail is None else finely_warped(portrait.still, portrait.detail, flow)
+        detail = None if portrait.detail is None else warped_detail(portrait.still, portrait.detail, flow)
         if detail is not None and mask is not None:  # what is painted has none
             detail = detail * (1 - F.interpolate(mask, size=detail.shape[-2:], mode="bilinear", align_corners=False))
         return replace(portrait, still=still, motion=other.motion, detail=detail)

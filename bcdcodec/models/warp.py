@@ -12,18 +12,23 @@ from bcdcodec.models.latents import enlarged
 def warp(picture: Tensor, flow: Tensor, cubic: bool = False) -> Tensor:
     """Picture [b, c, h, w] seen through flow [b, 2, gh, gw] (x, y; 1 is half a picture) -> [b, c, h, w].
 
-    The flow is interpolated to the picture's size; positions outside repeat the border. `cubic`: sharper, at four times the time.
+    The flow is interpolated to the picture's size; positions outside repeat the border. `cubic`: sharper, in some three times the time.
     """
     return F.grid_sample(picture, _places(flow, *picture.shape[-2:]), mode="bicubic" if cubic else "bilinear", padding_mode="border", align_corners=False)
 
 
-def finely_warped(picture: Tensor, detail: Tensor, flow: Tensor) -> Tensor:
-    """What a picture [b, c, h, w], enlarged and with the detail [b, c, H, W] that it lacks, shows through the flow beyond its own warp.
+def warp_large(picture: Tensor, detail: Tensor, flow: Tensor) -> Tensor:
+    """A picture [b, c, h, w], enlarged and with the detail [b, c, H, W] that it lacks, through the flow: [b, c, H, W].
 
-    [b, c, H, W], to be added to that warp, enlarged: interpolated on the small grid it loses what interpolation on the large one keeps.
+    Enlarged first, it keeps fine contrast that interpolation on the small grid takes.
     """
-    factor = detail.shape[-1] // picture.shape[-1]
-    return warp(enlarged(picture, factor) + detail, flow, cubic=True) - enlarged(warp(picture, flow), factor)
+    return warp(enlarged(picture, detail.shape[-1] // picture.shape[-1]) + detail, flow, cubic=True)
+
+
+def warped_detail(picture: Tensor, detail: Tensor, flow: Tensor) -> Tensor:
+    """The detail [b, c, H, W] that `warp` of a picture [b, c, h, w] lacks, if it has lacked `detail`: to be added to that warp, enlarged."""
+    large = warp_large(picture, detail, flow)
+    return large - enlarged(warp(picture, flow), detail.shape[-1] // picture.shape[-1])
 
 
 def splat(picture: Tensor, flow: Tensor) -> Tensor:
