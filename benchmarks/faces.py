@@ -11,17 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from bcdcodec.errors import BcdError
+from bcdcodec.headpose import head_pose
 from bcdcodec.landmarks import can_find_landmarks, landmark_finder, models_folder, points
 
 SAMPLES = 12  # frames a clip
 SAME_PERSON = 0.6  # identity distance below which dlib takes two faces for one person
-
-# Outer corners of the eyes, nose tip, chin, corners of the mouth: landmark numbers and places on a head of
-# common proportions, in halves of the distance between the eye corners; x right, y down, z to the viewer.
-POSE_LANDMARKS = (36, 45, 30, 8, 48, 54)
-POSE_POINTS = np.array([[-1, -0.91, -0.6], [1, -0.91, -0.6], [0, 0, 0], [0, 1.76, -0.29], [-0.67, 0.8, -0.56],
-                        [0.67, 0.8, -0.56]])
-
 
 @dataclass(frozen=True)
 class Face:
@@ -79,7 +73,7 @@ def compare_faces(source: list[Face | None], decoded: list[Face | None]) -> Face
     return FaceComparison(
         identity_distance([a for a, _ in both], [b for _, b in both]),
         float(np.mean([np.linalg.norm(a - b, axis=1).mean() / eye_distance(a) for a, b in marks])),
-        float(np.mean([angle_between(pose(a), pose(b)) for a, b in marks])),
+        float(np.mean([angle_between(head_pose(a).rotation, head_pose(b).rotation) for a, b in marks])),
         *([(measure(a), measure(b)) for a, b in marks] for measure in (mouth_opening, eye_opening, brow_height)),
         len(both), len(pairs))
 
@@ -110,16 +104,6 @@ def brow_height(marks: np.ndarray) -> float:
     left = marks[17:22].mean(0) - marks[36:42].mean(0)
     right = marks[22:27].mean(0) - marks[42:48].mean(0)
     return float((np.linalg.norm(left) + np.linalg.norm(right)) / 2 / eye_distance(marks))
-
-
-def pose(marks: np.ndarray) -> np.ndarray:
-    """Rotation [3, 3] from a head of common proportions to landmarks [68, 2], under scaled orthography."""
-    points = POSE_POINTS - POSE_POINTS.mean(0)
-    seen = marks[list(POSE_LANDMARKS)]
-    affine = np.linalg.lstsq(points, seen - seen.mean(0), rcond=None)[0].T  # [2, 3]
-    u, _, vt = np.linalg.svd(affine, full_matrices=False)
-    rows = u @ vt  # the nearest two orthonormal rows
-    return np.vstack([rows, np.cross(rows[0], rows[1])])
 
 
 def angle_between(a: np.ndarray, b: np.ndarray) -> float:

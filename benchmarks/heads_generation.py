@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.faces import SAME_PERSON, Face, eye_opening, identity_distance, mouth_opening, pose
+from bcdcodec.benchmarks.faces import SAME_PERSON, Face, eye_opening, identity_distance, mouth_opening
 from bcdcodec.codec import Codec
 from bcdcodec.container import Motion, Recording, write_recording
 from bcdcodec.generation.network import MotionGPT
 from bcdcodec.generation.sampling import SamplingOptions, pose_of, sample_motion
+from bcdcodec.headpose import head_pose
 from bcdcodec.training.clips import VIDEO_SUFFIXES, split_of
 from bcdcodec.video import read_pictures
 
@@ -157,7 +158,7 @@ def _deviations(faces: list[Face]) -> np.ndarray | None:
         return None
     rows = []
     for f in faces:
-        r = pose(f.landmarks)
+        r = head_pose(f.landmarks).rotation
         angles = np.degrees([np.arctan2(r[0, 2], r[2, 2]), np.arcsin(np.clip(-r[1, 2], -1, 1)), np.arctan2(r[1, 0], r[0, 0])])
         rows.append([*angles, mouth_opening(f.landmarks), eye_opening(f.landmarks)])
     return np.std(rows, axis=0)

@@ -9,13 +9,16 @@ import io
 import json
 import os
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+import bcdcodec
 from bcdcodec.errors import BcdError
 
-MEASURES_VERSION = 4  # raised when a measure changes its meaning: rows of other versions are measured again
+MEASURES_VERSION = 5  # raised when a measure changes its meaning: rows of other versions are measured again
+BESIDE = ("benchmarks", "cli", "training")  # in the package, and no part of what codes a clip
 BCD, STILL = "bcd", "still"  # names beside those of the classical codecs
 Pairs = list[tuple[float, float]]
 
@@ -107,8 +110,19 @@ class RowStore:
 
 def depends_on(path: Path, model_fingerprint: str, settings: list[str], faces: bool, networks: list[str]) -> dict:
     """What the rows of a clip depend on. Raises OSError when the clip is missing."""
-    return {"measures": MEASURES_VERSION, "sha256": _sha256(path), "model": model_fingerprint, "settings": settings,
-            "faces": faces, "networks": networks}
+    return {"measures": MEASURES_VERSION, "sha256": _sha256(path), "model": model_fingerprint, "code": code_of_codec(),
+            "settings": settings, "faces": faces, "networks": networks}
+
+
+@cache
+def code_of_codec(package: Path = Path(bcdcodec.__file__).parent) -> str:
+    """SHA-256 over the names and bytes of the codec's sources, hexadecimal: any of them may change what comes of a clip."""
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        name = file.relative_to(package)
+        if name.parts[0] not in BESIDE:
+            digest.update(f"{name.as_posix()}\0{file.stat().st_size}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
 
 
 def _sha256(path: Path) -> str:

@@ -19,7 +19,7 @@ from bcdcodec.benchmarks.faces import FaceMeter
 from bcdcodec.benchmarks.measure import FEATURES, Settings, cached_codec, cached_meter, measure_clip
 from bcdcodec.benchmarks.networks import FILES, found_in, frechet_distance
 from bcdcodec.benchmarks.opponents import OPPONENTS, opponents
-from bcdcodec.benchmarks.rows import ClipRows, RowStore, write_whole
+from bcdcodec.benchmarks.rows import ClipRows, RowStore, code_of_codec, write_whole
 from bcdcodec.benchmarks.speed import measure_speed
 from bcdcodec.benchmarks.transfer import REAL_SAMPLES, TransferErrors, medians, pairs_of, real_transfer
 from bcdcodec.codec import load
@@ -30,7 +30,7 @@ from bcdcodec.modelstore import TABLES, open_model
 from bcdcodec.poserstore import poser_digest
 from bcdcodec.training.clips import split_of
 
-MODEL_MEASURES_VERSION = 3  # raised when disentanglement or speed change their meaning
+MODEL_MEASURES_VERSION = 4  # raised when disentanglement or speed change their meaning
 FACES = "identity, landmarks, pose, mouth, eyes, brows, transfer"
 CROSS_DRIVEN, PROBES = "cross_driven", "probes"  # on rendered heads
 TRANSFER, TRANSFER_PAIRS = "transfer", 38  # pairs of clips, one person in the other's motion: of twelve, medians hang on which are taken
@@ -115,7 +115,7 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BcdError(f"cannot make folder {options.out}: {error.strerror}") from error
-    depends = {"version": MODEL_MEASURES_VERSION, "model": key}
+    depends = {"version": MODEL_MEASURES_VERSION, "model": key, "code": code_of_codec()}
     speed = None
     if options.speed:  # first, while nothing else runs
         longest = max(clips, key=_bytes_of)

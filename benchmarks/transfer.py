@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.faces import Face, FaceMeter, angle_between, identity_distance, mouth_opening, pose
+from bcdcodec.benchmarks.faces import Face, FaceMeter, angle_between, identity_distance, mouth_opening
 from bcdcodec.benchmarks.rows import correlation
 from bcdcodec.benchmarks.statistics import median
 from bcdcodec.codec import Codec
+from bcdcodec.headpose import head_pose
 from bcdcodec.video import read_pictures
 
 REAL_SAMPLES = 48  # frames a clip: of twelve, a median over pairs moves by 0.2 in the mouth's correlation with the still's last bits
@@ -73,7 +74,7 @@ def transfer_errors(shown: list[Face | None], person: list[Face | None], motion:
     cross = None
     if truth is not None:
         cross = _mean_square(seen / _eyes(look) - look / _eyes(look))
-    poses, exact = (np.array([pose(marks) for marks in found]) for found in (seen, model if truth is None else look))
+    poses, exact = (np.array([head_pose(marks).rotation for marks in found]) for found in (seen, model if truth is None else look))
     turn, turn_asked = _turns(poses), _turns(exact)
     return TransferErrors(
         identity_distance([shown[i] for i in moments], known),

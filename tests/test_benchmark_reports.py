@@ -12,14 +12,15 @@ from head_clips import head_frames, write_clip
 pytest.importorskip("matplotlib", reason="the report's plots need matplotlib")
 
 from bcdcodec.benchmarks.baseline import FULL, SHORT, accept, load_baseline, load_report, ratios, render_clips, short_run
-from bcdcodec.benchmarks.faces import POSE_LANDMARKS, POSE_POINTS, Face
+from bcdcodec.benchmarks.faces import Face
 from bcdcodec.benchmarks.heads import targets_table
 from bcdcodec.benchmarks.plots import plots
 from bcdcodec.benchmarks.readme import BEGIN, END, block, block_of, update_readme
-from bcdcodec.benchmarks.rows import ClipRows, depends_on
+from bcdcodec.benchmarks.rows import ClipRows, code_of_codec, depends_on
 from bcdcodec.benchmarks.sections import sections
 from bcdcodec.benchmarks.transfer import medians, pairs_of, transfer_errors
 from bcdcodec.errors import BcdError
+from bcdcodec.headpose import MEAN_HEAD
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -266,8 +267,7 @@ def turned(yaws, build=0.0):
         return r
     found = []
     for yaw in yaws:
-        marks = np.random.default_rng(5).uniform(0.3, 0.7, (68, 2))
-        marks[list(POSE_LANDMARKS)] = 0.5 + 0.1 * ((POSE_POINTS - POSE_POINTS.mean(0)) @ (turn(1, yaw) @ turn(0, build)).T)[:, :2]
+        marks = 0.5 + 0.1 * (MEAN_HEAD @ (turn(1, yaw) @ turn(0, build)).T)[:, :2]
         found.append(Face(np.zeros(128), marks))
     return found
 
@@ -323,6 +323,22 @@ def test_a_clip_is_known_by_its_bytes_wherever_and_whenever_they_were_written(tm
         (tmp_path / folder / "1.png").write_bytes(b"1")
         (tmp_path / folder / "2.png").write_bytes(second)
     assert depends(tmp_path / "x") == depends(tmp_path / "y") != depends(tmp_path / "z")
+
+
+def test_rows_depend_on_the_codecs_sources_and_on_no_others(tmp_path):
+    def written(name, files):
+        for file, text in files.items():
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_text(text)
+        return code_of_codec(tmp_path / name)
+
+    codec = {"codec.py": "a = 1", "models/warp.py": "b = 1"}
+    known = written("first", codec)
+    assert known == written("beside", codec | {"cli/main.py": "c = 1", "benchmarks/rows.py": "d = 1", "models/notes.md": "e"})
+    assert known not in (written("changed", codec | {"models/warp.py": "b = 2"}), written("more", codec | {"models/new.py": ""}))
+    clip = tmp_path / "a.mp4"
+    clip.write_bytes(b"clip")
+    assert depends_on(clip, "model", [], False, [])["code"] == code_of_codec()
 
 
 def test_a_short_run_measures_anew_what_an_earlier_one_has_measured(tmp_path, tiny_model, monkeypatch):
