@@ -19,11 +19,12 @@ from bcdcodec.container.payloads import pack_content
 from bcdcodec.decoding import Driving, decode_frames, driving_of
 from bcdcodec.encoding import StreamOptions, encode_frames
 from bcdcodec.errors import FormatError, ModelError
+from bcdcodec.headpose import turned_landmarks
 from bcdcodec.landmarks import can_find_landmarks, landmark_finder
 from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.bcd import BCD, Decoded
 from bcdcodec.models.dit import Condition
-from bcdcodec.models.expression import carried
+from bcdcodec.models.expression import moving_as, turned
 from bcdcodec.models.flow_basis import LEVELS, Levels
 from bcdcodec.models.latents import Latents, open_latents, to_uint8
 from bcdcodec.models.poser import Poser
@@ -167,11 +168,11 @@ class Codec:
     # ---- decoding
 
     @torch.inference_mode()
-    def portrait_moved_by(self, content: Content, driver: Content | None, relative: bool = False) -> Portrait | None:
+    def portrait_moved_by(self, content: Content, driver: Content | None, relative: bool = False, landmarks: bool = True) -> Portrait | None:
         """What a content shows when the motion is another recording's, whose content is the `driver`, where it is known.
 
-        Its head is turned as the driver's is, unless the motion is to be `relative`; and it has the driver's pictures of change,
-        where landmarks of both are found, else none, as amounts of another's mislead.
+        Where `landmarks` of both are found, its head is turned as the driver's is, unless the motion is to be `relative`, moves in the same places
+        and has the driver's pictures of change. Else the poser turns it, and it has none, as amounts of another's mislead.
         """
         shown = self.model.detailed(self.portrait(content))
         if shown is None or shown.appearance is None:
@@ -179,18 +180,28 @@ class Codec:
         if driver is None:
             return replace(shown, appearance=None)
         other = self.portrait(driver)
-        if self.poser is not None and not relative:
-            shown = self.poser.posed(shown, other)
-        marks = None
-        if can_find_landmarks():
-            marks = [landmark_finder()(to_uint8(self.latents.decode(p.still, None))[0]) for p in (other, shown)]
-        if marks is None or any(m is None for m in marks):
-            return replace(shown, appearance=None)
-        return replace(shown, appearance=carried(other.appearance, *(torch.from_numpy(m) for m in marks)))
+        own, theirs = (self._landmarks(p) if landmarks else None for p in (shown, other))
+        if own is None or theirs is None:
+            posed = shown if self.poser is None or relative else self.poser.posed(shown, other)
+            return replace(posed, appearance=None)
+        if not relative:
+            here, there = turned_landmarks(own, theirs)
+            shown, own = turned(shown, here, there), there[: len(own)]
+            shown = replace(shown, motion=other.motion)
+        return moving_as(shown, own, other.appearance, theirs)
+
+    def _landmarks(self, portrait: Portrait) -> np.ndarray | None:
+        """Those [68, 2] of a portrait's still, fractions of the picture; None where they are not or cannot be found."""
+        return landmark_finder()(to_uint8(self.latents.decode(portrait.still, None))[0]) if can_find_landmarks() else None
 
     def decode(self, recording: Recording, content: Recording | None = None, steps: int | None = None,
-               seed: int | None = None) -> np.ndarray:
-        """Pictures uint8 [t, h, w, 3] of a recording; with `content`, that recording's person in this one's motion."""
+               seed: int | None = None, landmarks: bool = True) -> np.ndarray:
+        """Pictures uint8 [t, h, w, 3] of a recording; with `content`, that recording's person in this one's motion.
+
+        `steps`, `seed`: else the model's and the recording's own; of no steps at all see `decode_stream`. `landmarks`: join two faces by
+        them where they can be found (extra `expression`); drawn faces are joined better by networks alone. Raises FormatError for a
+        recording without content, ModelMismatchError for another model's, ModelError as `decode_stream` does.
+        """
         check_model(recording.head, self.folder)
         source = recording
         if content is not None:
@@ -200,7 +211,8 @@ class Codec:
             raise FormatError("the recording holds no content, nothing can be decoded")
         frames = [picture for _, picture in self.decode_stream(
             iter(recording.motions), source.contents if content is None else source.contents[:1],
-            recording.head.sampler_seed if seed is None else seed, steps, driving_of(recording.head, recording.contents, content is not None))]
+            recording.head.sampler_seed if seed is None else seed, steps,
+            driving_of(recording.head, recording.contents, content is not None, landmarks=landmarks))]
         size = self.picture_size
         return np.stack(frames) if frames else np.zeros((0, size, size, 3), np.uint8)
 
@@ -209,8 +221,14 @@ class Codec:
         """`(frame number, uint8 [h, w, 3])` one by one, under one fixed noise picture; memory stays flat.
 
         With a single content that one serves every motion chunk; `by`: whose motion it is, where it is not the content's own.
+        In no steps at all the content's picture is moved by the motion, and no network draws anything: several times faster.
+        Raises ModelError for no steps of a model whose motion is no flow.
         """
-        return decode_frames(self, motions, contents, seed, self.config.diffusion.steps if steps is None else steps, by)
+        steps = self.config.diffusion.steps if steps is None else steps
+        if not steps and self.model.flow_basis is None:
+            raise ModelError(f"in 0 steps the content's picture is moved by the motion alone; the motion of model "
+                             f"{self.config.name!r} is no flow, which needs its networks: give 1 step or more")
+        return decode_frames(self, motions, contents, seed, steps, by)
 
     @cached_property
     def poser(self) -> Poser | None:

@@ -31,12 +31,13 @@ class Driving:
     foreign: bool = False  # another recording's than the content
     drivers: tuple[Content, ...] = ()  # that recording's own contents, where they are known
     relative: bool = False  # begin in the content's own pose, and add to it what changes from the first frame on
+    landmarks: bool = True  # join both faces by landmarks, where these can be found; False: by networks alone
 
 
-def driving_of(head: Head, contents: tuple[Content, ...], swapped: bool, relative: bool = False) -> Driving:
+def driving_of(head: Head, contents: tuple[Content, ...], swapped: bool, relative: bool = False, landmarks: bool = True) -> Driving:
     """Whose motion the recording of `head` and `contents` brings; `swapped`: onto another recording's content."""
     made = head.reenacted or head.generated  # then its contents are not those of the motion
-    return Driving(swapped or made, contents if swapped and not made else (), relative)
+    return Driving(swapped or made, contents if swapped and not made else (), relative, landmarks)
 
 
 @torch.inference_mode()
@@ -60,12 +61,13 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
             raise FormatError(f"frame {first} asks for content {number}, the file has {len(contents)}")
         shown = by_number[number]
         if by.foreign:
-            portrait = codec.portrait_moved_by(shown, driving.get(driver), by.relative)
+            portrait = codec.portrait_moved_by(shown, driving.get(driver), by.relative, by.landmarks)
         else:
             portrait = codec.model.detailed(codec.portrait(shown))
         tokens, reference = codec.dequantised(shown)
+        apart = by.foreign and (portrait is None or portrait.joined is None)  # landmarks join faces better than the decoder does
         clip = Condition(tokens, vector[None, None], reference if portrait is None else portrait.motion,
-                         foreign=torch.ones(1, device=codec.device) if by.foreign else None, portrait=portrait)
+                         foreign=torch.ones(1, device=codec.device) if apart else None, portrait=portrait)
 
         def windows(m_hat: Tensor) -> Tensor:
             """Pictures [b, t, 3, h, w] in [-1, 1] of windows of quantised motion [b, t, m]."""
@@ -73,8 +75,8 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
             return codec.pictures_of(codec.model.decode(clip.of_windows(m_hat), noise.expand(b, t, -1, -1, -1), steps))
 
         following = chain([vector], (v for _, _, v in vectors))
-        frame = first
-        for pictures in overlapped(windows, following, codec.config.window.length, codec.config.window.overlap):
+        frame, overlap = first, codec.config.window.overlap if steps else 0  # without networks no frame depends on others
+        for pictures in overlapped(windows, following, codec.config.window.length, overlap):
             for picture in to_uint8(pictures):
                 yield frame, picture
                 frame += 1

@@ -62,7 +62,7 @@ def run_demo(folder: str | os.PathLike, model: str | os.PathLike = DEFAULT_MODEL
         step()
         decode_file(recording, out / decoded, model=model, device=device)
         step()
-    decode_file(out / "a.bcd", out / "b.as-a.mp4", content=out / "b.bcd", model=model, device=device)
+    decode_file(out / "a.bcd", out / "b.as-a.mp4", content=out / "b.bcd", model=model, device=device, landmarks=False)
     step()
 
     original = {person: read_pictures(out / f"{person}.mp4", None, size) for person in names}

@@ -163,7 +163,8 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
 def decode_file(source: PathLike, target: PathLike, content: PathLike | None = None, steps: int | None = None,
                 seed: int | None = None, model: PathLike | None = None, device: str = "auto",
                 max_frames: int = MAX_FRAMES, progress: Progress | None = None, vae: str | None = None,
-                scale: int = 1, audio: bool = True, paste_back: bool = False, relative: bool = False) -> DecodeSummary:
+                scale: int = 1, audio: bool = True, paste_back: bool = False, relative: bool = False,
+                landmarks: bool = True) -> DecodeSummary:
     """Decode a `.bcd` file into a video or a folder of PNGs, as `write_video` takes them, whole or not at all.
 
     `-` is standard input, which is read to its end before decoding begins, or standard output, which gets Matroska.
@@ -175,7 +176,7 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
     and the file's own. `scale`: each pixel becomes a square of so many, of the pictures alone; a `.bcd` target has none.
     `audio`: whether the sound of `source` goes into the output. `paste_back`: show the face in the still of what was
     around it, which the file of the face must hold. `relative`: with `content`, begin in that face's own pose and add to it
-    what changes in `source` from its first frame on.
+    what changes in `source` from its first frame on. `landmarks`: join both faces by them where they can be found.
     Raises FormatError and its kinds for a damaged file, LimitError for more than `max_frames` frames,
     ModelMismatchError, BcdError for a target that cannot be written.
     """
@@ -238,7 +239,7 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
                 feed = SoundFeed(reader, video) if has_sound else None
                 seed = head.sampler_seed if seed is None else seed
                 for number, picture in codec.decode_stream(
-                        motions, contents, seed, steps, driving_of(head, drivers, other is not None, relative)):
+                        motions, contents, seed, steps, driving_of(head, drivers, other is not None, relative, landmarks)):
                     tick = clock.waiting.popleft()
                     if feed:
                         feed.write_until(tick * time_base)
@@ -252,7 +253,7 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
             notes.append(f"{source} ends early: {clock.frames}{stated} frames were there and are decoded")
         if other is not None:
             notes.append(f"{target} is marked as synthesised: the motion of {source} with the face of {content}")
-            if folder.config.content.appearance and not can_find_landmarks():
+            if folder.config.content.appearance and landmarks and not can_find_landmarks():
                 notes.append(FLOW_ALONE)
         elif head.reenacted:
             notes.append(f"{source} is reenacted: its face and its motion come from different recordings")

@@ -57,8 +57,10 @@ def encode(source: str, target: str, model: str, crop: str | None, surroundings:
 @click.argument("target", metavar="OUT")
 @click.option("--content", metavar="OTHER.bcd", help="Show the face of this recording in the motion of IN.")
 @click.option("--relative", is_flag=True, help="With --content: begin in that face's own pose and add the changes of IN.")
+@click.option("--no-landmarks", is_flag=True, help="With --content: join both faces by networks alone, as is better for drawn ones.")
 @click.option("--paste-back", is_flag=True, help="Show the face in the still of its surroundings, if its file holds one.")
-@click.option("--steps", type=click.IntRange(1, 1000), help="Sampling steps. [default: the model's]")
+@click.option("--steps", type=click.IntRange(0, 1000),
+              help="Sampling steps; 0: the picture moved without networks, several times faster. [default: the model's]")
 @click.option("--scale", type=click.IntRange(1, 64), default=1, show_default=True,
               help="Enlarge the pictures: every pixel becomes a square of so many.")
 @click.option("--seed", type=SEED, help="Of the noise. [default: the file's]")
@@ -68,12 +70,12 @@ def encode(source: str, target: str, model: str, crop: str | None, surroundings:
 @click.option("--max-frames", type=click.IntRange(min=1), default=1_000_000, show_default=True,
               help="Refuse files with more frames.")
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
-def decode(source: str, target: str, content: str | None, relative: bool, paste_back: bool, steps: int | None, scale: int,
+def decode(source: str, target: str, content: str | None, relative: bool, no_landmarks: bool, paste_back: bool, steps: int | None, scale: int,
            seed: int | None, model: str | None, vae: str | None, device: str, max_frames: int, no_audio: bool) -> None:
     """Decode a .bcd file into a video.
 
     OUT ends in .mp4, .mkv, .webm, .gif or .apng, or is a folder for PNGs; with --content also .bcd. What
-    --content makes is marked as synthesised; mouth and eyes follow further with the extra expression. - is standard
+    --content makes is marked as synthesised; head, mouth and eyes follow much better with the extra expression. - is standard
     input or output; the output is Matroska.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
@@ -81,9 +83,11 @@ def decode(source: str, target: str, content: str | None, relative: bool, paste_
 
     if relative and content is None:
         raise click.UsageError("--relative goes with --content")
+    if no_landmarks and content is None:
+        raise click.UsageError("--no-landmarks goes with --content")
     with progress_bar("decode") as progress:
         done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress, vae, scale,
-                           not no_audio, paste_back, relative)
+                           not no_audio, paste_back, relative, not no_landmarks)
     show_notes(done.notes)
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s", err=target == "-")
 

@@ -7,12 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 import bcdcodec
 from bcdcodec.container import Content, Motion
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.encoding import StreamOptions
 from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
+from bcdcodec.models.latents import to_uint8
+from bcdcodec.models.warp import warp
 from bcdcodec.reference import content_tokens
 from head_clips import head_frames
 
@@ -118,6 +121,34 @@ def test_one_and_several_steps_both_decode_and_differ(codec, encoded):
     one, several = codec.decode(encoded, steps=1), codec.decode(encoded, steps=4)
     assert one.shape == several.shape
     assert not np.array_equal(one, several)
+
+
+@pytest.mark.parametrize("foreign", [False, True])
+def test_no_steps_move_the_picture_and_ask_no_network(codec, encoded, monkeypatch, foreign):
+    def asked(*_):
+        raise AssertionError("a network is asked")
+
+    content = codec.encode(head_frames(23, 9, 32)) if foreign else None
+    drawn = codec.decode(encoded, content)
+    monkeypatch.setattr(codec.model.decoder, "forward", asked)
+    monkeypatch.setattr(codec.model.painter, "forward", asked)
+    moved = codec.decode(encoded, content, steps=0)
+    assert moved.shape == drawn.shape and not np.array_equal(moved, drawn)
+    shown = codec.portrait((content or encoded).contents[0])
+    if foreign:
+        shown = replace(shown, appearance=None)  # of TINY, which has no poser; and no landmarks are found in pictures of 32 pixels
+    change = codec.model.vq.lookup(torch.from_numpy(encoded.motions[0].codes.astype(np.int64))[None])[0] - shown.motion
+    stills = shown.still.expand(len(change), -1, -1, -1)
+    if shown.appearance is not None:
+        stills = stills + shown.appearance.added(change[None])[0]
+    assert np.array_equal(moved[: len(change)], to_uint8(codec.latents.decode(warp(stills, codec.model.flow_basis(change)))))
+
+
+def test_no_steps_are_refused_where_motion_is_no_flow(tiny_model, encoded):
+    codec = bcdcodec.load(tiny_model)
+    codec.model.flow_basis = None
+    with pytest.raises(ModelError, match="0 steps.*'tiny' is no flow.*give 1 step or more"):
+        codec.decode(encoded, steps=0)
 
 
 def test_another_content_changes_the_picture_and_not_the_length(codec, encoded):

@@ -1,4 +1,4 @@
-"""Another person's pictures of change on a face: where they are put, and when they are left out."""
+"""Another person's pose and pictures of change on a face: how it is turned, where they are put, and when they are left out."""
 
 from dataclasses import replace
 
@@ -10,38 +10,84 @@ from head_clips import head_frames
 import bcdcodec
 from bcdcodec import codec as codec_module
 from bcdcodec import landmarks
-from bcdcodec.models.appearance import Appearance
-from bcdcodec.models.expression import carried, joining_flow
+from bcdcodec.headpose import MEAN_HEAD, turned_landmarks
+from bcdcodec.models.appearance import Appearance, Portrait
+from bcdcodec.models.expression import joining_flow, moving_as, turned
+from bcdcodec.video import read_frames
 
-MARKS = torch.rand(20, 2, generator=torch.Generator().manual_seed(0)) * 0.5 + 0.25  # fractions of the picture
+MARKS = np.random.default_rng(0).uniform(0.3, 0.7, (68, 2))  # fractions of the picture
+OWN = 0.5 + 0.1 * MEAN_HEAD[:, :2]  # landmarks of a face, and
+DRIVERS = 0.5 + 0.1 * (0.9 * MEAN_HEAD[:, :1] + 0.44 * MEAN_HEAD[:, 2:]) * (1, 0) + 0.1 * MEAN_HEAD[:, :2] * (0, 1) - (0.1, 0.0)  # another's, turned to the right
 
 
 @pytest.fixture()
 def found(monkeypatch):
-    """Landmarks that are always found, the driver's a tenth of the picture further left."""
-    answers = iter([MARKS.numpy() - (0.1, 0.0), MARKS.numpy()] * 99)
+    """Landmarks that are always found, the driver's turned, a tenth of the picture further left."""
+    answers = iter([OWN, DRIVERS] * 99)
     monkeypatch.setattr(codec_module, "can_find_landmarks", lambda: True)
     monkeypatch.setattr(codec_module, "landmark_finder", lambda: lambda picture: next(answers))
 
 
 def test_the_flow_joins_the_landmarks_and_leaves_the_border():
-    there = 0.45 + 1.2 * (MARKS - 0.5) @ torch.tensor([[0.95, 0.3], [-0.3, 0.95]])  # a larger face, tilted
+    there = 0.45 + 1.2 * (MARKS - 0.5) @ np.array([[0.95, 0.3], [-0.3, 0.95]])  # a larger face, tilted
     flow = joining_flow(MARKS, there)
     places = torch.nn.functional.interpolate(flow, size=256, mode="bilinear")  # as pictures of 256x256 see it
-    column, row = (MARKS * 256).long().T
-    off = places[0, :, row, column].T / 2 - (there - MARKS)
-    print(f"landmarks joined to within {off.abs().max():.4f} of the picture's side")
-    assert off.abs().max() < 0.02 and (there - MARKS).abs().max() > 0.08
+    column, row = (MARKS * 256).astype(int).T
+    off = places[0, :, row, column].T.numpy() / 2 - (there - MARKS)
+    print(f"landmarks joined to within {np.abs(off).max():.4f} of the picture's side")
+    assert np.abs(off).max() < 0.02 and np.abs(there - MARKS).max() > 0.08
     assert flow[..., 0].abs().max() < 0.05 and flow[..., -1, :].abs().max() < 0.05  # of the 0.2 that landmarks go
 
 
+def test_a_head_at_the_border_is_not_held_there():
+    high = MARKS * (1, 0.5) - (0, 0.1)  # its top is cut off
+    flow = joining_flow(high, high + (0.0, 0.1))
+    assert (flow[0, 1, 0, 10:22] - 0.2).abs().max() < 0.05, "the border above it goes with it"
+    assert flow[0, :, -1].abs().max() < 0.05, "the one below does not"
+
+
+def spot(row, column, size=64):
+    """A picture [1, 3, size, size] with a bright spot."""
+    picture = torch.zeros(1, 3, size, size)
+    picture[..., row - 2 : row + 2, column - 2 : column + 2] = 1.0
+    return picture
+
+
+def middle(picture):
+    """Row and column of what is bright in it."""
+    return [float(x.float().mean()) for x in (picture > 0.5).nonzero(as_tuple=True)[-2:]]
+
+
+def test_a_portrait_is_turned_with_its_detail():
+    portrait = Portrait(spot(32, 28), torch.zeros(1, 4), detail=spot(64, 56, 128))
+    shown = turned(portrait, MARKS, MARKS + (0.125, -0.0625))
+    assert middle(shown.still) == pytest.approx([31.5 - 4, 27.5 + 8], abs=1)
+    assert middle(shown.detail) == pytest.approx([63.5 - 8, 55.5 + 16], abs=1.5) and shown.motion is portrait.motion
+
+
 def test_pictures_of_change_lie_where_the_landmarks_are():
-    change = torch.zeros(1, 2, 3, 64, 64)
-    change[:, :, :, 30:34, 26:30] = 1.0
-    moved = carried(Appearance(change, change[:, 0, :1]), MARKS - torch.tensor([0.125, 0.0]), MARKS)
-    rows, columns = (moved.components[0, 0, 0] > 0.5).nonzero().T.tolist()
-    assert abs(np.mean(rows) - 31.5) < 1 and abs(np.mean(columns) - (27.5 + 8)) < 1
-    assert moved.components.shape == change.shape and moved.salience.shape == (1, 1, 64, 64)
+    change = spot(32, 28)[:, None].expand(1, 2, 3, 64, 64)
+    shown = moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), MARKS, Appearance(change, change[:, 0, :1]), MARKS - (0.125, 0.0))
+    assert middle(shown.appearance.components[0, 0, 0]) == pytest.approx([31.5, 27.5 + 8], abs=1)
+    assert shown.appearance.components.shape == change.shape and shown.appearance.salience.shape == (1, 1, 64, 64)
+
+
+def test_a_point_of_the_face_moves_as_that_point_of_the_drivers_does():
+    change = torch.zeros(1, 1, 3, 64, 64)
+    shown = moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), MARKS, Appearance(change, change[:, 0, :1]), MARKS - (0.125, 0.0))
+    flow = torch.zeros(1, 1, 2, 32, 32)
+    flow[..., 14:18, 10:14] = 0.1  # a mouth of the driver
+    moved = shown.moved_by(flow)
+    assert moved.shape == flow.shape and moved.max() == pytest.approx(0.1, abs=0.02)
+    rows, columns = (moved[0, 0, 0] > 0.05).nonzero(as_tuple=True)
+    assert abs(rows.float().mean() - 15.5) < 1.5 and abs(columns.float().mean() - (11.5 + 4)) < 1.5
+    assert torch.allclose(replace(shown, larger=1.5).moved_by(flow), 1.5 * moved), "the way of a larger face is longer"
+    assert torch.equal(replace(shown, joined=None).moved_by(flow), flow)
+
+
+def test_a_face_twice_as_large_moves_twice_as_far():
+    shown = moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), OWN, Appearance(torch.zeros(1, 1, 3, 64, 64), torch.zeros(1, 1, 64, 64)), 0.5 * OWN + 0.2)
+    assert shown.larger == pytest.approx(2)
 
 
 @pytest.fixture(scope="module")
@@ -65,15 +111,48 @@ def test_without_a_face_in_a_still_nothing_is_carried(two, monkeypatch):
     assert codec.portrait_moved_by(face.contents[0], motion.contents[0]).appearance is None
 
 
-def test_the_drivers_pictures_of_change_are_carried_and_seen(two, found, monkeypatch):
+def test_a_face_is_turned_as_the_drivers_and_moves_in_its_place(two, found):
     codec, motion, face = two
     portrait = codec.portrait_moved_by(face.contents[0], motion.contents[0])
-    own = codec.portrait(motion.contents[0]).appearance
-    assert torch.allclose(portrait.appearance.components, carried(own, MARKS - torch.tensor([0.1, 0.0]), MARKS).components, atol=1e-5)
-    assert torch.equal(portrait.still, codec.portrait(face.contents[0]).still)
-    with_them = codec.decode(motion, content=face)
+    other, own = codec.portrait(motion.contents[0]), codec.portrait(face.contents[0])
+    here, there = turned_landmarks(OWN, DRIVERS)
+    expected = moving_as(turned(own, here, there), there[:68], other.appearance, DRIVERS)
+    assert torch.equal(portrait.still, expected.still) and not torch.allclose(portrait.still, own.still, atol=0.1)
+    assert torch.equal(portrait.motion, other.motion), "the still stands where the driver's does"
+    assert torch.equal(portrait.joined, expected.joined)
+    assert torch.equal(portrait.appearance.components, expected.appearance.components)
+
+
+def test_in_relative_motion_a_face_keeps_its_pose_and_moves_in_its_place(two, found):
+    codec, motion, face = two
+    portrait, own = codec.portrait_moved_by(face.contents[0], motion.contents[0], relative=True), codec.portrait(face.contents[0])
+    assert torch.equal(portrait.still, own.still) and torch.equal(portrait.motion, own.motion)
+    assert torch.equal(portrait.joined, joining_flow(OWN, DRIVERS))
+
+
+def test_landmarks_are_left_out_where_that_is_asked(two, found, bcd, tiny_model, tmp_path):
+    codec, motion, face = two
+    apart = codec.portrait_moved_by(face.contents[0], motion.contents[0], landmarks=False)
+    assert apart.joined is None and apart.appearance is None
+    bcdcodec.write(tmp_path / "talk.bcd", motion, tiny_model)
+    bcdcodec.write(tmp_path / "face.bcd", face, tiny_model)
+    assert bcd("decode", tmp_path / "talk.bcd", tmp_path / "out.mp4", "--no-landmarks", "--model", tiny_model).code == 2
+    done = bcd("decode", tmp_path / "talk.bcd", tmp_path / "out", "--content", tmp_path / "face.bcd", "--no-landmarks", "--model", tiny_model)
+    assert done.code == 0 and "expression" not in done.err
+    pictures = np.stack([picture for _, picture in read_frames(tmp_path / "out", None, 32)])
+    assert np.array_equal(pictures, codec.decode(motion, content=face, landmarks=False))
+
+
+def test_what_landmarks_join_the_decoder_does_not_bend(two, found, monkeypatch):
+    codec, motion, face = two
+    seen, inner = [], codec.model.denoise
+    monkeypatch.setattr(codec.model, "denoise", lambda x, sigma, condition: seen.append(condition.foreign) or inner(x, sigma, condition))
+    joined = codec.decode(motion, content=face)
+    assert seen and all(foreign is None for foreign in seen)
+    seen.clear()
     monkeypatch.setattr(codec_module, "can_find_landmarks", lambda: False)
-    assert not np.array_equal(with_them, codec.decode(motion, content=face))
+    assert not np.array_equal(joined, codec.decode(motion, content=face))
+    assert seen and all(foreign is not None for foreign in seen)
 
 
 def test_every_scene_of_the_motion_brings_its_own(two, found, monkeypatch):
@@ -83,7 +162,7 @@ def test_every_scene_of_the_motion_brings_its_own(two, found, monkeypatch):
     chunks = (replace(chunk, codes=chunk.codes[:6]), replace(chunk, codes=chunk.codes[6:], first_frame=6, content=1))
     asked = []
     inner = codec.portrait_moved_by
-    monkeypatch.setattr(codec, "portrait_moved_by", lambda content, driver, relative: asked.append((content.number, driver.number)) or inner(content, driver, relative))
+    monkeypatch.setattr(codec, "portrait_moved_by", lambda content, driver, *how: asked.append((content.number, driver.number)) or inner(content, driver, *how))
     scenes = replace(motion, contents=(motion.contents[0], second), motions=chunks)
     assert codec.decode(scenes, content=face).shape[0] == 12 and asked == [(0, 0), (0, 1)]
 

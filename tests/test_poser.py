@@ -153,7 +153,7 @@ def test_another_face_begins_in_the_drivers_pose_and_motion(two):
     codec, motion, face = two
     own, driver = codec.portrait(face.contents[0]), codec.portrait(motion.contents[0])
     at, wanted = codec.poser.read(own.still), codec.poser.read(driver.still)
-    shown = codec.portrait_moved_by(face.contents[0], motion.contents[0])
+    shown = codec.portrait_moved_by(face.contents[0], motion.contents[0], landmarks=False)
     flow = codec.poser(own.still, at, wanted - at)
     warped = warp(own.still, flow)
     colours, mask = codec.poser.fill(own.still, warped, flow)
@@ -234,7 +234,7 @@ def test_the_shipped_one_turns_a_rendered_head_as_the_truth_is_turned():
         one, other, truth = (render(who, moves, codec.picture_size) for who, moves in ((a, pose), (b, own), (b, pose)))
         driver, face = codec.encode(one).contents[0], codec.encode(other).contents[0]
         still, shown = (codec.latents.decode(p.still, p.detail) for p in (
-            codec.model.detailed(codec.portrait(face)), codec.portrait_moved_by(face, driver)))
+            codec.model.detailed(codec.portrait(face)), codec.portrait_moved_by(face, driver, landmarks=False)))
         still, shown = (codec_module.to_uint8(x) for x in (still, shown))
         better.append(psnr(shown, truth) - psnr(still, truth))
     print("nearer to the truth by", [round(db, 2) for db in better], "dB")

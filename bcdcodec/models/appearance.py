@@ -45,6 +45,24 @@ class Portrait:
     motion: Tensor  # [b, m] of the still
     appearance: Appearance | None = None  # None where the content does not say
     detail: Tensor | None = None  # [b, c, H, W] that the enlarged still lacks: `BCD.detailed`
+    joined: Tensor | None = None  # [b, 2, gh, gw] flow from this face to that of the person whose motion moves it, if another's
+    larger: float = 1.0  # times that this face is as large as that one
+
+    def looks(self, change: Tensor | None, t: int) -> Tensor:
+        """The still with what motion that is off its by `change` [b, t, m] adds to it, [b, t, c, h, w]; `change` is for an appearance.
+
+        No gradient reaches the still.
+        """
+        looks = self.still.detach()[:, None].expand(-1, t, -1, -1, -1)
+        return looks if self.appearance is None else looks + self.appearance.added(change)
+
+    def moved_by(self, flow: Tensor) -> Tensor:
+        """The flow [b, t, 2, gh, gw] of a motion where it belongs on this face: every point moves as that one of the joined face does."""
+        if self.joined is None:
+            return flow
+        flat = flow.flatten(0, 1)
+        joined = self.joined[:, None].expand(-1, flow.shape[1], -1, -1, -1).flatten(0, 1)
+        return self.larger * warp(flat, warp(joined, flat)).view_as(flow)
 
     def expand(self, b: int) -> Portrait:
         """The portrait of a single content [1, ...] for `b` windows."""
@@ -52,7 +70,7 @@ class Portrait:
         looks = self.appearance
         return Portrait(wide(self.still), wide(self.motion),
                         None if looks is None else Appearance(wide(looks.components), wide(looks.salience)),
-                        None if self.detail is None else wide(self.detail))
+                        *(None if x is None else wide(x) for x in (self.detail, self.joined)), self.larger)
 
 
 class CommonAppearance(nn.Module):

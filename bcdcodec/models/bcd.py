@@ -175,10 +175,13 @@ class BCD(nn.Module):
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
         expand = (slice(None), None, None, None, None)
         moved: Tensor | None = None
+        change: Tensor | None = None
         shown = condition.reference_motion
         if self.flow_basis is not None:
             change = condition.motion - condition.reference_motion[:, None]
             moved = self.flow_basis(change)
+            if condition.portrait is not None:
+                moved = condition.portrait.moved_by(moved)
             condition = replace(condition, motion=self.flow_basis.embedded(condition.motion),
                                 reference_motion=self.flow_basis.embedded(condition.reference_motion))
         scaled = (x * c_in[expand]).to(self.decoder.to_residual.weight.dtype)  # a decoder in bfloat16 takes bfloat16
@@ -197,10 +200,7 @@ class BCD(nn.Module):
             if moved is not None:
                 flow = moved if condition.foreign is None else moved + condition.foreign[expand] * flow
             portrait = condition.portrait or self.portrait(condition.content, shown)
-            still = portrait.still
-            looks = still.detach()[:, None].expand(b, t, *still.shape[1:])
-            if portrait.appearance is not None:
-                looks = looks + portrait.appearance.added(change)
+            still, looks = portrait.still, portrait.looks(change, t)
             frames = looks.flatten(0, 1)
             warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))
             latents = latents + (1 - c_skip[expand]) * warped.detach()
@@ -211,8 +211,20 @@ class BCD(nn.Module):
         return Denoised(latents, flow, still, looks, warped)
 
     @torch.no_grad()
+    def moved(self, condition: Condition) -> Denoised:
+        """The mean of the prior alone: the still with its pictures of change, moved by the flow fields. No network is asked.
+
+        For models with a flow basis.
+        """
+        change = condition.motion - condition.reference_motion[:, None]
+        portrait = condition.portrait or self.portrait(condition.content, condition.reference_motion)
+        flow, looks = portrait.moved_by(self.flow_basis(change)), portrait.looks(change, change.shape[1])
+        warped = warp(looks.flatten(0, 1), flow.flatten(0, 1)).unflatten(0, looks.shape[:2])
+        return Denoised(warped, flow, portrait.still, looks, warped)
+
+    @torch.no_grad()
     def decode(self, condition: Condition, noise: Tensor, steps: int, guidance: float | None = None) -> Decoded:
-        """Sample latents from unit noise [b, t, c, h, w] in `steps` EDM steps."""
+        """Sample latents from unit noise [b, t, c, h, w] in `steps` EDM steps; in none what `moved` gives."""
         scale = self.config.decoder.guidance if guidance is None else guidance
         masked = replace(condition, keep=torch.zeros(noise.shape[0], device=noise.device))
         found: Denoised | None = None  # of the last step
@@ -226,7 +238,11 @@ class BCD(nn.Module):
             without = self.denoise(x, levels, masked).latents
             return without + scale * (found.latents - without)
 
-        latents = sample_heun(denoise, noise, self.config.diffusion, steps)
+        if steps:
+            latents = sample_heun(denoise, noise, self.config.diffusion, steps)
+        else:
+            found = self.moved(condition)
+            latents = found.latents
         if condition.portrait is None or condition.portrait.detail is None:
             return Decoded(latents, None)
         b, t = noise.shape[:2]

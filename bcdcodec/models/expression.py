@@ -1,4 +1,4 @@
-"""Another person's expression on a face: what changes in the one's pictures is laid where it belongs on the other.
+"""Another person's pose and expression on a face, by landmarks of both: it is turned as that one, and moves in the same places.
 
 Expression images (Liu, Shan and Zhang 2001): a mouth that opens adds much the same dark to any face; what counts is the place,
 which landmarks of both tell.
@@ -6,36 +6,50 @@ which landmarks of both tell.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
+import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.models.appearance import Appearance
-from bcdcodec.models.warp import centres, warp
+from bcdcodec.headpose import head_pose
+from bcdcodec.models.appearance import Appearance, Portrait
+from bcdcodec.models.warp import centres, warp, warped_detail
 
 GRID = 32  # cells a side of the flow
-BORDER = 5  # points a side of the picture's border, where nothing moves
+BORDER = 5  # points a side of the picture's border, where nothing moves ...
+APART = 0.3  # ... but where the head is nearer, halves of a picture: a head that is cut off is not to be stretched
 SMOOTHING = 1e-3  # of the spline, so that landmarks a pixel off fold nothing
 
 
-def carried(appearance: Appearance, driver: Tensor, shown: Tensor) -> Appearance:
-    """The driver's pictures of change [1, k, c, h, w] in the place of another face.
+def turned(portrait: Portrait, here: np.ndarray, there: np.ndarray) -> Portrait:
+    """A portrait in which points of the head `here` [n, 2] are `there`: x and y as fractions of the picture."""
+    flow = joining_flow(there, here).to(portrait.still)
+    detail = None if portrait.detail is None else warped_detail(portrait.still, portrait.detail, flow)
+    return replace(portrait, still=warp(portrait.still, flow), detail=detail)
 
-    `driver`, `shown` [n, 2]: landmarks of both stills, x and y as fractions of the picture.
+
+def moving_as(portrait: Portrait, shown: np.ndarray, appearance: Appearance, driver: np.ndarray) -> Portrait:
+    """A portrait that another's motion moves in the same places, with that one's pictures of change, [1, k, c, h, w], in their place.
+
+    `shown`, `driver` [68, 2]: landmarks of both stills, x and y as fractions of the picture.
     """
-    flow = joining_flow(shown, driver).to(appearance.components)
+    flow = joining_flow(shown, driver).to(portrait.still)
     components = appearance.components[0]
-    return Appearance(warp(components, flow.expand(len(components), -1, -1, -1))[None], warp(appearance.salience, flow))
+    carried = Appearance(warp(components, flow.expand(len(components), -1, -1, -1))[None], warp(appearance.salience, flow))
+    return replace(portrait, appearance=carried, joined=flow, larger=head_pose(shown).size / head_pose(driver).size)
 
 
-def joining_flow(here: Tensor, there: Tensor) -> Tensor:
-    """Flow [1, 2, GRID, GRID] that takes landmarks `here` [n, 2] to those `there`, and is nothing at the picture's border.
+def joining_flow(here: np.ndarray, there: np.ndarray) -> Tensor:
+    """Flow [1, 2, GRID, GRID] that takes points `here` [n, 2] to those `there`, and is nothing at the picture's border, if they are not near it.
 
     A thin-plate spline (Bookstein 1989) in halves of a picture.
     """
     side = torch.linspace(-1, 1, BORDER, dtype=torch.float64)
     x, y = torch.meshgrid(side, side, indexing="xy")
     frame = torch.stack([x, y], -1)[(x.abs() == 1) | (y.abs() == 1)]
-    marks, goals = (2 * p.double() - 1 for p in (here, there))
+    marks, goals = (2 * torch.from_numpy(np.asarray(p, float)) - 1 for p in (here, there))
+    frame = frame[torch.cdist(frame, torch.cat([marks, goals])).amin(1) > APART]
     knots = torch.cat([marks, frame])  # [p, 2]
     values = torch.cat([goals - marks, torch.zeros_like(frame)])
     plane = torch.cat([torch.ones(len(knots), 1, dtype=torch.float64), knots], 1)  # [p, 3]
