@@ -24,7 +24,7 @@ from bcdcodec.landmarks import can_find_landmarks, landmark_finder
 from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.bcd import BCD, Decoded
 from bcdcodec.models.dit import Condition
-from bcdcodec.models.expression import moving_as, turned
+from bcdcodec.models.expression import landmarks_moved, moving_as, portrait_turned
 from bcdcodec.models.flow_basis import LEVELS, Levels
 from bcdcodec.models.latents import Latents, open_latents, to_uint8
 from bcdcodec.models.poser import Poser
@@ -168,11 +168,13 @@ class Codec:
     # ---- decoding
 
     @torch.inference_mode()
-    def portrait_moved_by(self, content: Content, driver: Content | None, relative: bool = False, landmarks: bool = True) -> Portrait | None:
+    def portrait_moved_by(self, content: Content, driver: Content | None, relative: bool = False, landmarks: bool = True,
+                          first: Content | None = None) -> Portrait | None:
         """What a content shows when the motion is another recording's, whose content is the `driver`, where it is known.
 
         Where `landmarks` of both are found, its head is turned as the driver's is, unless the motion is to be `relative`, moves in the same places
         and has the driver's pictures of change. Else the poser turns it, and it has none, as amounts of another's mislead.
+        `first`: the content with which the driver's recording begins; as its head moves from there on, so does this one.
         """
         shown = self.model.detailed(self.portrait(content))
         if shown is None or shown.appearance is None:
@@ -184,11 +186,14 @@ class Codec:
         if own is None or theirs is None:
             posed = shown if self.poser is None or relative else self.poser.posed(shown, other)
             return replace(posed, appearance=None)
-        if not relative:
-            here, there = turned_landmarks(own, theirs)
-            shown, own = turned(shown, here, there), there[: len(own)]
-            shown = replace(shown, motion=other.motion)
-        return moving_as(shown, own, other.appearance, theirs)
+        now = theirs  # where the driver's face is in the picture that motion is counted from
+        if relative:
+            now = landmarks_moved(theirs, self.model.flow_basis(shown.motion - other.motion))
+        else:
+            began = None if first is None or first.number == driver.number else self._landmarks(self.portrait(first))
+            here, there = turned_landmarks(own, theirs, began)
+            shown, own = replace(portrait_turned(shown, here, there), motion=other.motion), there[: len(own)]
+        return moving_as(shown, own, other.appearance, theirs, now)
 
     def _landmarks(self, portrait: Portrait) -> np.ndarray | None:
         """Those [68, 2] of a portrait's still, fractions of the picture; None where they are not or cannot be found."""
@@ -221,14 +226,10 @@ class Codec:
         """`(frame number, uint8 [h, w, 3])` one by one, under one fixed noise picture; memory stays flat.
 
         With a single content that one serves every motion chunk; `by`: whose motion it is, where it is not the content's own.
-        In no steps at all the content's picture is moved by the motion, and no network draws anything: several times faster.
+        In no steps at all the content's picture is moved by the motion, and no network draws any frame.
         Raises ModelError for no steps of a model whose motion is no flow.
         """
-        steps = self.config.diffusion.steps if steps is None else steps
-        if not steps and self.model.flow_basis is None:
-            raise ModelError(f"in 0 steps the content's picture is moved by the motion alone; the motion of model "
-                             f"{self.config.name!r} is no flow, which needs its networks: give 1 step or more")
-        return decode_frames(self, motions, contents, seed, steps, by)
+        return decode_frames(self, motions, contents, seed, self.config.diffusion.steps if steps is None else steps, by)
 
     @cached_property
     def poser(self) -> Poser | None:

@@ -61,7 +61,8 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
             raise FormatError(f"frame {first} asks for content {number}, the file has {len(contents)}")
         shown = by_number[number]
         if by.foreign:
-            portrait = codec.portrait_moved_by(shown, driving.get(driver), by.relative, by.landmarks)
+            portrait = codec.portrait_moved_by(shown, driving.get(driver), by.relative, by.landmarks,
+                                               by.drivers[0] if by.drivers else None)
         else:
             portrait = codec.model.detailed(codec.portrait(shown))
         tokens, reference = codec.dequantised(shown)

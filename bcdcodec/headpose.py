@@ -28,6 +28,7 @@ MEAN_HEAD = np.array([
 
 # Of the skull about it, where there are no landmarks: ears, temples and crown of common proportions go with the face.
 SKULL = np.array([(-1.95, -0.6, -1.5), (-1.9, -1.8, -1.3), (-1.2, -2.8, -1.2), (0, -3.1, -1.2), (1.2, -2.8, -1.2), (1.9, -1.8, -1.3), (1.95, -0.6, -1.5)])
+SHIFT_MOST = 0.15  # of the picture, either way
 NECK = np.array([0.0, 0.7, -1.6])  # where it turns
 
 
@@ -64,17 +65,22 @@ def head_pose(marks: np.ndarray) -> HeadPose:
     return HeadPose(rotation, size, place)
 
 
-def turned_landmarks(marks: np.ndarray, towards: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def turned_landmarks(marks: np.ndarray, towards: np.ndarray, first: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Points of a head with landmarks `marks` [68, 2], and where they are when it is turned as that of `towards` [68, 2], by TURN_MOST at most.
 
     Both [68 + s, 2], landmarks first, then the skull's. It keeps its own face: what that has beside the mean head turns with
-    it; and its size and its place, as its body does: it turns about the neck.
+    it; and its size and its place, as its body does: it turns about the neck. `first` [68, 2]: landmarks of the other in the picture where
+    this one stood in its place; by so much as the other's neck has moved since, this one's moves too, by SHIFT_MOST at most.
     """
     own, other = head_pose(marks), head_pose(towards)
     beside = (marks - own.shown(MEAN_HEAD)) / own.size  # [68, 2]
     head = np.concatenate([MEAN_HEAD + beside @ own.rotation[:2], SKULL])
     rotation = _part_of_turn(other.rotation @ own.rotation.T) @ own.rotation
     place = own.place + own.size * (own.rotation - rotation)[:2] @ NECK
+    if first is not None:
+        began = head_pose(first)
+        way = (other.shown(NECK[None]) - began.shown(NECK[None]))[0] * own.size / began.size
+        place = place + way.clip(-SHIFT_MOST, SHIFT_MOST)
     return own.shown(head), HeadPose(rotation, own.size, place).shown(head)
 
 

@@ -253,7 +253,7 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
             notes.append(f"{source} ends early: {clock.frames}{stated} frames were there and are decoded")
         if other is not None:
             notes.append(f"{target} is marked as synthesised: the motion of {source} with the face of {content}")
-            if folder.config.content.appearance and landmarks and not can_find_landmarks():
+            if folder.config.content.appearance and landmarks and not (reader.head.reenacted or reader.head.generated or can_find_landmarks()):
                 notes.append(FLOW_ALONE)
         elif head.reenacted:
             notes.append(f"{source} is reenacted: its face and its motion come from different recordings")

@@ -60,7 +60,7 @@ def encode(source: str, target: str, model: str, crop: str | None, surroundings:
 @click.option("--no-landmarks", is_flag=True, help="With --content: join both faces by networks alone, as is better for drawn ones.")
 @click.option("--paste-back", is_flag=True, help="Show the face in the still of its surroundings, if its file holds one.")
 @click.option("--steps", type=click.IntRange(0, 1000),
-              help="Sampling steps; 0: the picture moved without networks, several times faster. [default: the model's]")
+              help="Sampling steps; 0: the picture moved by the motion alone, no network for any frame. [default: the model's]")
 @click.option("--scale", type=click.IntRange(1, 64), default=1, show_default=True,
               help="Enlarge the pictures: every pixel becomes a square of so many.")
 @click.option("--seed", type=SEED, help="Of the noise. [default: the file's]")

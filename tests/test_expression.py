@@ -12,7 +12,9 @@ from bcdcodec import codec as codec_module
 from bcdcodec import landmarks
 from bcdcodec.headpose import MEAN_HEAD, turned_landmarks
 from bcdcodec.models.appearance import Appearance, Portrait
-from bcdcodec.models.expression import joining_flow, moving_as, turned
+from bcdcodec.models.expression import joining_flow, landmarks_moved, moving_as, portrait_turned
+from bcdcodec.models.latents import to_uint8
+from bcdcodec.models.warp import warp
 from bcdcodec.video import read_frames
 
 MARKS = np.random.default_rng(0).uniform(0.3, 0.7, (68, 2))  # fractions of the picture
@@ -60,21 +62,21 @@ def middle(picture):
 
 def test_a_portrait_is_turned_with_its_detail():
     portrait = Portrait(spot(32, 28), torch.zeros(1, 4), detail=spot(64, 56, 128))
-    shown = turned(portrait, MARKS, MARKS + (0.125, -0.0625))
+    shown = portrait_turned(portrait, MARKS, MARKS + (0.125, -0.0625))
     assert middle(shown.still) == pytest.approx([31.5 - 4, 27.5 + 8], abs=1)
     assert middle(shown.detail) == pytest.approx([63.5 - 8, 55.5 + 16], abs=1.5) and shown.motion is portrait.motion
 
 
 def test_pictures_of_change_lie_where_the_landmarks_are():
     change = spot(32, 28)[:, None].expand(1, 2, 3, 64, 64)
-    shown = moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), MARKS, Appearance(change, change[:, 0, :1]), MARKS - (0.125, 0.0))
+    shown = moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), MARKS, Appearance(change, change[:, 0, :1]), MARKS - (0.125, 0.0), MARKS)
     assert middle(shown.appearance.components[0, 0, 0]) == pytest.approx([31.5, 27.5 + 8], abs=1)
     assert shown.appearance.components.shape == change.shape and shown.appearance.salience.shape == (1, 1, 64, 64)
 
 
 def test_a_point_of_the_face_moves_as_that_point_of_the_drivers_does():
     change = torch.zeros(1, 1, 3, 64, 64)
-    shown = moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), MARKS, Appearance(change, change[:, 0, :1]), MARKS - (0.125, 0.0))
+    shown = moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), MARKS, Appearance(change, change[:, 0, :1]), MARKS, MARKS - (0.125, 0.0))
     flow = torch.zeros(1, 1, 2, 32, 32)
     flow[..., 14:18, 10:14] = 0.1  # a mouth of the driver
     moved = shown.moved_by(flow)
@@ -86,8 +88,15 @@ def test_a_point_of_the_face_moves_as_that_point_of_the_drivers_does():
 
 
 def test_a_face_twice_as_large_moves_twice_as_far():
-    shown = moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), OWN, Appearance(torch.zeros(1, 1, 3, 64, 64), torch.zeros(1, 1, 64, 64)), 0.5 * OWN + 0.2)
-    assert shown.larger == pytest.approx(2)
+    nothing = Appearance(torch.zeros(1, 1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
+    larger = [moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), OWN, nothing, size * OWN + 0.2, OWN).larger for size in (1.0, 0.8, 0.1, 8.0)]
+    assert larger == pytest.approx([1, 1.25, 2, 0.5]), "no further than faces can differ"
+
+
+def test_landmarks_go_where_a_flow_takes_them():
+    flow = torch.zeros(1, 2, 32, 32)
+    flow[:, 0] = 0.2  # every place of the picture shows what lies a tenth of it to the right
+    assert np.allclose(landmarks_moved(MARKS, flow), MARKS - (0.1, 0.0), atol=1e-6)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +125,7 @@ def test_a_face_is_turned_as_the_drivers_and_moves_in_its_place(two, found):
     portrait = codec.portrait_moved_by(face.contents[0], motion.contents[0])
     other, own = codec.portrait(motion.contents[0]), codec.portrait(face.contents[0])
     here, there = turned_landmarks(OWN, DRIVERS)
-    expected = moving_as(turned(own, here, there), there[:68], other.appearance, DRIVERS)
+    expected = moving_as(portrait_turned(own, here, there), there[:68], other.appearance, DRIVERS, DRIVERS)
     assert torch.equal(portrait.still, expected.still) and not torch.allclose(portrait.still, own.still, atol=0.1)
     assert torch.equal(portrait.motion, other.motion), "the still stands where the driver's does"
     assert torch.equal(portrait.joined, expected.joined)
@@ -125,13 +134,46 @@ def test_a_face_is_turned_as_the_drivers_and_moves_in_its_place(two, found):
 
 def test_in_relative_motion_a_face_keeps_its_pose_and_moves_in_its_place(two, found):
     codec, motion, face = two
-    portrait, own = codec.portrait_moved_by(face.contents[0], motion.contents[0], relative=True), codec.portrait(face.contents[0])
+    other = (motion.contents[0].reference_codes + 1) % codec.config.quantiser.codes  # as `transcode` has it: motion is counted from another frame
+    begins = replace(face.contents[0], reference_codes=other.astype(np.uint8))
+    portrait, own = codec.portrait_moved_by(begins, motion.contents[0], relative=True), codec.portrait(begins)
     assert torch.equal(portrait.still, own.still) and torch.equal(portrait.motion, own.motion)
-    assert torch.equal(portrait.joined, joining_flow(OWN, DRIVERS))
+    way = codec.model.flow_basis(own.motion - codec.portrait(motion.contents[0]).motion)
+    now = landmarks_moved(DRIVERS, way)
+    print(f"the driver's face is {np.abs(now - DRIVERS).mean():.4f} of the picture from where its still has it")
+    assert torch.equal(portrait.joined, joining_flow(OWN, now)) and not np.allclose(now, DRIVERS, atol=1e-4)
 
 
-def test_landmarks_are_left_out_where_that_is_asked(two, found, bcd, tiny_model, tmp_path):
+def test_a_face_that_landmarks_join_is_drawn_by_the_drivers_flow_in_its_place(two, found, monkeypatch):
     codec, motion, face = two
+    shown = codec.portrait_moved_by(face.contents[0], motion.contents[0])
+    change = codec.model.vq.lookup(torch.from_numpy(motion.motions[0].codes.astype(np.int64))[None]) - shown.motion
+    flow, looks = shown.moved_by(codec.model.flow_basis(change))[0], shown.looks(change, change.shape[1])[0]
+    expected = to_uint8(codec.latents.decode(warp(looks, flow)))
+    assert np.array_equal(codec.decode(motion, content=face, steps=0), expected) and len(expected) == 12
+    seen, inner = [], codec.model.denoise
+    monkeypatch.setattr(codec.model, "denoise", lambda *given: seen.append(inner(*given)) or seen[-1])
+    codec.decode(motion, content=face)
+    window = codec.config.window.length
+    assert len(seen[0].flow) > 1 and torch.allclose(seen[0].flow[0], flow[:window], atol=1e-5)
+
+
+def test_where_contents_change_the_head_stays_where_it_has_gone(two, monkeypatch):
+    codec, motion, face = two
+    second = replace(motion.contents[0], number=1, first_frame=6)
+    since = DRIVERS + (0.05, 0.0)
+    monkeypatch.setattr(codec_module, "can_find_landmarks", lambda: True)
+    answers = iter([OWN, since, DRIVERS])  # of the face, of the driver now, and where it began
+    monkeypatch.setattr(codec_module, "landmark_finder", lambda: lambda picture: next(answers))
+    shown = codec.portrait_moved_by(face.contents[0], second, first=motion.contents[0])
+    own = codec.portrait(face.contents[0])
+    assert torch.equal(shown.still, portrait_turned(own, *turned_landmarks(OWN, since, DRIVERS)).still)
+    assert not torch.equal(shown.still, portrait_turned(own, *turned_landmarks(OWN, since)).still)
+
+
+def test_landmarks_are_left_out_where_that_is_asked(two, found, bcd, tiny_model, tmp_path, monkeypatch):
+    codec, motion, face = two
+    monkeypatch.setattr("bcdcodec.transcode.can_find_landmarks", lambda: False)
     apart = codec.portrait_moved_by(face.contents[0], motion.contents[0], landmarks=False)
     assert apart.joined is None and apart.appearance is None
     bcdcodec.write(tmp_path / "talk.bcd", motion, tiny_model)
@@ -162,9 +204,9 @@ def test_every_scene_of_the_motion_brings_its_own(two, found, monkeypatch):
     chunks = (replace(chunk, codes=chunk.codes[:6]), replace(chunk, codes=chunk.codes[6:], first_frame=6, content=1))
     asked = []
     inner = codec.portrait_moved_by
-    monkeypatch.setattr(codec, "portrait_moved_by", lambda content, driver, *how: asked.append((content.number, driver.number)) or inner(content, driver, *how))
+    monkeypatch.setattr(codec, "portrait_moved_by", lambda content, driver, *how: asked.append((content.number, driver.number, how[-1].number)) or inner(content, driver, *how))
     scenes = replace(motion, contents=(motion.contents[0], second), motions=chunks)
-    assert codec.decode(scenes, content=face).shape[0] == 12 and asked == [(0, 0), (0, 1)]
+    assert codec.decode(scenes, content=face).shape[0] == 12 and asked == [(0, 0, 0), (0, 1, 0)]
 
 
 def test_the_command_says_what_landmarks_would_bring(bcd, tiny_model, tmp_path, two, monkeypatch):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bcdcodec.headpose import MEAN_HEAD, NECK, SKULL, TURN_MOST, HeadPose, head_pose, turned_landmarks
+from bcdcodec.headpose import MEAN_HEAD, NECK, SHIFT_MOST, SKULL, TURN_MOST, HeadPose, head_pose, turned_landmarks
 
 
 def turn(yaw=0.0, pitch=0.0, roll=0.0):
@@ -60,6 +60,17 @@ def test_a_head_is_turned_as_another_and_keeps_its_face_size_and_neck():
     truth, mean = (HeadPose(reached.rotation, own.size, reached.place).shown(head) for head in (person(1), MEAN_HEAD))
     assert np.abs(there[:68] - truth).mean() < 0.5 * np.abs(mean - truth).mean(), "it keeps its own face"
     assert there[68:, 1].min() < there[:68, 1].min() and there[68:, 0].max() > there[:68, 0].max(), "the skull is about the face"
+
+
+def test_a_head_goes_where_the_other_has_gone_since():
+    own, first = HeadPose(np.eye(3), 0.1, np.array([0.5, 0.5])), HeadPose(np.eye(3), 0.05, np.array([0.3, 0.6]))
+    since = HeadPose(first.rotation, first.size, first.place + (0.04, -0.02))
+    marks, began, now = (pose.shown(MEAN_HEAD) for pose in (own, first, since))
+    assert np.allclose(turned_landmarks(marks, began, began)[1], turned_landmarks(marks, began)[1])
+    there = turned_landmarks(marks, now, began)[1]
+    assert np.allclose(head_pose(there[:68]).place, (0.58, 0.46), atol=1e-3), "twice as far, as it is twice as large"
+    far = turned_landmarks(marks, first.shown(MEAN_HEAD) + 0.5, began)[1]
+    assert np.allclose(head_pose(far[:68]).place, 0.5 + SHIFT_MOST, atol=1e-3)
 
 
 def test_a_head_that_is_turned_already_stays():

@@ -6,7 +6,7 @@ motion puts every face in its place, where the same pictures serve all (`CommonA
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -68,9 +68,10 @@ class Portrait:
         """The portrait of a single content [1, ...] for `b` windows."""
         wide = lambda x: x.expand(b, *x.shape[1:])  # noqa: E731
         looks = self.appearance
-        return Portrait(wide(self.still), wide(self.motion),
-                        None if looks is None else Appearance(wide(looks.components), wide(looks.salience)),
-                        *(None if x is None else wide(x) for x in (self.detail, self.joined)), self.larger)
+        return replace(self, still=wide(self.still), motion=wide(self.motion),
+                       appearance=None if looks is None else Appearance(wide(looks.components), wide(looks.salience)),
+                       detail=None if self.detail is None else wide(self.detail),
+                       joined=None if self.joined is None else wide(self.joined))
 
 
 class CommonAppearance(nn.Module):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import ModelConfig
+from bcdcodec.errors import ModelError
 from bcdcodec.models.appearance import Appearance, CommonAppearance, Portrait, fit_appearance
 from bcdcodec.models.content import ContentQuantiser, PatchTransform
 from bcdcodec.models.dit import Condition, DiT
@@ -211,11 +212,14 @@ class BCD(nn.Module):
         return Denoised(latents, flow, still, looks, warped)
 
     @torch.no_grad()
-    def moved(self, condition: Condition) -> Denoised:
-        """The mean of the prior alone: the still with its pictures of change, moved by the flow fields. No network is asked.
+    def warped_alone(self, condition: Condition) -> Denoised:
+        """The mean of the prior alone: the still with its pictures of change, moved by the flow fields. Neither decoder nor painter is asked.
 
-        For models with a flow basis.
+        Raises ModelError for a model without a flow basis.
         """
+        if self.flow_basis is None:
+            raise ModelError(f"in 0 steps the content's picture is moved by the motion alone; the motion of model "
+                             f"{self.config.name!r} is no flow, which needs its networks: give 1 step or more")
         change = condition.motion - condition.reference_motion[:, None]
         portrait = condition.portrait or self.portrait(condition.content, condition.reference_motion)
         flow, looks = portrait.moved_by(self.flow_basis(change)), portrait.looks(change, change.shape[1])
@@ -224,7 +228,7 @@ class BCD(nn.Module):
 
     @torch.no_grad()
     def decode(self, condition: Condition, noise: Tensor, steps: int, guidance: float | None = None) -> Decoded:
-        """Sample latents from unit noise [b, t, c, h, w] in `steps` EDM steps; in none what `moved` gives."""
+        """Sample latents from unit noise [b, t, c, h, w] in `steps` EDM steps; in none what `warped_alone` gives."""
         scale = self.config.decoder.guidance if guidance is None else guidance
         masked = replace(condition, keep=torch.zeros(noise.shape[0], device=noise.device))
         found: Denoised | None = None  # of the last step
@@ -241,7 +245,7 @@ class BCD(nn.Module):
         if steps:
             latents = sample_heun(denoise, noise, self.config.diffusion, steps)
         else:
-            found = self.moved(condition)
+            found = self.warped_alone(condition)
             latents = found.latents
         if condition.portrait is None or condition.portrait.detail is None:
             return Decoded(latents, None)

@@ -11,6 +11,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from bcdcodec.headpose import head_pose
 from bcdcodec.models.appearance import Appearance, Portrait
@@ -19,25 +20,36 @@ from bcdcodec.models.warp import centres, warp, warped_detail
 GRID = 32  # cells a side of the flow
 BORDER = 5  # points a side of the picture's border, where nothing moves ...
 APART = 0.3  # ... but where the head is nearer, halves of a picture: a head that is cut off is not to be stretched
+LARGER_MOST = 2.0  # times one face may be as large as the other: more is no face
 SMOOTHING = 1e-3  # of the spline, so that landmarks a pixel off fold nothing
 
 
-def turned(portrait: Portrait, here: np.ndarray, there: np.ndarray) -> Portrait:
+def portrait_turned(portrait: Portrait, here: np.ndarray, there: np.ndarray) -> Portrait:
     """A portrait in which points of the head `here` [n, 2] are `there`: x and y as fractions of the picture."""
     flow = joining_flow(there, here).to(portrait.still)
     detail = None if portrait.detail is None else warped_detail(portrait.still, portrait.detail, flow)
     return replace(portrait, still=warp(portrait.still, flow), detail=detail)
 
 
-def moving_as(portrait: Portrait, shown: np.ndarray, appearance: Appearance, driver: np.ndarray) -> Portrait:
+def moving_as(portrait: Portrait, marks: np.ndarray, appearance: Appearance, driver: np.ndarray, now: np.ndarray) -> Portrait:
     """A portrait that another's motion moves in the same places, with that one's pictures of change, [1, k, c, h, w], in their place.
 
-    `shown`, `driver` [68, 2]: landmarks of both stills, x and y as fractions of the picture.
+    `marks`, `driver` [68, 2]: landmarks of both stills, x and y as fractions of the picture; `now` [68, 2]: the driver's in the picture that
+    motion is counted from.
     """
-    flow = joining_flow(shown, driver).to(portrait.still)
+    flow = joining_flow(marks, driver).to(portrait.still)
     components = appearance.components[0]
     carried = Appearance(warp(components, flow.expand(len(components), -1, -1, -1))[None], warp(appearance.salience, flow))
-    return replace(portrait, appearance=carried, joined=flow, larger=head_pose(shown).size / head_pose(driver).size)
+    larger = head_pose(marks).size / head_pose(driver).size
+    return replace(portrait, appearance=carried, joined=joining_flow(marks, now).to(portrait.still),
+                   larger=min(max(larger, 1 / LARGER_MOST), LARGER_MOST))
+
+
+def landmarks_moved(marks: np.ndarray, flow: Tensor) -> np.ndarray:
+    """Where landmarks [n, 2] of a still are in a picture that takes it through the flow [1, 2, gh, gw]: [n, 2]."""
+    places = torch.from_numpy(2 * marks - 1).to(flow)[None, None]  # [1, 1, n, 2]
+    way = F.grid_sample(flow, places, padding_mode="border", align_corners=False)[0, :, 0].T  # [n, 2], halves of a picture
+    return marks - way.cpu().numpy() / 2
 
 
 def joining_flow(here: np.ndarray, there: np.ndarray) -> Tensor:
