@@ -311,7 +311,8 @@ def _transfer(report: dict) -> Section:
                 "their mean place; cross error: as they are. Rendered heads are compared with exact truth, B rendered in A's motion. "
                 "Clips have no such truth: identity is compared with B's clip, motion and pose with A's; there is no cross error. "
                 "Mouth r: correlation of its opening with that in the driving pictures, where that mouth moves. A pose read from landmarks depends on the face: "
-                "two rendered people in the very same pose differ by what the row of A's own video says. So the turn stands beside it, "
+                "two rendered people in the very same pose differ by what the row of A's own video says; and the same landmarks turn the still that clips show, "
+                "where they are installed, while rendered heads are joined by networks alone. So the turn stands beside it, "
                 "the rotation from a clip's own mean pose, with what a head that never turns would miss."
             ),
             (
