@@ -154,6 +154,8 @@ def test_decode_takes_steps_and_seed(bcd, recording, tiny_model, tmp_path):
     assert np.array_equal(plain, decoded("b.apng", "--seed", 0))
     assert not np.array_equal(plain, decoded("c.apng", "--seed", 1))
     assert not np.array_equal(plain, decoded("d.apng", "--steps", 3))
+    moved = decoded("e.apng", "--steps", 0)
+    assert not np.array_equal(plain, moved) and np.array_equal(moved, decoded("f.apng", "--steps", 0, "--seed", 1)), "no noise is in it"
 
 
 def test_decode_gives_what_the_python_interface_gives(bcd, recording, tiny_model, tmp_path):

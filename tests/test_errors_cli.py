@@ -284,7 +284,7 @@ def test_export_with_a_card_that_is_missing(refused, tiny_run, tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [
-    ("fly",), ("encode",), ("encode", "a"), ("decode", "a.bcd", "b.mp4", "--steps", "0"), ("info", "a", "--yaml"),
+    ("fly",), ("encode",), ("encode", "a"), ("decode", "a.bcd", "b.mp4", "--steps", "-1"), ("decode", "a.bcd", "b.mp4", "--no-landmarks"), ("info", "a", "--yaml"),
     ("train", "tiny", "--out", "run"), ("train", "tiny", "--out", "run", "--steps", "1", "--minutes", "1"),
 ])
 def test_wrong_usage_exits_with_2(bcd, arguments):
