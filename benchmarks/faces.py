@@ -17,6 +17,7 @@ from bcdcodec.landmarks import can_find_landmarks, landmark_finder, models_folde
 SAMPLES = 12  # frames a clip
 SAME_PERSON = 0.6  # identity distance below which dlib takes two faces for one person
 
+
 @dataclass(frozen=True)
 class Face:
     """One face found in a picture."""

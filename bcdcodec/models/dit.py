@@ -27,7 +27,7 @@ class Condition:
     reference_motion: Tensor | None  # [b, g * d'] of the frame the content shows
     keep: Tensor | None = None  # [b] 1 keeps the condition, 0 masks it (classifier-free guidance)
     keep_content: Tensor | None = None  # [b] 0 masks the content alone
-    foreign: Tensor | None = None  # [b] 1 where the decoder is to bend the flow of another person's motion to this face: its amounts are of that person's pictures of change, not of the content's
+    foreign: Tensor | None = None  # [b] 1 where the decoder is to bend the flow of another person's motion to this face
     portrait: Portrait | None = None  # of the content, where it is known already
 
     def of_windows(self, motion: Tensor) -> Condition:
