@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bcdcodec.errors import BcdError
-from bcdcodec.headpose import head_pose
+from bcdcodec.headpose import angle_between, head_pose
 from bcdcodec.landmarks import can_find_landmarks, landmark_finder, models_folder, points
 
 SAMPLES = 12  # frames a clip
@@ -105,8 +105,3 @@ def brow_height(marks: np.ndarray) -> float:
     left = marks[17:22].mean(0) - marks[36:42].mean(0)
     right = marks[22:27].mean(0) - marks[42:48].mean(0)
     return float((np.linalg.norm(left) + np.linalg.norm(right)) / 2 / eye_distance(marks))
-
-
-def angle_between(a: np.ndarray, b: np.ndarray) -> float:
-    """Angle in degrees of the rotation from a [3, 3] to b [3, 3]."""
-    return float(np.degrees(np.arccos(np.clip((np.trace(a.T @ b) - 1) / 2, -1, 1))))

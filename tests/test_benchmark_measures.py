@@ -8,7 +8,7 @@ import pytest
 from head_clips import head_frames
 
 from bcdcodec.benchmarks.faces import (
-    SAMPLES, Face, FaceMeter, angle_between, brow_height, compare_faces, eye_opening, mouth_opening,
+    SAMPLES, Face, FaceMeter, brow_height, compare_faces, eye_opening, mouth_opening,
 )
 from bcdcodec.benchmarks.information import code_counts, static_bits
 from bcdcodec.benchmarks.opponents import OPPONENTS, _bare, code, opponents
@@ -18,7 +18,7 @@ from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
 from bcdcodec.benchmarks.summary import break_even_seconds, correlation_of, correlation_within
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import BcdError
-from bcdcodec.headpose import MEAN_HEAD, head_pose
+from bcdcodec.headpose import MEAN_HEAD, angle_between, head_pose
 
 
 def pictures(size):
@@ -90,8 +90,8 @@ def test_pose_finds_the_angle_a_head_was_turned_by():
         return 40 * (MEAN_HEAD @ np.array([[c, 0, s], [0, 1, 0], [-s, 0, c]]).T)[:, :2] + 90
 
     turn = lambda marks: head_pose(marks).rotation  # noqa: E731
-    assert angle_between(turn(seen(0)), turn(seen(25))) == pytest.approx(25, abs=0.01)
-    assert angle_between(turn(seen(-10)), turn(3 * seen(-10))) == pytest.approx(0, abs=1e-4)
+    assert angle_between(turn(seen(0)), turn(seen(25))) == pytest.approx(25, abs=1e-6)
+    assert angle_between(turn(seen(-10)), turn(3 * seen(-10))) == pytest.approx(0, abs=1e-5)
 
 
 def test_faces_are_compared_where_both_are_found():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bcdcodec.headpose import MEAN_HEAD, NECK, SHIFT_MOST, SKULL, TURN_MOST, HeadPose, head_pose, turned_landmarks
+from bcdcodec.headpose import MEAN_HEAD, NECK, SHIFT_MOST, SKULL, TURN_MOST, HeadPose, angle_between, head_pose, turned_landmarks
 
 
 def turn(yaw=0.0, pitch=0.0, roll=0.0):
@@ -15,10 +15,6 @@ def turn(yaw=0.0, pitch=0.0, roll=0.0):
         part[i, i], part[i, j], part[j, i], part[j, j] = c, -s, s, c
         r = part @ r
     return r
-
-
-def degrees_between(a, b):
-    return np.degrees(np.arccos(np.clip((np.trace(a.T @ b) - 1) / 2, -1, 1)))
 
 
 def person(seed):
@@ -38,12 +34,12 @@ def test_the_mean_head_is_symmetric_and_about_its_middle():
 def test_the_pose_of_the_mean_head_is_found(asked):
     true = HeadPose(turn(*asked), 0.08, np.array([0.55, 0.4]))
     found = head_pose(true.shown(MEAN_HEAD))
-    assert degrees_between(found.rotation, true.rotation) < 0.1 and np.linalg.det(found.rotation) == pytest.approx(1)
+    assert angle_between(found.rotation, true.rotation) < 0.1 and np.linalg.det(found.rotation) == pytest.approx(1)
     assert found.size == pytest.approx(0.08, rel=1e-3) and np.allclose(found.place, true.place, atol=1e-3)
 
 
 def test_another_build_is_taken_for_a_turn_but_hardly():
-    off = [degrees_between(head_pose(HeadPose(turn(15, -8), 0.1, np.zeros(2)).shown(person(seed))).rotation, turn(15, -8)) for seed in range(20)]
+    off = [angle_between(head_pose(HeadPose(turn(15, -8), 0.1, np.zeros(2)).shown(person(seed))).rotation, turn(15, -8)) for seed in range(20)]
     print(f"poses of 20 people off by {np.mean(off):.1f} degrees in the mean")
     assert np.mean(off) < 3
 
@@ -53,7 +49,7 @@ def test_a_head_is_turned_as_another_and_keeps_its_face_size_and_neck():
     here, there = turned_landmarks(own.shown(person(1)), other.shown(person(2)))
     assert here.shape == there.shape == (68 + len(SKULL), 2) and np.allclose(here[:68], own.shown(person(1)))
     reached, asked = head_pose(there[:68]), head_pose(other.shown(person(2)))
-    assert degrees_between(reached.rotation, asked.rotation) < 1
+    assert angle_between(reached.rotation, asked.rotation) < 1
     assert reached.size == pytest.approx(own.size, rel=0.02)
     assert np.allclose(reached.shown(NECK[None]), head_pose(here[:68]).shown(NECK[None]), atol=0.01)
     assert reached.place[0] > 0.52, "a face that turns to the right goes there"
@@ -82,4 +78,4 @@ def test_a_head_that_is_turned_already_stays():
 def test_no_head_is_turned_further_than_a_still_allows():
     marks = HeadPose(np.eye(3), 0.1, np.array([0.5, 0.5])).shown(MEAN_HEAD)
     _, there = turned_landmarks(marks, HeadPose(turn(yaw=70), 0.2, np.array([0.1, 0.5])).shown(MEAN_HEAD))
-    assert degrees_between(head_pose(there[:68]).rotation, turn(yaw=TURN_MOST)) < 0.5, "about the same axis"
+    assert angle_between(head_pose(there[:68]).rotation, turn(yaw=TURN_MOST)) < 0.5, "about the same axis"

@@ -113,10 +113,9 @@ class BCD(nn.Module):
         """
         change = m - portrait.motion
         flow = self.flow_basis(change)
-        frames = portrait.still.expand_as(z)
+        frames = portrait.looks(change[None], len(z))[0]
         weight = torch.ones_like(z[:, :1])
         if portrait.appearance is not None:
-            frames = frames + portrait.appearance.added(change[None])[0]
             weight = warp(portrait.appearance.salience.expand_as(weight), flow)
         error = (warp(frames, flow) - z).square().mean(1, keepdim=True) / 4
         salient = (weight * error).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)
