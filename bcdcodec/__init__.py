@@ -1,11 +1,11 @@
 """bcdcodec: an open implementation of Bitrate-Controlled Diffusion (ICCV 2025) as a video codec.
 
-    import bcdcodec
-    codec = bcdcodec.load("heads")                       # a shipped model, or the folder of one
-    clip = codec.encode(frames)                          # uint8 [t, h, w, 3] -> Clip of codes and content
-    bcdcodec.write("talk.bcd", clip)
-    frames = codec.decode(bcdcodec.read("talk.bcd"))     # uint8 [t, h, w, 3]
-    other = codec.decode(clip, content=codec.encode(face))
+import bcdcodec
+codec = bcdcodec.load("heads")                       # a shipped model, or the folder of one
+clip = codec.encode(frames)                          # uint8 [t, h, w, 3] -> Clip of codes and content
+bcdcodec.write("talk.bcd", clip)
+frames = codec.decode(bcdcodec.read("talk.bcd"))     # uint8 [t, h, w, 3]
+other = codec.decode(clip, content=codec.encode(face))
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ def check_same_model(source: PathLike, head: Head, content: PathLike, other: Hea
     if head.model_fingerprint != other.model_fingerprint:
         raise ModelMismatchError(
             f"{content} was made with model {other.model_name!r} ({other.model_fingerprint.hex()[:12]}), {source} with "
-            f"{head.model_name!r} ({head.model_fingerprint.hex()[:12]}): --content must be of the same model")
+            f"{head.model_name!r} ({head.model_fingerprint.hex()[:12]}): --content must be of the same model"
+        )
 
 
 def checked_target(target: PathLike, *sources: PathLike | None) -> Path:
@@ -46,8 +47,10 @@ def playable_time_base(path: PathLike, head: Head) -> Fraction:
     time_base = Fraction(head.time_base_num, head.time_base_den)
     frame = time_base * max(head.frame_duration, 1)
     if max(time_base.numerator, time_base.denominator) > MAX_TICK or frame > MAX_FRAME_SECONDS:
-        raise LimitError(f"{path}: a tick is {time_base} s and a frame {head.frame_duration} ticks; a video holds ticks "
-                         f"with numbers to {MAX_TICK} and frames to {MAX_FRAME_SECONDS} s")
+        raise LimitError(
+            f"{path}: a tick is {time_base} s and a frame {head.frame_duration} ticks; a video holds ticks "
+            f"with numbers to {MAX_TICK} and frames to {MAX_FRAME_SECONDS} s"
+        )
     return time_base
 
 

@@ -73,8 +73,9 @@ class Codec:
 
     # ---- encoding
 
-    def encode(self, frames: np.ndarray, frame_rate: Fraction | int = 25, profile: str | None = None,
-               kbps: float | None = None) -> Recording:
+    def encode(
+        self, frames: np.ndarray, frame_rate: Fraction | int = 25, profile: str | None = None, kbps: float | None = None
+    ) -> Recording:
         """Pictures uint8 [t, h, w, 3] (h = w = picture_size) at a constant rate -> Recording.
 
         `profile`: static or context; None: context where the model has tables for it. `kbps`: of motion, kbit/s; None: the model's own.
@@ -82,29 +83,48 @@ class Codec:
         """
         size = self.picture_size
         if frames.ndim != 4 or frames.shape[1:] != (size, size, 3) or frames.dtype != np.uint8 or not len(frames):
-            raise FormatError(f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 [t >= 1, {size}, {size}, 3]")
+            raise FormatError(
+                f"frames are {frames.dtype} {list(frames.shape)}, expected uint8 [t >= 1, {size}, {size}, 3]"
+            )
         rate = Fraction(frame_rate)
         head = self.head(Geometry(size, size, (0, 0, size, size)), 1 / rate, 1, profile=profile)
         contents, motions = [], []
-        for item in self.encode_stream(enumerate(frames), StreamOptions(time_base=1 / rate, kbps=kbps, profile=profile)):
+        for item in self.encode_stream(
+            enumerate(frames), StreamOptions(time_base=1 / rate, kbps=kbps, profile=profile)
+        ):
             (contents if isinstance(item, Content) else motions).append(item)
         motions = tuple(replace(m, pts=None) for m in motions)
         return Recording(replace(head, frame_count=len(frames)), tuple(contents), motions)
 
-    def head(self, geometry: Geometry, time_base: Fraction, frame_duration: int, seed: int = 0,
-             profile: str | None = None) -> Head:
+    def head(
+        self, geometry: Geometry, time_base: Fraction, frame_duration: int, seed: int = 0, profile: str | None = None
+    ) -> Head:
         """The HEAD of a recording by this model; `frame_duration` in ticks, 0 when it varies."""
         q, tables = self.config.quantiser, self.folder.tables
         entropy_profile = tables.motion_profile(profile)
         return Head(
-            geometry.source_width, geometry.source_height, geometry.crop, self.picture_size, self.picture_size,
-            time_base.numerator, time_base.denominator, frame_duration, 0, q.groups, q.codes, seed,
+            geometry.source_width,
+            geometry.source_height,
+            geometry.crop,
+            self.picture_size,
+            self.picture_size,
+            time_base.numerator,
+            time_base.denominator,
+            frame_duration,
+            0,
+            q.groups,
+            q.codes,
+            seed,
             self.folder.fingerprint[:MODEL_FINGERPRINT_BYTES],
-            tables.fingerprint(entropy_profile, tables.content_profile)[:TABLES_FINGERPRINT_BYTES], self.config.name,
-            entropy_profile=entropy_profile, content_profile=tables.content_profile)
+            tables.fingerprint(entropy_profile, tables.content_profile)[:TABLES_FINGERPRINT_BYTES],
+            self.config.name,
+            entropy_profile=entropy_profile,
+            content_profile=tables.content_profile,
+        )
 
-    def encode_stream(self, frames: Iterable[tuple[int, np.ndarray]],
-                      options: StreamOptions = StreamOptions()) -> Iterator[Content | Motion]:
+    def encode_stream(
+        self, frames: Iterable[tuple[int, np.ndarray]], options: StreamOptions = StreamOptions()
+    ) -> Iterator[Content | Motion]:
         """`(pts, uint8 [h, w, 3])` one by one -> of each scene Contents, then Motion chunks with pts; memory stays flat."""
         return encode_frames(self, frames, options)
 
@@ -128,8 +148,9 @@ class Codec:
         return self.model.portrait(*self.dequantised(content))
 
     @torch.inference_mode()
-    def aligned(self, pictures: np.ndarray, features: Tensor, portrait: Portrait | None,
-                levels: Levels = LEVELS) -> tuple[Tensor, Tensor | None]:
+    def aligned(
+        self, pictures: np.ndarray, features: Tensor, portrait: Portrait | None, levels: Levels = LEVELS
+    ) -> tuple[Tensor, Tensor | None]:
         """Motion [t, m] that takes the content's picture to pictures uint8 [t, h, w, 3], from the encoder's `features` [t, m].
 
         And what its errors cost, [t, m, m]. Without a flow basis the features are the motion, and nothing is known of these.
@@ -168,8 +189,14 @@ class Codec:
     # ---- decoding
 
     @torch.inference_mode()
-    def portrait_moved_by(self, content: Content, driver: Content | None, relative: bool = False, landmarks: bool = True,
-                          first: Content | None = None) -> Portrait | None:
+    def portrait_moved_by(
+        self,
+        content: Content,
+        driver: Content | None,
+        relative: bool = False,
+        landmarks: bool = True,
+        first: Content | None = None,
+    ) -> Portrait | None:
         """What a content shows when the motion is another recording's, whose content is the `driver`, where it is known.
 
         Where `landmarks` of both are found, its head is turned as the driver's is, unless the motion is to be `relative`, moves in the same places
@@ -197,10 +224,18 @@ class Codec:
 
     def _landmarks(self, portrait: Portrait) -> np.ndarray | None:
         """Those [68, 2] of a portrait's still, fractions of the picture; None where they are not or cannot be found."""
-        return landmark_finder()(to_uint8(self.latents.decode(portrait.still, None))[0]) if can_find_landmarks() else None
+        return (
+            landmark_finder()(to_uint8(self.latents.decode(portrait.still, None))[0]) if can_find_landmarks() else None
+        )
 
-    def decode(self, recording: Recording, content: Recording | None = None, steps: int | None = None,
-               seed: int | None = None, landmarks: bool = True) -> np.ndarray:
+    def decode(
+        self,
+        recording: Recording,
+        content: Recording | None = None,
+        steps: int | None = None,
+        seed: int | None = None,
+        landmarks: bool = True,
+    ) -> np.ndarray:
         """Pictures uint8 [t, h, w, 3] of a recording; with `content`, that recording's person in this one's motion.
 
         `steps`, `seed`: else the model's and the recording's own; of no steps at all see `decode_stream`. `landmarks`: join two faces by
@@ -214,15 +249,27 @@ class Codec:
             source = content
         if not source.contents:
             raise FormatError("the recording holds no content, nothing can be decoded")
-        frames = [picture for _, picture in self.decode_stream(
-            iter(recording.motions), source.contents if content is None else source.contents[:1],
-            recording.head.sampler_seed if seed is None else seed, steps,
-            driving_of(recording.head, recording.contents, content is not None, landmarks=landmarks))]
+        frames = [
+            picture
+            for _, picture in self.decode_stream(
+                iter(recording.motions),
+                source.contents if content is None else source.contents[:1],
+                recording.head.sampler_seed if seed is None else seed,
+                steps,
+                driving_of(recording.head, recording.contents, content is not None, landmarks=landmarks),
+            )
+        ]
         size = self.picture_size
         return np.stack(frames) if frames else np.zeros((0, size, size, 3), np.uint8)
 
-    def decode_stream(self, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,
-                      steps: int | None = None, by: Driving = Driving()) -> Iterator[tuple[int, np.ndarray]]:
+    def decode_stream(
+        self,
+        motions: Iterator[Motion],
+        contents: tuple[Content, ...],
+        seed: int,
+        steps: int | None = None,
+        by: Driving = Driving(),
+    ) -> Iterator[tuple[int, np.ndarray]]:
         """`(frame number, uint8 [h, w, 3])` one by one, under one fixed noise picture; memory stays flat.
 
         With a single content that one serves every motion chunk; `by`: whose motion it is, where it is not the content's own.
@@ -237,8 +284,14 @@ class Codec:
         return load_poser(self.folder, self.device)
 
     @torch.inference_mode()
-    def decode_windows(self, codes: np.ndarray, contents: Sequence[Content], seed: int = 0,
-                       steps: int | None = None, foreign: bool = False) -> np.ndarray:
+    def decode_windows(
+        self,
+        codes: np.ndarray,
+        contents: Sequence[Content],
+        seed: int = 0,
+        steps: int | None = None,
+        foreign: bool = False,
+    ) -> np.ndarray:
         """Pictures uint8 [b, t, h, w, 3] of codes [b, t, g], at most a window each, under one content each.
 
         What `decode` makes of one short recording, for many at once; `foreign`: they are other recordings' than the codes, moved by flow alone.
@@ -281,8 +334,10 @@ class Codec:
         """Tokens [1, n, d] and reference motion [1, g * d'] of a file's content."""
         config = self.config.content
         if (content.rows, content.columns, content.values.shape[1]) != (config.rows, config.columns, config.channels):
-            raise FormatError(f"content is {content.rows}x{content.columns}x{content.values.shape[1]}, "
-                              f"the model has {config.rows}x{config.columns}x{config.channels}")
+            raise FormatError(
+                f"content is {content.rows}x{content.columns}x{content.values.shape[1]}, "
+                f"the model has {config.rows}x{config.columns}x{config.channels}"
+            )
         if content.step >= config.steps:
             raise FormatError(f"content has step index {content.step}, the model knows 0 to {config.steps - 1}")
         if config.reference_motion != (content.reference_codes is not None):

@@ -23,7 +23,9 @@ class LatentConfig:
 
     def __post_init__(self):
         if self.kind == "pixels" and self.picture_size % self.size:
-            raise ModelError(f"pictures of {self.picture_size} pixels are no multiple of the {self.size} that the networks see")
+            raise ModelError(
+                f"pictures of {self.picture_size} pixels are no multiple of the {self.size} that the networks see"
+            )
 
     @property
     def factor(self) -> int:
@@ -61,7 +63,9 @@ class QuantiserConfig:
     alpha: float = 0.25  # scale of the distances, equation 2
     normalise: bool = True  # zero mean, unit deviation of the motion features before the distance
     hard: bool = True  # straight-through hard samples in training
-    nearest: bool = False  # in training the code a file would hold, its gradient passed to code and features; no samples
+    nearest: bool = (
+        False  # in training the code a file would hold, its gradient passed to code and features; no samples
+    )
     temperature_max: float = 1.5
     temperature_min: float = 0.1
     temperature_decay: float = 0.9999972  # factor per step
@@ -78,13 +82,19 @@ class ContentConfig:
     still_dim: int = 0  # leading channels that are transform coefficients of a reference frame, not learned
     reference_motion: bool = False  # the reference frame's own motion codes travel with the content
     step: float = 0.25  # quantiser step at step index 0
-    step_ratio: float = 2 ** 0.25  # factor per step index
+    step_ratio: float = 2**0.25  # factor per step index
     steps: int = 16  # number of step indices
     default_step: int = 0  # index at and about which a model learns what contents look like
     byte_budget: int = 2048  # of one content, bytes; the encoder takes the finest quantisation of stills that fits, and more at high rates
     predicted_channels: int = 0  # leading channels coded as spatial differences
-    still_filter: tuple[int, int, int] = (48, 96, 160)  # channels at a half, a quarter and an eighth of the still's size
-    detail: tuple[int, ...] = ()  # likewise, of the network that guesses what a larger picture shows beyond the still; (): it is only enlarged
+    still_filter: tuple[int, int, int] = (
+        48,
+        96,
+        160,
+    )  # channels at a half, a quarter and an eighth of the still's size
+    detail: tuple[
+        int, ...
+    ] = ()  # likewise, of the network that guesses what a larger picture shows beyond the still; (): it is only enlarged
     appearance: int = 0  # pictures of what changes beyond the warp, in channels after those `dim`; as many channels of motion are their amounts
     appearance_dim: int = 0  # transform coefficients a token of each
 
@@ -98,7 +108,7 @@ class ContentConfig:
         return self.dim + self.appearance * self.appearance_dim
 
     def step_size(self, index: int) -> float:
-        return self.step * self.step_ratio ** index
+        return self.step * self.step_ratio**index
 
 
 @dataclass(frozen=True)
@@ -118,7 +128,9 @@ class DecoderConfig:
     flow_basis: bool = False  # a channel of motion is how much of one flow field, fitted to footage, the warp has
     warp_grid: int = 0  # flow vectors per patch side; 0: no warp of the content picture
     klt_output: int = 0  # the output starts in this many transform components; 0: plain linear
-    painter: tuple[int, ...] = ()  # channels at a half, a quarter and an eighth of the picture's side of a U-Net after the warp
+    painter: tuple[
+        int, ...
+    ] = ()  # channels at a half, a quarter and an eighth of the picture's side of a U-Net after the warp
 
 
 @dataclass(frozen=True)
@@ -184,8 +196,12 @@ class TrainingConfig:
     content_mask_rate: float = 0.0  # of the samples, whose content alone is masked: motion must suffice
     redrawn_content: float = 0.0  # of the samples, whose content frames the model redraws in another clip's motion
     sprite_augmentation: bool = False  # flip the content frames, recolour the driving frames
-    reseed_steps: int = 0  # steps after which codes that are hardly used are drawn anew (`training/reseeding.py`); 0: never
-    parting_steps: int = 0  # first steps of a run from a model, that part motions which share a code (`training/parting.py`)
+    reseed_steps: int = (
+        0  # steps after which codes that are hardly used are drawn anew (`training/reseeding.py`); 0: never
+    )
+    parting_steps: int = (
+        0  # first steps of a run from a model, that part motions which share a code (`training/parting.py`)
+    )
     swap_from: float = 0.7  # share of the run after which swap consistency acts
     temporal_from: float = 0.667  # share of the run after which temporal blocks act (stage 2)
     procedural_share: float = 0.0  # of the batch: procedural heads, cross-identity pairs with exact truth
@@ -265,8 +281,14 @@ class PoserConfig:
 
 
 _PARTS = {
-    "latent": LatentConfig, "encoder": EncoderConfig, "quantiser": QuantiserConfig, "content": ContentConfig,
-    "decoder": DecoderConfig, "diffusion": DiffusionConfig, "window": WindowConfig, "training": TrainingConfig,
+    "latent": LatentConfig,
+    "encoder": EncoderConfig,
+    "quantiser": QuantiserConfig,
+    "content": ContentConfig,
+    "decoder": DecoderConfig,
+    "diffusion": DiffusionConfig,
+    "window": WindowConfig,
+    "training": TrainingConfig,
 }
 
 
@@ -274,8 +296,9 @@ _PARTS = {
 _RETIRED: dict[type, frozenset[str]] = {
     EncoderConfig: frozenset({"refine_steps"}),
     QuantiserConfig: frozenset({"rank"}),
-    TrainingConfig: frozenset({
-        "commitment_weight", "motion_joins", "motion_weight", "rate_anneal", "rate_start_bits", "still_weight"}),
+    TrainingConfig: frozenset(
+        {"commitment_weight", "motion_joins", "motion_weight", "rate_anneal", "rate_start_bits", "still_weight"}
+    ),
 }
 
 

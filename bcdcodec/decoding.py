@@ -34,15 +34,18 @@ class Driving:
     landmarks: bool = True  # join both faces by landmarks, where these can be found; False: by networks alone
 
 
-def driving_of(head: Head, contents: tuple[Content, ...], swapped: bool, relative: bool = False, landmarks: bool = True) -> Driving:
+def driving_of(
+    head: Head, contents: tuple[Content, ...], swapped: bool, relative: bool = False, landmarks: bool = True
+) -> Driving:
     """Whose motion the recording of `head` and `contents` brings; `swapped`: onto another recording's content."""
     made = head.reenacted or head.generated  # then its contents are not those of the motion
     return Driving(swapped or made, contents if swapped and not made else (), relative, landmarks)
 
 
 @torch.inference_mode()
-def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int,
-                  steps: int, by: Driving) -> Iterator[tuple[int, np.ndarray]]:
+def decode_frames(
+    codec: Codec, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int, steps: int, by: Driving
+) -> Iterator[tuple[int, np.ndarray]]:
     """`(frame number, uint8 [h, w, 3])` one by one; one fixed noise picture for the whole clip.
 
     With a single content that one serves every motion chunk. Raises FormatError for a content that is missing.
@@ -61,14 +64,22 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
             raise FormatError(f"frame {first} asks for content {number}, the file has {len(contents)}")
         shown = by_number[number]
         if by.foreign:
-            portrait = codec.portrait_moved_by(shown, driving.get(driver), by.relative, by.landmarks,
-                                               by.drivers[0] if by.drivers else None)
+            portrait = codec.portrait_moved_by(
+                shown, driving.get(driver), by.relative, by.landmarks, by.drivers[0] if by.drivers else None
+            )
         else:
             portrait = codec.model.detailed(codec.portrait(shown))
         tokens, reference = codec.dequantised(shown)
-        apart = by.foreign and (portrait is None or portrait.joined is None)  # landmarks join faces better than the decoder does
-        clip = Condition(tokens, vector[None, None], reference if portrait is None else portrait.motion,
-                         foreign=torch.ones(1, device=codec.device) if apart else None, portrait=portrait)
+        apart = by.foreign and (
+            portrait is None or portrait.joined is None
+        )  # landmarks join faces better than the decoder does
+        clip = Condition(
+            tokens,
+            vector[None, None],
+            reference if portrait is None else portrait.motion,
+            foreign=torch.ones(1, device=codec.device) if apart else None,
+            portrait=portrait,
+        )
 
         def windows(m_hat: Tensor) -> Tensor:
             """Pictures [b, t, 3, h, w] in [-1, 1] of windows of quantised motion [b, t, m]."""
@@ -76,7 +87,10 @@ def decode_frames(codec: Codec, motions: Iterator[Motion], contents: tuple[Conte
             return codec.pictures_of(codec.model.decode(clip.of_windows(m_hat), noise.expand(b, t, -1, -1, -1), steps))
 
         following = chain([vector], (v for _, _, v in vectors))
-        frame, overlap = first, codec.config.window.overlap if steps else 0  # without networks no frame depends on others
+        frame, overlap = (
+            first,
+            codec.config.window.overlap if steps else 0,
+        )  # without networks no frame depends on others
         for pictures in overlapped(windows, following, codec.config.window.length, overlap):
             for picture in to_uint8(pictures):
                 yield frame, picture
@@ -97,7 +111,10 @@ def motion_vectors(codec: Codec, motions: Iterator[Motion]) -> Iterator[tuple[Mo
         vectors = codec.model.vq.lookup(codes[None])[0]  # [u, m]
         if waiting is not None:
             chunk, coded = waiting
-            yield chunk, between(coded, chunk.frames, chunk.stride, vectors[0] if chunk.content == motion.content else None)
+            yield (
+                chunk,
+                between(coded, chunk.frames, chunk.stride, vectors[0] if chunk.content == motion.content else None),
+            )
         waiting = (motion, vectors) if motion.stride > 1 else None
         if waiting is None:
             yield motion, vectors

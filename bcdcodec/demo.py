@@ -36,8 +36,12 @@ class DemoReport:
     rows: tuple[str, ...]  # of the picture, from above
 
 
-def run_demo(folder: str | os.PathLike, model: str | os.PathLike = DEFAULT_MODEL, device: str = "auto",
-             progress: Progress | None = None) -> DemoReport:
+def run_demo(
+    folder: str | os.PathLike,
+    model: str | os.PathLike = DEFAULT_MODEL,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> DemoReport:
     """Fill `folder` (made if missing) with videos, `.bcd` files and demo.png; files of these names are replaced.
 
     Raises ModelError, BcdError when the folder cannot be written.

@@ -40,7 +40,9 @@ def describe_file(path: str | os.PathLike) -> dict:
             "source_width": head.source_width,
             "source_height": head.source_height,
             "crop": list(head.crop),
-            "coded_share": head.crop[2] * head.crop[3] / (head.source_width * head.source_height),  # of the picture's area
+            "coded_share": head.crop[2]
+            * head.crop[3]
+            / (head.source_width * head.source_height),  # of the picture's area
             "groups": head.groups,
             "codes": head.codes,
             "entropy_profile": profile_name(head.entropy_profile),
@@ -48,12 +50,27 @@ def describe_file(path: str | os.PathLike) -> dict:
             "contents": reader.content_count,
             "content_bytes_each": [size for name, _, size in reader.chunks if name == "CONT"],  # with their few fields
             "bits_per_frame": counts.motion * 8 / reader.coded_frames if reader.frames else None,  # coded ones
-            "bytes": {"motion": counts.motion, "content": counts.content, "container": counts.container,
-                      "audio": counts.audio, "surroundings": counts.surroundings, "total": counts.total},
-            "kbps": {"motion": kbps(counts.motion), "motion_container": kbps(counts.motion + counts.container),
-                     "audio": kbps(counts.audio), "total": kbps(counts.total)},
-            "audio": sound and {"codec": "opus", "channels": sound.channels, "duration_s": reader.audio_seconds,
-                                "start_s": sound.delay / OPUS_RATE},
+            "bytes": {
+                "motion": counts.motion,
+                "content": counts.content,
+                "container": counts.container,
+                "audio": counts.audio,
+                "surroundings": counts.surroundings,
+                "total": counts.total,
+            },
+            "kbps": {
+                "motion": kbps(counts.motion),
+                "motion_container": kbps(counts.motion + counts.container),
+                "audio": kbps(counts.audio),
+                "total": kbps(counts.total),
+            },
+            "audio": sound
+            and {
+                "codec": "opus",
+                "channels": sound.channels,
+                "duration_s": reader.audio_seconds,
+                "start_s": sound.delay / OPUS_RATE,
+            },
             "complete": reader.complete,
             "reenacted": head.reenacted,
             "generated": head.generated,

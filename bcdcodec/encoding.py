@@ -36,9 +36,13 @@ class StreamOptions:
 
     chunk_frames: int = CHUNK_FRAMES  # codes in one MOTN, at most
     time_base: Fraction | None = None  # seconds a tick of pts; None: the frames come at the model's rate
-    kbps: float | None = None  # of motion, by which contents grow; None: the model's own price of a bit, and MOST_OF_TARGET at most
+    kbps: float | None = (
+        None  # of motion, by which contents grow; None: the model's own price of a bit, and MOST_OF_TARGET at most
+    )
     profile: str | None = None  # of the motion's entropy coder; None: the best that the model has tables for
-    scenes: bool = True  # whether another content follows where the picture jumps, or is no longer reached from the present one
+    scenes: bool = (
+        True  # whether another content follows where the picture jumps, or is no longer reached from the present one
+    )
 
 
 def encode_frames(codec: Codec, frames: Iterable[Frame], options: StreamOptions) -> Iterator[Content | Motion]:
@@ -62,7 +66,9 @@ def encode_frames(codec: Codec, frames: Iterable[Frame], options: StreamOptions)
 class _Scene:
     """One scene on its way: which frames are coded, what is not given out yet."""
 
-    def __init__(self, codec: Codec, options: StreamOptions, known: FileContents, first: int, seen: int, seconds: float):
+    def __init__(
+        self, codec: Codec, options: StreamOptions, known: FileContents, first: int, seen: int, seconds: float
+    ):
         """`first`: frame at which it begins; every `seen`-th frame is looked at, `seconds` apart."""
         self._codec, self._options, self._known, self._first, self._seen = codec, options, known, first, seen
         self._chunk_frames = options.chunk_frames
@@ -75,7 +81,9 @@ class _Scene:
         self._looked_at = 0  # pictures under that content
 
     def encode(self, frames: Iterable[Frame]) -> Iterator[Content | Motion]:
-        for items in SceneContents(self._codec, self._blocks(frames), self._known, self._options.kbps, self._options.scenes):
+        for items in SceneContents(
+            self._codec, self._blocks(frames), self._known, self._options.kbps, self._options.scenes
+        ):
             price = self._price([item for item in items if isinstance(item, Part)])
             for item in items:
                 if isinstance(item, Content):
@@ -118,7 +126,9 @@ class _Scene:
     def _code(self, part: Part, price: float) -> None:
         every = self._stride // self._seen
         coded = slice(-self._looked_at % every, None, every)
-        codes = self._codec.codes_of(part.motion[coded], price, None if part.curvature is None else part.curvature[coded])
+        codes = self._codec.codes_of(
+            part.motion[coded], price, None if part.curvature is None else part.curvature[coded]
+        )
         self._codes = np.concatenate([self._codes, codes])
         self._looked_at += len(part.motion)
         self._frames += len(part.motion) * self._seen

@@ -28,7 +28,17 @@ MEAN_HEAD = np.array([
 MEAN_HEAD[:, 1:] -= MEAN_HEAD[:, 1:].mean(0)  # which rounding has moved
 
 # Of the skull about it, where there are no landmarks: ears, temples and crown of common proportions go with the face.
-SKULL = np.array([(-1.95, -0.6, -1.5), (-1.9, -1.8, -1.3), (-1.2, -2.8, -1.2), (0, -3.1, -1.2), (1.2, -2.8, -1.2), (1.9, -1.8, -1.3), (1.95, -0.6, -1.5)])
+SKULL = np.array(
+    [
+        (-1.95, -0.6, -1.5),
+        (-1.9, -1.8, -1.3),
+        (-1.2, -2.8, -1.2),
+        (0, -3.1, -1.2),
+        (1.2, -2.8, -1.2),
+        (1.9, -1.8, -1.3),
+        (1.95, -0.6, -1.5),
+    ]
+)
 SHIFT_MOST = 0.15  # of the picture, either way
 NECK = np.array([0.0, 0.7, -1.6])  # where it turns
 
@@ -66,7 +76,9 @@ def head_pose(marks: np.ndarray) -> HeadPose:
     return HeadPose(rotation, size, place)
 
 
-def turned_landmarks(marks: np.ndarray, towards: np.ndarray, first: np.ndarray | None = None) -> tuple[np.ndarray, np.ndarray]:
+def turned_landmarks(
+    marks: np.ndarray, towards: np.ndarray, first: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Points of a head with landmarks `marks` [68, 2], and where they are when it is turned as that of `towards` [68, 2], by TURN_MOST at most.
 
     Both [68 + s, 2], landmarks first, then the skull's. It keeps its own face: what that has beside the mean head turns with

@@ -12,7 +12,9 @@ from bcdcodec.errors import MissingDetectorError
 
 SIDE = 384  # pixels, size at which faces are looked for
 MODULES = ("dlib", "face_recognition_models")
-FLOW_ALONE = "head, mouth and eyes follow only in part: they follow much better by landmarks, pip install 'bcdcodec[expression]'"
+FLOW_ALONE = (
+    "head, mouth and eyes follow only in part: they follow much better by landmarks, pip install 'bcdcodec[expression]'"
+)
 
 
 def can_find_landmarks() -> bool:

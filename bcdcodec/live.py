@@ -20,8 +20,14 @@ class Written:
     byte_counts: ByteCounts
 
 
-def write_live(file: BinaryIO, head: Head, items: Iterable[Content | Motion], video: FrameReader,
-               stills: tuple[Surroundings, ...], tables: ModelTables) -> Written:
+def write_live(
+    file: BinaryIO,
+    head: Head,
+    items: Iterable[Content | Motion],
+    video: FrameReader,
+    stills: tuple[Surroundings, ...],
+    tables: ModelTables,
+) -> Written:
     """Write contents and motion as they come, with the sound that came with them, to a file that is only appended to.
 
     `head`: of a variable rate, as nobody knows yet what frames will follow. Every chunk is out before the next is begun.
@@ -43,7 +49,9 @@ def write_live(file: BinaryIO, head: Head, items: Iterable[Content | Motion], vi
                 first = int(item.pts[0]) if first is None else first
                 end = int(item.pts[-1]) + video.last_duration
                 write_sound(int(item.pts[-1]))
-                writer.write_motion(Motion(item.first_frame, item.content, item.codes, item.pts - first, item.stride, item.shown))
+                writer.write_motion(
+                    Motion(item.first_frame, item.content, item.codes, item.pts - first, item.stride, item.shown)
+                )
             file.flush()
         write_sound(end)
         writer.close()

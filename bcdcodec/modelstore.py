@@ -71,8 +71,10 @@ def open_model(name_or_folder: str | os.PathLike) -> ModelFolder:
     if not (path / CONFIG).is_file() or os.sep in str(name_or_folder):
         path = Path(name_or_folder)
     if not (path / CONFIG).is_file():
-        raise ModelError(f"no model {str(name_or_folder)!r}: shipped models are {', '.join(shipped_models()) or 'none'}; "
-                         f"a folder needs {CONFIG}, {TABLES} and weights-*.safetensors")
+        raise ModelError(
+            f"no model {str(name_or_folder)!r}: shipped models are {', '.join(shipped_models()) or 'none'}; "
+            f"a folder needs {CONFIG}, {TABLES} and weights-*.safetensors"
+        )
     try:
         text = (path / CONFIG).read_text()
     except OSError as error:

@@ -45,8 +45,10 @@ def model_of(head: Head, model: str | os.PathLike | None = None) -> ModelFolder:
     """
     name = head.model_name
     if model is None and name not in shipped_models():
-        raise ModelError(f"the file was made with model {name!r}, which this bcdcodec does not ship "
-                         f"(it ships: {', '.join(shipped_models()) or 'none'}): use --model with its folder")
+        raise ModelError(
+            f"the file was made with model {name!r}, which this bcdcodec does not ship "
+            f"(it ships: {', '.join(shipped_models()) or 'none'}): use --model with its folder"
+        )
     folder = open_model(name if model is None else model)
     check_model(head, folder)
     return folder
@@ -58,4 +60,5 @@ def check_model(head: Head, folder: ModelFolder) -> None:
     if found != head.model_fingerprint:
         raise ModelMismatchError(
             f"the file was made with model {head.model_name!r} ({head.model_fingerprint.hex()[:12]}), "
-            f"this is {folder.name!r} ({found.hex()[:12]}): use --model with the folder it was made with")
+            f"this is {folder.name!r} ({found.hex()[:12]}): use --model with the folder it was made with"
+        )

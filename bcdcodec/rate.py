@@ -11,7 +11,9 @@ from torch import Tensor
 from bcdcodec.models.group_vq import GroupVQ
 
 STRIDES = (1, 2, 3, 4, 6, 8)  # of the frames at the model's rate
-CONTENT_SECONDS = 4.4  # of the motion asked for: the bytes of a content beside it, where they are more than the model's budget
+CONTENT_SECONDS = (
+    4.4  # of the motion asked for: the bytes of a content beside it, where they are more than the model's budget
+)
 HISTORY_FRAMES = 250  # among which a price holds the rate: what a short burst costs, calm frames pay for
 SPENT = 0.8
 _HALVINGS = 14  # of the interval of prices: to 1/16384
@@ -53,8 +55,15 @@ def between(vectors: Tensor, frames: int, stride: int, following: Tensor | None 
 
 
 @torch.inference_mode()
-def choose_rate(vq: GroupVQ, m: Tensor, bits_per_frame: float, bits: Bits, strides: tuple[int, ...] = STRIDES,
-                least_price: float = 0.0, curvature: Tensor | None = None) -> RatePoint:
+def choose_rate(
+    vq: GroupVQ,
+    m: Tensor,
+    bits_per_frame: float,
+    bits: Bits,
+    strides: tuple[int, ...] = STRIDES,
+    least_price: float = 0.0,
+    curvature: Tensor | None = None,
+) -> RatePoint:
     """The way to code motion `m` [t, m] within `bits_per_frame`; errors cost as `curvature` [t, m, m] says, or all alike.
 
     For every stride the price is the lowest, from `least_price` on, that keeps the rate. Of the strides that use at
@@ -72,7 +81,9 @@ def choose_rate(vq: GroupVQ, m: Tensor, bits_per_frame: float, bits: Bits, strid
             vectors = vq.codebooks.float()[groups, codes]  # [u, g, d]
             error = between(vectors, len(features), stride) - features
             error = (error - error.mean(0)).flatten(1)
-            distortion = error.square().sum() if curvature is None else torch.einsum("ti,tij,tj->", error, curvature, error)
+            distortion = (
+                error.square().sum() if curvature is None else torch.einsum("ti,tij,tj->", error, curvature, error)
+            )
             return RatePoint(stride, price, bits(codes) / len(features), distortion.item() / len(features))
 
         low, high = least_price, _LARGEST_PRICE
@@ -96,8 +107,14 @@ def choose_rate(vq: GroupVQ, m: Tensor, bits_per_frame: float, bits: Bits, strid
 class RateControl:
     """Holds a rate over a clip: the stride is chosen at its start, the price anew as motion comes."""
 
-    def __init__(self, vq: GroupVQ, bits_per_frame: float, bits: Bits, strides: tuple[int, ...] = STRIDES,
-                 least_price: float = 0.0):
+    def __init__(
+        self,
+        vq: GroupVQ,
+        bits_per_frame: float,
+        bits: Bits,
+        strides: tuple[int, ...] = STRIDES,
+        least_price: float = 0.0,
+    ):
         self._vq, self._bits_per_frame, self._bits, self._strides = vq, bits_per_frame, bits, strides
         self._least_price = least_price
         self._recent: tuple[Tensor, Tensor | None] | None = None

@@ -27,7 +27,9 @@ FAR = 2.0  # times the error where a scene is reached best, up to which they are
 COMPARED = 24  # pictures at most by which earlier contents are compared
 PROBED = 4  # of pictures by which contents are compared one is looked at
 BETTER = 0.8  # of the error, below which another content's is to be
-WORTH = 0.1  # sum of such errors that a new content is to save in the seconds that follow: of one second as much as LOST
+WORTH = (
+    0.1  # sum of such errors that a new content is to save in the seconds that follow: of one second as much as LOST
+)
 AS_WELL = 1.5  # times the error everywhere of a content of its own, up to which an earlier one serves a scene
 KEPT = 3  # contents, the latest, that are tried again
 MOST_SCENES = MAX_CONTENTS // 2  # of a file
@@ -155,8 +157,12 @@ class SceneContents:
         self._tried += 1
         coming, lost = self._upcoming(rest), -(-run // PROBED)
         errors = self._errors(current, coming)[:, 0]
-        known = torch.stack([errors] + [self._errors(view, coming)[:, 0] for view in earlier]).amin(0)  # one of these may serve in its turn
-        if PROBED * (known - self._least).clamp_min(0).sum() <= WORTH:  # nor would one as good as the scene's best frames be worth it
+        known = torch.stack([errors] + [self._errors(view, coming)[:, 0] for view in earlier]).amin(
+            0
+        )  # one of these may serve in its turn
+        if (
+            PROBED * (known - self._least).clamp_min(0).sum() <= WORTH
+        ):  # nor would one as good as the scene's best frames be worth it
             return False
         # What follows the run is to be reached, too. At a scene's beginning that is what the first content was made of.
         for choice in ([coming] if given else []) + [(rest[0][:run], rest[1][:run])]:

@@ -74,11 +74,21 @@ class DecodeSummary:
     notes: tuple[str, ...]
 
 
-def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MODEL, crop: Crop | str | None = None,
-                device: str = "auto", seed: int = 0, progress: Progress | None = None, vae: str | None = None,
-                sound: SoundOptions | None = SoundOptions(), profile: str | None = None,
-                kbps: float | None = None, surroundings: bool = False,
-                scenes: bool = True) -> EncodeSummary:
+def encode_file(
+    source: PathLike,
+    target: PathLike,
+    model: PathLike = DEFAULT_MODEL,
+    crop: Crop | str | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    progress: Progress | None = None,
+    vae: str | None = None,
+    sound: SoundOptions | None = SoundOptions(),
+    profile: str | None = None,
+    kbps: float | None = None,
+    surroundings: bool = False,
+    scenes: bool = True,
+) -> EncodeSummary:
     """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all; `-` is standard input or output.
 
     A single picture becomes a content without motion, to be shown in the motion of others.
@@ -104,11 +114,16 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
     size = folder.config.latent.picture_size
     notes = []
     if crop == AUTO_CROP and is_standard(source):
-        raise BcdError("--crop auto reads its source twice and cannot with standard input: give a file, or --crop x,y,w,h")
+        raise BcdError(
+            "--crop auto reads its source twice and cannot with standard input: give a file, or --crop x,y,w,h"
+        )
     if crop == AUTO_CROP:
         crop, note = _face_or_centre(source)
         notes.append(note)
-    with read_frames(standard_input() if is_standard(source) else source, crop, size, sound) as video, AudioSpool() as audio:
+    with (
+        read_frames(standard_input() if is_standard(source) else source, crop, size, sound) as video,
+        AudioSpool() as audio,
+    ):
         from bcdcodec.codec import Codec, Geometry  # after the cheap checks: torch takes seconds
         from bcdcodec.encoding import StreamOptions
 
@@ -126,7 +141,9 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         if live:
             written = write_live(standard_output(), head, items, video, stills, folder.tables)
             notes += _source_notes(video, sound, source)
-            return EncodeSummary(written.frames, float(written.ticks * video.time_base), written.byte_counts, tuple(notes))
+            return EncodeSummary(
+                written.frames, float(written.ticks * video.time_base), written.byte_counts, tuple(notes)
+            )
         contents, motions = [], []
         for item in items:
             if isinstance(item, Content):
@@ -154,17 +171,33 @@ def encode_file(source: PathLike, target: PathLike, model: PathLike = DEFAULT_MO
         recording = Recording(head, tuple(contents), tuple(motions), audio=audio, surroundings=stills)
         counts = write_recording(target, recording, folder.tables)
         seconds = float(ticks * time_base)
-        if kbps and seconds and not 1 - RATE_TOLERANCE <= (got := counts.motion * 8 / seconds / 1000) / kbps <= 1 + RATE_TOLERANCE:
+        if (
+            kbps
+            and seconds
+            and not 1 - RATE_TOLERANCE <= (got := counts.motion * 8 / seconds / 1000) / kbps <= 1 + RATE_TOLERANCE
+        ):
             why = "the nearest codes need no more" if got < kbps else "this clip cannot be coded in less"
             notes.append(f"motion takes {got:.2f} kbit/s of the {kbps:g} asked for: {why}")
         return EncodeSummary(len(pts), seconds, counts, tuple(notes))
 
 
-def decode_file(source: PathLike, target: PathLike, content: PathLike | None = None, steps: int | None = None,
-                seed: int | None = None, model: PathLike | None = None, device: str = "auto",
-                max_frames: int = MAX_FRAMES, progress: Progress | None = None, vae: str | None = None,
-                scale: int = 1, audio: bool = True, paste_back: bool = False, relative: bool = False,
-                landmarks: bool = True) -> DecodeSummary:
+def decode_file(
+    source: PathLike,
+    target: PathLike,
+    content: PathLike | None = None,
+    steps: int | None = None,
+    seed: int | None = None,
+    model: PathLike | None = None,
+    device: str = "auto",
+    max_frames: int = MAX_FRAMES,
+    progress: Progress | None = None,
+    vae: str | None = None,
+    scale: int = 1,
+    audio: bool = True,
+    paste_back: bool = False,
+    relative: bool = False,
+    landmarks: bool = True,
+) -> DecodeSummary:
     """Decode a `.bcd` file into a video or a folder of PNGs, as `write_video` takes them, whole or not at all.
 
     `-` is standard input, which is read to its end before decoding begins, or standard output, which gets Matroska.
@@ -208,11 +241,15 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
             if other is None:
                 raise BcdError(f"{target} would be a copy of {source}: give --content, or a video as the output")
             if paste_back:
-                raise BcdError(f"--paste-back makes pictures, {target} holds codes: leave it out, and give it when "
-                               f"{target} is decoded")
+                raise BcdError(
+                    f"--paste-back makes pictures, {target} holds codes: leave it out, and give it when "
+                    f"{target} is decoded"
+                )
             if scale != 1:
-                raise BcdError(f"--scale {scale} enlarges pictures, {target} holds codes: leave it out, and give it when "
-                               f"{target} is decoded")
+                raise BcdError(
+                    f"--scale {scale} enlarges pictures, {target} holds codes: leave it out, and give it when "
+                    f"{target} is decoded"
+                )
             head = replace(head, reenacted=True, generated=head.generated or other.head.generated, frame_count=0)
             driven = (replace(motion, content=0) for motion in motions)
             sound = reader.audio() if has_sound else ()
@@ -225,13 +262,17 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
             paste = _paste_back(content or source, other or reader, scale) if paste_back else None
             width, height = paste.size if paste else (size, size)
             if size > MAX_SIDE:
-                raise LimitError(f"--scale {scale} makes pictures of {size} x {size} pixels, the limit is {MAX_SIDE} a side")
+                raise LimitError(
+                    f"--scale {scale} makes pictures of {size} x {size} pixels, the limit is {MAX_SIDE} a side"
+                )
             if has_sound and not is_standard(target) and not holds_sound(target):
                 notes.append(f"the sound of {source} is left out: {target} cannot hold it")
                 has_sound = False
             time_base = playable_time_base(source, head)
             out = standard_output() if is_standard(target) else target
-            with write_video(out, width, height, time_base, metadata, reader.audio_format if has_sound else None) as video:
+            with write_video(
+                out, width, height, time_base, metadata, reader.audio_format if has_sound else None
+            ) as video:
                 from bcdcodec.codec import Codec  # after the cheap checks: torch takes seconds
                 from bcdcodec.decoding import driving_of
 
@@ -239,7 +280,8 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
                 feed = SoundFeed(reader, video) if has_sound else None
                 seed = head.sampler_seed if seed is None else seed
                 for number, picture in codec.decode_stream(
-                        motions, contents, seed, steps, driving_of(head, drivers, other is not None, relative, landmarks)):
+                    motions, contents, seed, steps, driving_of(head, drivers, other is not None, relative, landmarks)
+                ):
                     tick = clock.waiting.popleft()
                     if feed:
                         feed.write_until(tick * time_base)
@@ -253,7 +295,11 @@ def decode_file(source: PathLike, target: PathLike, content: PathLike | None = N
             notes.append(f"{source} ends early: {clock.frames}{stated} frames were there and are decoded")
         if other is not None:
             notes.append(f"{target} is marked as synthesised: the motion of {source} with the face of {content}")
-            if folder.config.content.appearance and landmarks and not (reader.head.reenacted or reader.head.generated or can_find_landmarks()):
+            if (
+                folder.config.content.appearance
+                and landmarks
+                and not (reader.head.reenacted or reader.head.generated or can_find_landmarks())
+            ):
                 notes.append(FLOW_ALONE)
         elif head.reenacted:
             notes.append(f"{source} is reenacted: its face and its motion come from different recordings")
@@ -285,7 +331,9 @@ class _Clock:
         self.waiting.extend(starts)
 
 
-def _motions(path: PathLike, reader: BcdReader, tables: ModelTables, max_frames: int, clock: _Clock) -> Iterator[Motion]:
+def _motions(
+    path: PathLike, reader: BcdReader, tables: ModelTables, max_frames: int, clock: _Clock
+) -> Iterator[Motion]:
     """The motion of a file, noted in `clock`. Raises TruncatedError for a file without a frame."""
     with naming(path):
         for motion in reader.motion(tables):
@@ -296,19 +344,30 @@ def _motions(path: PathLike, reader: BcdReader, tables: ModelTables, max_frames:
             raise TruncatedError("it ends before its first frame, nothing can be decoded")
 
 
-def _relative(motions: Iterator[Motion], contents: tuple[Content, ...], model: str) -> tuple[Iterator[Motion], tuple[Content, ...]]:
+def _relative(
+    motions: Iterator[Motion], contents: tuple[Content, ...], model: str
+) -> tuple[Iterator[Motion], tuple[Content, ...]]:
     """The same motions, and contents that stand for the pose with which these begin, whatever pose they show.
 
     The decoder moves a content by how a frame's motion differs from the content's own.
     """
     if any(content.reference_codes is None for content in contents):
-        raise BcdError(f"--relative needs a model that codes the motion of the content's picture, {model} does not: leave it out")
+        raise BcdError(
+            f"--relative needs a model that codes the motion of the content's picture, {model} does not: leave it out"
+        )
     first = next(motions)
     return chain([first], motions), tuple(replace(content, reference_codes=first.codes[0]) for content in contents)
 
 
-def _encode_photo(codec: Codec, video: FrameReader, kbps: float | None, head: Head, stills: tuple[Surroundings, ...],
-                  target: Path | BinaryIO, notes: list[str]) -> EncodeSummary:
+def _encode_photo(
+    codec: Codec,
+    video: FrameReader,
+    kbps: float | None,
+    head: Head,
+    stills: tuple[Surroundings, ...],
+    target: Path | BinaryIO,
+    notes: list[str],
+) -> EncodeSummary:
     """Write the content of one picture, as it would be beside motion of `kbps`, without motion."""
     pictures = np.stack([picture for _, picture in video])
     content = codec.content_of(pictures, codec.motion_features(pictures), kbps)

@@ -21,8 +21,7 @@ def benchmarks() -> None:
 @click.argument("report", type=click.Path(path_type=Path))
 def accept(report: Path) -> None:
     """Keep the figures of REPORT, a report.json of bcd bench, as the accepted ones: baseline.json beside this module."""
-    from bcdcodec.benchmarks.baseline import BASELINE, FULL, load_report
-    from bcdcodec.benchmarks.baseline import accept as keep
+    from bcdcodec.benchmarks.baseline import BASELINE, FULL, accept as keep, load_report
 
     keep(load_report(report), FULL)
     click.echo(f"written: {BASELINE}")
@@ -47,8 +46,7 @@ def readme(report: Path, target: Path) -> None:
 @click.option("--accept", "accepting", is_flag=True, help="Keep these figures as the accepted ones.")
 def short(model: str, out: Path, jobs: int, accepting: bool) -> None:
     """A few minutes on rendered clips: figures beside the accepted ones, and their ratios."""
-    from bcdcodec.benchmarks.baseline import SHORT, load_baseline, ratios, short_run
-    from bcdcodec.benchmarks.baseline import accept as keep
+    from bcdcodec.benchmarks.baseline import SHORT, accept as keep, load_baseline, ratios, short_run
     from bcdcodec.cli.progress import progress_bar
 
     with progress_bar("short", "clip") as progress:
@@ -60,15 +58,24 @@ def short(model: str, out: Path, jobs: int, accepting: bool) -> None:
 
 
 @benchmarks.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of clips, of which the held-out ones are taken.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of clips, of which the held-out ones are taken.",
+)
 @click.option("--model", default="heads", show_default=True, help="Shipped model or model folder.")
-@click.option("--against", default="", metavar="NAMES", help="Classical codecs beside it, such as x264,x265,svtav1,vp9.")
-@click.option("--against-clips", type=click.IntRange(min=1), default=8, show_default=True, help="On so many of the clips.")
+@click.option(
+    "--against", default="", metavar="NAMES", help="Classical codecs beside it, such as x264,x265,svtav1,vp9."
+)
+@click.option(
+    "--against-clips", type=click.IntRange(min=1), default=8, show_default=True, help="On so many of the clips."
+)
 @click.option("--clips", type=click.IntRange(min=1), help="At most so many, evenly picked. [default: all]")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/heads"), show_default=True)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Clips measured at once.")
 def heads(data: Path, model: str, against: str, against_clips: int, clips: int | None, out: Path, jobs: int) -> None:
-    """bcd bench at several rates, and what a codec for calls has to reach beside what this one does."""
+    """Bcd bench at several rates, and what a codec for calls has to reach beside what this one does."""
     from bcdcodec.benchmarks.bench import bench
     from bcdcodec.benchmarks.heads import RATES, targets_table
     from bcdcodec.benchmarks.markdown import table_as_markdown
@@ -90,19 +97,28 @@ def heads(data: Path, model: str, against: str, against_clips: int, clips: int |
 @click.option("--model", default="sprites", show_default=True, help="Shipped model or model folder.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/sprites"), show_default=True)
 @click.option("--clips", type=click.IntRange(min=1), help="Cross-driven clips that are judged. [default: all 2664]")
-@click.option("--case-clips", type=click.IntRange(min=1), default=296, show_default=True,
-              help="Clips of each easier case: self, other action, other character.")
-@click.option("--quality-clips", type=click.IntRange(min=1), default=148, show_default=True, help="Clips at 1, 2 and 4 steps.")
+@click.option(
+    "--case-clips",
+    type=click.IntRange(min=1),
+    default=296,
+    show_default=True,
+    help="Clips of each easier case: self, other action, other character.",
+)
+@click.option(
+    "--quality-clips", type=click.IntRange(min=1), default=148, show_default=True, help="Clips at 1, 2 and 4 steps."
+)
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the pairs.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-def sprites(data: Path, model: str, out: Path, clips: int | None, case_clips: int, quality_clips: int, seed: int,
-            device: str) -> None:
+def sprites(
+    data: Path, model: str, out: Path, clips: int | None, case_clips: int, quality_clips: int, seed: int, device: str
+) -> None:
     """Attribute accuracy, cross-driven quality, rate and codes of a sprites model on the test characters."""
     from bcdcodec.benchmarks.sprites.benchmark import Judges, Options, measure_model
     from bcdcodec.benchmarks.sprites.report import write_report
+    from bcdcodec.training.sprites.sheets import Sheets
+
     from bcdcodec.codec import load
     from bcdcodec.device import pick_device
-    from bcdcodec.training.sprites.sheets import Sheets
 
     options = Options(clips, case_clips, quality_clips, seed=seed)
     codec, sheets = load(model, pick_device(device)), Sheets.load(data)
@@ -115,7 +131,9 @@ def sprites(data: Path, model: str, out: Path, clips: int | None, case_clips: in
 @benchmarks.command("sprites-ablations")
 @click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of sprite sheets.")
 @click.option("--out", type=click.Path(path_type=Path), default=Path("out/sprites-ablations"), show_default=True)
-@click.option("--steps", type=click.IntRange(min=1), default=500, show_default=True, help="Optimiser steps of every variant.")
+@click.option(
+    "--steps", type=click.IntRange(min=1), default=500, show_default=True, help="Optimiser steps of every variant."
+)
 @click.option("--only", "names", multiple=True, help="A variant's name; may be given several times. [default: all]")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
@@ -123,12 +141,15 @@ def sprites_ablations(data: Path, out: Path, steps: int, names: tuple[str, ...],
     """Train variants of the sprites recipe for equally many steps and measure them; goes on where it was stopped."""
     from bcdcodec.benchmarks.sprites.ablations import run_ablations
     from bcdcodec.benchmarks.sprites.benchmark import Judges, Options
-    from bcdcodec.device import pick_device
     from bcdcodec.training.sprites.sheets import Sheets
+
+    from bcdcodec.device import pick_device
 
     out.mkdir(parents=True, exist_ok=True)
     judges = Judges.of(Sheets.load(data), Options(), out, _progress)
-    text = run_ablations(data, judges, out, steps, seed, pick_device(device), names, lambda line: click.echo(line, err=True))
+    text = run_ablations(
+        data, judges, out, steps, seed, pick_device(device), names, lambda line: click.echo(line, err=True)
+    )
     click.echo(text)
 
 
@@ -139,13 +160,19 @@ def _progress(items: Iterable, label: str) -> Iterable:
 
 
 @benchmarks.command()
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of clips, or of sprite sheets for a sprites model.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of clips, or of sprite sheets for a sprites model.",
+)
 @click.option("--model", default="heads", show_default=True, help="Shipped model or model folder.")
 @click.option("--clips", type=click.IntRange(min=1), help="At most so many, evenly picked.")
 @click.option("--gpt2", type=click.Path(path_type=Path), help="Folder of a GPT-2, whose predictions are compared.")
 def context(data: Path, model: str, clips: int | None, gpt2: Path | None) -> None:
     """Entropy profile context beside static, on clips the model was not trained on."""
     from bcdcodec.benchmarks.context import held_out_pictures, run
+
     from bcdcodec.codec import load
 
     codec = load(model)
@@ -160,8 +187,9 @@ def context(data: Path, model: str, clips: int | None, gpt2: Path | None) -> Non
 def sprites_codes(data: Path, model: str, out: Path, clips: int) -> None:
     """Encode clips of training characters, for `bcd train gpt2-sprites --codes`."""
     from bcdcodec.benchmarks.sprites.generation import write_codes
-    from bcdcodec.codec import load
     from bcdcodec.training.sprites.sheets import Sheets
+
+    from bcdcodec.codec import load
 
     click.echo(f"{out}: {write_codes(load(model), Sheets.load(data), out, clips, _progress)} files")
 
@@ -177,57 +205,92 @@ def sprites_generation(data: Path, model: str, gpt2: Path, clips: int, temperatu
     """Whether motion invented for stills of test characters is one of the nine actions, and keeps the character."""
     from bcdcodec.benchmarks.sprites.generation import measure_generation
     from bcdcodec.benchmarks.sprites.judge import Judge
+    from bcdcodec.training.sprites.sheets import Sheets
+
     from bcdcodec.codec import load
     from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES
     from bcdcodec.generation.sampling import SamplingOptions
     from bcdcodec.generation.store import load_gpt2, open_gpt2_for
-    from bcdcodec.training.sprites.sheets import Sheets
 
     codec = load(model)
     path, config = open_gpt2_for(gpt2, codec.folder.name, codec.folder.fingerprint[:MODEL_FINGERPRINT_BYTES])
     options = SamplingOptions(temperature, top_p)
-    click.echo(measure_generation(codec, load_gpt2(path, config), Judge(Sheets.load(data)), clips, options, _progress).markdown())
+    click.echo(
+        measure_generation(
+            codec, load_gpt2(path, config), Judge(Sheets.load(data)), clips, options, _progress
+        ).markdown()
+    )
 
 
 @benchmarks.command("heads-codes")
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of clips, of which those for training are taken.")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of clips, of which those for training are taken.",
+)
 @click.option("--model", default="heads", show_default=True, help="Shipped model or model folder.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Folder for the .bcd files.")
 def heads_codes(data: Path, model: str, out: Path) -> None:
     """Encode the training clips of a folder, for `bcd train gpt2-heads --codes`."""
     from bcdcodec.benchmarks.heads_generation import write_head_codes
+
     from bcdcodec.codec import load
 
     click.echo(f"{out}: {write_head_codes(load(model), data, out, _progress)} files")
 
 
 @benchmarks.command("heads-generation")
-@click.option("--data", type=click.Path(path_type=Path), required=True, help="Folder of clips, of which the held-out ones are taken.")
-@click.option("--codes", type=click.Path(path_type=Path), required=True, help="Folder of .bcd files that the GPT-2 was trained on.")
-@click.option("--gpt2", type=click.Path(path_type=Path), help="Folder of a GPT-2. [default: the one shipped with the model]")
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of clips, of which the held-out ones are taken.",
+)
+@click.option(
+    "--codes",
+    type=click.Path(path_type=Path),
+    required=True,
+    help="Folder of .bcd files that the GPT-2 was trained on.",
+)
+@click.option(
+    "--gpt2", type=click.Path(path_type=Path), help="Folder of a GPT-2. [default: the one shipped with the model]"
+)
 @click.option("--model", default="heads", show_default=True, help="Shipped model or model folder.")
-@click.option("--clips", type=click.IntRange(min=2), default=24, show_default=True, help="At most so many, evenly picked.")
+@click.option(
+    "--clips", type=click.IntRange(min=2), default=24, show_default=True, help="At most so many, evenly picked."
+)
 @click.option("--seconds", type=click.FloatRange(min=1), default=10.0, show_default=True)
 @click.option("--temperature", type=click.FloatRange(0, 10), default=TEMPERATURE, show_default=True)
 @click.option("--top-p", type=click.FloatRange(0, 1, min_open=True), default=TOP_P, show_default=True)
-def heads_generation(data: Path, codes: Path, gpt2: Path | None, model: str, clips: int, seconds: float, temperature: float,
-                     top_p: float) -> None:
+def heads_generation(
+    data: Path, codes: Path, gpt2: Path | None, model: str, clips: int, seconds: float, temperature: float, top_p: float
+) -> None:
     """Motion invented for people not trained on, beside recorded motion: spread, stillness, copies, identity."""
     from bcdcodec.benchmarks.context import held_out_pictures
     from bcdcodec.benchmarks.faces import FaceMeter
     from bcdcodec.benchmarks.heads_generation import measure_heads_generation
+    from bcdcodec.training.gpt2 import load_clips
+
     from bcdcodec.codec import load
     from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES
     from bcdcodec.generation.sampling import SamplingOptions
     from bcdcodec.generation.store import load_gpt2, open_gpt2_for
-    from bcdcodec.training.gpt2 import load_clips
 
     codec = load(model)
     path, config = open_gpt2_for(gpt2, codec.folder.name, codec.folder.fingerprint[:MODEL_FINGERPRINT_BYTES])
     trained = [clip.codes for clip in load_clips(codes, model).train]
     recorded = list(held_out_pictures(codec, data, clips))
-    found = measure_heads_generation(codec, load_gpt2(path, config), recorded, trained, FaceMeter().face, seconds,
-                                     SamplingOptions(temperature, top_p), _progress)
+    found = measure_heads_generation(
+        codec,
+        load_gpt2(path, config),
+        recorded,
+        trained,
+        FaceMeter().face,
+        seconds,
+        SamplingOptions(temperature, top_p),
+        _progress,
+    )
     click.echo(found.markdown())
 
 

@@ -8,13 +8,13 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-
 from bcdcodec.benchmarks.bench import bench
 from bcdcodec.benchmarks.markdown import table_as_markdown
 from bcdcodec.benchmarks.report import REPORT_VERSION
 from bcdcodec.benchmarks.rows import write_whole
 from bcdcodec.benchmarks.run import CLIPS, PROCEDURAL, SPEED, Options, Progress
 from bcdcodec.benchmarks.sections import Table, number
+
 from bcdcodec.errors import BcdError
 from bcdcodec.modelstore import open_model
 from bcdcodec.video import write_video

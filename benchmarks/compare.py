@@ -8,12 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-
 from bcdcodec.benchmarks.faces import FaceComparison, FaceMeter, compare_faces
 from bcdcodec.benchmarks.measure import MOMENTS
 from bcdcodec.benchmarks.quality import Quality, measure_quality
 from bcdcodec.benchmarks.rows import correlation
 from bcdcodec.benchmarks.sections import number
+
 from bcdcodec.container import Head
 from bcdcodec.errors import BcdError
 from bcdcodec.opening import open_sound
@@ -157,7 +157,11 @@ def as_table(results: list[Compared], as_json: bool = False) -> str:
             str(r.total_bytes),
             f"{r.seconds:.2f}",
             f"{r.kbps:.2f}",
-            *((f"{q.psnr:.2f}", f"{q.ssim:.3f}", f"{q.ms_ssim:.3f}", number(q.vmaf, 1), f"{q.flicker:.2f}") if q else ("-",) * 5),
+            *(
+                (f"{q.psnr:.2f}", f"{q.ssim:.3f}", f"{q.ms_ssim:.3f}", number(q.vmaf, 1), f"{q.flicker:.2f}")
+                if q
+                else ("-",) * 5
+            ),
         ]
         if faces:
             line += (

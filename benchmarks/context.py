@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from bcdcodec.training.clips import split_of
 
 from bcdcodec.codec import Codec
 from bcdcodec.container import Recording, read_recording, write_recording
@@ -17,7 +18,6 @@ from bcdcodec.entropy.context import decode_context, encode_context
 from bcdcodec.entropy.motion import decode_motion, encode_motion
 from bcdcodec.entropy.profiles import PROFILES
 from bcdcodec.errors import FormatError
-from bcdcodec.training.clips import split_of
 from bcdcodec.video import read_pictures
 
 CHUNK_FRAMES = 256  # of a file's MOTN
@@ -56,15 +56,26 @@ class ContextReport:
         return 1 - context.bits_per_frame / static.bits_per_frame
 
     def markdown(self) -> str:
-        lines = [f"{self.model}: {self.clips} clips, {self.frames} frames; profile context saves {100 * self.saved:.1f} % of the motion", "",
-                 "| profile | bits a frame | kbit/s | frames coded, decoded a second and core |", "|---|---|---|---|"]
+        lines = [
+            f"{self.model}: {self.clips} clips, {self.frames} frames; profile context saves {100 * self.saved:.1f} % of the motion",
+            "",
+            "| profile | bits a frame | kbit/s | frames coded, decoded a second and core |",
+            "|---|---|---|---|",
+        ]
         for p in self.profiles:
-            lines.append(f"| {p.name} | {p.bits_per_frame:.2f} | {p.kbps:.3f} | {p.encode_fps:.0f}, {p.decode_fps:.0f} |")
+            lines.append(
+                f"| {p.name} | {p.bits_per_frame:.2f} | {p.kbps:.3f} | {p.encode_fps:.0f}, {p.decode_fps:.0f} |"
+            )
         if self.gpt2_bits is not None:
-            lines.append(f"| ideal under the GPT-2 | {self.gpt2_bits:.2f} | {self.gpt2_bits * self.frame_rate / 1000:.3f} | |")
-        lines += ["", "| frames a chunk, profile context | " + " | ".join(map(str, self.bits_by_chunk)) + " |",
-                  "|---|" + "---|" * len(self.bits_by_chunk),
-                  "| bits a frame | " + " | ".join(f"{bits:.2f}" for bits in self.bits_by_chunk.values()) + " |"]
+            lines.append(
+                f"| ideal under the GPT-2 | {self.gpt2_bits:.2f} | {self.gpt2_bits * self.frame_rate / 1000:.3f} | |"
+            )
+        lines += [
+            "",
+            "| frames a chunk, profile context | " + " | ".join(map(str, self.bits_by_chunk)) + " |",
+            "|---|" + "---|" * len(self.bits_by_chunk),
+            "| bits a frame | " + " | ".join(f"{bits:.2f}" for bits in self.bits_by_chunk.values()) + " |",
+        ]
         return "\n".join(lines) + "\n"
 
 
@@ -99,7 +110,10 @@ def run(codec: Codec, clips: Iterable[np.ndarray], gpt2: Path | None = None) -> 
     frames = sum(map(len, codes))
     coders = {
         "static": (lambda c: encode_motion(c, tables.motion), lambda data, t: decode_motion(data, t, tables.motion)),
-        "context": (lambda c: encode_context(c, tables.context), lambda data, t: decode_context(data, t, tables.context)),
+        "context": (
+            lambda c: encode_context(c, tables.context),
+            lambda data, t: decode_context(data, t, tables.context),
+        ),
     }
     results = []
     for name, (encode, decode) in coders.items():
@@ -108,19 +122,27 @@ def run(codec: Codec, clips: Iterable[np.ndarray], gpt2: Path | None = None) -> 
         results.append(ProfileResult(name, 8 * size / frames, 8 * size * rate / frames / 1000, encode_fps, decode_fps))
     by_chunk = {}
     for length in sorted((*OTHER_CHUNKS, CHUNK_FRAMES)):
-        by_chunk[length] = 8 * sum(len(encode_context(chunk, tables.context)) for chunk in _chunks(codes, length)) / frames
+        by_chunk[length] = (
+            8 * sum(len(encode_context(chunk, tables.context)) for chunk in _chunks(codes, length)) / frames
+        )
     foreseen = None if gpt2 is None else _gpt2_bits(gpt2, recordings)
     return ContextReport(codec.config.name, rate, len(codes), frames, tuple(results), by_chunk, foreseen)
 
 
 def _gpt2_bits(folder: Path, recordings: list[Recording]) -> float:
     """Bits a frame that ideal coding would take under the GPT-2's predictions."""
-    from bcdcodec.generation.store import load_gpt2, open_gpt2
     from bcdcodec.training.gpt2 import CodedClip, evaluate_gpt2
 
+    from bcdcodec.generation.store import load_gpt2, open_gpt2
+
     path, config = open_gpt2(folder, recordings[0].head)
-    clips = [CodedClip(recording.contents[0].values.astype(np.float32).ravel(),
-                       np.concatenate([motion.codes for motion in recording.motions]).astype(np.int64)) for recording in recordings]
+    clips = [
+        CodedClip(
+            recording.contents[0].values.astype(np.float32).ravel(),
+            np.concatenate([motion.codes for motion in recording.motions]).astype(np.int64),
+        )
+        for recording in recordings
+    ]
     return evaluate_gpt2(load_gpt2(path, config), clips).bits_per_frame
 
 
@@ -154,4 +176,3 @@ def _speed(chunks: list[np.ndarray], encode: Callable, decode: Callable) -> tupl
 
 def _chunks(codes: list[np.ndarray], length: int) -> list[np.ndarray]:
     return [clip[start : start + length] for clip in codes for start in range(0, len(clip), length)]
-

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from bcdcodec.benchmarks.faces import SAMPLES, FaceMeter
 from bcdcodec.benchmarks.transfer import medians, transfer_errors
+from bcdcodec.training.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
+
 from bcdcodec.codec import Codec
 from bcdcodec.demo import psnr
-from bcdcodec.training.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
 
 SEED = 77_000_000  # people and motions that no training run has seen
 
@@ -35,8 +35,14 @@ class Probes:
     identity_chance: float
 
 
-def cross_driven(codec: Codec, pairs: int = 12, frames: int = 48, meter: FaceMeter | None = None,
-                 kbps: float | None = None, profile: str | None = None) -> CrossDriven:
+def cross_driven(
+    codec: Codec,
+    pairs: int = 12,
+    frames: int = 48,
+    meter: FaceMeter | None = None,
+    kbps: float | None = None,
+    profile: str | None = None,
+) -> CrossDriven:
     """Encode A and B from real codes, decode A's motion with B's content, compare with the rendered truth.
 
     `kbps`: of the motion, in `profile` (None: as `Codec.encode`); None: the model's own rate.

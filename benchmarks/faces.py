@@ -49,12 +49,18 @@ class FaceMeter:
         import dlib
 
         self._finder = landmark_finder()
-        self._descriptor = dlib.face_recognition_model_v1(str(models_folder() / "dlib_face_recognition_resnet_model_v1.dat"))
+        self._descriptor = dlib.face_recognition_model_v1(
+            str(models_folder() / "dlib_face_recognition_resnet_model_v1.dat")
+        )
 
     def face(self, picture: np.ndarray) -> Face | None:
         """The first face of a picture uint8 [h, w, 3], or None."""
         seen, shape = self._finder.shape(picture)
-        return None if shape is None else Face(np.array(self._descriptor.compute_face_descriptor(seen, shape)), points(shape))
+        return (
+            None
+            if shape is None
+            else Face(np.array(self._descriptor.compute_face_descriptor(seen, shape)), points(shape))
+        )
 
     def faces(self, clip: np.ndarray, samples: int = SAMPLES) -> list[Face | None]:
         """Faces of so many frames, evenly picked from a clip uint8 [t, h, w, 3]."""
@@ -76,7 +82,9 @@ def compare_faces(source: list[Face | None], decoded: list[Face | None]) -> Face
         float(np.mean([np.linalg.norm(a - b, axis=1).mean() / eye_distance(a) for a, b in marks])),
         float(np.mean([angle_between(head_pose(a).rotation, head_pose(b).rotation) for a, b in marks])),
         *([(measure(a), measure(b)) for a, b in marks] for measure in (mouth_opening, eye_opening, brow_height)),
-        len(both), len(pairs))
+        len(both),
+        len(pairs),
+    )
 
 
 def identity_distance(a: list[Face], b: list[Face]) -> float:

@@ -10,7 +10,13 @@ from bcdcodec.benchmarks.report import rows_of
 from bcdcodec.benchmarks.rows import BCD, Row
 from bcdcodec.benchmarks.sections import Table, number
 from bcdcodec.benchmarks.summary import (
-    Statistic, bits_per_frame, correlation_of, largest_content, median_of, own_rate, whole_file_of,
+    Statistic,
+    bits_per_frame,
+    correlation_of,
+    largest_content,
+    median_of,
+    own_rate,
+    whole_file_of,
 )
 
 PAPER_RATE = 4.0  # kbit/s of motion
@@ -60,9 +66,23 @@ def _largest_identity(rows: list[Row]) -> float | None:
 def _faces(at: float | None, identity: float, landmarks: float, mouth: float) -> tuple[Target, ...]:
     """What is asked of faces at one rate, with the limits that differ between rates."""
     return (
-        Target("identity distance (dlib), median", at, identity, True, 3, _of_rows(median_of(lambda r: r.identity_distance))),
+        Target(
+            "identity distance (dlib), median",
+            at,
+            identity,
+            True,
+            3,
+            _of_rows(median_of(lambda r: r.identity_distance)),
+        ),
         Target("identity distance, largest of a clip", at, SAME_PERSON, True, 3, _of_rows(_largest_identity)),
-        Target("landmark error, of the eye distance, median", at, landmarks, True, 3, _of_rows(median_of(lambda r: r.landmark_error))),
+        Target(
+            "landmark error, of the eye distance, median",
+            at,
+            landmarks,
+            True,
+            3,
+            _of_rows(median_of(lambda r: r.landmark_error)),
+        ),
         Target("mouth opening, correlation", at, mouth, False, 2, _of_rows(correlation_of("mouth"))),
         Target("eye opening, correlation", at, 0.7, False, 2, _of_rows(correlation_of("eyes"))),
     )
@@ -88,7 +108,9 @@ TARGETS = (
 def targets_table(report: dict) -> Table:
     """Every target beside what the report found; 'not measured' where it did not look."""
     rows = [r for r in rows_of(report) if r.codec == BCD]
-    settings = {rate: next((r.setting for r in rows if r.setting.startswith(f"{rate:g} kbit/s")), None) for rate in RATES} | {None: own_rate(rows)}
+    settings = {
+        rate: next((r.setting for r in rows if r.setting.startswith(f"{rate:g} kbit/s")), None) for rate in RATES
+    } | {None: own_rate(rows)}
     lines = []
     for target in TARGETS:
         at = [r for r in rows if r.setting == settings[target.at]]

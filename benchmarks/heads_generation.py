@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-
 from bcdcodec.benchmarks.faces import SAME_PERSON, Face, eye_opening, identity_distance, mouth_opening
+from bcdcodec.training.clips import VIDEO_SUFFIXES, split_of
+
 from bcdcodec.codec import Codec
 from bcdcodec.container import Motion, Recording, write_recording
 from bcdcodec.generation.network import MotionGPT
 from bcdcodec.generation.sampling import SamplingOptions, pose_of, sample_motion
 from bcdcodec.headpose import head_pose
-from bcdcodec.training.clips import VIDEO_SUFFIXES, split_of
 from bcdcodec.video import read_pictures
 
 STATISTICS = ("yaw", "pitch", "roll", "mouth opening", "eye opening")  # degrees, then as in `faces`
@@ -33,9 +33,13 @@ class HeadsGeneration:
 
     clips: int
     seconds: float
-    spread: dict[str, tuple[float, float]]  # of STATISTICS: median over clips of the deviation in time, recorded and generated
+    spread: dict[
+        str, tuple[float, float]
+    ]  # of STATISTICS: median over clips of the deviation in time, recorded and generated
     p_value: float  # that recorded and generated clips differ so much by chance, two-sample permutation test
-    change_start: float  # change of motion from frame to frame in the first seconds of a long clip, over that of recorded clips
+    change_start: (
+        float  # change of motion from frame to frame in the first seconds of a long clip, over that of recorded clips
+    )
     change_end: float  # the same in its last seconds
     copied: float  # codes of a second that are equal in the nearest second of the training clips, share, median
     copied_recorded: float  # the same of recorded clips that were not trained on
@@ -47,14 +51,25 @@ class HeadsGeneration:
         rows += [(f"deviation in time of {name}, generated", f"{b:.3g}") for name, (_, b) in self.spread.items()]
         rows += [
             ("probability of as large a difference by chance", f"{self.p_value:.3f}"),
-            (f"change between frames in the first {PIECE_SECONDS:.0f} s of {LONG_SECONDS:.0f}, over that of recordings", f"{self.change_start:.2f}"),
+            (
+                f"change between frames in the first {PIECE_SECONDS:.0f} s of {LONG_SECONDS:.0f}, over that of recordings",
+                f"{self.change_start:.2f}",
+            ),
             ("the same in the last", f"{self.change_end:.2f}"),
             ("codes equal to those of the nearest second in training, generated", f"{100 * self.copied:.1f} %"),
             ("the same of recordings not trained on", f"{100 * self.copied_recorded:.1f} %"),
-            ("identity distance to the still's clip (dlib), median", "-" if self.identity_distance is None else f"{self.identity_distance:.3f}"),
+            (
+                "identity distance to the still's clip (dlib), median",
+                "-" if self.identity_distance is None else f"{self.identity_distance:.3f}",
+            ),
             (f"identity distance under {SAME_PERSON}", f"{100 * self.same_person:.0f} % of clips"),
         ]
-        head = [f"{self.clips} clips of {self.seconds:g} s, each from one still of a person not trained on", "", "| measure | value |", "|---|---|"]
+        head = [
+            f"{self.clips} clips of {self.seconds:g} s, each from one still of a person not trained on",
+            "",
+            "| measure | value |",
+            "|---|---|",
+        ]
         return "\n".join(head + [f"| {name} | {value} |" for name, value in sorted(rows[:10]) + rows[10:]]) + "\n"
 
 
@@ -69,8 +84,16 @@ def write_head_codes(codec: Codec, data: Path, out: Path, progress: Progress) ->
     return len(clips)
 
 
-def measure_heads_generation(codec: Codec, gpt2: MotionGPT, recorded: list[np.ndarray], trained: list[np.ndarray],
-                             face: Faces, seconds: float, options: SamplingOptions, progress: Progress) -> HeadsGeneration:
+def measure_heads_generation(
+    codec: Codec,
+    gpt2: MotionGPT,
+    recorded: list[np.ndarray],
+    trained: list[np.ndarray],
+    face: Faces,
+    seconds: float,
+    options: SamplingOptions,
+    progress: Progress,
+) -> HeadsGeneration:
     """Generate motion for the faces of `recorded` clips uint8 [t, h, w, 3] and compare it with theirs, both decoded.
 
     `trained`: codes [t, g] of the clips that the GPT-2 learned from; `face`: finds the face in a picture.
@@ -85,7 +108,10 @@ def measure_heads_generation(codec: Codec, gpt2: MotionGPT, recorded: list[np.nd
         shown = [[face(p) for p in codec.decode(r)[::EVERY]] for r in (recording, _with_codes(recording, invented))]
         for store, seen in zip(statistics, shown):
             store.append(_deviations([f for f in seen if f is not None]))
-        source, found = [f for p in pictures[::EVERY] if (f := face(p)) is not None], [f for f in shown[1] if f is not None]
+        source, found = (
+            [f for p in pictures[::EVERY] if (f := face(p)) is not None],
+            [f for f in shown[1] if f is not None],
+        )
         distances.append(identity_distance(source, found) if source and found else np.inf)
         usual.append(motion_change(codec, codes))
         copied.append(nearest_share(invented, trained))
@@ -97,10 +123,17 @@ def measure_heads_generation(codec: Codec, gpt2: MotionGPT, recorded: list[np.nd
     a, b = (np.array(side) for side in zip(*kept)) if kept else (np.full((1, len(STATISTICS)), np.nan),) * 2
     known = [d for d in distances if np.isfinite(d)]
     return HeadsGeneration(
-        len(recorded), seconds, {name: (float(np.median(a[:, i])), float(np.median(b[:, i]))) for i, name in enumerate(STATISTICS)},
-        two_sample_p(a, b, np.random.default_rng(options.seed)) if kept else 1.0, float(start), float(end),
-        float(np.median(copied)), float(np.median(copied_recorded)), float(np.median(known)) if known else None,
-        float(np.mean([d < SAME_PERSON for d in distances])))
+        len(recorded),
+        seconds,
+        {name: (float(np.median(a[:, i])), float(np.median(b[:, i]))) for i, name in enumerate(STATISTICS)},
+        two_sample_p(a, b, np.random.default_rng(options.seed)) if kept else 1.0,
+        float(start),
+        float(end),
+        float(np.median(copied)),
+        float(np.median(copied_recorded)),
+        float(np.median(known)) if known else None,
+        float(np.mean([d < SAME_PERSON for d in distances])),
+    )
 
 
 def two_sample_p(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> float:
@@ -159,6 +192,8 @@ def _deviations(faces: list[Face]) -> np.ndarray | None:
     rows = []
     for f in faces:
         r = head_pose(f.landmarks).rotation
-        angles = np.degrees([np.arctan2(r[0, 2], r[2, 2]), np.arcsin(np.clip(-r[1, 2], -1, 1)), np.arctan2(r[1, 0], r[0, 0])])
+        angles = np.degrees(
+            [np.arctan2(r[0, 2], r[2, 2]), np.arcsin(np.clip(-r[1, 2], -1, 1)), np.arctan2(r[1, 0], r[0, 0])]
+        )
         rows.append([*angles, mouth_opening(f.landmarks), eye_opening(f.landmarks)])
     return np.std(rows, axis=0)

@@ -7,15 +7,15 @@ import io
 from html import escape
 from pathlib import Path
 
-from bcdcodec.benchmarks.sections import Section, Table
 from bcdcodec.benchmarks.rows import ClipRows
 from bcdcodec.benchmarks.run import evenly
+from bcdcodec.benchmarks.sections import Section, Table
 
 SHEETS = 12  # clips shown, evenly picked
 JPEG_QUALITY = 92
 CAPTIONS = {
     "curves": "Rate against quality, medians over clips, rate in logarithmic steps; up is better. Crosses: 95 % intervals. "
-              "Dashed: coded at half the size and scaled up.",
+    "Dashed: coded at half the size and scaled up.",
     "frame_bits": "Information of each frame's codes, of the longest clips.",
     "code_usage": "How often each code is used, one column a group.",
 }
@@ -50,12 +50,17 @@ def html(title: str, sections: list[Section], plots: dict[str, str], clips: list
     for section in sections:
         body.append(f"<h2>{escape(section.title)}</h2>")
         body += [f"<p>{escape(text)}</p>" for text in section.paragraphs]
-        body += [f'<figure><div class="plot">{plots[name]}</div><figcaption>{escape(CAPTIONS[name])}</figcaption></figure>'
-                 for name in section.plots if name in plots]
+        body += [
+            f'<figure><div class="plot">{plots[name]}</div><figcaption>{escape(CAPTIONS[name])}</figcaption></figure>'
+            for name in section.plots
+            if name in plots
+        ]
         body += [_table(table) for table in section.tables if table.rows]
     body += _sheets(clips, folders)
-    head = ('<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
-            f"<title>{escape(title)}</title><style>{STYLE}</style>")
+    head = (
+        '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>{escape(title)}</title><style>{STYLE}</style>"
+    )
     return f'<!DOCTYPE html>\n<html lang="en"><head>{head}</head>\n<body>\n' + "\n".join(body) + "\n</body></html>\n"
 
 
@@ -63,20 +68,30 @@ def _table(table: Table) -> str:
     words = any(len(cell) > 40 for row in table.rows for cell in row[1:])
     head = "".join(f"<th>{escape(c)}</th>" for c in table.columns)
     rows = "".join("<tr>" + "".join(f"<td>{escape(c)}</td>" for c in row) + "</tr>" for row in table.rows)
-    return (f'<div class="scroll" tabindex="0"><table{" class=text" if words else ""}><thead><tr>{head}</tr></thead>'
-            f"<tbody>{rows}</tbody></table></div>")
+    return (
+        f'<div class="scroll" tabindex="0"><table{" class=text" if words else ""}><thead><tr>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
 
 
 def _sheets(clips: list[ClipRows], folders: list[Path]) -> list[str]:
     """Contact sheets: the same moments of the source and of every codec, one strip a codec."""
     contested = [i for i, clip in enumerate(clips) if len(clip.strips) > max(3, min(len(c.strips) for c in clips))]
     chosen = evenly(contested or list(range(len(clips))), SHEETS)
-    parts = ["<h2>Contact sheets</h2>", ("<p>The same moments of a clip in every row. The setting of a classical codec is the one "
-             "whose rate is nearest to that of the BCD file.</p>")]
+    parts = [
+        "<h2>Contact sheets</h2>",
+        (
+            "<p>The same moments of a clip in every row. The setting of a classical codec is the one "
+            "whose rate is nearest to that of the BCD file.</p>"
+        ),
+    ]
     for i in chosen:
         parts.append(f"<h3>{escape(clips[i].clip)}</h3>")
-        figures = (f'<figure><img alt="{escape(strip.label)}" src="{_jpeg(folders[i] / strip.file)}">'
-                   f"<figcaption>{escape(strip.label)}</figcaption></figure>" for strip in clips[i].strips)
+        figures = (
+            f'<figure><img alt="{escape(strip.label)}" src="{_jpeg(folders[i] / strip.file)}">'
+            f"<figcaption>{escape(strip.label)}</figcaption></figure>"
+            for strip in clips[i].strips
+        )
         parts.append(f'<div class="sheet">{"".join(figures)}</div>')
     return parts
 

@@ -8,13 +8,13 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-
 from bcdcodec.benchmarks.faces import FaceMeter, compare_faces
 from bcdcodec.benchmarks.information import all_codes, code_counts, frame_bits, static_bits
 from bcdcodec.benchmarks.networks import FILES, NetworkMeasures, found_in, measure_networks, set_features
 from bcdcodec.benchmarks.opponents import OPPONENTS, Opponent, code
 from bcdcodec.benchmarks.quality import flicker, luma, measure_quality
 from bcdcodec.benchmarks.rows import BCD, STILL, ClipRows, Row, RowStore, Strip, depends_on
+
 from bcdcodec.clip import read
 from bcdcodec.codec import Codec, load
 from bcdcodec.container import Recording, open_bcd
@@ -42,7 +42,13 @@ class Settings:
 
     def depends(self, path: Path) -> dict:
         coded = [self.profile, *(f"{rate:g}" for rate in self.kbps)]
-        return depends_on(path, self.model_key, coded + [OPPONENTS[name].settings for name in self.against], self.faces, self._network_files())
+        return depends_on(
+            path,
+            self.model_key,
+            coded + [OPPONENTS[name].settings for name in self.against],
+            self.faces,
+            self._network_files(),
+        )
 
     def _network_files(self) -> list[str]:
         """Names and sizes of the networks."""
@@ -99,7 +105,9 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
     own = _coded(path, folder, settings, None, codec)
     frames = read_pictures(path, Crop(*own.crop), codec.picture_size)
     bright = luma(frames)
-    source = _Source(path.stem, frames, own.seconds, judges.faces.faces(frames) if judges.faces else None, flicker(bright, bright))
+    source = _Source(
+        path.stem, frames, own.seconds, judges.faces.faces(frames) if judges.faces else None, flicker(bright, bright)
+    )
     rows, shown = [], [("source", frames)]
     for coded in (own, *(_coded(path, folder, settings, kbps, codec) for kbps in settings.kbps)):
         decoded = codec.decode(coded.recording)
@@ -109,7 +117,9 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
         if coded is own and settings.networks is not None:
             both = {"": decoded, " source": frames}
             features = {kind: set_features(settings.networks, clip) for kind, clip in both.items()}
-            np.savez(folder / FEATURES, **{name + kind: x for kind, found in features.items() for name, x in found.items()})
+            np.savez(
+                folder / FEATURES, **{name + kind: x for kind, found in features.items() for name, x in found.items()}
+            )
         shown.append((f"bcd {coded.setting}: {rows[-1].kbps:.1f} kbit/s whole file", decoded))
     still = codec.still(own.recording)
     if still is not None:  # models over latents have none
@@ -172,14 +182,7 @@ def _opponent(
 
 
 def _row(
-    source: _Source,
-    codec: str,
-    setting: str,
-    side: int,
-    total: int,
-    decoded: np.ndarray,
-    judges: _Judges,
-    sizes: dict,
+    source: _Source, codec: str, setting: str, side: int, total: int, decoded: np.ndarray, judges: _Judges, sizes: dict
 ) -> Row:
     quality = measure_quality(decoded, source.frames)
     found = judges.faces.faces(decoded) if judges.faces else None

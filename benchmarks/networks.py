@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bcdcodec.benchmarks.faces import Face
 from torch import Tensor
 from torch.nn import functional
 
-from bcdcodec.benchmarks.faces import Face
 from bcdcodec.errors import BcdError
 
 FILES = {
@@ -27,7 +27,9 @@ FILES = {
 CLIP_FRAMES = 16  # of FVD
 SAMPLED = 12  # pictures of a clip for FID, evenly picked
 # Where ArcFace expects eyes, nose tip and corners of the mouth in its 112 pixels (insightface's template).
-ARCFACE_PLACES = np.array([[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]])
+ARCFACE_PLACES = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]]
+)
 ARCFACE_SIDE = 112
 
 
@@ -48,16 +50,25 @@ def found_in(folder: Path) -> tuple[str, ...]:
 
 
 @torch.inference_mode()
-def measure_networks(folder: Path, decoded: np.ndarray, source: np.ndarray, decoded_faces: list[Face | None] | None,
-                     source_faces: list[Face | None] | None) -> NetworkMeasures:
+def measure_networks(
+    folder: Path,
+    decoded: np.ndarray,
+    source: np.ndarray,
+    decoded_faces: list[Face | None] | None,
+    source_faces: list[Face | None] | None,
+) -> NetworkMeasures:
     """What the networks in `folder` say of clips uint8 [t, h, w, 3]; faces at evenly picked moments, as `FaceMeter.faces` gives them.
 
     Raises BcdError for a file that is no such network.
     """
     names, lpips, csim = found_in(folder), None, None
     if "LPIPS" in names:
-        deep = [torch.cat([_run("LPIPS", folder, x, resize_images=False, return_lpips=True) for x in _pictures(clip).split(16)])
-                for clip in (decoded, source)]
+        deep = [
+            torch.cat(
+                [_run("LPIPS", folder, x, resize_images=False, return_lpips=True) for x in _pictures(clip).split(16)]
+            )
+            for clip in (decoded, source)
+        ]
         lpips = float((deep[0] - deep[1]).square().sum(1).mean())
     if "CSIM (ArcFace)" in names and source_faces is not None:
         csim = _similarity(folder, (decoded, decoded_faces), (source, source_faces))
@@ -77,7 +88,8 @@ def set_features(folder: Path, clip: np.ndarray) -> dict[str, np.ndarray]:
     if "FVD" in names and len(clip) >= CLIP_FRAMES:
         parts = pictures.unfold(0, CLIP_FRAMES, CLIP_FRAMES).permute(0, 1, 4, 2, 3)  # [m, 3, t, h, w]
         features["FVD"] = torch.cat(
-            [_run("FVD", folder, x, rescale=True, resize=True, return_features=True) for x in parts.split(2)]).numpy()
+            [_run("FVD", folder, x, rescale=True, resize=True, return_features=True) for x in parts.split(2)]
+        ).numpy()
     return features
 
 
@@ -111,7 +123,9 @@ def _run(name: str, folder: Path, x: Tensor, **options: bool) -> Tensor:
     try:
         out = net(x, **options)
     except RuntimeError as error:
-        raise BcdError(f"{folder / FILES[name]} is not the network that {name} needs: {str(error).strip().splitlines()[-1]}") from error
+        raise BcdError(
+            f"{folder / FILES[name]} is not the network that {name} needs: {str(error).strip().splitlines()[-1]}"
+        ) from error
     if not isinstance(out, Tensor) or out.ndim != 2 or len(out) != len(x):
         got = list(out.shape) if isinstance(out, Tensor) else type(out).__name__
         raise BcdError(f"{folder / FILES[name]} gives {got} for {len(x)} inputs, {name} needs [{len(x)}, d]")
@@ -137,7 +151,8 @@ def _similarity(folder: Path, *clips: tuple[np.ndarray, list[Face | None]]) -> f
 
 def align(picture: np.ndarray, landmarks: np.ndarray) -> Tensor:
     """A face of picture uint8 [h, w, 3], its 68 landmarks in shares of the picture, turned and scaled to ArcFace's
-    template: [3, 112, 112] in -1..1."""
+    template: [3, 112, 112] in -1..1.
+    """
     five = np.stack([landmarks[36:42].mean(0), landmarks[42:48].mean(0), landmarks[30], landmarks[48], landmarks[54]])
     # The similarity z -> p z + q of least squares from template to picture, both as complex numbers in -1..1.
     there = (2 * ARCFACE_PLACES / ARCFACE_SIDE - 1) @ (1, 1j)
@@ -146,5 +161,7 @@ def align(picture: np.ndarray, landmarks: np.ndarray) -> Tensor:
     q = here.mean() - p * there.mean()
     theta = torch.tensor([[[p.real, -p.imag, q.real], [p.imag, p.real, q.imag]]], dtype=torch.float32)
     grid = functional.affine_grid(theta, [1, 3, ARCFACE_SIDE, ARCFACE_SIDE], align_corners=False)
-    face = functional.grid_sample(_pictures(picture[None]) / 127.5 - 1, grid, padding_mode="border", align_corners=False)
+    face = functional.grid_sample(
+        _pictures(picture[None]) / 127.5 - 1, grid, padding_mode="border", align_corners=False
+    )
     return face[0]

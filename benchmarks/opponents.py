@@ -40,18 +40,55 @@ class Opponent:
 OPPONENTS = {
     o.name: o
     for o in (
-        Opponent("x264", "libx264", "h264", (
-            ("preset", "veryslow"), ("tune", "psnr"), ("g", "9999"), ("keyint_min", "9999"), ("sc_threshold", "0"),
-            ("bf", "8"), ("threads", "1")), (33, 39, 45, 51)),
-        Opponent("x265", "libx265", "hevc", (
-            ("preset", "slow"), ("tune", "psnr"), ("threads", "1"),
-            ("x265-params", "log-level=none:info=0:keyint=-1:scenecut=0:bframes=8:frame-threads=1:pools=none")),
-            (33, 39, 45, 51)),
-        Opponent("svtav1", "libsvtav1", "libdav1d", (
-            ("preset", "2"), ("svtav1-params", "keyint=-1:scd=0:lp=1")), (39, 47, 55, 63)),
-        Opponent("vp9", "libvpx-vp9", "vp9", (
-            ("deadline", "good"), ("cpu-used", "0"), ("b", "0"), ("g", "9999"), ("lag-in-frames", "25"),
-            ("auto-alt-ref", "1"), ("threads", "1")), (39, 47, 55, 63)),
+        Opponent(
+            "x264",
+            "libx264",
+            "h264",
+            (
+                ("preset", "veryslow"),
+                ("tune", "psnr"),
+                ("g", "9999"),
+                ("keyint_min", "9999"),
+                ("sc_threshold", "0"),
+                ("bf", "8"),
+                ("threads", "1"),
+            ),
+            (33, 39, 45, 51),
+        ),
+        Opponent(
+            "x265",
+            "libx265",
+            "hevc",
+            (
+                ("preset", "slow"),
+                ("tune", "psnr"),
+                ("threads", "1"),
+                ("x265-params", "log-level=none:info=0:keyint=-1:scenecut=0:bframes=8:frame-threads=1:pools=none"),
+            ),
+            (33, 39, 45, 51),
+        ),
+        Opponent(
+            "svtav1",
+            "libsvtav1",
+            "libdav1d",
+            (("preset", "2"), ("svtav1-params", "keyint=-1:scd=0:lp=1")),
+            (39, 47, 55, 63),
+        ),
+        Opponent(
+            "vp9",
+            "libvpx-vp9",
+            "vp9",
+            (
+                ("deadline", "good"),
+                ("cpu-used", "0"),
+                ("b", "0"),
+                ("g", "9999"),
+                ("lag-in-frames", "25"),
+                ("auto-alt-ref", "1"),
+                ("threads", "1"),
+            ),
+            (39, 47, 55, 63),
+        ),
     )
 }
 
@@ -114,8 +151,10 @@ def code(opponent: Opponent, clip: np.ndarray, rate: Fraction, quality: int, sid
     decoded += decoder.decode(None)
     keyframes = sum(packet.is_keyframe for packet in packets)
     if len(decoded) != len(clip) or keyframes != 1:
-        raise BcdError(f"{opponent.name} crf {quality}: {len(decoded)} frames and {keyframes} keyframes came back, "
-                       f"expected {len(clip)} and 1")
+        raise BcdError(
+            f"{opponent.name} crf {quality}: {len(decoded)} frames and {keyframes} keyframes came back, "
+            f"expected {len(clip)} and 1"
+        )
     decoded.sort(key=lambda frame: frame.pts)
     frames = [resize(frame.reformat(format="rgb24", interpolation="BICUBIC").to_ndarray(), size) for frame in decoded]
     return Coded(stream_bytes, keyframes, np.stack(frames))

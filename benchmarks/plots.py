@@ -6,7 +6,6 @@ import io
 import re
 
 import numpy as np
-
 from bcdcodec.benchmarks.rows import BCD, STILL, ClipRows
 from bcdcodec.benchmarks.summary import QUALITIES
 
@@ -72,8 +71,16 @@ def _curves(points: list[dict]) -> str:
                 continue
             x, y = [p["kbps"]["value"] for p in line], [p[measure]["value"] for p in line]
             name = codec if side == biggest else f"{codec}, coded at {side}"
-            axis.plot(x, y, color=CODEC_COLOURS.get(codec, "#ff7f0e"), label=name, marker="*" if codec == BCD else "o",
-                      markersize=11 if codec == BCD else 4, linestyle="-" if side == biggest else "--", linewidth=1.2)
+            axis.plot(
+                x,
+                y,
+                color=CODEC_COLOURS.get(codec, "#ff7f0e"),
+                label=name,
+                marker="*" if codec == BCD else "o",
+                markersize=11 if codec == BCD else 4,
+                linestyle="-" if side == biggest else "--",
+                linewidth=1.2,
+            )
             if codec == BCD:
                 for p in line:
                     _cross(axis, p["kbps"], p[measure], CODEC_COLOURS[BCD])
@@ -119,8 +126,9 @@ def _code_usage(counts: list[list[int]]) -> str:
     order = np.sort(share, 1)[:, ::-1]  # codes have no order of their own: most frequent first
     figure, axes = _figure(1, 1, 8.4, 3.4)
     axis = axes[0, 0]
-    image = axis.imshow(100 * order.T, aspect="auto", cmap="viridis", interpolation="nearest",
-                        norm=PowerNorm(0.5, vmin=0, vmax=100))  # rare codes stay visible
+    image = axis.imshow(
+        100 * order.T, aspect="auto", cmap="viridis", interpolation="nearest", norm=PowerNorm(0.5, vmin=0, vmax=100)
+    )  # rare codes stay visible
     axis.set_xlabel("group")
     axis.set_ylabel("code, most frequent first")
     bar = figure.colorbar(image, ax=axis, label="share of frames, %")

@@ -10,10 +10,10 @@ from functools import cache
 
 import numpy as np
 import torch
+from bcdcodec.benchmarks.vmaf import vmaf
 from torch import Tensor
 from torch.nn import functional
 
-from bcdcodec.benchmarks.vmaf import vmaf
 from bcdcodec.demo import psnr
 
 WINDOW, DEVIATION = 11, 1.5  # pixels, of SSIM's Gaussian window

@@ -8,6 +8,7 @@ from pathlib import Path
 from bcdcodec.benchmarks.markdown import table_as_markdown
 from bcdcodec.benchmarks.rows import BCD, STILL, write_whole
 from bcdcodec.benchmarks.sections import Table, number
+
 from bcdcodec.errors import BcdError
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
@@ -41,7 +42,10 @@ def block(report: dict) -> str:
             ),
             table_as_markdown(_beside(report["curves"], report["setting"])),
         ]
-    return "\n\n".join(p if p.startswith("|") else textwrap.fill(p, COLUMNS, break_long_words=False, break_on_hyphens=False) for p in parts)
+    return "\n\n".join(
+        p if p.startswith("|") else textwrap.fill(p, COLUMNS, break_long_words=False, break_on_hyphens=False)
+        for p in parts
+    )
 
 
 def update_readme(path: Path, report: dict) -> bool:
@@ -79,10 +83,19 @@ def _moved(moved: dict, rendered: dict | None) -> list[tuple[str, str]]:
     own = ((rendered or {}).get("cross_driven", {}).get("transfer") or {}).get("own", {})
     floor = own.get("pose_error") if own.get("turn_error") is not None else None  # figures of before have none
     same = "" if floor is None else f" (two rendered people in one and the same pose: {number(floor, 1)})"
-    rows = [(f"{of}: pose error, mouth opening against the driver's",
-             f"{number(moved['pose_error'], 1)} degrees{same}, correlation {number(moved['mouth'], 2)}")]
+    rows = [
+        (
+            f"{of}: pose error, mouth opening against the driver's",
+            f"{number(moved['pose_error'], 1)} degrees{same}, correlation {number(moved['mouth'], 2)}",
+        )
+    ]
     if moved.get("turn_error") is not None:
-        rows.append((f"{of}: turn from the mean pose, error", f"{number(moved['turn_error'], 1)} degrees (a still: {number(moved['turn_still'], 1)})"))
+        rows.append(
+            (
+                f"{of}: turn from the mean pose, error",
+                f"{number(moved['turn_error'], 1)} degrees (a still: {number(moved['turn_still'], 1)})",
+            )
+        )
     return rows
 
 

@@ -99,8 +99,13 @@ class RowStore:
             raw = json.loads((self.clip_folder(path) / "rows.json").read_text())
             if raw.pop("depends") != depends:
                 return None
-            return ClipRows(raw["clip"], [row_from(r) for r in raw["rows"]], raw["frame_bits"], raw["code_counts"],
-                            [Strip(**s) for s in raw["strips"]])
+            return ClipRows(
+                raw["clip"],
+                [row_from(r) for r in raw["rows"]],
+                raw["frame_bits"],
+                raw["code_counts"],
+                [Strip(**s) for s in raw["strips"]],
+            )
         except (OSError, ValueError, KeyError, TypeError):  # missing, cut or of another version: measured again
             return None
 
@@ -110,8 +115,15 @@ class RowStore:
 
 def depends_on(path: Path, model_fingerprint: str, settings: list[str], faces: bool, networks: list[str]) -> dict:
     """What the rows of a clip depend on. Raises OSError when the clip is missing."""
-    return {"measures": MEASURES_VERSION, "sha256": _sha256(path), "model": model_fingerprint, "code": code_of_codec(),
-            "settings": settings, "faces": faces, "networks": networks}
+    return {
+        "measures": MEASURES_VERSION,
+        "sha256": _sha256(path),
+        "model": model_fingerprint,
+        "code": code_of_codec(),
+        "settings": settings,
+        "faces": faces,
+        "networks": networks,
+    }
 
 
 @cache

@@ -13,7 +13,6 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-
 from bcdcodec.benchmarks.disentanglement import cross_driven, probe_codes
 from bcdcodec.benchmarks.faces import FaceMeter
 from bcdcodec.benchmarks.measure import FEATURES, Settings, cached_codec, cached_meter, measure_clip
@@ -22,18 +21,22 @@ from bcdcodec.benchmarks.opponents import OPPONENTS, opponents
 from bcdcodec.benchmarks.rows import ClipRows, RowStore, code_of_codec, write_whole
 from bcdcodec.benchmarks.speed import measure_speed
 from bcdcodec.benchmarks.transfer import REAL_SAMPLES, TransferErrors, medians, pairs_of, real_transfer
+from bcdcodec.training.clips import split_of
+
 from bcdcodec.codec import load
 from bcdcodec.entropy.profiles import profile_name
 from bcdcodec.errors import BcdError
 from bcdcodec.memory import keep_freed_memory
 from bcdcodec.modelstore import TABLES, open_model
 from bcdcodec.poserstore import poser_digest
-from bcdcodec.training.clips import split_of
 
 MODEL_MEASURES_VERSION = 4  # raised when disentanglement or speed change their meaning
 FACES = "identity, landmarks, pose, mouth, eyes, brows, transfer"
 CROSS_DRIVEN, PROBES = "cross_driven", "probes"  # on rendered heads
-TRANSFER, TRANSFER_PAIRS = "transfer", 38  # pairs of clips, one person in the other's motion: of twelve, medians hang on which are taken
+TRANSFER, TRANSFER_PAIRS = (
+    "transfer",
+    38,
+)  # pairs of clips, one person in the other's motion: of twelve, medians hang on which are taken
 CLIPS, PROCEDURAL, SPEED = "clips", "procedural", "speed.json"  # with TRANSFER, what a run keeps of its measurements
 FEW_PAIRS, FEW_PEOPLE = (4, 24), (8, 24)  # rendered, and frames of each, for a run of minutes
 
@@ -107,7 +110,9 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
     missing = _missing(options)
     if any(measure == FACES for measure, _ in missing):
         options = replace(options, faces=False)
-    options = replace(options, profile=profile_name(folder.tables.motion_profile(options.profile)))  # what was kept is of one
+    options = replace(
+        options, profile=profile_name(folder.tables.motion_profile(options.profile))
+    )  # what was kept is of one
     clips = find_clips(paths, options.clips)
     fingerprint = folder.fingerprint.hex()
     key = f"{fingerprint} {hashlib.sha256((folder.path / TABLES).read_bytes()).hexdigest()}"
@@ -120,7 +125,9 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
     if options.speed:  # first, while nothing else runs
         longest = max(clips, key=_bytes_of)
         speed = _kept(
-            options.out / SPEED, depends | {"clip": str(longest), "profile": options.profile}, lambda: _speed(str(folder.path), longest, options.profile)
+            options.out / SPEED,
+            depends | {"clip": str(longest), "profile": options.profile},
+            lambda: _speed(str(folder.path), longest, options.profile),
         )
     jobs = _jobs(clips, options, str(folder.path), depends | {"poser": poser_digest(folder)})
     done: dict[Path, ClipRows] = {}
@@ -169,7 +176,16 @@ def _jobs(clips: list[Path], options: Options, model: str, depends: dict) -> lis
     contested = set(evenly(clips, options.against_clips))
     for path in clips:
         against = names if path in contested else ()
-        settings = Settings(model, depends["model"], options.profile, options.kbps, against, options.faces, options.out, options.networks)
+        settings = Settings(
+            model,
+            depends["model"],
+            options.profile,
+            options.kbps,
+            against,
+            options.faces,
+            options.out,
+            options.networks,
+        )
         jobs.append((measure_clip, (path, settings)))
     if options.faces:
         jobs += [
@@ -224,7 +240,11 @@ def _procedural(measure: Procedural, model: str, depends: dict, options: Options
     few = FEW_PEOPLE if measure.name == PROBES else FEW_PAIRS
     sizes = few if options.few_rendered else ()
     path = options.out / PROCEDURAL / f"{measure.name.replace(' ', '-').replace('/', '-')}.json"
-    return _kept(path, depends | {"faces": options.faces, "profile": options.profile} | ({"sizes": list(sizes)} if sizes else {}), compute)
+    return _kept(
+        path,
+        depends | {"faces": options.faces, "profile": options.profile} | ({"sizes": list(sizes)} if sizes else {}),
+        compute,
+    )
 
 
 def _transfer(_: str, model: str, motion: Path, person: Path, depends: dict, out: Path) -> TransferErrors:
@@ -232,7 +252,9 @@ def _transfer(_: str, model: str, motion: Path, person: Path, depends: dict, out
         return asdict(real_transfer(cached_codec(model), motion, person, cached_meter()))
 
     path = out / "transfer" / f"{motion.stem}-{person.stem}.json"
-    return TransferErrors(**_kept(path, depends | {"clips": [str(motion), str(person)], "samples": REAL_SAMPLES}, compute))
+    return TransferErrors(
+        **_kept(path, depends | {"clips": [str(motion), str(person)], "samples": REAL_SAMPLES}, compute)
+    )
 
 
 def _set_distances(folders: list[Path]) -> dict[str, dict]:
@@ -271,7 +293,11 @@ def _bytes_of(path: Path) -> int:
 def _missing(options: Options) -> list[tuple[str, str]]:
     """Measures that other reports have and this one will not have, with the reason."""
     there = () if options.networks is None else found_in(options.networks)
-    missing = [(name, f"needs {file}, a network that is not shipped: --networks FOLDER") for name, file in FILES.items() if name not in there]
+    missing = [
+        (name, f"needs {file}, a network that is not shipped: --networks FOLDER")
+        for name, file in FILES.items()
+        if name not in there
+    ]
     if "CSIM (ArcFace)" in there and not options.faces:
         missing.append(("CSIM (ArcFace)", "needs the faces that dlib finds"))
     if options.faces:

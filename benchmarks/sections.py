@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from bcdcodec.benchmarks.rows import BCD, STILL
 from bcdcodec.benchmarks.summary import CURVED
 from bcdcodec.benchmarks.transfer import PUBLISHED
@@ -104,7 +103,10 @@ def _headlines(report: dict) -> Section:
         if name not in RATES and h["value"] is not None
     ]
     what = {"FID": "pictures", "FVD": "clips of 16 frames"}
-    rows += [(f"{name}, of {found['count']} {what[name]}", number(found["value"], 1), "-", "") for name, found in report["sets"].items()]
+    rows += [
+        (f"{name}, of {found['count']} {what[name]}", number(found["value"], 1), "-", "")
+        for name, found in report["sets"].items()
+    ]
     return Section(
         "Quality of decoded files", tables=(Table(("measure", "value", "95 % interval", "unit"), tuple(rows)),)
     )

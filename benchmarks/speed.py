@@ -95,10 +95,22 @@ def machine() -> Machine:
     """This machine."""
     import av
 
-    versions = {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__, "av": av.__version__}
+    versions = {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "av": av.__version__,
+    }
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    return Machine(_processor(), os.cpu_count() or 1, torch.get_num_threads(), round(pages / 2**30, 1),
-                   torch.cpu._is_avx512_bf16_supported(), f"{platform.system()} {platform.machine()}", versions)
+    return Machine(
+        _processor(),
+        os.cpu_count() or 1,
+        torch.get_num_threads(),
+        round(pages / 2**30, 1),
+        torch.cpu._is_avx512_bf16_supported(),
+        f"{platform.system()} {platform.machine()}",
+        versions,
+    )
 
 
 def measure_speed(codec: Codec, path: Path, profile: str, repeats: int = REPEATS) -> Speed:
@@ -114,7 +126,9 @@ def measure_speed(codec: Codec, path: Path, profile: str, repeats: int = REPEATS
         seconds = float(len(frames) / (info.frame_rate or 25))
         features, network = _timed(lambda: codec.motion_features(frames), repeats)
         content, choosing = _timed(lambda: codec.content_of(frames, features), repeats)
-        (motion, curvature), aligning = _timed(lambda: codec.aligned(frames, features, codec.portrait(content)), repeats)
+        (motion, curvature), aligning = _timed(
+            lambda: codec.aligned(frames, features, codec.portrait(content)), repeats
+        )
         _, quantise = _timed(lambda: codec.codes_of(motion, curvature=curvature), repeats)
         _, reading = _timed(lambda: _decode_only(path), repeats)
         _, cropping = _timed(lambda: _read_all(path, codec.picture_size), repeats)
@@ -128,13 +142,37 @@ def measure_speed(codec: Codec, path: Path, profile: str, repeats: int = REPEATS
         for verb, arguments in (("encode", [path, recorded, "--profile", profile]), ("decode", [recorded, decoded])):
             runs = [_run([COMMAND, verb, *map(str, arguments), "--model", model]) for _ in range(repeats)]
             commands[verb] = tuple(float(np.median(column)) for column in zip(*runs))
-    encode_stages = {"read": reading, "crop and scale": max(0.0, cropping - reading), "motion network": network,
-                     "content": choosing, "align": aligning, "quantise": quantise, "entropy coding": writing}
+    encode_stages = {
+        "read": reading,
+        "crop and scale": max(0.0, cropping - reading),
+        "motion network": network,
+        "content": choosing,
+        "align": aligning,
+        "quantise": quantise,
+        "entropy coding": writing,
+    }
     decode_stages = {"entropy decoding": opening, "sample": sampling, "write mp4": saving}
     total_in, total_out = sum(encode_stages.values()), sum(decode_stages.values())
-    return Speed(machine(), path.stem, len(frames), seconds, (info.width, info.height), repeats, encode_stages, decode_stages,
-                 len(frames) / total_in, len(frames) / total_out, seconds / total_in, seconds / total_out, warm, cold,
-                 commands["encode"][0], commands["decode"][0], commands["encode"][1], commands["decode"][1])
+    return Speed(
+        machine(),
+        path.stem,
+        len(frames),
+        seconds,
+        (info.width, info.height),
+        repeats,
+        encode_stages,
+        decode_stages,
+        len(frames) / total_in,
+        len(frames) / total_out,
+        seconds / total_in,
+        seconds / total_out,
+        warm,
+        cold,
+        commands["encode"][0],
+        commands["decode"][0],
+        commands["encode"][1],
+        commands["decode"][1],
+    )
 
 
 def _decode_only(path: Path) -> None:

@@ -66,8 +66,10 @@ def bd_rate(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, f
         curves += [rates, quality]
     low, high = max(curves[1][0], curves[3][0]), min(curves[1][-1], curves[3][-1])
     if low >= high:
-        raise BcdError(f"the curves share no quality: {curves[1][0]:.4g} to {curves[1][-1]:.4g} and "
-                       f"{curves[3][0]:.4g} to {curves[3][-1]:.4g}")
+        raise BcdError(
+            f"the curves share no quality: {curves[1][0]:.4g} to {curves[1][-1]:.4g} and "
+            f"{curves[3][0]:.4g} to {curves[3][-1]:.4g}"
+        )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a small overlap, which the reports show as it is
         return float(delta(*curves, method="akima", min_overlap=0))

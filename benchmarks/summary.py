@@ -6,15 +6,22 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
-
 from bcdcodec.benchmarks.faces import SAME_PERSON
 from bcdcodec.benchmarks.rows import BCD, STILL, Row, correlation
 from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
+
 from bcdcodec.errors import BcdError
 
 Statistic = Callable[[Sequence[Row]], float | None]
 CURVED = ("psnr", "ssim", "ms_ssim", "vmaf")  # of which BD-rates are taken
-QUALITIES = {"psnr": "PSNR, dB", "ssim": "SSIM", "ms_ssim": "MS-SSIM", "vmaf": "VMAF", "lpips": "LPIPS", "identity_distance": "identity distance (dlib)"}
+QUALITIES = {
+    "psnr": "PSNR, dB",
+    "ssim": "SSIM",
+    "ms_ssim": "MS-SSIM",
+    "vmaf": "VMAF",
+    "lpips": "LPIPS",
+    "identity_distance": "identity distance (dlib)",
+}
 
 
 @dataclass(frozen=True)
@@ -139,12 +146,22 @@ def curves(rows: list[Row]) -> list[dict]:
         for side in sorted({r.side for r in rows if r.codec == codec}, reverse=True):
             for setting in _settings_of([r for r in rows if r.side == side], codec):
                 chosen = [r for r in rows if (r.codec, r.side, r.setting) == (codec, side, setting)]
-                measures = {name: asdict(estimate(chosen, median_of(lambda r, name=name: getattr(r, name))))
-                            for name in ("kbps", *QUALITIES, "flicker", "landmark_error", "pose_error")}
+                measures = {
+                    name: asdict(estimate(chosen, median_of(lambda r, name=name: getattr(r, name))))
+                    for name in ("kbps", *QUALITIES, "flicker", "landmark_error", "pose_error")
+                }
                 found = pooled(lambda r: r.faces_found, lambda r: r.faces_expected)
-                points.append({"codec": codec, "side": side, "setting": setting, "clips": len(chosen), **measures,
-                               "faces_found": asdict(estimate(chosen, found)),
-                               "mouth_correlation": asdict(estimate(chosen, correlation_of("mouth")))})
+                points.append(
+                    {
+                        "codec": codec,
+                        "side": side,
+                        "setting": setting,
+                        "clips": len(chosen),
+                        **measures,
+                        "faces_found": asdict(estimate(chosen, found)),
+                        "mouth_correlation": asdict(estimate(chosen, correlation_of("mouth"))),
+                    }
+                )
     return points
 
 
@@ -158,8 +175,13 @@ def break_even(rows: list[Row]) -> list[dict]:
     ours = [r for r in rows if r.codec == BCD and r.setting == own]
     motion = pooled(lambda r: r.motion_bytes * 8 / 1000, lambda r: r.seconds)(ours)
     header = pooled(lambda r: r.content_bytes + r.container_bytes, lambda r: 1)(ours)
-    found = [{"against": "the motion itself: content and container cost as much as it", "kbps": 2 * motion,
-              "seconds": break_even_seconds(header, motion, 2 * motion)}]
+    found = [
+        {
+            "against": "the motion itself: content and container cost as much as it",
+            "kbps": 2 * motion,
+            "seconds": break_even_seconds(header, motion, 2 * motion),
+        }
+    ]
     psnr = median([r.psnr for r in ours])
     for codec in dict.fromkeys(r.codec for r in rows if r.codec not in (BCD, STILL)):
         points: dict[tuple[int, str], list[Row]] = {}
@@ -171,8 +193,13 @@ def break_even(rows: list[Row]) -> list[dict]:
         for which, among in (("its smallest", list(points)), ("its smallest of no lower PSNR", good)):
             if among:
                 side, setting = min(among, key=rates.get)
-                found.append({"against": f"{codec}, {which}: {setting}, coded at {side} x {side}", "kbps": rates[side, setting],
-                              "seconds": break_even_seconds(header, motion, rates[side, setting])})
+                found.append(
+                    {
+                        "against": f"{codec}, {which}: {setting}, coded at {side} x {side}",
+                        "kbps": rates[side, setting],
+                        "seconds": break_even_seconds(header, motion, rates[side, setting]),
+                    }
+                )
     return found
 
 

@@ -12,16 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from bcdcodec.benchmarks.faces import Face, FaceMeter, identity_distance, mouth_opening
 from bcdcodec.benchmarks.rows import correlation
 from bcdcodec.benchmarks.statistics import median
+
 from bcdcodec.codec import Codec
 from bcdcodec.headpose import angle_between, head_pose
 from bcdcodec.video import read_pictures
 
 REAL_SAMPLES = 48  # frames a clip: of twelve, a median over pairs moves by 0.2 in the mouth's correlation with the still's last bits
-MOVING = 0.02  # deviation of a mouth's opening, of the eye distance, below which it rests: what correlates with it is noise
+MOVING = (
+    0.02  # deviation of a mouth's opening, of the eye distance, below which it rests: what correlates with it is noise
+)
 
 # FID and CSIM left out: they are of other networks. Identity error x 10, the others x 100, in squared units of its mesh.
 PUBLISHED = {
@@ -55,8 +57,9 @@ class TransferErrors:
     turn_still: float | None = None  # the same of a head that does not turn
 
 
-def transfer_errors(shown: list[Face | None], person: list[Face | None], motion: list[Face | None],
-                    truth: list[Face | None] | None) -> TransferErrors:
+def transfer_errors(
+    shown: list[Face | None], person: list[Face | None], motion: list[Face | None], truth: list[Face | None] | None
+) -> TransferErrors:
     """Errors of pictures that should show `person` in `motion`, at the same moments as `motion` and `truth`.
 
     `truth`: of that person in that motion; None when there is none.
@@ -74,16 +77,22 @@ def transfer_errors(shown: list[Face | None], person: list[Face | None], motion:
     cross = None
     if truth is not None:
         cross = _mean_square(seen / _eyes(look) - look / _eyes(look))
-    poses, exact = (np.array([head_pose(marks).rotation for marks in found]) for found in (seen, model if truth is None else look))
+    poses, exact = (
+        np.array([head_pose(marks).rotation for marks in found]) for found in (seen, model if truth is None else look)
+    )
     turn, turn_asked = _turns(poses), _turns(exact)
     return TransferErrors(
         identity_distance([shown[i] for i in moments], known),
         _mean_square(_upright(seen).mean(0) - _upright(look).mean(0)),
         _mean_square(_way(seen) - _way(model if truth is None else look)),
-        cross, _mean_angle(poses, exact), share,
+        cross,
+        _mean_angle(poses, exact),
+        share,
         identity_distance([shown[i] for i in moments], [motion[i] for i in moments]),
         _mouth(seen, model),
-        _mean_angle(turn, turn_asked), _mean_angle(np.broadcast_to(np.eye(3), turn.shape), turn_asked))
+        _mean_angle(turn, turn_asked),
+        _mean_angle(np.broadcast_to(np.eye(3), turn.shape), turn_asked),
+    )
 
 
 def real_transfer(codec: Codec, motion: Path, person: Path, meter: FaceMeter) -> TransferErrors:
@@ -104,11 +113,14 @@ def pairs_of(clips: list[Path], most: int) -> Iterator[tuple[Path, Path]]:
 
 def medians(errors: list[TransferErrors]) -> dict:
     """Median of every measure over pairs, how many pairs there are, and in what share of them what is shown is nearer
-    to the content's person than to the motion's."""
+    to the content's person than to the motion's.
+    """
     names = TransferErrors.__dataclass_fields__
     told = [e.identity_distance < e.driver_distance for e in errors if e.driver_distance is not None]
     return {name: median([getattr(e, name) for e in errors]) for name in names} | {
-        "pairs": len(errors), "nearer": float(np.mean(told)) if told else None}
+        "pairs": len(errors),
+        "nearer": float(np.mean(told)) if told else None,
+    }
 
 
 def _mouth(seen: np.ndarray, driver: np.ndarray) -> float | None:
@@ -129,7 +141,8 @@ def _way(landmarks: np.ndarray) -> np.ndarray:
 
 def _turns(poses: np.ndarray) -> np.ndarray:
     """Rotations [t, 3, 3] from the mean of the poses [t, 3, 3] to each: what is an angle of the face's build rather than of the
-    head, and so the same in every frame, is not in them."""
+    head, and so the same in every frame, is not in them.
+    """
     u, _, vt = np.linalg.svd(poses.mean(0))
     return poses @ (u @ vt).T
 

@@ -37,7 +37,11 @@ FOLDER = click.Path(path_type=Path)
 @click.option(
     "--speed/--no-speed", default=True, show_default=True, help="Times and memory; the machine should do nothing else."
 )
-@click.option("--networks", type=FOLDER, help="Folder of TorchScript networks for LPIPS, FID, FVD, ArcFace; see docs/benchmarks.md.")
+@click.option(
+    "--networks",
+    type=FOLDER,
+    help="Folder of TorchScript networks for LPIPS, FID, FVD, ArcFace; see docs/benchmarks.md.",
+)
 @click.option("--jobs", type=click.IntRange(min=1), default=1, show_default=True, help="Clips measured at once.")
 def bench(
     clips: tuple[Path, ...],
@@ -67,7 +71,9 @@ def bench(
         rates = tuple(float(rate) for rate in kbps.split(",") if rate)
     except ValueError:
         raise click.UsageError(f"--kbps {kbps}: expected numbers with commas between, such as 1,2,4") from None
-    options = Options(model, out, against, profile, rates, most, against_clips, faces, procedural, speed, jobs, networks)
+    options = Options(
+        model, out, against, profile, rates, most, against_clips, faces, procedural, speed, jobs, networks
+    )
     with progress_bar("bench", "clip") as progress:
         done = measure(list(clips), options, progress)
     for head in done.report["headlines"].values():
@@ -89,8 +95,7 @@ def compare(files: tuple[Path, ...], sheet: Path | None, model: str | None, face
 
     They are compared at the same moments and at one size: that of the smallest .bcd file or video.
     """
-    from bcdcodec.benchmarks.compare import as_table
-    from bcdcodec.benchmarks.compare import compare as measure
+    from bcdcodec.benchmarks.compare import as_table, compare as measure
 
     results = measure(files, sheet, model, faces)
     click.echo(as_table(results, as_json))

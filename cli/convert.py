@@ -13,23 +13,53 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 @click.argument("source", metavar="IN")
 @click.argument("target", metavar="OUT.bcd")
 @click.option("--model", default="heads", show_default=True, help="A shipped model, or the folder of one.")
-@click.option("--crop", metavar="X,Y,W,H|auto",
-              help="The square to code, in pixels of the upright picture; auto: around the face. [default: the centre]")
+@click.option(
+    "--crop",
+    metavar="X,Y,W,H|auto",
+    help="The square to code, in pixels of the upright picture; auto: around the face. [default: the centre]",
+)
 @click.option("--surroundings", is_flag=True, help="Keep a still of the whole first picture, for decode --paste-back.")
 @VAE
 @DEVICE
 @click.option("--seed", type=SEED, default=0, show_default=True, help="Of the decoder's noise, kept in the file.")
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
-@click.option("--audio-kbps", type=click.FloatRange(6, 64),
-              help="Encode the sound at this rate, Opus too. [default: 7, and Opus is copied]")
-@click.option("--kbps", type=click.FloatRange(0.01, 100),
-              help="Rate of the motion, such as 1, 2, 4 or 8; from 3 on contents grow with it. [default: the model's own]")
-@click.option("--scenes", type=click.Choice(["auto", "off"]), default="auto", show_default=True,
-              help="Another content where the picture jumps, or the present one shows it badly; off: one for all.")
-@click.option("--profile", type=click.Choice(["static", "context"]),
-              help="How the motion codes are packed: each for itself, or by what came before. [default: context, if the model can]")
-def encode(source: str, target: str, model: str, crop: str | None, surroundings: bool, vae: str | None, device: str, seed: int,
-           no_audio: bool, audio_kbps: float | None, kbps: float | None, scenes: str, profile: str | None) -> None:
+@click.option(
+    "--audio-kbps",
+    type=click.FloatRange(6, 64),
+    help="Encode the sound at this rate, Opus too. [default: 7, and Opus is copied]",
+)
+@click.option(
+    "--kbps",
+    type=click.FloatRange(0.01, 100),
+    help="Rate of the motion, such as 1, 2, 4 or 8; from 3 on contents grow with it. [default: the model's own]",
+)
+@click.option(
+    "--scenes",
+    type=click.Choice(["auto", "off"]),
+    default="auto",
+    show_default=True,
+    help="Another content where the picture jumps, or the present one shows it badly; off: one for all.",
+)
+@click.option(
+    "--profile",
+    type=click.Choice(["static", "context"]),
+    help="How the motion codes are packed: each for itself, or by what came before. [default: context, if the model can]",
+)
+def encode(
+    source: str,
+    target: str,
+    model: str,
+    crop: str | None,
+    surroundings: bool,
+    vae: str | None,
+    device: str,
+    seed: int,
+    no_audio: bool,
+    audio_kbps: float | None,
+    kbps: float | None,
+    scenes: str,
+    profile: str | None,
+) -> None:
     """Encode a video into a .bcd file.
 
     IN is a video file, an animated GIF or APNG, or a folder of PNGs, of any size and frame rate. What is
@@ -37,41 +67,92 @@ def encode(source: str, target: str, model: str, crop: str | None, surroundings:
     - is standard input or output.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
+
     from bcdcodec.transcode import AUTO_CROP, encode_file
     from bcdcodec.video import SoundOptions, parse_crop
 
     square = parse_crop(crop) if crop and crop != AUTO_CROP else crop
     sound = None if no_audio else SoundOptions() if audio_kbps is None else SoundOptions(audio_kbps, copy=False)
     with progress_bar("encode") as progress:
-        done = encode_file(source, target, model, square, device, seed, progress, vae, sound, profile, kbps,
-                           surroundings, scenes == "auto")
+        done = encode_file(
+            source,
+            target,
+            model,
+            square,
+            device,
+            seed,
+            progress,
+            vae,
+            sound,
+            profile,
+            kbps,
+            surroundings,
+            scenes == "auto",
+        )
     show_notes(done.notes)
     counts = done.byte_counts
-    click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {counts.total} bytes "
-               f"(motion {counts.motion}, content {counts.content}, audio {counts.audio}, container {counts.container})",
-               err=target == "-")
+    click.echo(
+        f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {counts.total} bytes "
+        f"(motion {counts.motion}, content {counts.content}, audio {counts.audio}, container {counts.container})",
+        err=target == "-",
+    )
 
 
 @click.command()
 @click.argument("source", metavar="IN.bcd")
 @click.argument("target", metavar="OUT")
 @click.option("--content", metavar="OTHER.bcd", help="Show the face of this recording in the motion of IN.")
-@click.option("--relative", is_flag=True, help="With --content: begin in that face's own pose and add the changes of IN.")
-@click.option("--no-landmarks", is_flag=True, help="With --content: join both faces by networks alone, as is better for drawn ones.")
-@click.option("--paste-back", is_flag=True, help="Show the face in the still of its surroundings, if its file holds one.")
-@click.option("--steps", type=click.IntRange(0, 1000),
-              help="Sampling steps; 0: the picture moved by the motion alone, no network for any frame. [default: the model's]")
-@click.option("--scale", type=click.IntRange(1, 64), default=1, show_default=True,
-              help="Enlarge the pictures: every pixel becomes a square of so many.")
+@click.option(
+    "--relative", is_flag=True, help="With --content: begin in that face's own pose and add the changes of IN."
+)
+@click.option(
+    "--no-landmarks",
+    is_flag=True,
+    help="With --content: join both faces by networks alone, as is better for drawn ones.",
+)
+@click.option(
+    "--paste-back", is_flag=True, help="Show the face in the still of its surroundings, if its file holds one."
+)
+@click.option(
+    "--steps",
+    type=click.IntRange(0, 1000),
+    help="Sampling steps; 0: the picture moved by the motion alone, no network for any frame. [default: the model's]",
+)
+@click.option(
+    "--scale",
+    type=click.IntRange(1, 64),
+    default=1,
+    show_default=True,
+    help="Enlarge the pictures: every pixel becomes a square of so many.",
+)
 @click.option("--seed", type=SEED, help="Of the noise. [default: the file's]")
 @click.option("--model", help="Name or folder of the model. [default: the shipped one that IN names]")
 @VAE
 @DEVICE
-@click.option("--max-frames", type=click.IntRange(min=1), default=1_000_000, show_default=True,
-              help="Refuse files with more frames.")
+@click.option(
+    "--max-frames",
+    type=click.IntRange(min=1),
+    default=1_000_000,
+    show_default=True,
+    help="Refuse files with more frames.",
+)
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
-def decode(source: str, target: str, content: str | None, relative: bool, no_landmarks: bool, paste_back: bool, steps: int | None, scale: int,
-           seed: int | None, model: str | None, vae: str | None, device: str, max_frames: int, no_audio: bool) -> None:
+def decode(
+    source: str,
+    target: str,
+    content: str | None,
+    relative: bool,
+    no_landmarks: bool,
+    paste_back: bool,
+    steps: int | None,
+    scale: int,
+    seed: int | None,
+    model: str | None,
+    vae: str | None,
+    device: str,
+    max_frames: int,
+    no_audio: bool,
+) -> None:
     """Decode a .bcd file into a video.
 
     OUT ends in .mp4, .mkv, .webm, .gif or .apng, or is a folder for PNGs; with --content also .bcd. What
@@ -79,6 +160,7 @@ def decode(source: str, target: str, content: str | None, relative: bool, no_lan
     input or output; the output is Matroska.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
+
     from bcdcodec.transcode import decode_file
 
     if relative and content is None:
@@ -86,8 +168,23 @@ def decode(source: str, target: str, content: str | None, relative: bool, no_lan
     if no_landmarks and content is None:
         raise click.UsageError("--no-landmarks goes with --content")
     with progress_bar("decode") as progress:
-        done = decode_file(source, target, content, steps, seed, model, device, max_frames, progress, vae, scale,
-                           not no_audio, paste_back, relative, not no_landmarks)
+        done = decode_file(
+            source,
+            target,
+            content,
+            steps,
+            seed,
+            model,
+            device,
+            max_frames,
+            progress,
+            vae,
+            scale,
+            not no_audio,
+            paste_back,
+            relative,
+            not no_landmarks,
+        )
     show_notes(done.notes)
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s", err=target == "-")
 
@@ -102,17 +199,22 @@ def demo(folder: str, model: str, device: str) -> None:
     Writes the videos, the .bcd files and demo.png, and prints what they measure.
     """
     from bcdcodec.cli.progress import progress_bar
+
     from bcdcodec.demo import run_demo
 
     with progress_bar("demo", "step") as progress:
         report = run_demo(folder, model, device, progress)
     for person, facts in report.facts.items():
         kbps, size = facts["kbps"], facts["bytes"]
-        click.echo(f"{person}.bcd: {facts['frames']} frames, {facts['duration_s']:.2f} s; motion {kbps['motion']:.2f} kbit/s, "
-                   f"with container {kbps['motion_container']:.2f}; content {size['content']} bytes; total {kbps['total']:.2f}")
+        click.echo(
+            f"{person}.bcd: {facts['frames']} frames, {facts['duration_s']:.2f} s; motion {kbps['motion']:.2f} kbit/s, "
+            f"with container {kbps['motion_container']:.2f}; content {size['content']} bytes; total {kbps['total']:.2f}"
+        )
         click.echo(f"{person}, decoded: {report.decoded_db[person]:.1f} dB against its original")
-    click.echo(f"b in a's motion: {report.reenacted_db:.1f} dB against its exact rendering "
-               f"(b's first frame {report.still_db:.1f} dB, a's own video {report.unchanged_db:.1f} dB)")
+    click.echo(
+        f"b in a's motion: {report.reenacted_db:.1f} dB against its exact rendering "
+        f"(b's first frame {report.still_db:.1f} dB, a's own video {report.unchanged_db:.1f} dB)"
+    )
     click.echo(f"videos and .bcd files are in {folder}; {report.picture} shows, from above:")
     for row in report.rows:
         click.echo(f"  {row}")

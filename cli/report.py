@@ -23,17 +23,27 @@ def info(path: str, as_json: bool) -> None:
     frame_rate = "variable frame rate" if rate == "variable" else f"{rate:.6g} frames/s"
     rows = [
         ("model", f"{facts['model']} ({facts['model_fingerprint'][:12]}), {facts['groups']} x {facts['codes']} codes"),
-        ("picture", f"{facts['width']} x {facts['height']}, from {w} x {h} at ({x}, {y}) of {facts['source_width']} x {facts['source_height']}, "
-         f"{100 * facts['coded_share']:.0f} % of its area"),
-        ("frames", "none: a face without motion, for decode --content" if facts["complete"] and not facts["frames"] else
-         f"{facts['frames']}, {facts['duration_s']:.3f} s, {frame_rate}{_between(facts)}"),
+        (
+            "picture",
+            f"{facts['width']} x {facts['height']}, from {w} x {h} at ({x}, {y}) of {facts['source_width']} x {facts['source_height']}, "
+            f"{100 * facts['coded_share']:.0f} % of its area",
+        ),
+        (
+            "frames",
+            "none: a face without motion, for decode --content"
+            if facts["complete"] and not facts["frames"]
+            else f"{facts['frames']}, {facts['duration_s']:.3f} s, {frame_rate}{_between(facts)}",
+        ),
     ]
     size, kbps = facts["bytes"], facts["kbps"]
     bits = f", {facts['bits_per_frame']:.1f} bits a frame" if facts["frames"] else ""
     each = ", ".join(str(n) for n in facts["content_bytes_each"][:8])
     rows += [
         ("motion", f"{size['motion']} bytes{_rate(kbps['motion'])}{bits}, profile {facts['entropy_profile']}"),
-        ("content", f"{size['content']} bytes, {facts['contents']} content{'s' * (facts['contents'] != 1)} ({each or '-'}), profile {facts['content_profile']}"),
+        (
+            "content",
+            f"{size['content']} bytes, {facts['contents']} content{'s' * (facts['contents'] != 1)} ({each or '-'}), profile {facts['content_profile']}",
+        ),
         ("container", f"{size['container']} bytes, with motion{_rate(kbps['motion_container']) or ' -'}"),
         ("audio", f"{size['audio']} bytes{_sound(facts)}"),
         *([("around", f"{size['surroundings']} bytes, a still of the whole picture")] if size["surroundings"] else []),
@@ -74,9 +84,11 @@ def models() -> None:
 
     for name in shipped_models():
         m = describe_model(open_model(name))
-        click.echo(f"{name:<10} {m['picture_size']} x {m['picture_size']} pixels, {m['groups']} x {m['codes']} codes, "
-                   f"{m['target_bits_per_frame']:g} bits a frame ({m['target_kbps']:.2f} kbit/s), "
-                   f"{m['bytes_on_disk'] / 2**20:.1f} MiB: {m['card']}")
+        click.echo(
+            f"{name:<10} {m['picture_size']} x {m['picture_size']} pixels, {m['groups']} x {m['codes']} codes, "
+            f"{m['target_bits_per_frame']:g} bits a frame ({m['target_kbps']:.2f} kbit/s), "
+            f"{m['bytes_on_disk'] / 2**20:.1f} MiB: {m['card']}"
+        )
     if not shipped_models():
         click.echo("no model is shipped with this installation; use --model with a folder that `bcd export` wrote")
 

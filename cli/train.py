@@ -15,23 +15,50 @@ FOLDER = click.Path(path_type=Path)
 
 @click.command()
 @click.argument("preset")
-@click.option("--data", type=FOLDER, help="Folder of videos and pictures, or of sprite sheets. [default: procedural heads only]")
+@click.option(
+    "--data", type=FOLDER, help="Folder of videos and pictures, or of sprite sheets. [default: procedural heads only]"
+)
 @click.option("--codes", type=FOLDER, help="Folder of .bcd files, for gpt2: no video is needed.")
-@click.option("--model", help="For gpt2: name or folder of the model of these files. [default: the shipped one they name] For poser: of the model whose stills it turns. [default: heads]")
+@click.option(
+    "--model",
+    help="For gpt2: name or folder of the model of these files. [default: the shipped one they name] For poser: of the model whose stills it turns. [default: heads]",
+)
 @click.option("--out", type=FOLDER, required=True, help="Folder of the run.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in all, or ...")
 @click.option("--steps", type=click.IntRange(min=1), help="... optimiser steps in all.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
-@click.option("--from", "from_model", help="Begin with the weights of this model, a name or a folder, or with its poser: to train on one's own footage.")
+@click.option(
+    "--from",
+    "from_model",
+    help="Begin with the weights of this model, a name or a folder, or with its poser: to train on one's own footage.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
-@click.option("--procedural-groups", type=click.IntRange(min=1), default=800, show_default=True,
-              help="Groups of procedural heads to render once.")
+@click.option(
+    "--procedural-groups",
+    type=click.IntRange(min=1),
+    default=800,
+    show_default=True,
+    help="Groups of procedural heads to render once.",
+)
 @click.option("--vae", help="Hub name or folder of the image autoencoder, for presets over latents.")
 @click.option("--shard-mib", type=click.IntRange(min=1), help="Split checkpoints into files of this size.")
-def train(preset: str, data: Path | None, codes: Path | None, model: str | None, out: Path, minutes: float | None,
-          steps: int | None, resume: bool, from_model: str | None, device: str, seed: int, procedural_groups: int, vae: str | None,
-          shard_mib: int | None) -> None:
+def train(
+    preset: str,
+    data: Path | None,
+    codes: Path | None,
+    model: str | None,
+    out: Path,
+    minutes: float | None,
+    steps: int | None,
+    resume: bool,
+    from_model: str | None,
+    device: str,
+    seed: int,
+    procedural_groups: int,
+    vae: str | None,
+    shard_mib: int | None,
+) -> None:
     """Train a model; PRESET is heads, sprites-small, lrs3, sprites or tiny.
 
     PRESET gpt2 (gpt2-heads, gpt2-sprites, gpt2-lrs3 or gpt2-tiny) trains what `bcd generate` draws motion from. PRESET
@@ -46,12 +73,24 @@ def train(preset: str, data: Path | None, codes: Path | None, model: str | None,
     if codes is not None:
         _train_gpt2(preset, codes, model, out, minutes, steps, resume, device, seed)
         return
-    from bcdcodec import presets
-    from bcdcodec.device import pick_device
     from bcdcodec.training.trainer import RunOptions, Trainer
 
-    options = RunOptions(data, out, steps, minutes, resume, pick_device(device), seed, procedural_groups,
-                         vae, from_model, shard_mib=shard_mib)
+    from bcdcodec import presets
+    from bcdcodec.device import pick_device
+
+    options = RunOptions(
+        data,
+        out,
+        steps,
+        minutes,
+        resume,
+        pick_device(device),
+        seed,
+        procedural_groups,
+        vae,
+        from_model,
+        shard_mib=shard_mib,
+    )
     if preset == presets.POSER.name:
         _train_poser(options, model)
         return
@@ -61,27 +100,44 @@ def train(preset: str, data: Path | None, codes: Path | None, model: str | None,
     click.echo(f"{out / 'checkpoint'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes")
 
 
-def _train_gpt2(preset: str, codes: Path, model: str | None, out: Path, minutes: float | None, steps: int | None,
-                resume: bool, device: str, seed: int) -> None:
-    from bcdcodec.device import pick_device
-    from bcdcodec.generation.config import gpt2_preset
+def _train_gpt2(
+    preset: str,
+    codes: Path,
+    model: str | None,
+    out: Path,
+    minutes: float | None,
+    steps: int | None,
+    resume: bool,
+    device: str,
+    seed: int,
+) -> None:
     from bcdcodec.training.gpt2 import GPT2Options, GPT2Trainer
 
-    trainer = GPT2Trainer(gpt2_preset(preset), GPT2Options(codes, out, steps, minutes, resume, pick_device(device), seed, model))
+    from bcdcodec.device import pick_device
+    from bcdcodec.generation.config import gpt2_preset
+
+    trainer = GPT2Trainer(
+        gpt2_preset(preset), GPT2Options(codes, out, steps, minutes, resume, pick_device(device), seed, model)
+    )
     trainer.run()
-    click.echo(f"{out / 'model'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes, "
-               f"{trainer.best:.1f} bits a frame on {len(trainer.clips.val)} clips held out")
+    click.echo(
+        f"{out / 'model'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes, "
+        f"{trainer.best:.1f} bits a frame on {len(trainer.clips.val)} clips held out"
+    )
 
 
 def _train_poser(options: RunOptions, model: str | None) -> None:
+    from bcdcodec.training.poser import PoserTrainer
+
     from bcdcodec.modelstore import DEFAULT_MODEL
     from bcdcodec.presets import POSER
-    from bcdcodec.training.poser import PoserTrainer
 
     trainer = PoserTrainer(POSER, options, model or DEFAULT_MODEL)
     trainer.run()
-    click.echo(f"{options.out / 'model'}: {POSER.name} over {trainer.config.model_name}, step {trainer.step}, "
-               f"{trainer.elapsed / 60:.1f} minutes")
+    click.echo(
+        f"{options.out / 'model'}: {POSER.name} over {trainer.config.model_name}, step {trainer.step}, "
+        f"{trainer.elapsed / 60:.1f} minutes"
+    )
 
 
 @click.command()
@@ -92,22 +148,36 @@ def _train_poser(options: RunOptions, model: str | None) -> None:
 @click.option("--name", help="The model's name, which its files carry. [default: the preset's]")
 @click.option("--vae", help="Hub name or folder of the image autoencoder, for presets over latents.")
 @click.option("--shard-mib", type=click.IntRange(min=1), help="Split the weights into files of this size.")
-def export(run: Path, target: Path, data: Path | None, card: Path | None, name: str | None, vae: str | None,
-           shard_mib: int | None) -> None:
+def export(
+    run: Path,
+    target: Path,
+    data: Path | None,
+    card: Path | None,
+    name: str | None,
+    vae: str | None,
+    shard_mib: int | None,
+) -> None:
     """Make a model folder from a training run: entropy tables, weights, config and card.
 
     Of a MODEL, by name or folder, a copy whose learned content tables are fitted anew; all files of it still open.
     """
-    from bcdcodec.modelstore import CONFIG, SHIPPED
     from bcdcodec.training.export import export_run, refit_contents
+
+    from bcdcodec.modelstore import CONFIG, SHIPPED
 
     if any((folder / CONFIG).is_file() for folder in (run, SHIPPED / run)):
         if card or name or shard_mib:
-            raise click.UsageError(f"{run} is a model, not a run: only its learned content tables are fitted, so --card, --name and --shard-mib do not apply")
+            raise click.UsageError(
+                f"{run} is a model, not a run: only its learned content tables are fitted, so --card, --name and --shard-mib do not apply"
+            )
         learned = refit_contents(str(run), target, data, vae)
         click.echo(f"{target}: learned content tables for {learned.channels} channels")
         return
     report = export_run(run, target, data, card.read_text() if card else None, shard_mib, vae, name)
-    context = "" if report.context_bits_per_frame is None else f" ({report.context_bits_per_frame:.1f} in profile context)"
-    click.echo(f"{target}: {report.bits_per_frame:.1f} bits a frame{context}, content {report.content_bytes:.0f} bytes, "
-               f"{report.codes_used:.1f} codes used a group, tables from {report.clips} clips")
+    context = (
+        "" if report.context_bits_per_frame is None else f" ({report.context_bits_per_frame:.1f} in profile context)"
+    )
+    click.echo(
+        f"{target}: {report.bits_per_frame:.1f} bits a frame{context}, content {report.content_bytes:.0f} bytes, "
+        f"{report.codes_used:.1f} codes used a group, tables from {report.clips} clips"
+    )

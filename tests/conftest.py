@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from head_clips import head_frames, write_clip
 
+
 @pytest.fixture
 def bcd(monkeypatch, capfd):
     """Run `bcd` in this process, where torch is loaded already; returns its exit code and what it printed."""
@@ -39,8 +40,9 @@ def footage(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(footage, tmp_path_factory) -> Path:
     """A folder as `bcd train tiny` leaves it after a few steps."""
-    from bcdcodec.presets import preset
     from bcdcodec.training.trainer import RunOptions, Trainer
+
+    from bcdcodec.presets import preset
 
     out = tmp_path_factory.mktemp("run")
     options = RunOptions(footage, out, 6, None, False, "cpu", 0, procedural_groups=4)
@@ -61,9 +63,8 @@ def tiny_model(tiny_run, footage, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def other_model(tiny_run, footage, tmp_path_factory) -> Path:
     """Another tiny model: the same network with one weight changed."""
-    from safetensors.numpy import load_file, save_file
-
     from bcdcodec.training.export import export_run
+    from safetensors.numpy import load_file, save_file
 
     folder = tmp_path_factory.mktemp("models") / "other"
     export_run(tiny_run, folder, footage, "# other\n")

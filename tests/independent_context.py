@@ -37,7 +37,11 @@ class ContextChunk:
         if "pairs" in t and self.former[i] is not None:
             w = list(t["pairs"][(i * self.k + self.former[i]) * self.k + x])
         for y in range(self.k):
-            w[y] += seen * self.followed.get((i, x, y), 0) + group * self.arrived.get((i, y), 0) + back * (y == self.former[i])
+            w[y] += (
+                seen * self.followed.get((i, x, y), 0)
+                + group * self.arrived.get((i, y), 0)
+                + back * (y == self.former[i])
+            )
         w[x] = 0
         f = [1 + each * (65536 - self.k) // sum(w) for each in w]
         f[w.index(max(w))] += 65536 - sum(f)

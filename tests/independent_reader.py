@@ -51,7 +51,9 @@ class Tables:
         def tensor(name):
             start, end = header[name]["data_offsets"]
             kind = {"U32": "I", "I32": "i", "U16": "H", "I16": "h", "U8": "B"}[header[name]["dtype"]]
-            return struct.unpack(f"<{(end - start) // struct.calcsize(kind)}{kind}", body[start:end]), header[name]["shape"]
+            return struct.unpack(f"<{(end - start) // struct.calcsize(kind)}{kind}", body[start:end]), header[name][
+                "shape"
+            ]
 
         def rows(name):
             flat, shape = tensor(name)
@@ -198,7 +200,9 @@ def read_content(payload, tables, motion, profile=0):
             v[r, c, j] = (x + 63) * (-1 if decoder.symbol([0, 32768, 65536]) else 1)
     for j in range(tables.predicted):
         for r, c in grid:
-            v[r, c, j] += predicted_value(v, r, c, j) if profile else v[r, c - 1, j] if c else v[r - 1, c, j] if r else 0
+            v[r, c, j] += (
+                predicted_value(v, r, c, j) if profile else v[r, c - 1, j] if c else v[r - 1, c, j] if r else 0
+            )
     return reference, [[v[r, c, j] for j in range(d)] for r, c in grid]
 
 
@@ -296,7 +300,8 @@ def read_audio(payload, first):
 def read(data, tables):
     """Return {"head": fields, "contents": [(reference, values)], "codes": [u][g], "pts": [t] or None, "used": [t],
     "sound": [channels, pre-skip, delay, gain] or None, "packets": [(first sample, bytes)],
-    "surroundings": [(content, bytes)], "complete": bool}."""
+    "surroundings": [(content, bytes)], "complete": bool}.
+    """
     contents, codes, pts, used, complete = [], [], [], [], False
     sound, packets, heard, surroundings = None, [], 0, []
     motion = [cumulative(row) for row in tables.motion_frequencies]
@@ -339,5 +344,14 @@ def read(data, tables):
             complete = True
         elif kind not in KNOWN and not kind[:1].islower():
             raise ValueError(f"critical {kind}")
-    return {"head": head, "contents": contents, "codes": codes, "pts": pts or None, "used": used, "sound": sound,
-            "packets": packets, "surroundings": surroundings, "complete": complete}
+    return {
+        "head": head,
+        "contents": contents,
+        "codes": codes,
+        "pts": pts or None,
+        "used": used,
+        "sound": sound,
+        "packets": packets,
+        "surroundings": surroundings,
+        "complete": complete,
+    }

@@ -50,14 +50,24 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
     plain = file_bytes(recording(), SMALL)
     context = contextual(motions=[motion_for(CONTEXT, 0, 6), wandering(CONTEXT, 6, 40)])
     three = [content_for(SMALL, 0), content_for(SMALL, 1, 3, 1, 3), content_for(SMALL, 2, 5, 3, 1, reference=False)]
-    moves = [motion_for(SMALL, 0, 3, 0), motion_for(SMALL, 3, 2, 1), motion_for(SMALL, 5, 2, 2), motion_for(SMALL, 7, 1, 0)]
+    moves = [
+        motion_for(SMALL, 0, 3, 0),
+        motion_for(SMALL, 3, 2, 1),
+        motion_for(SMALL, 5, 2, 2),
+        motion_for(SMALL, 7, 1, 0),
+    ]
     rates = [motion_for(SMALL, 0, 4, pts=[-7, 0, 33, 1000]), motion_for(SMALL, 4, 2, pts=[1001, 2**40])]
-    rates += [motion_for(SMALL, 6, 1, pts=[2**61 - 1000]), motion_for(SMALL, 7, 9, pts=np.cumsum(EVEN_BUT_TWO) + 2**61 - 900)]
+    rates += [
+        motion_for(SMALL, 6, 1, pts=[2**61 - 1000]),
+        motion_for(SMALL, 7, 9, pts=np.cumsum(EVEN_BUT_TWO) + 2**61 - 900),
+    ]
     streaming = io.BytesIO()
     write_recording(streaming, recording(), SMALL)
     newer = with_payload(plain, b"HEAD", lambda p: put(p, 0, b"\x19") + b"later")
     stills = (Surroundings(0, b"RIFF\x04\0\0\0WEBP"), Surroundings(2, b""))
-    strided = file_bytes(recording(motions=[motion_for(SMALL, 0, 9, stride=4), motion_for(SMALL, 9, 8, stride=3)]), SMALL)
+    strided = file_bytes(
+        recording(motions=[motion_for(SMALL, 0, 9, stride=4), motion_for(SMALL, 9, 8, stride=3)]), SMALL
+    )
     uneven = [motion_for(SMALL, 0, 3, pts=[0, 17, 33], stride=2), motion_for(SMALL, 3, 1, pts=[50], stride=64)]
     uneven.append(motion_for(SMALL, 4, 2, pts=[67, 83]))
     tail_start = plain.rindex(b"TAIL")
@@ -82,13 +92,19 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
             "small_context",
             file_bytes(recording(OWN_CONTEXT, entropy_profile=PROFILE_CONTEXT), OWN_CONTEXT, own=True),
         ),
-        "context_stages": ("stages", contextual(STAGES, motions=[wandering(STAGES, 0, 150), wandering(STAGES, 150, 2)])),
+        "context_stages": (
+            "stages",
+            contextual(STAGES, motions=[wandering(STAGES, 0, 150), wandering(STAGES, 150, 2)]),
+        ),
         "context_pairs": ("pairs", contextual(PAIRS, motions=[motion_for(PAIRS, 0, 4), wandering(PAIRS, 4, 60)])),
         "context_cut": ("small_context", context[: context.rindex(b"TAIL") - 20]),
         "learned": ("learned", learned(contents=three, motions=moves)),
         "learned_escapes": ("learned", learned(contents=[content_for(LEARNED, spread=65535)])),
         "learned_deep": ("deep", learned(DEEP, contents=[content_for(DEEP, rows=3, columns=4, spread=9)])),
-        "learned_and_context": ("learned", learned(entropy_profile=PROFILE_CONTEXT, motions=[wandering(LEARNED, 0, 9)])),
+        "learned_and_context": (
+            "learned",
+            learned(entropy_profile=PROFILE_CONTEXT, motions=[wandering(LEARNED, 0, 9)]),
+        ),
         "wide_alphabet": ("wide", file_bytes(recording(WIDE), WIDE)),
         "own_tables": ("small", file_bytes(recording(OWN), OWN, own=True)),
         "escapes": ("small", file_bytes(recording(contents=[content_for(SMALL, spread=65535)]), SMALL)),
@@ -97,10 +113,16 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
         "indexed": ("small", file_bytes(recording(motions=[motion_for(SMALL, i, 1) for i in range(9)]), SMALL)),
         "streaming": ("small", streaming.getvalue()),
         "newer_minor": ("small", newer),
-        "surroundings": ("small", file_bytes(replace(recording(contents=three, motions=moves), surroundings=stills), SMALL)),
+        "surroundings": (
+            "small",
+            file_bytes(replace(recording(contents=three, motions=moves), surroundings=stills), SMALL),
+        ),
         "content_only": ("small", file_bytes(replace(recording(), motions=()), SMALL)),
         "strided": ("small", strided),
-        "strided_variable": ("small", file_bytes(recording(motions=uneven, frame_duration=0, time_base_den=1000), SMALL)),
+        "strided_variable": (
+            "small",
+            file_bytes(recording(motions=uneven, frame_duration=0, time_base_den=1000), SMALL),
+        ),
         "strided_cut": ("small", strided[: strided.rindex(b"TAIL") - 2]),
         "sound": ("small", file_bytes(recording(audio=sound_for()), SMALL)),
         "sound_of_1_0": ("small", with_chunk(plain, 2, b"AUDI", b"no sound")),
@@ -193,16 +215,44 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "motion_gap": ("small", motion(lambda p: put(p, 0, b"\x01")), "FormatError"),
         "motion_content": ("small", motion(lambda p: put(p, 2, b"\x01")), "FormatError"),
         "motion_stride_1": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 2]))[:3] + b"\1" + p[3:]), "LimitError"),
-        "motion_stride_65": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 2]))[:3] + b"\x41" + p[3:]), "LimitError"),
+        "motion_stride_65": (
+            "small",
+            motion(lambda p: put(p, 1, bytes([p[1] | 2]))[:3] + b"\x41" + p[3:]),
+            "LimitError",
+        ),
         "motion_outside_range": ("small", motion(lambda p: p[:3] + b"\xff" * 40), "FormatError"),
-        "context_outside_range": ("small_context", with_payload(context, b"MOTN", lambda p: p[:3] + b"\xff" * 60), "FormatError"),
-        "context_change_to_itself": ("small_context", with_payload(context, b"MOTN", lambda p: p[:3] + itself), "FormatError"),
-        "context_other_model": ("small_context", with_payload(context, b"HEAD", lambda p: put(p, 14, b"\0" * 4)), "ModelMismatchError"),
+        "context_outside_range": (
+            "small_context",
+            with_payload(context, b"MOTN", lambda p: p[:3] + b"\xff" * 60),
+            "FormatError",
+        ),
+        "context_change_to_itself": (
+            "small_context",
+            with_payload(context, b"MOTN", lambda p: p[:3] + itself),
+            "FormatError",
+        ),
+        "context_other_model": (
+            "small_context",
+            with_payload(context, b"HEAD", lambda p: put(p, 14, b"\0" * 4)),
+            "ModelMismatchError",
+        ),
         "context_without_tables": ("small", context, "ModelMismatchError"),
         "learned_without_tables": ("small", learned(), "ModelMismatchError"),
-        "learned_other_model": ("learned", with_payload(learned(), b"HEAD", lambda p: put(p, 14, b"\0" * 4)), "ModelMismatchError"),
-        "learned_outside_range": ("learned", with_payload(learned(), b"CONT", lambda p: p[:6] + b"\xff" * 60), "FormatError"),
-        "pts_at_constant_rate": ("small", motion(lambda p: put(p, 1, bytes([p[1] | 1]))[:3] + bytes(6) + p[3:]), "FormatError"),
+        "learned_other_model": (
+            "learned",
+            with_payload(learned(), b"HEAD", lambda p: put(p, 14, b"\0" * 4)),
+            "ModelMismatchError",
+        ),
+        "learned_outside_range": (
+            "learned",
+            with_payload(learned(), b"CONT", lambda p: p[:6] + b"\xff" * 60),
+            "FormatError",
+        ),
+        "pts_at_constant_rate": (
+            "small",
+            motion(lambda p: put(p, 1, bytes([p[1] | 1]))[:3] + bytes(6) + p[3:]),
+            "FormatError",
+        ),
         "pts_run_too_long": ("small", pts(0, 40, 10), "FormatError"),
         "pts_run_of_2_to_the_63": ("small", pts(0, 40, 2**64 - 2), "FormatError"),
         "pts_second_run_too_long": ("small", pts(0, 40, 2, 3, 6), "FormatError"),
@@ -222,10 +272,18 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "tables_late": ("small", with_chunk(plain, 2, b"TABL", b"\1\0" * 40), "FormatError"),
         "metadata_too_deep": ("small", with_chunk(plain, 1, b"mETa", deep), "LimitError"),
         "metadata_extension": ("small", with_chunk(plain, 1, b"mETa", b"\x81\xa1a\xd4\x05\x00"), "FormatError"),
-        "metadata_timestamp": ("small", with_chunk(plain, 1, b"mETa", b"\x81\xa1a\xd6\xff\x00\x00\x00\x00"), "FormatError"),
+        "metadata_timestamp": (
+            "small",
+            with_chunk(plain, 1, b"mETa", b"\x81\xa1a\xd6\xff\x00\x00\x00\x00"),
+            "FormatError",
+        ),
         "metadata_list": ("small", with_chunk(plain, 1, b"mETa", b"\x90"), "FormatError"),
         "metadata_cut": ("small", with_chunk(plain, 1, b"mETa", pack_metadata({"a": "bcd"})[:-1]), "FormatError"),
-        "metadata_twice": ("small", with_chunk(with_chunk(plain, 1, b"mETa", b"\x80"), 1, b"mETa", b"\x80"), "FormatError"),
+        "metadata_twice": (
+            "small",
+            with_chunk(with_chunk(plain, 1, b"mETa", b"\x80"), 1, b"mETa", b"\x80"),
+            "FormatError",
+        ),
         "tail_hash": ("small", tail(plain, lambda p: put(p, 0, b"\0\0")), "ChecksumError"),
         "tail_count": ("small", tail(streaming, lambda p: put(p, 8, b"\x0b")), "FormatError"),
         "tail_without_count": ("small", tail(streaming, lambda p: p[:8]), "FormatError"),

@@ -18,8 +18,18 @@ def beeps(times, seconds, rate=RATE, length=0.05):
     return pcm
 
 
-def make_loud_clip(path, pcm, frames=10, frame_rate=5, codec="pcm_s16le", rate=RATE, layout="mono", first_picture=0,
-                   silent=lambda time: False, pictures=None):
+def make_loud_clip(
+    path,
+    pcm,
+    frames=10,
+    frame_rate=5,
+    codec="pcm_s16le",
+    rate=RATE,
+    layout="mono",
+    first_picture=0,
+    silent=lambda time: False,
+    pictures=None,
+):
     """A clip of `frames` pictures whose first is shown at `first_picture` seconds, with sound from 0 on.
 
     `silent`: of a time in seconds, whether the packets there are left out, as broken captures do.
@@ -33,7 +43,9 @@ def make_loud_clip(path, pcm, frames=10, frame_rate=5, codec="pcm_s16le", rate=R
         step = rate // 50
         blocks = [(i, np.ascontiguousarray(pcm[i * step : (i + 1) * step])) for i in range(len(pcm) // step)]
         for i in range(frames):
-            picture = np.full((size, size, 3), 60 + i % 7, np.uint8) if pictures is None else pictures[i % len(pictures)]
+            picture = (
+                np.full((size, size, 3), 60 + i % 7, np.uint8) if pictures is None else pictures[i % len(pictures)]
+            )
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             frame.pts, frame.time_base = i + round(first_picture * frame_rate), Fraction(1, frame_rate)
             container.mux(video.encode(frame))

@@ -9,12 +9,18 @@ from PIL import Image
 
 REAL = Path(os.environ.get("BCD_SPRITES", Path(__file__).resolve().parents[2] / "shared" / "data" / "sprites"))
 needs_sheets = pytest.mark.skipif(
-    not (REAL / "body" / "0.png").exists(), reason=f"no Sprites sheets in {REAL} (set BCD_SPRITES to their folder)")
+    not (REAL / "body" / "0.png").exists(), reason=f"no Sprites sheets in {REAL} (set BCD_SPRITES to their folder)"
+)
 
 
 def write_sheets(folder):
     """Sheets of coloured boxes: each layer its own box, each choice its own colour, moved by the cell's row and column."""
-    places = {"body": (20, 20, 32, 24), "bottomwear": (40, 22, 10, 20), "topwear": (28, 20, 12, 12), "hair": (12, 26, 8, 12)}
+    places = {
+        "body": (20, 20, 32, 24),
+        "bottomwear": (40, 22, 10, 20),
+        "topwear": (28, 20, 12, 12),
+        "hair": (12, 26, 8, 12),
+    }
     for name, (top, left, height, width) in places.items():
         (folder / name).mkdir(parents=True)
         for choice in range(6):
@@ -22,7 +28,12 @@ def write_sheets(folder):
             for row in range(21):
                 for column in range(13):
                     y, x = top + row % 5 - 2, left + column - 6
-                    sheet[row, y:y + height, column, x:x + width] = (40 * choice + 40, 255 - 40 * choice, len(name) * 20, 255)
+                    sheet[row, y : y + height, column, x : x + width] = (
+                        40 * choice + 40,
+                        255 - 40 * choice,
+                        len(name) * 20,
+                        255,
+                    )
             sheet[0, 0, 0, 0] = (200, 100, 50, 128)
             Image.fromarray(sheet.reshape(1344, 832, 4)).save(folder / name / f"{choice}.png")
     (folder / "shoes").mkdir()

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from bcdcodec.training.adversary import Adversary, balanced
+from bcdcodec.training.trainer import RunOptions, Trainer
 from torch import nn
 
 from bcdcodec.presets import TINY
-from bcdcodec.training.adversary import Adversary, balanced
-from bcdcodec.training.trainer import RunOptions, Trainer
 
 
 def pictures(seed=0):
@@ -51,8 +51,12 @@ def test_errors_are_balanced_by_their_gradients():
 
 def test_in_the_end_the_painter_alone_learns(tmp_path):
     config = replace(TINY, training=replace(TINY.training, warmup_steps=1, adversarial_from=0.7))
-    run = Trainer(config, RunOptions(data=None, out=tmp_path, steps=4, minutes=None, resume=False, device="cpu", seed=3,
-                                     procedural_groups=2))
+    run = Trainer(
+        config,
+        RunOptions(
+            data=None, out=tmp_path, steps=4, minutes=None, resume=False, device="cpu", seed=3, procedural_groups=2
+        ),
+    )
 
     def learned():
         before = {name: v.clone() for name, v in run.model.state_dict().items()}

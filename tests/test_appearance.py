@@ -61,7 +61,9 @@ def test_a_clips_component_is_what_opens_in_it_and_only_where_it_may_be():
     assert max(likeness) > 0.9
     above = everywhere.clone()
     above[:, 30:] = 0
-    assert fit_appearance(basis, torch.zeros(2, 3, SIZE, SIZE), above, still, frames, change)[:, :, 30:].abs().max() == 0
+    assert (
+        fit_appearance(basis, torch.zeros(2, 3, SIZE, SIZE), above, still, frames, change)[:, :, 30:].abs().max() == 0
+    )
 
 
 def test_components_are_turned_to_the_common_ones_and_held_to_them_where_frames_are_few():
@@ -86,7 +88,9 @@ def test_alignment_finds_how_much_of_a_component_a_frame_has():
     assert torch.corrcoef(torch.stack([told, amounts]))[0, 1] > 0.9
     shown = warp(still + looks.added(found[None])[0], basis(found))
     without = basis.align(still.expand_as(frames), frames, start)
-    assert (shown - frames).square().mean() < 0.3 * (warp(still.expand_as(frames), basis(without)) - frames).square().mean()
+    assert (shown - frames).square().mean() < 0.3 * (
+        warp(still.expand_as(frames), basis(without)) - frames
+    ).square().mean()
 
 
 def test_common_components_lie_where_pairs_differ_once_heads_are_in_one_place():

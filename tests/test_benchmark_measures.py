@@ -5,17 +5,15 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from head_clips import head_frames
-
-from bcdcodec.benchmarks.faces import (
-    SAMPLES, Face, FaceMeter, brow_height, compare_faces, eye_opening, mouth_opening,
-)
+from bcdcodec.benchmarks.faces import SAMPLES, Face, FaceMeter, brow_height, compare_faces, eye_opening, mouth_opening
 from bcdcodec.benchmarks.information import code_counts, static_bits
 from bcdcodec.benchmarks.opponents import OPPONENTS, _bare, code, opponents
 from bcdcodec.benchmarks.quality import luma, measure_quality, scales, ssim_and_ms_ssim
 from bcdcodec.benchmarks.rows import correlation
 from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
 from bcdcodec.benchmarks.summary import break_even_seconds, correlation_of, correlation_within
+from head_clips import head_frames
+
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import BcdError
 from bcdcodec.headpose import MEAN_HEAD, angle_between, head_pose
@@ -125,11 +123,14 @@ def test_bd_rate_of_half_the_rate_is_minus_fifty_per_cent():
     assert bd_rate(anchor, anchor) == pytest.approx(0, abs=1e-9)
 
 
-@pytest.mark.parametrize(("test", "reason"), [
-    ([(4, 28)], "1 of the 4 rates"),
-    ([(4, 28), (8, 27), (16, 34), (32, 37)], "does not rise"),
-    ([(4, 8), (8, 11), (16, 14), (32, 17)], "share no quality"),
-])
+@pytest.mark.parametrize(
+    ("test", "reason"),
+    [
+        ([(4, 28)], "1 of the 4 rates"),
+        ([(4, 28), (8, 27), (16, 34), (32, 37)], "does not rise"),
+        ([(4, 8), (8, 11), (16, 14), (32, 17)], "share no quality"),
+    ],
+)
 def test_bd_rate_says_why_it_does_not_exist(test, reason):
     with pytest.raises(BcdError, match=reason):
         bd_rate([(4, 28), (8, 31), (16, 34), (32, 37)], test)
@@ -170,7 +171,10 @@ def test_classical_codecs_come_back_whole_and_coarser_settings_cost_less(name):
 
 def test_what_a_file_would_not_store_is_not_counted():
     assert _bare(b"\x12\x00\x0a\x01", "libdav1d") == b"\x0a\x01"
-    assert _bare(b"\x00\x00\x00\x01\x67A\x00\x00\x01\x06note\x00\x00\x01\x65B", "h264") == b"\x00\x00\x01\x67A\x00\x00\x01\x65B"
+    assert (
+        _bare(b"\x00\x00\x00\x01\x67A\x00\x00\x01\x06note\x00\x00\x01\x65B", "h264")
+        == b"\x00\x00\x01\x67A\x00\x00\x01\x65B"
+    )
 
 
 def test_an_unknown_codec_is_named():

@@ -6,14 +6,20 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from bcdcodec.benchmarks.bench import bench
+from bcdcodec.benchmarks.networks import (
+    ARCFACE_PLACES,
+    FILES,
+    align,
+    found_in,
+    frechet_distance,
+    measure_networks,
+    set_features,
+)
+from bcdcodec.benchmarks.run import Options
 from head_clips import head_frames
 from torch import nn
 
-from bcdcodec.benchmarks.bench import bench
-from bcdcodec.benchmarks.networks import (
-    ARCFACE_PLACES, FILES, align, found_in, frechet_distance, measure_networks, set_features,
-)
-from bcdcodec.benchmarks.run import Options
 from bcdcodec.errors import BcdError
 
 
@@ -34,7 +40,9 @@ class Inception(nn.Module):
 class Clips(nn.Module):
     """Called like StyleGAN-V's I3D."""
 
-    def forward(self, x: torch.Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False) -> torch.Tensor:
+    def forward(
+        self, x: torch.Tensor, rescale: bool = False, resize: bool = False, return_features: bool = False
+    ) -> torch.Tensor:
         assert rescale and resize and return_features and x.shape[2] == 16
         return x.mean((2, 3, 4))
 
@@ -81,7 +89,9 @@ def test_measures_tell_good_clips_from_bad_ones(networks):
     source = head_frames(5, 40, 64)
     rng = np.random.default_rng(1)
     for strength, worse in ((2, 20), (20, 60)):
-        good, bad = (np.clip(source + rng.normal(s, s, source.shape), 0, 255).astype(np.uint8) for s in (strength, worse))
+        good, bad = (
+            np.clip(source + rng.normal(s, s, source.shape), 0, 255).astype(np.uint8) for s in (strength, worse)
+        )
         a, b = (measure_networks(networks, x, source, None, None) for x in (good, bad))
         assert 0 < a.lpips < b.lpips and a.csim is None
         true, near, far = (set_features(networks, x) for x in (source, good, bad))
@@ -89,7 +99,9 @@ def test_measures_tell_good_clips_from_bad_ones(networks):
             assert len(near[kind]) == count
             assert frechet_distance(near[kind], true[kind]) < frechet_distance(far[kind], true[kind])
     assert measure_networks(networks, source, source, None, None).lpips == 0
-    assert not {"FID", "FVD"} - set(set_features(networks, source)) and set(set_features(networks, source[:8])) == {"FID"}
+    assert not {"FID", "FVD"} - set(set_features(networks, source)) and set(set_features(networks, source[:8])) == {
+        "FID"
+    }
 
 
 def test_a_report_has_them_and_says_what_is_missing(networks, clip, tiny_model, tmp_path):

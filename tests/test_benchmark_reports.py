@@ -11,7 +11,16 @@ from head_clips import head_frames, write_clip
 
 pytest.importorskip("matplotlib", reason="the report's plots need matplotlib")
 
-from bcdcodec.benchmarks.baseline import FULL, SHORT, accept, load_baseline, load_report, ratios, render_clips, short_run
+from bcdcodec.benchmarks.baseline import (
+    FULL,
+    SHORT,
+    accept,
+    load_baseline,
+    load_report,
+    ratios,
+    render_clips,
+    short_run,
+)
 from bcdcodec.benchmarks.faces import Face
 from bcdcodec.benchmarks.heads import targets_table
 from bcdcodec.benchmarks.plots import plots
@@ -19,6 +28,7 @@ from bcdcodec.benchmarks.readme import BEGIN, END, block, block_of, update_readm
 from bcdcodec.benchmarks.rows import ClipRows, code_of_codec, depends_on
 from bcdcodec.benchmarks.sections import sections
 from bcdcodec.benchmarks.transfer import medians, pairs_of, transfer_errors
+
 from bcdcodec.errors import BcdError
 from bcdcodec.headpose import MEAN_HEAD
 
@@ -125,7 +135,9 @@ def test_the_table_has_a_column_for_every_rate(full):
     slower = json.loads(json.dumps(full["headlines"]))
     slower["bits_per_frame"]["value"] = 12.34
     lines = block(full | {"rates": [{"setting": "1 kbit/s, context", "headlines": slower}]}).splitlines()
-    header, bits = (next(line for line in lines if line.startswith(start)) for start in ("| measure |", "| coded motion |"))
+    header, bits = (
+        next(line for line in lines if line.startswith(start)) for start in ("| measure |", "| coded motion |")
+    )
     assert header.split("|")[2:4] == [f" {full['setting']} ", " 1 kbit/s "] and bits.split("|")[3] == " 12.3 "
     assert all(line.count("|") == header.count("|") for line in lines if line.startswith("|"))
 
@@ -177,7 +189,9 @@ def test_plots_have_a_line_for_every_codec():
         for codec in ("bcd", "still", "x265")
         for q in (1, 2)
     ]
-    made = plots({"curves": points, "code_usage": {"counts": [[3, 1], [2, 2]]}}, [ClipRows("a", [], [3.0, 4.0], [], [])])
+    made = plots(
+        {"curves": points, "code_usage": {"counts": [[3, 1], [2, 2]]}}, [ClipRows("a", [], [3.0, 4.0], [], [])]
+    )
     assert set(made) == {"curves", "frame_bits", "code_usage"}
     assert all(text in made["curves"] for text in ("bcd", "x265", "PSNR, dB", "currentColor"))
     assert "identity" not in made["curves"]  # not measured
@@ -252,19 +266,23 @@ def test_what_is_shown_is_told_from_the_person_of_the_motion():
             clip[i].landmarks[66] += opens * i * (clip[i].landmarks[66] - clip[i].landmarks[62])
     assert transfer_errors(talking, faces(), talking, None).mouth == pytest.approx(1)
     assert transfer_errors(faces(), faces(), talking, None).mouth is None, "a mouth that does not open"
-    assert transfer_errors(talking, faces(), resting, None).mouth is None, "what correlates with a mouth at rest is noise"
+    assert transfer_errors(talking, faces(), resting, None).mouth is None, (
+        "what correlates with a mouth at rest is noise"
+    )
     assert medians([like_a, like_b, like_b])["nearer"] == pytest.approx(2 / 3)
     assert medians([transfer_errors([None] * 6, faces(), faces(), None)])["nearer"] is None
 
 
 def turned(yaws, build=0.0):
     """Faces turned to the side by `yaws` degrees, whose landmarks look as if they were tilted by `build` degrees always."""
+
     def turn(axis, degrees):
         c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
         i, j = [k for k in range(3) if k != axis]
         r = np.eye(3)
         r[i, i], r[i, j], r[j, i], r[j, j] = c, -s, s, c
         return r
+
     found = []
     for yaw in yaws:
         marks = 0.5 + 0.1 * (MEAN_HEAD @ (turn(1, yaw) @ turn(0, build)).T)[:, :2]
@@ -289,7 +307,10 @@ def test_targets_stand_beside_what_was_found(whole):
     rows = {line[0]: line for line in at_four.rows if line[1] == "4 kbit/s"}
     assert rows["identity distance (dlib), median"][3:] == ("-", "not measured")
     rates = [line for line in at_four.rows if line[0] == "coded motion, bits a frame"]
-    assert [line[2:] for line in rates] == [("at most 176", rates[0][3], "reached"), ("at least 144", rates[0][3], "missed")]
+    assert [line[2:] for line in rates] == [
+        ("at most 176", rates[0][3], "reached"),
+        ("at least 144", rates[0][3], "missed"),
+    ]
     transfer = {"nearer": 0.9, "pose_error": 5.0, "mouth": None}
     rows = {line[0]: line[3:] for line in targets_table(whole | {"transfer": transfer}).rows}
     assert rows["another's motion: nearer to the content's person, % of pairs"] == ("90", "missed")
@@ -334,8 +355,13 @@ def test_rows_depend_on_the_codecs_sources_and_on_no_others(tmp_path):
 
     codec = {"codec.py": "a = 1", "models/warp.py": "b = 1"}
     known = written("first", codec)
-    assert known == written("beside", codec | {"cli/main.py": "c = 1", "benchmarks/rows.py": "d = 1", "models/notes.md": "e"})
-    assert known not in (written("changed", codec | {"models/warp.py": "b = 2"}), written("more", codec | {"models/new.py": ""}))
+    assert known == written(
+        "beside", codec | {"cli/main.py": "c = 1", "benchmarks/rows.py": "d = 1", "models/notes.md": "e"}
+    )
+    assert known not in (
+        written("changed", codec | {"models/warp.py": "b = 2"}),
+        written("more", codec | {"models/new.py": ""}),
+    )
     clip = tmp_path / "a.mp4"
     clip.write_bytes(b"clip")
     assert depends_on(clip, "model", [], False, [])["code"] == code_of_codec()
@@ -348,7 +374,9 @@ def test_a_short_run_measures_anew_what_an_earlier_one_has_measured(tmp_path, ti
     found = []
 
     def bench(clips, options, progress):
-        found.extend(sorted(path.relative_to(options.out).parts[0] for path in options.out.rglob("*") if path.is_file()))
+        found.extend(
+            sorted(path.relative_to(options.out).parts[0] for path in options.out.rglob("*") if path.is_file())
+        )
         return SimpleNamespace(report={"clips": len(clips)})
 
     monkeypatch.setattr("bcdcodec.benchmarks.baseline.bench", bench)

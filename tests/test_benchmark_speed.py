@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from bcdcodec.benchmarks.speed import COMMAND, _run, machine, measure_speed
+
 from bcdcodec.codec import load
 from bcdcodec.errors import BcdError
 
@@ -18,7 +18,14 @@ def test_every_stage_is_timed_and_adds_up(clip, tiny_model):
     speed = measure_speed(load(tiny_model), clip, "context", repeats=1)
     assert (speed.frames, speed.seconds, speed.source_size) == (62, pytest.approx(62 / 25), (64, 48))
     assert set(speed.encode_stages) == {
-        "read", "crop and scale", "motion network", "content", "align", "quantise", "entropy coding"}
+        "read",
+        "crop and scale",
+        "motion network",
+        "content",
+        "align",
+        "quantise",
+        "entropy coding",
+    }
     assert set(speed.decode_stages) == {"entropy decoding", "sample", "write mp4"}
     assert all(seconds >= 0 for seconds in (*speed.encode_stages.values(), *speed.decode_stages.values()))
     assert speed.encode_fps == pytest.approx(62 / sum(speed.encode_stages.values()))

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-
 from bcdcodec.benchmarks.disentanglement import _ridge, cross_driven, probe_codes
 from bcdcodec.benchmarks.faces import SAMPLES, Face
+
 from bcdcodec.codec import load
 from bcdcodec.demo import psnr
 

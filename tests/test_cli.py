@@ -155,7 +155,9 @@ def test_decode_takes_steps_and_seed(bcd, recording, tiny_model, tmp_path):
     assert not np.array_equal(plain, decoded("c.apng", "--seed", 1))
     assert not np.array_equal(plain, decoded("d.apng", "--steps", 3))
     moved = decoded("e.apng", "--steps", 0)
-    assert not np.array_equal(plain, moved) and np.array_equal(moved, decoded("f.apng", "--steps", 0, "--seed", 1)), "no noise is in it"
+    assert not np.array_equal(plain, moved) and np.array_equal(moved, decoded("f.apng", "--steps", 0, "--seed", 1)), (
+        "no noise is in it"
+    )
 
 
 def test_decode_gives_what_the_python_interface_gives(bcd, recording, tiny_model, tmp_path):
@@ -167,7 +169,7 @@ def test_decode_gives_what_the_python_interface_gives(bcd, recording, tiny_model
 
 def test_a_cut_file_is_decoded_up_to_the_cut_with_a_note(bcd, recording, tiny_model, tmp_path):
     motion = json.loads(bcd("info", recording, "--json").out)["bytes"]["motion"]
-    (tmp_path / "cut.bcd").write_bytes(recording.read_bytes()[:-motion // 2])  # less what comes after the motion
+    (tmp_path / "cut.bcd").write_bytes(recording.read_bytes()[: -motion // 2])  # less what comes after the motion
     done = bcd("decode", tmp_path / "cut.bcd", tmp_path / "out", "--model", tiny_model)
     assert done.code == 0
     pictures = len(list((tmp_path / "out").iterdir()))
@@ -259,7 +261,11 @@ def test_info_accounts_for_every_byte(bcd, recording):
 def test_info_for_people_has_the_same_numbers(bcd, recording):
     out = bcd("info", recording).out
     facts = facts_of(bcd, recording)
-    for text in ("62, 2.480 s, 25 frames/s", f"{facts['bytes']['motion']} bytes", f"{facts['kbps']['total']:.2f} kbit/s"):
+    for text in (
+        "62, 2.480 s, 25 frames/s",
+        f"{facts['bytes']['motion']} bytes",
+        f"{facts['kbps']['total']:.2f} kbit/s",
+    ):
         assert text in out
 
 

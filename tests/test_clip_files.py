@@ -77,8 +77,11 @@ def test_durations_of_a_gif_become_its_timestamps(sprite, tiny_model, tmp_path):
 
 
 def test_the_same_pictures_give_the_same_codes_from_every_lossless_source(sprite, on_black, tiny_model, tmp_path):
-    sources = [save(sprite, tmp_path / "a.apng", duration=40), save(sprite, tmp_path / "a.gif", duration=40, disposal=2),
-               save_folder(on_black, tmp_path / "folder")]
+    sources = [
+        save(sprite, tmp_path / "a.apng", duration=40),
+        save(sprite, tmp_path / "a.gif", duration=40, disposal=2),
+        save_folder(on_black, tmp_path / "folder"),
+    ]
     expected = bcdcodec.load(tiny_model).encode(on_black)
     for source in sources:
         encode_file(source, tmp_path / "a.bcd", tiny_model, device="cpu")

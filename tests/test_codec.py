@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from head_clips import head_frames
 
 import bcdcodec
 from bcdcodec.container import Content, Motion
@@ -17,7 +18,6 @@ from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.warp import warp
 from bcdcodec.reference import content_tokens
-from head_clips import head_frames
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +74,9 @@ def test_clips_of_any_length_come_back_as_long(codec, frames, length):
 def test_codes_do_not_depend_on_the_size_of_chunks(codec, chunk):
     video = head_frames(22, 40, 32)
     video = np.concatenate([video] * 8)  # longer than the look-ahead
-    stream = lambda size: [m for m in codec.encode_stream(enumerate(video), StreamOptions(size)) if isinstance(m, Motion)]
+    stream = lambda size: [
+        m for m in codec.encode_stream(enumerate(video), StreamOptions(size)) if isinstance(m, Motion)
+    ]
     whole, parts = stream(4096), stream(chunk)
     assert np.array_equal(np.concatenate([m.codes for m in parts]), np.concatenate([m.codes for m in whole]))
     assert np.concatenate([m.pts for m in parts]).tolist() == list(range(320))
@@ -91,19 +93,27 @@ def test_the_content_fits_its_budget(encoded, codec):
     from bcdcodec.entropy.content import encode_content
 
     c = codec.config.content
-    assert len(encode_content(encoded.contents[0].values, c.rows, c.columns, codec.folder.tables.learned)) <= c.byte_budget
+    assert (
+        len(encode_content(encoded.contents[0].values, c.rows, c.columns, codec.folder.tables.learned)) <= c.byte_budget
+    )
 
 
 @pytest.mark.parametrize("budget", [90, 140, 175])
 def test_a_still_is_coded_as_finely_as_fits(tiny_model, monkeypatch, budget):
     codec = bcdcodec.load(tiny_model)
-    monkeypatch.setattr(codec, "config", replace(codec.config, content=replace(codec.config.content, byte_budget=budget)))
+    monkeypatch.setattr(
+        codec, "config", replace(codec.config, content=replace(codec.config.content, byte_budget=budget))
+    )
     frames = head_frames(12, 5, 32)
     content = codec.content_of(frames, codec.motion_features(frames))
     size = lambda x: len(pack_content(x, codec.folder.tables, codec.folder.tables.content_profile)[0])  # noqa: E731
     tokens, _ = content_tokens(codec.model, codec.latents, frames, codec.motion_features(frames), "cpu")
-    others = [replace(content, step=step, values=codec.model.content.quantise(tokens, step, rounding)[0].numpy().astype(np.int16))
-              for step, rounding in codec.model.content.choices()]
+    others = [
+        replace(
+            content, step=step, values=codec.model.content.quantise(tokens, step, rounding)[0].numpy().astype(np.int16)
+        )
+        for step, rounding in codec.model.content.choices()
+    ]
     at = next(i for i, x in enumerate(others) if x.step == content.step and np.array_equal(x.values, content.values))
     print(f"budget {budget}: {size(content)} bytes at step {content.step}, the next finer one {size(others[at - 1])}")
     assert size(content) <= budget and 0 < at < len(others) and size(others[at - 1]) > budget
@@ -136,12 +146,16 @@ def test_no_steps_move_the_picture_and_ask_no_network(codec, encoded, monkeypatc
     assert moved.shape == drawn.shape and not np.array_equal(moved, drawn)
     shown = codec.portrait((content or encoded).contents[0])
     if foreign:
-        shown = replace(shown, appearance=None)  # of TINY, which has no poser; and no landmarks are found in pictures of 32 pixels
+        shown = replace(
+            shown, appearance=None
+        )  # of TINY, which has no poser; and no landmarks are found in pictures of 32 pixels
     change = codec.model.vq.lookup(torch.from_numpy(encoded.motions[0].codes.astype(np.int64))[None])[0] - shown.motion
     stills = shown.still.expand(len(change), -1, -1, -1)
     if shown.appearance is not None:
         stills = stills + shown.appearance.added(change[None])[0]
-    assert np.array_equal(moved[: len(change)], to_uint8(codec.latents.decode(warp(stills, codec.model.flow_basis(change)))))
+    assert np.array_equal(
+        moved[: len(change)], to_uint8(codec.latents.decode(warp(stills, codec.model.flow_basis(change))))
+    )
 
 
 def test_no_steps_are_refused_where_motion_is_no_flow():

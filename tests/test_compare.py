@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from bcdcodec.benchmarks.compare import compare
 from head_clips import head_frames, write_clip
 
-from bcdcodec.benchmarks.compare import compare
 from bcdcodec.errors import BcdError
 from bcdcodec.video import write_video
 

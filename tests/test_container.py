@@ -10,15 +10,7 @@ import pytest
 from test_entropy import content_sample, drawn_codes, learned_tables
 from vector_parts import OWN, SMALL, WIDE, content_for, file_bytes, head_for, motion_for, recording, with_chunk
 
-from bcdcodec.container import (
-    Content,
-    Motion,
-    Recording,
-    open_bcd,
-    read_recording,
-    verify_file,
-    write_recording,
-)
+from bcdcodec.container import Content, Motion, Recording, open_bcd, read_recording, verify_file, write_recording
 from bcdcodec.container.varint import pack_varint, read_varint
 from bcdcodec.entropy import ModelTables
 from bcdcodec.errors import FormatError, TruncatedError
@@ -48,7 +40,13 @@ def assert_same(found: Recording, given: Recording):
     assert replace(found.head, frame_count=0) == replace(given.head, frame_count=0)
     assert len(found.contents) == len(given.contents) and len(found.motions) == len(given.motions)
     for a, b in zip(found.contents, given.contents, strict=True):
-        assert (a.number, a.first_frame, a.rows, a.columns, a.step) == (b.number, b.first_frame, b.rows, b.columns, b.step)
+        assert (a.number, a.first_frame, a.rows, a.columns, a.step) == (
+            b.number,
+            b.first_frame,
+            b.rows,
+            b.columns,
+            b.step,
+        )
         assert np.array_equal(a.values, b.values) and a.values.dtype == np.int16
         assert (a.reference_codes is None) == (b.reference_codes is None)
         assert a.reference_codes is None or np.array_equal(a.reference_codes, b.reference_codes)
@@ -69,7 +67,12 @@ VARIABLE = dict(frame_duration=0, time_base_num=1001, time_base_den=30000)
         (recording(), SMALL),
         (recording(motions=[motion_for(SMALL, 0, 1)]), SMALL),
         (recording(motions=[motion_for(SMALL, 0, 4096), motion_for(SMALL, 4096, 1)]), SMALL),
-        (recording(motions=[motion_for(SMALL, 0, 3, pts=[-5, 2, 900]), motion_for(SMALL, 3, 1, pts=[901])], **VARIABLE), SMALL),
+        (
+            recording(
+                motions=[motion_for(SMALL, 0, 3, pts=[-5, 2, 900]), motion_for(SMALL, 3, 1, pts=[901])], **VARIABLE
+            ),
+            SMALL,
+        ),
         (recording(motions=[motion_for(SMALL, 0, 2, pts=[-(2**61), 2**61])], **VARIABLE), SMALL),
         (
             recording(
@@ -106,7 +109,9 @@ def test_a_file_with_its_own_tables_needs_only_the_models_content_tables(path):
         assert reader.has_own_tables
 
 
-@pytest.mark.parametrize("head", [{}, NTSC, MP4_TRACK, dict(source_width=1920, source_height=1080, crop=(420, 0, 1080, 1080))])
+@pytest.mark.parametrize(
+    "head", [{}, NTSC, MP4_TRACK, dict(source_width=1920, source_height=1080, crop=(420, 0, 1080, 1080))]
+)
 def test_the_whole_container_of_ten_seconds_is_at_most_100_bytes_two_percent_of_their_motion(head, path):
     given, tables = clip(250, **head)
     counts = write_recording(path, given, tables)
@@ -241,7 +246,12 @@ def test_varints_have_one_form_each():
     for value in (0, 1, 127, 128, 300, 2**32, 2**64 - 1):
         packed = pack_varint(value)
         assert read_varint(packed + b"rest", 0) == (value, len(packed))
-    for wrong, error in [(b"\x80\x00", FormatError), (b"\xff" * 11, FormatError), (b"\xff", TruncatedError), (b"", TruncatedError)]:
+    for wrong, error in [
+        (b"\x80\x00", FormatError),
+        (b"\xff" * 11, FormatError),
+        (b"\xff", TruncatedError),
+        (b"", TruncatedError),
+    ]:
         with pytest.raises(error):
             read_varint(wrong, 0)
     with pytest.raises(FormatError):

@@ -9,12 +9,7 @@ import numpy as np
 import pytest
 from vector_parts import SMALL, WIDE, content_for, file_bytes, head_for, motion_for, recording, with_payload
 
-from bcdcodec.container import (
-    BcdWriter,
-    open_bcd,
-    verify_file,
-    write_recording,
-)
+from bcdcodec.container import BcdWriter, open_bcd, verify_file, write_recording
 from bcdcodec.container.chunks import read_chunks
 from bcdcodec.container.metadata import pack_metadata, unpack_metadata
 from bcdcodec.container.payloads import unpack_motion_fields
@@ -94,7 +89,9 @@ def test_a_writer_refuses_what_does_not_fit(content, motion, message, path):
     assert not path.exists()
 
 
-@pytest.mark.parametrize("pts", [[0, 0, 1], [3, 2, 4], [-(2**61) - 1, 0, 1], [0, 1, 2**61 + 1], [-(2**63), 0, 2**63 - 1], [0, 1, 2.0]])
+@pytest.mark.parametrize(
+    "pts", [[0, 0, 1], [3, 2, 4], [-(2**61) - 1, 0, 1], [0, 1, 2**61 + 1], [-(2**63), 0, 2**63 - 1], [0, 1, 2.0]]
+)
 def test_pts_that_do_not_increase_are_refused(pts, path):
     motion = replace(motion_for(SMALL, 0, 3), pts=np.array(pts))
     head = head_for(SMALL, frame_duration=0)

@@ -94,7 +94,9 @@ def test_frequencies_of_new_codes_are_tables_whatever_was_seen():
     state.begin(codes[0])
     for frame in codes[1:]:
         changed = np.flatnonzero(frame != state.contexts()[0] % 8)
-        frequencies = FrequencyTables(state.successor_frequencies(np.arange(5))).frequencies  # checks their range and sums
+        frequencies = FrequencyTables(
+            state.successor_frequencies(np.arange(5))
+        ).frequencies  # checks their range and sums
         assert (frequencies[np.arange(5), state.contexts()[0] % 8] == 1).all()
         state.advance(frame)
         assert state.frame_changes == len(changed)

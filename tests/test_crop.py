@@ -7,8 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from head_clips import head_frames, write_clip
-from vector_parts import SMALL, file_bytes, head_for, split
-from vector_parts import recording as recording_of_vectors
+from vector_parts import SMALL, file_bytes, head_for, recording as recording_of_vectors, split
 
 from bcdcodec.container import BcdWriter, Surroundings, open_bcd, read_recording
 from bcdcodec.errors import FormatError, MissingDetectorError, VideoError

@@ -2,8 +2,7 @@
 
 import numpy as np
 import pytest
-from independent_reader import RangeDecoder as IndependentDecoder
-from independent_reader import cumulative
+from independent_reader import RangeDecoder as IndependentDecoder, cumulative
 from vector_parts import SMALL, WIDE
 
 from bcdcodec.entropy import (
@@ -26,7 +25,9 @@ def learned_tables(seed=0, groups=64, codes=32) -> FrequencyTables:
     """Return tables of about 137 bits a frame, the way training leaves them: some groups nearly still, some busy."""
     rng = np.random.default_rng(seed)
     logits = rng.normal(size=(groups, codes)) * np.linspace(1, 6, groups)[:, None]
-    return FrequencyTables.from_counts(np.floor(np.exp(logits - logits.max(1, keepdims=True)) * 1e6).astype(np.int64), 1)
+    return FrequencyTables.from_counts(
+        np.floor(np.exp(logits - logits.max(1, keepdims=True)) * 1e6).astype(np.int64), 1
+    )
 
 
 def edge_tables(groups=64, codes=32) -> FrequencyTables:
@@ -190,7 +191,9 @@ def test_any_int16_value_is_coded_and_no_other():
 def test_activity_buckets_begin_where_the_format_says():
     bands = np.zeros(2, np.uint8)
     for a, bucket in [(0, 0), (2, 2), (4, 4), (6, 5), (8, 5), (10, 6), (14, 7), (18, 7), (20, 8), (28, 8), (30, 9)]:
-        counts = count_contexts(np.array([[a // 2, 0]]), 1, 1, bands, 0)  # one token: activity is 2 |v| of the channel before
+        counts = count_contexts(
+            np.array([[a // 2, 0]]), 1, 1, bands, 0
+        )  # one token: activity is 2 |v| of the channel before
         assert counts[bucket, 63] == 1 + (bucket == 0 and a == 0)
 
 

@@ -68,7 +68,9 @@ def test_encode_of_an_empty_folder(refused, target, tiny_model, tmp_path):
     assert "no .png" in refused("encode", tmp_path / "in", target, "--model", tiny_model)
 
 
-@pytest.mark.parametrize("crop, reason", [("1,2,3", "four whole numbers"), ("0,0,40,20", "square"), ("40,40,40,40", "outside")])
+@pytest.mark.parametrize(
+    "crop, reason", [("1,2,3", "four whole numbers"), ("0,0,40,20", "square"), ("40,40,40,40", "outside")]
+)
 def test_encode_with_a_crop_that_does_not_fit(refused, clip, target, tiny_model, crop, reason):
     assert reason in refused("encode", clip, target, "--model", tiny_model, "--crop", crop)
 
@@ -157,10 +159,16 @@ def test_an_output_that_was_there_survives_a_failure(refused, tiny_model, target
 
 
 @pytest.mark.parametrize("verb", ["decode", "info", "verify"])
-@pytest.mark.parametrize("content, reason", [
-    (None, "cannot open"), (b"", "0 bytes"), (b"garbage " * 50, "not a .bcd file"), (b"\x89BCD\r\n\x1a\n", "HEAD"),
-    (b"\x89BCD\r\n\x1a\n" + b"\xff" * 300, "bcd"),
-])
+@pytest.mark.parametrize(
+    "content, reason",
+    [
+        (None, "cannot open"),
+        (b"", "0 bytes"),
+        (b"garbage " * 50, "not a .bcd file"),
+        (b"\x89BCD\r\n\x1a\n", "HEAD"),
+        (b"\x89BCD\r\n\x1a\n" + b"\xff" * 300, "bcd"),
+    ],
+)
 def test_reading_what_is_no_bcd_file(refused, tiny_model, tmp_path, verb, content, reason):
     path = tmp_path / "in.bcd"
     if content is not None:
@@ -283,10 +291,19 @@ def test_export_with_a_card_that_is_missing(refused, tiny_run, tmp_path):
 # ---- usage and interruption
 
 
-@pytest.mark.parametrize("arguments", [
-    ("fly",), ("encode",), ("encode", "a"), ("decode", "a.bcd", "b.mp4", "--steps", "-1"), ("decode", "a.bcd", "b.mp4", "--no-landmarks"), ("info", "a", "--yaml"),
-    ("train", "tiny", "--out", "run"), ("train", "tiny", "--out", "run", "--steps", "1", "--minutes", "1"),
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fly",),
+        ("encode",),
+        ("encode", "a"),
+        ("decode", "a.bcd", "b.mp4", "--steps", "-1"),
+        ("decode", "a.bcd", "b.mp4", "--no-landmarks"),
+        ("info", "a", "--yaml"),
+        ("train", "tiny", "--out", "run"),
+        ("train", "tiny", "--out", "run", "--steps", "1", "--minutes", "1"),
+    ],
+)
 def test_wrong_usage_exits_with_2(bcd, arguments):
     done = bcd(*arguments)
     assert done.code == 2 and "Error" in done.err and "Traceback" not in done.err

@@ -8,8 +8,7 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
-from bcdcodec import codec as codec_module
-from bcdcodec import landmarks
+from bcdcodec import codec as codec_module, landmarks
 from bcdcodec.headpose import MEAN_HEAD, turned_landmarks
 from bcdcodec.models.appearance import Appearance, Portrait
 from bcdcodec.models.expression import joining_flow, landmarks_moved, moving_as, portrait_turned
@@ -19,7 +18,12 @@ from bcdcodec.video import read_frames
 
 MARKS = np.random.default_rng(0).uniform(0.3, 0.7, (68, 2))  # fractions of the picture
 OWN = 0.5 + 0.1 * MEAN_HEAD[:, :2]  # landmarks of a face, and
-DRIVERS = 0.5 + 0.1 * (0.9 * MEAN_HEAD[:, :1] + 0.44 * MEAN_HEAD[:, 2:]) * (1, 0) + 0.1 * MEAN_HEAD[:, :2] * (0, 1) - (0.1, 0.0)  # another's, turned to the right
+DRIVERS = (
+    0.5
+    + 0.1 * (0.9 * MEAN_HEAD[:, :1] + 0.44 * MEAN_HEAD[:, 2:]) * (1, 0)
+    + 0.1 * MEAN_HEAD[:, :2] * (0, 1)
+    - (0.1, 0.0)
+)  # another's, turned to the right
 
 
 @pytest.fixture()
@@ -69,14 +73,26 @@ def test_a_portrait_is_turned_with_its_detail():
 
 def test_pictures_of_change_lie_where_the_landmarks_are():
     change = spot(32, 28)[:, None].expand(1, 2, 3, 64, 64)
-    shown = moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), MARKS, Appearance(change, change[:, 0, :1]), MARKS - (0.125, 0.0), MARKS)
+    shown = moving_as(
+        Portrait(spot(9, 9), torch.zeros(1, 4)),
+        MARKS,
+        Appearance(change, change[:, 0, :1]),
+        MARKS - (0.125, 0.0),
+        MARKS,
+    )
     assert middle(shown.appearance.components[0, 0, 0]) == pytest.approx([31.5, 27.5 + 8], abs=1)
     assert shown.appearance.components.shape == change.shape and shown.appearance.salience.shape == (1, 1, 64, 64)
 
 
 def test_a_point_of_the_face_moves_as_that_point_of_the_drivers_does():
     change = torch.zeros(1, 1, 3, 64, 64)
-    shown = moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), MARKS, Appearance(change, change[:, 0, :1]), MARKS, MARKS - (0.125, 0.0))
+    shown = moving_as(
+        Portrait(spot(9, 9), torch.zeros(1, 4)),
+        MARKS,
+        Appearance(change, change[:, 0, :1]),
+        MARKS,
+        MARKS - (0.125, 0.0),
+    )
     flow = torch.zeros(1, 1, 2, 32, 32)
     flow[..., 14:18, 10:14] = 0.1  # a mouth of the driver
     moved = shown.moved_by(flow)
@@ -89,7 +105,10 @@ def test_a_point_of_the_face_moves_as_that_point_of_the_drivers_does():
 
 def test_a_face_twice_as_large_moves_twice_as_far():
     nothing = Appearance(torch.zeros(1, 1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
-    larger = [moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), OWN, nothing, size * OWN + 0.2, OWN).larger for size in (1.0, 0.8, 0.1, 8.0)]
+    larger = [
+        moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), OWN, nothing, size * OWN + 0.2, OWN).larger
+        for size in (1.0, 0.8, 0.1, 8.0)
+    ]
     assert larger == pytest.approx([1, 1.25, 2, 0.5]), "no further than faces can differ"
 
 
@@ -134,7 +153,9 @@ def test_a_face_is_turned_as_the_drivers_and_moves_in_its_place(two, found):
 
 def test_in_relative_motion_a_face_keeps_its_pose_and_moves_in_its_place(two, found):
     codec, motion, face = two
-    other = (motion.contents[0].reference_codes + 1) % codec.config.quantiser.codes  # as `transcode` has it: motion is counted from another frame
+    other = (
+        motion.contents[0].reference_codes + 1
+    ) % codec.config.quantiser.codes  # as `transcode` has it: motion is counted from another frame
     begins = replace(face.contents[0], reference_codes=other.astype(np.uint8))
     portrait, own = codec.portrait_moved_by(begins, motion.contents[0], relative=True), codec.portrait(begins)
     assert torch.equal(portrait.still, own.still) and torch.equal(portrait.motion, own.motion)
@@ -179,7 +200,16 @@ def test_landmarks_are_left_out_where_that_is_asked(two, found, bcd, tiny_model,
     bcdcodec.write(tmp_path / "talk.bcd", motion, tiny_model)
     bcdcodec.write(tmp_path / "face.bcd", face, tiny_model)
     assert bcd("decode", tmp_path / "talk.bcd", tmp_path / "out.mp4", "--no-landmarks", "--model", tiny_model).code == 2
-    done = bcd("decode", tmp_path / "talk.bcd", tmp_path / "out", "--content", tmp_path / "face.bcd", "--no-landmarks", "--model", tiny_model)
+    done = bcd(
+        "decode",
+        tmp_path / "talk.bcd",
+        tmp_path / "out",
+        "--content",
+        tmp_path / "face.bcd",
+        "--no-landmarks",
+        "--model",
+        tiny_model,
+    )
     assert done.code == 0 and "expression" not in done.err
     pictures = np.stack([picture for _, picture in read_frames(tmp_path / "out", None, 32)])
     assert np.array_equal(pictures, codec.decode(motion, content=face, landmarks=False))
@@ -188,7 +218,9 @@ def test_landmarks_are_left_out_where_that_is_asked(two, found, bcd, tiny_model,
 def test_what_landmarks_join_the_decoder_does_not_bend(two, found, monkeypatch):
     codec, motion, face = two
     seen, inner = [], codec.model.denoise
-    monkeypatch.setattr(codec.model, "denoise", lambda x, sigma, condition: seen.append(condition.foreign) or inner(x, sigma, condition))
+    monkeypatch.setattr(
+        codec.model, "denoise", lambda x, sigma, condition: seen.append(condition.foreign) or inner(x, sigma, condition)
+    )
     joined = codec.decode(motion, content=face)
     assert seen and all(foreign is None for foreign in seen)
     seen.clear()
@@ -204,7 +236,13 @@ def test_every_scene_of_the_motion_brings_its_own(two, found, monkeypatch):
     chunks = (replace(chunk, codes=chunk.codes[:6]), replace(chunk, codes=chunk.codes[6:], first_frame=6, content=1))
     asked = []
     inner = codec.portrait_moved_by
-    monkeypatch.setattr(codec, "portrait_moved_by", lambda content, driver, *how: asked.append((content.number, driver.number, how[-1].number)) or inner(content, driver, *how))
+    monkeypatch.setattr(
+        codec,
+        "portrait_moved_by",
+        lambda content, driver, *how: (
+            asked.append((content.number, driver.number, how[-1].number)) or inner(content, driver, *how)
+        ),
+    )
     scenes = replace(motion, contents=(motion.contents[0], second), motions=chunks)
     assert codec.decode(scenes, content=face).shape[0] == 12 and asked == [(0, 0, 0), (0, 1, 0)]
 
@@ -215,7 +253,9 @@ def test_the_command_says_what_landmarks_would_bring(bcd, tiny_model, tmp_path, 
         bcdcodec.write(tmp_path / f"{name}.bcd", recording, tiny_model)
     monkeypatch.setattr("bcdcodec.transcode.can_find_landmarks", lambda: False)
     monkeypatch.setattr(codec_module, "can_find_landmarks", lambda: False)
-    done = bcd("decode", tmp_path / "talk.bcd", tmp_path / "out.mp4", "--content", tmp_path / "face.bcd", "--model", tiny_model)
+    done = bcd(
+        "decode", tmp_path / "talk.bcd", tmp_path / "out.mp4", "--content", tmp_path / "face.bcd", "--model", tiny_model
+    )
     assert done.code == 0 and "bcdcodec[expression]" in done.err
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bcdcodec.training.batches import mirrored_flow
 from torch.nn import functional as F
 
 from bcdcodec.models.bcd import BCD
@@ -13,7 +14,6 @@ from bcdcodec.models.flow_basis import FlowBasis, smooth_basis
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import HEADS, TINY
-from bcdcodec.training.batches import mirrored_flow
 
 
 def smooth_pictures(n, size, seed=0):
@@ -89,7 +89,9 @@ def test_the_decoder_moves_the_still_by_the_difference_of_motions():
     m, reference = torch.randn(1, 3, 8), torch.randn(1, 8)
     with torch.no_grad():
         out = model.denoise(torch.randn(1, 3, 3, 32, 32), torch.full((1,), 20.0), Condition(content, m, reference))
-        still = model.denoise(torch.randn(1, 1, 3, 32, 32), torch.full((1,), 20.0), Condition(content, reference[:, None], reference))
+        still = model.denoise(
+            torch.randn(1, 1, 3, 32, 32), torch.full((1,), 20.0), Condition(content, reference[:, None], reference)
+        )
     assert torch.allclose(out.flow, basis(m - reference[:, None]), atol=1e-5) and out.flow.abs().max() > 0.01
     assert torch.allclose(still.warped[:, 0], still.still, atol=1e-5)
 
@@ -106,7 +108,10 @@ def test_codes_fitted_to_a_rate_keep_it_and_spend_it_where_motion_is_large():
         errors.append((vq.lookup(codes[None])[0] - m).square().mean(0))
         assert bits[-1] == pytest.approx(told, abs=0.1) and bits[-1] <= target + 0.1
     assert bits[1] > 8.0, "the rate is used"
-    entropy = [-(p * p.log2()).sum().item() for p in (codes[:, g].bincount(minlength=16).float().clamp_min(1e-9) / 4000 for g in range(6))]
+    entropy = [
+        -(p * p.log2()).sum().item()
+        for p in (codes[:, g].bincount(minlength=16).float().clamp_min(1e-9) / 4000 for g in range(6))
+    ]
     assert entropy == sorted(entropy, reverse=True) and entropy[0] > 2.5 and entropy[-1] < 0.1
     assert errors[0].sum() < errors[1].sum()
 

@@ -15,11 +15,17 @@ from bcdcodec.entropy.profiles import CONTENT_LEARNED, PROFILE_CONTEXT
 from bcdcodec.errors import BcdError
 
 VARIABLE = recording(
-    motions=[motion_for(LEARNED, 0, 6, pts=[0, 1, 5, 9, 300, 70000]), motion_for(LEARNED, 6, 4, pts=range(10**6, 10**6 + 4))],
+    motions=[
+        motion_for(LEARNED, 0, 6, pts=[0, 1, 5, 9, 300, 70000]),
+        motion_for(LEARNED, 6, 4, pts=range(10**6, 10**6 + 4)),
+    ],
     frame_duration=0,
 )
 EVEN = recording(
-    motions=[motion_for(LEARNED, 0, 6, pts=range(0, 6006, 1001)), motion_for(LEARNED, 6, 4, pts=[6006, 7007, 9009, 10010])],
+    motions=[
+        motion_for(LEARNED, 0, 6, pts=range(0, 6006, 1001)),
+        motion_for(LEARNED, 6, 4, pts=[6006, 7007, 9009, 10010]),
+    ],
     frame_duration=0,
 )
 FILES = {"constant": recording(), "variable": VARIABLE, "even": EVEN, "metadata": recording(metadata={"title": "x"})}
@@ -118,7 +124,11 @@ def test_random_payloads_with_a_right_crc_give_bcd_errors_only(kind, profile, tm
         if rng.integers(2):
             payload = bytes(b & 3 for b in payload)  # small numbers get past the limits
         chunk = pack_chunk(kind, payload)
-        data = SIGNATURE + (chunk if kind == b"HEAD" else head + (chunk + content if kind == b"TABL" else content + chunk)) + motion
+        data = (
+            SIGNATURE
+            + (chunk if kind == b"HEAD" else head + (chunk + content if kind == b"TABL" else content + chunk))
+            + motion
+        )
         frames_until_error(data)
         path.write_bytes(data)
         try:
@@ -138,7 +148,13 @@ def test_garbage_gives_bcd_errors_and_takes_no_memory():
     rng = np.random.default_rng(10)
     tracemalloc.start()
     for size in (0, 1, 7, 8, 9, 19, 20, 21, 200, 5000):
-        for start in (b"", SIGNATURE, SIGNATURE + b"HEAD", SIGNATURE + b"HEAD\x28", SIGNATURE + b"HEAD\xff\xff\xff\x1f"):
+        for start in (
+            b"",
+            SIGNATURE,
+            SIGNATURE + b"HEAD",
+            SIGNATURE + b"HEAD\x28",
+            SIGNATURE + b"HEAD\xff\xff\xff\x1f",
+        ):
             assert frames_until_error((start + rng.bytes(size))[: max(size, 1) - 1])[2] is not None
             frames_until_error(start + rng.bytes(size))
     assert tracemalloc.get_traced_memory()[1] < 8 << 20

@@ -9,6 +9,8 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers", reason="generation is the extra `gpt2`")
 
+from bcdcodec.training.gpt2 import GPT2Options, GPT2Trainer, batch_of, evaluate_gpt2, load_clips  # noqa: E402
+
 from bcdcodec.clip import read  # noqa: E402
 from bcdcodec.container import Motion, write_recording  # noqa: E402
 from bcdcodec.errors import BcdError, ModelError  # noqa: E402
@@ -16,7 +18,6 @@ from bcdcodec.generation.config import LRS3, TINY, GPT2Config, gpt2_preset  # no
 from bcdcodec.generation.network import MotionGPT  # noqa: E402
 from bcdcodec.generation.sampling import SamplingOptions, choose, sample_motion  # noqa: E402
 from bcdcodec.modelstore import open_model  # noqa: E402
-from bcdcodec.training.gpt2 import GPT2Options, GPT2Trainer, batch_of, evaluate_gpt2, load_clips  # noqa: E402
 
 SMALL = replace(TINY, groups=3, codes=5, content_values=12)
 CYCLE = replace(TINY, half_rate_share=0.0)  # half the rate would be another cycle
@@ -100,7 +101,11 @@ def test_codes_are_drawn_as_asked():
 
 def test_motion_can_be_longer_than_the_context_and_repeats_with_its_seed(network):
     def draw(seed, frames):
-        return np.stack(list(sample_motion(network, np.ones((4, 3)), np.zeros((2, 3), np.uint8), frames, SamplingOptions(seed=seed))))
+        return np.stack(
+            list(
+                sample_motion(network, np.ones((4, 3)), np.zeros((2, 3), np.uint8), frames, SamplingOptions(seed=seed))
+            )
+        )
 
     first = draw(1, 3 * SMALL.frames)
     assert first.shape == (3 * SMALL.frames, 3) and first.dtype == np.uint8 and first.max() < 5
@@ -148,7 +153,9 @@ def test_bits_of_held_out_frames_are_those_of_one_pass(network):
 
 def test_generate_writes_an_ordinary_recording_marked_as_generated(recording, trained, tiny_model, bcd, tmp_path):
     out = tmp_path / "new.bcd"
-    done = bcd("generate", out, "--content", recording, "--seconds", 2, "--gpt2", trained / "model", "--model", tiny_model)
+    done = bcd(
+        "generate", out, "--content", recording, "--seconds", 2, "--gpt2", trained / "model", "--model", tiny_model
+    )
     assert done.code == 0, done.err
     assert "codes checked" in bcd("verify", out, "--model", tiny_model).out
     facts = json.loads(bcd("info", out, "--json").out)
@@ -171,7 +178,9 @@ def test_motion_begins_in_the_pose_of_the_still(recording, trained, tiny_model, 
 
     monkeypatch.setattr(sampling, "sample_motion", watched)
     out = tmp_path / "new.bcd"
-    done = bcd("generate", out, "--content", recording, "--seconds", 0.4, "--gpt2", trained / "model", "--model", tiny_model)
+    done = bcd(
+        "generate", out, "--content", recording, "--seconds", 0.4, "--gpt2", trained / "model", "--model", tiny_model
+    )
     assert done.code == 0, done.err
     assert np.array_equal(seen[0], read(recording, tiny_model).contents[0].reference_codes[None])
     assert sum(len(m.codes) for m in read(out, tiny_model).motions) == 10, "the still's own frame is not written"
@@ -180,7 +189,10 @@ def test_motion_begins_in_the_pose_of_the_still(recording, trained, tiny_model, 
 def test_contents_are_hidden_from_some_clips(coded, tiny_model):
     clips = load_clips(coded, tiny_model).train
     config = replace(SMALL, batch=40)
-    shares = [(batch_of(clips, replace(config, content_dropout=p), 0, 1)[0].abs().sum(1) == 0).float().mean() for p in (0, 0.5, 1)]
+    shares = [
+        (batch_of(clips, replace(config, content_dropout=p), 0, 1)[0].abs().sum(1) == 0).float().mean()
+        for p in (0, 0.5, 1)
+    ]
     assert shares[0] == 0 and 0.2 < shares[1] < 0.8 and shares[2] == 1
     plain, hidden = (batch_of(clips, replace(config, content_dropout=p), 0, 1)[1] for p in (0, 1))
     assert torch.equal(plain, hidden), "the same motion, whatever is hidden"
@@ -197,7 +209,18 @@ def test_a_prompt_is_kept_and_gone_on_from(recording, trained, coded, tiny_model
 
 
 def test_generate_takes_a_video_for_the_face(clip, trained, tiny_model, bcd, tmp_path):
-    done = bcd("generate", tmp_path / "new.bcd", "--content", clip, "--seconds", 0.2, "--gpt2", trained / "model", "--model", tiny_model)
+    done = bcd(
+        "generate",
+        tmp_path / "new.bcd",
+        "--content",
+        clip,
+        "--seconds",
+        0.2,
+        "--gpt2",
+        trained / "model",
+        "--model",
+        tiny_model,
+    )
     assert done.code == 0, done.err
 
 

@@ -3,7 +3,17 @@
 import numpy as np
 import pytest
 
-from bcdcodec.headpose import MEAN_HEAD, NECK, SHIFT_MOST, SKULL, TURN_MOST, HeadPose, angle_between, head_pose, turned_landmarks
+from bcdcodec.headpose import (
+    MEAN_HEAD,
+    NECK,
+    SHIFT_MOST,
+    SKULL,
+    TURN_MOST,
+    HeadPose,
+    angle_between,
+    head_pose,
+    turned_landmarks,
+)
 
 
 def turn(yaw=0.0, pitch=0.0, roll=0.0):
@@ -39,7 +49,10 @@ def test_the_pose_of_the_mean_head_is_found(asked):
 
 
 def test_another_build_is_taken_for_a_turn_but_hardly():
-    off = [angle_between(head_pose(HeadPose(turn(15, -8), 0.1, np.zeros(2)).shown(person(seed))).rotation, turn(15, -8)) for seed in range(20)]
+    off = [
+        angle_between(head_pose(HeadPose(turn(15, -8), 0.1, np.zeros(2)).shown(person(seed))).rotation, turn(15, -8))
+        for seed in range(20)
+    ]
     print(f"poses of 20 people off by {np.mean(off):.1f} degrees in the mean")
     assert np.mean(off) < 3
 
@@ -55,7 +68,9 @@ def test_a_head_is_turned_as_another_and_keeps_its_face_size_and_neck():
     assert reached.place[0] > 0.52, "a face that turns to the right goes there"
     truth, mean = (HeadPose(reached.rotation, own.size, reached.place).shown(head) for head in (person(1), MEAN_HEAD))
     assert np.abs(there[:68] - truth).mean() < 0.5 * np.abs(mean - truth).mean(), "it keeps its own face"
-    assert there[68:, 1].min() < there[:68, 1].min() and there[68:, 0].max() > there[:68, 0].max(), "the skull is about the face"
+    assert there[68:, 1].min() < there[:68, 1].min() and there[68:, 0].max() > there[:68, 0].max(), (
+        "the skull is about the face"
+    )
 
 
 def test_a_head_goes_where_the_other_has_gone_since():

@@ -7,16 +7,21 @@ import pytest
 
 pytest.importorskip("transformers", reason="generation is the extra `gpt2`")
 
-from head_clips import head_frames, write_clip  # noqa: E402
-
 from bcdcodec.benchmarks import heads_generation  # noqa: E402
 from bcdcodec.benchmarks.faces import Face  # noqa: E402
 from bcdcodec.benchmarks.heads_generation import (  # noqa: E402
-    STATISTICS, measure_heads_generation, motion_change, nearest_share, two_sample_p, write_head_codes,
+    STATISTICS,
+    measure_heads_generation,
+    motion_change,
+    nearest_share,
+    two_sample_p,
+    write_head_codes,
 )
+from bcdcodec.training.gpt2 import load_clips  # noqa: E402
+from head_clips import head_frames, write_clip  # noqa: E402
+
 from bcdcodec.codec import load  # noqa: E402
 from bcdcodec.generation.sampling import SamplingOptions  # noqa: E402
-from bcdcodec.training.gpt2 import load_clips  # noqa: E402
 
 
 def test_two_samples_of_one_distribution_are_told_from_two_of_two():
@@ -59,13 +64,17 @@ def test_motion_that_stops_is_told_from_motion_that_goes_on(tiny_model, monkeypa
 
     monkeypatch.setattr(heads_generation, "sample_motion", draw)
     network = SimpleNamespace(config=SimpleNamespace(groups=8))
-    found = measure_heads_generation(codec, network, recorded, [known], face_of, 2, SamplingOptions(), lambda items, label: items)
+    found = measure_heads_generation(
+        codec, network, recorded, [known], face_of, 2, SamplingOptions(), lambda items, label: items
+    )
     assert found.clips == 3 and set(found.spread) == set(STATISTICS)
     assert found.identity_distance == pytest.approx(0) and found.same_person == 1
     if moving:
         assert found.change_end > 0.5 and found.spread["mouth opening"][1] > 0
     else:
-        assert found.change_start == found.change_end == 0 and found.spread["mouth opening"][1] == pytest.approx(0, abs=1e-4)
+        assert found.change_start == found.change_end == 0 and found.spread["mouth opening"][1] == pytest.approx(
+            0, abs=1e-4
+        )
     assert motion_change(codec, known[:1]) == 0
     text = found.markdown()
     assert "deviation in time of yaw, recorded" in text and "identity distance under 0.6 | 100 % of clips" in text

@@ -5,6 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bcdcodec.training.batches import to_pictures
+from bcdcodec.training.export import export_run
+from bcdcodec.training.run_data import RunOptions, procedural_clips
+from bcdcodec.training.still_first import teach_detail
+from bcdcodec.training.trainer import Trainer
 from head_clips import head_frames
 
 import bcdcodec
@@ -15,11 +20,6 @@ from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Pixels, enlarged, open_latents, to_unit
 from bcdcodec.models.warp import warp, warped_detail
 from bcdcodec.presets import TINY, preset
-from bcdcodec.training.batches import to_pictures
-from bcdcodec.training.export import export_run
-from bcdcodec.training.run_data import RunOptions, procedural_clips
-from bcdcodec.training.still_first import teach_detail
-from bcdcodec.training.trainer import Trainer
 
 LARGE = replace(TINY, latent=LatentConfig("pixels", 64, 32, 3), content=replace(TINY.content, detail=(8, 16, 16)))
 
@@ -65,7 +65,9 @@ def test_a_size_that_is_no_multiple_is_refused():
 
 def test_detail_is_learned(cache):
     torch.manual_seed(0)
-    fine = replace(LARGE, content=replace(LARGE.content, dim=98, still_dim=96, step=0.02, default_step=2, detail=(16, 24, 32)))
+    fine = replace(
+        LARGE, content=replace(LARGE.content, dim=98, still_dim=96, step=0.02, default_step=2, detail=(16, 24, 32))
+    )
     model, notes = BCD(fine), []
     clips = procedural_clips(0, 16, 64, cache)
     latents = open_latents(LARGE.latent, "cpu")
@@ -77,7 +79,9 @@ def test_detail_is_learned(cache):
     pictures = to_pictures(np.stack([clips.clip(i)[5] for i in range(6)]))
     still = model.still(model.transform(latents.encode(pictures))[..., : fine.content.still_dim])
     with torch.no_grad():
-        errors = [(latents.decode(still, d) - pictures).square().mean().item() for d in (None, model.still_detail(still))]
+        errors = [
+            (latents.decode(still, d) - pictures).square().mean().item() for d in (None, model.still_detail(still))
+        ]
     assert errors[1] < 0.98 * errors[0]
 
 

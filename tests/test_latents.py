@@ -31,8 +31,12 @@ def vae(tmp_path_factory):
 
     torch.manual_seed(0)
     model = AutoencoderKL(
-        block_out_channels=(8, 8, 8), down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3, latent_channels=4, norm_num_groups=4)
+        block_out_channels=(8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
+        latent_channels=4,
+        norm_num_groups=4,
+    )
     folder = tmp_path_factory.mktemp("vae")
     model.save_pretrained(folder)
     return folder
@@ -60,9 +64,10 @@ def test_pictures_survive_the_way_to_floats_and_back():
 
 
 def test_a_model_over_latents_trains_exports_and_codes(vae, tmp_path):
-    import bcdcodec
     from bcdcodec.training.export import export_run
     from bcdcodec.training.trainer import RunOptions, Trainer
+
+    import bcdcodec
 
     run = Trainer(SMALL, RunOptions(None, tmp_path / "run", 2, None, False, "cpu", 0, 1, str(vae)))
     run.run()

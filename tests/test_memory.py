@@ -63,5 +63,7 @@ print(resident() - before)
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another C library than glibc")
 @pytest.mark.parametrize("kept", [True, False])
 def test_glibc_keeps_large_blocks_when_told_to(kept):
-    done = subprocess.run([sys.executable, "-c", KEEP, "keep" if kept else "no"], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", KEEP, "keep" if kept else "no"], capture_output=True, text=True, check=True
+    )
     assert (float(done.stdout) > 90) == kept, done.stdout

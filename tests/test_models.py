@@ -39,7 +39,7 @@ def test_parameters_are_those_of_the_papers_tables(config, width, ff, depth, t5_
     blocks = list(model.decoder.blocks) + list(model.decoder.temporal.values())
     assert len(model.decoder.blocks) == depth and sorted(map(int, model.decoder.temporal)) == [0, 2, 4, 6, 8, 10]
     assert all(parameters(block) == block_parameters(width, ff) for block in blocks)
-    layer = 4 * t5_width ** 2 + 2 * t5_width * t5_ff + 2 * t5_width
+    layer = 4 * t5_width**2 + 2 * t5_width * t5_ff + 2 * t5_width
     assert [parameters(x) for x in model.encoder.layers] == [layer] * t5_layers
     assert tuple(model.encoder.queries.shape) == (config.content.tokens, t5_width)
 
@@ -63,8 +63,9 @@ def test_sprites_has_table_a8s_shapes():
         model = BCD(SPRITES)
         content, motion = model.encode(torch.zeros(2, 8, 3, 64, 64))
         codes = model.vq.encode(motion)
-        out = model.denoise(torch.zeros(2, 8, 3, 64, 64), torch.ones(2),
-                            Condition(content, model.vq.lookup(codes), None)).latents
+        out = model.denoise(
+            torch.zeros(2, 8, 3, 64, 64), torch.ones(2), Condition(content, model.vq.lookup(codes), None)
+        ).latents
     assert motion.shape == (2, 8, 384) and tuple(model.vq.codebooks.shape) == (1, 64, 384)
     assert codes.shape == (2, 8, 1) and out.shape == (2, 8, 3, 64, 64)
     assert SPRITES.quantiser.target_bits * SPRITES.frame_rate == 150
@@ -104,7 +105,9 @@ def test_a_masked_condition_has_no_influence():
     x = torch.randn(1, 4, 3, 32, 32)
 
     def residual(content, keep):
-        condition = Condition(content, torch.randn(1, 4, TINY.motion_channels), torch.randn(1, TINY.motion_channels), torch.tensor([keep]))
+        condition = Condition(
+            content, torch.randn(1, 4, TINY.motion_channels), torch.randn(1, TINY.motion_channels), torch.tensor([keep])
+        )
         return model.decoder(x, torch.zeros(1), condition, True).residual
 
     a, b = torch.randn(1, 16, 26), torch.randn(1, 16, 26)
@@ -120,7 +123,9 @@ def test_an_untrained_warping_decoder_shows_the_content_picture_in_its_own_motio
     tokens, motion = model.encode(pictures[None, :4])
     m = model.vq.lookup(model.vq.encode(motion))
     still = m[:, :1].expand(-1, 4, -1)
-    decoded = model.decode(Condition(tokens, still, m[:, 0]), torch.randn(1, 1, 3, 32, 32).expand(-1, 4, -1, -1, -1), steps=1).latents
+    decoded = model.decode(
+        Condition(tokens, still, m[:, 0]), torch.randn(1, 1, 3, 32, 32).expand(-1, 4, -1, -1, -1), steps=1
+    ).latents
     assert torch.allclose(decoded[:, 2], model.still(tokens), atol=0.05)
 
 
@@ -182,21 +187,21 @@ def test_mutual_information_is_zero_when_every_frame_is_undecided_and_full_when_
 
 def test_temperature_falls_to_its_minimum():
     q = LRS3.quantiser
-    assert temperature_at(q, 0) == 1.5 and temperature_at(q, 10 ** 7) == 0.1
-    assert temperature_at(q, 1000) == pytest.approx(1.5 * 0.9999972 ** 1000)
+    assert temperature_at(q, 0) == 1.5 and temperature_at(q, 10**7) == 0.1
+    assert temperature_at(q, 1000) == pytest.approx(1.5 * 0.9999972**1000)
 
 
 def test_preconditioning_has_unit_variance_and_its_limits():
     sigma = torch.tensor([0.002, 0.5, 80.0])
     c_skip, c_out, c_in, _ = preconditioning(sigma, 0.5)
-    assert torch.allclose(c_in ** 2 * (sigma ** 2 + 0.25), torch.ones(3))
+    assert torch.allclose(c_in**2 * (sigma**2 + 0.25), torch.ones(3))
     assert c_skip[0] > 0.999 and c_skip[2] < 1e-4 and c_out[2] == pytest.approx(0.5, abs=1e-3)
 
 
 def test_heun_recovers_a_gaussian_with_the_ideal_denoiser():
     config = LRS3.diffusion
     mean, deviation = 3.0, 0.5
-    denoise = lambda x, s: (x * deviation ** 2 + mean * s ** 2) / (deviation ** 2 + s ** 2)  # noqa: E731
+    denoise = lambda x, s: (x * deviation**2 + mean * s**2) / (deviation**2 + s**2)  # noqa: E731
     samples = sample_heun(denoise, torch.randn(20000, generator=torch.Generator().manual_seed(0)), config, 32)
     assert samples.mean() == pytest.approx(mean, abs=0.05) and samples.std() == pytest.approx(deviation, abs=0.05)
 

@@ -5,17 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from sprite_sheets import write_sheets
-from training_runs import check_resume_is_exact
-
-from bcdcodec.models.bcd import BCD
-from bcdcodec.presets import preset
 from bcdcodec.training import parting
 from bcdcodec.training.batches import Batch
 from bcdcodec.training.export import export_run
 from bcdcodec.training.objective import Schedule, rate_distortion
 from bcdcodec.training.parting import clips_in_question, part_codes, with_codes
 from bcdcodec.training.trainer import PARTED_FROM, RunOptions, Trainer
+from sprite_sheets import write_sheets
+from training_runs import check_resume_is_exact
+
+from bcdcodec.models.bcd import BCD
+from bcdcodec.presets import preset
 
 SMALL = preset("sprites-small")
 TINY = replace(
@@ -43,9 +43,12 @@ def trained(sheets, tmp_path_factory):
     return folder / "model"
 
 
-def parted(monkeypatch, codes: list[int], beside: list[int], truth: torch.Tensor, unused: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+def parted(
+    monkeypatch, codes: list[int], beside: list[int], truth: torch.Tensor, unused: list[int]
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Choices [k, 2], codebook [k, d] before and after, of clips of one driving frame with these `codes`, one content frame with the
-    codes `beside`, and a decoder that draws the frame right in the motion `truth` [n, d]."""
+    codes `beside`, and a decoder that draws the frame right in the motion `truth` [n, d].
+    """
     torch.manual_seed(0)
     frozen = BCD(TINY).eval()
     with torch.no_grad():
@@ -90,7 +93,13 @@ def test_two_motions_of_different_clips_are_told_from_two_looks_of_one(monkeypat
 
 
 def test_a_code_that_some_frame_has_is_not_free(monkeypatch):
-    choices, before, after = parted(monkeypatch, [3] * 40 + [5], [1] * 10 + [2] * 30 + [1], torch.cat([two_kinds(10, 40), torch.zeros(1, WIDTH)]), [5])
+    choices, before, after = parted(
+        monkeypatch,
+        [3] * 40 + [5],
+        [1] * 10 + [2] * 30 + [1],
+        torch.cat([two_kinds(10, 40), torch.zeros(1, WIDTH)]),
+        [5],
+    )
     assert torch.equal(choices, torch.arange(CODES)[:, None].repeat(1, 2)) and torch.equal(after, before)
 
 
@@ -144,7 +153,9 @@ def test_frames_in_question_get_the_code_that_draws_them_better(sheets, tmp_path
 
     # The decoder sees them, and the encoder is to find them.
     terms = rate_distortion(run.model, run.reader, given, Schedule(0, 0.0))
-    assert torch.equal(terms.condition.motion, run.model.vq.lookup(given.codes)) and torch.equal(terms.codes, given.codes)
+    assert torch.equal(terms.condition.motion, run.model.vq.lookup(given.codes)) and torch.equal(
+        terms.codes, given.codes
+    )
     terms.total.backward()
     assert run.model.vq.codebooks.grad[0, 15].abs().sum() > 0
 
@@ -157,7 +168,9 @@ def test_a_run_from_a_model_parts_first_and_resumes_exactly(sheets, trained, tmp
     started = []
 
     def begin(out, steps, resume):
-        options = RunOptions(sheets, out, steps, None, resume, "cpu", 3, procedural_groups=1, from_model=None if resume else trained)
+        options = RunOptions(
+            sheets, out, steps, None, resume, "cpu", 3, procedural_groups=1, from_model=None if resume else trained
+        )
         run = Trainer(TINY, options)
         started.append((run.begin, run.parting, run.choices.tolist()))
         return run

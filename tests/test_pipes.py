@@ -93,7 +93,9 @@ def test_an_mp4_with_its_index_at_the_end_is_refused_with_a_hint(bcd, tiny_model
     data = write_clip(tmp_path / "in.mp4", head_frames(3, 4, 32)).read_bytes()
     at = data.index(b"moov") - 4
     size = int.from_bytes(data[at : at + 4], "big")
-    monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Pipe(data[:at] + data[at + size :] + data[at : at + size])))
+    monkeypatch.setattr(
+        sys, "stdin", SimpleNamespace(buffer=Pipe(data[:at] + data[at + size :] + data[at : at + size]))
+    )
     done = bcd("encode", "-", tmp_path / "a.bcd", "--model", tiny_model)
     assert done.code == 1 and "index is at its end" in done.err and not (tmp_path / "a.bcd").exists()
 

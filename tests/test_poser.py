@@ -7,6 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bcdcodec.training.poser import PoserTrainer
+from bcdcodec.training.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
+from bcdcodec.training.procedural_pairs import draw_group, load_pairs, mirrored_motion
+from bcdcodec.training.run_data import RunOptions
 from head_clips import head_frames
 
 import bcdcodec
@@ -17,12 +21,19 @@ from bcdcodec.demo import psnr
 from bcdcodec.models.poser import Poser
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import HEADS, POSER
-from bcdcodec.training.poser import PoserTrainer
-from bcdcodec.training.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
-from bcdcodec.training.procedural_pairs import draw_group, load_pairs, mirrored_motion
-from bcdcodec.training.run_data import RunOptions
 
-TINY = PoserConfig("poser", 32, pose=8, reader=(8, 8, 16, 16), flow=(8, 8, 8), width=16, fill=(8, 8, 8), batch=3, frames=2, reader_steps=2)
+TINY = PoserConfig(
+    "poser",
+    32,
+    pose=8,
+    reader=(8, 8, 16, 16),
+    flow=(8, 8, 8),
+    width=16,
+    fill=(8, 8, 8),
+    batch=3,
+    frames=2,
+    reader_steps=2,
+)
 
 
 def trainer(out, model, steps, resume=False, config=TINY, begin=None) -> PoserTrainer:
@@ -78,7 +89,9 @@ def test_a_run_goes_on_exactly_where_it_stopped(run, tiny_model, tmp_path):
     assert resumed.step == 3
     resumed.train_step()
     for part in ("model", "mean", "pupil"):
-        for (name, a), b in zip(getattr(whole, part).state_dict().items(), getattr(resumed, part).state_dict().values()):
+        for (name, a), b in zip(
+            getattr(whole, part).state_dict().items(), getattr(resumed, part).state_dict().values()
+        ):
             assert torch.equal(a, b), f"{part}: {name}"
 
 
@@ -105,8 +118,12 @@ def test_the_flow_is_learned_that_the_true_one_is(tiny_model, tmp_path):
     first = run.train_step()
     for _ in range(50):
         last = run.train_step()
-    nearer = [step["psnr"] - step["psnr_still"] for step in (first, last)]  # colours differ from step to step, and PSNR with them
-    print(f"flow {first['flow_error']} -> {last['flow_error']}, PSNR above the still's {nearer[0]:.2f} -> {nearer[1]:.2f} dB")
+    nearer = [
+        step["psnr"] - step["psnr_still"] for step in (first, last)
+    ]  # colours differ from step to step, and PSNR with them
+    print(
+        f"flow {first['flow_error']} -> {last['flow_error']}, PSNR above the still's {nearer[0]:.2f} -> {nearer[1]:.2f} dB"
+    )
     assert last["flow_error"] < 0.8 * first["flow_error"] and nearer[1] > nearer[0] + 0.5
 
 
@@ -132,7 +149,9 @@ def test_a_poser_without_a_filler_is_read_and_warps_alone(tiny_model, tmp_path):
     shutil.copytree(tmp_path / "model", folder / "poser")
     path = folder / "poser" / "config.json"
     stated = json.loads(path.read_text())
-    path.write_text(json.dumps({name: value for name, value in stated.items() if not name.startswith("fill")}))  # as the first were
+    path.write_text(
+        json.dumps({name: value for name, value in stated.items() if not name.startswith("fill")})
+    )  # as the first were
     poser = bcdcodec.load(folder).poser
     still = torch.rand(1, 3, 32, 32)
     picture, mask, flow = poser.turned(still, torch.randn(1, 8))
@@ -176,7 +195,10 @@ def test_without_the_driver_or_a_poser_the_face_keeps_its_pose(two, tiny_model):
     plain = bcdcodec.load(tiny_model)
     assert plain.poser is None
     own = codec.portrait(face.contents[0])
-    for shown in (codec.portrait_moved_by(face.contents[0], None), plain.portrait_moved_by(face.contents[0], motion.contents[0])):
+    for shown in (
+        codec.portrait_moved_by(face.contents[0], None),
+        plain.portrait_moved_by(face.contents[0], motion.contents[0]),
+    ):
         assert torch.equal(shown.still, own.still) and torch.equal(shown.motion, own.motion)
     assert not np.array_equal(codec.decode(motion, content=face), plain.decode(motion, content=face))
     assert np.array_equal(codec.decode(motion), plain.decode(motion))
@@ -213,7 +235,11 @@ def test_pairs_know_the_parameters_of_what_they_show(tmp_path):
     assert np.array_equal(store.motion[1], draw_group(6, 4, 2, 1)[1])
     mirrored = dict(zip(MOTION_PARAMETERS, mirrored_motion(store.motion[0, 0])))
     plain = dict(zip(MOTION_PARAMETERS, store.motion[0, 0]))
-    assert mirrored["yaw"] == -plain["yaw"] and mirrored["blink_left"] == plain["blink_right"] and mirrored["scale"] == plain["scale"]
+    assert (
+        mirrored["yaw"] == -plain["yaw"]
+        and mirrored["blink_left"] == plain["blink_right"]
+        and mirrored["scale"] == plain["scale"]
+    )
     assert np.array_equal(mirrored_motion(mirrored_motion(store.motion)), store.motion)
 
 
@@ -233,8 +259,13 @@ def test_the_shipped_one_turns_a_rendered_head_as_the_truth_is_turned():
         pose, own = sample_motion(rng, 1), sample_motion(rng, 1)
         one, other, truth = (render(who, moves, codec.picture_size) for who, moves in ((a, pose), (b, own), (b, pose)))
         driver, face = codec.encode(one).contents[0], codec.encode(other).contents[0]
-        still, shown = (codec.latents.decode(p.still, p.detail) for p in (
-            codec.model.detailed(codec.portrait(face)), codec.portrait_moved_by(face, driver, landmarks=False)))
+        still, shown = (
+            codec.latents.decode(p.still, p.detail)
+            for p in (
+                codec.model.detailed(codec.portrait(face)),
+                codec.portrait_moved_by(face, driver, landmarks=False),
+            )
+        )
         still, shown = (codec_module.to_uint8(x) for x in (still, shown))
         better.append(psnr(shown, truth) - psnr(still, truth))
     print("nearer to the truth by", [round(db, 2) for db in better], "dB")

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-
-from bcdcodec.models.warp import warp
 from bcdcodec.training.objective import _flow_error
 from bcdcodec.training.procedural import Identity, flow_between, render, sample_motion
 from test_procedural import motion, person
+
+from bcdcodec.models.warp import warp
 
 GRID = 32
 

@@ -107,7 +107,9 @@ def test_vectors_between_lie_on_lines():
 
 @pytest.fixture(scope="module")
 def talk(tmp_path_factory):
-    return write_clip(tmp_path_factory.mktemp("talk") / "talk.mp4", np.concatenate([head_frames(i, 75, 32) for i in range(2)]))
+    return write_clip(
+        tmp_path_factory.mktemp("talk") / "talk.mp4", np.concatenate([head_frames(i, 75, 32) for i in range(2)])
+    )
 
 
 @pytest.mark.parametrize("profile, shares", [("static", (0.2, 0.4, 0.7)), ("context", (0.4, 0.7))])
@@ -116,7 +118,9 @@ def test_rates_of_files_are_ordered_and_kept(bcd, tiny_model, talk, tmp_path, pr
         own = reader.byte_counts.motion * 8 / reader.duration_seconds / 1000
     rates = []
     for share in shares:
-        with open_bcd(encoded(bcd, tiny_model, talk, tmp_path / "a.bcd", "--profile", profile, "--kbps", own * share)) as reader:
+        with open_bcd(
+            encoded(bcd, tiny_model, talk, tmp_path / "a.bcd", "--profile", profile, "--kbps", own * share)
+        ) as reader:
             assert (reader.frames, reader.complete) == (150, True)
             rates.append(reader.byte_counts.motion * 8 / reader.duration_seconds / 1000)
     for rate, share in zip(rates, shares):
@@ -150,7 +154,9 @@ def test_codes_of_a_rate_do_not_depend_on_the_size_of_chunks(tiny_model, chunk):
     frames = np.concatenate([head_frames(i, 150, 32) for i in range(2)])
     found = []
     for size in (256, chunk):
-        items = list(codec.encode_stream(enumerate(frames), StreamOptions(size, kbps=0.2, profile="static", scenes=False)))[1:]
+        items = list(
+            codec.encode_stream(enumerate(frames), StreamOptions(size, kbps=0.2, profile="static", scenes=False))
+        )[1:]
         assert all(item.stride > 1 for item in items) and sum(item.frames for item in items) == 300
         found.append(np.concatenate([item.codes for item in items]))
     assert np.array_equal(*found)

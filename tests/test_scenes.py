@@ -45,7 +45,9 @@ def test_a_flash_is_no_cut(people):
 
 
 def test_a_fade_and_a_slow_pan_are_no_cuts(people):
-    fade = np.stack([(people[0][i].astype(float) * (19 - i) / 19 + people[1][i] * i / 19).astype(np.uint8) for i in range(20)])
+    fade = np.stack(
+        [(people[0][i].astype(float) * (19 - i) / 19 + people[1][i] * i / 19).astype(np.uint8) for i in range(20)]
+    )
     assert set(scenes_of(fade)) == {0}
     ramp = np.tile(np.arange(128, dtype=np.uint8), (32, 1))[..., None].repeat(3, 2)
     assert set(scenes_of([ramp[:, i : i + 32] for i in range(60)])) == {0}

@@ -34,7 +34,9 @@ def recoded(source, target, options=SoundOptions()):
 @pytest.mark.parametrize("codec, rate, suffix", [("pcm_s16le", 44100, ".mp4"), ("libopus", RATE, ".mkv")])
 def test_after_ten_minutes_sound_is_within_20_ms(tmp_path, codec, rate, suffix):
     times = [0.5, 300.25, 599.5]
-    source = make_loud_clip(tmp_path / "in.mkv", beeps(times, 600, rate), frames=600, frame_rate=1, codec=codec, rate=rate)
+    source = make_loud_clip(
+        tmp_path / "in.mkv", beeps(times, 600, rate), frames=600, frame_rate=1, codec=codec, rate=rate
+    )
     recoded(source, tmp_path / f"out{suffix}")
     assert heard_beeps(tmp_path / f"out{suffix}") == pytest.approx(times, abs=STEP)
 
@@ -55,7 +57,9 @@ def test_opus_is_encoded_again_when_a_rate_is_asked_for(tmp_path):
     assert heard_beeps(tmp_path / "out.mp4") == pytest.approx([0.5, 1.5], abs=STEP)
 
 
-@pytest.mark.parametrize("codec, rate, layout", [("aac", 44100, "stereo"), ("aac", 16000, "mono"), ("libmp3lame", 48000, "stereo")])
+@pytest.mark.parametrize(
+    "codec, rate, layout", [("aac", 44100, "stereo"), ("aac", 16000, "mono"), ("libmp3lame", 48000, "stereo")]
+)
 def test_other_sound_becomes_mono_opus(tmp_path, codec, rate, layout):
     source = make_loud_clip(tmp_path / "in.mkv", beeps([0.5, 1.5], 2, rate), codec=codec, rate=rate, layout=layout)
     chunks = recoded(source, tmp_path / "out.mp4")
@@ -198,5 +202,3 @@ def test_sound_alone_is_no_video(tmp_path):
 
     with pytest.raises(VideoError, match="no video"):
         read_frames(make_audio(tmp_path / "a.mka"), None, 8, SoundOptions())
-
-

@@ -7,19 +7,29 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from sprite_sheets import write_sheets
-
 from bcdcodec.benchmarks.sprites import ablations as module
 from bcdcodec.benchmarks.sprites.benchmark import Judges, Options, measure_model
 from bcdcodec.benchmarks.sprites.classifier import classified_right, kept_classifier, labels, to_unit, train_classifier
 from bcdcodec.benchmarks.sprites.information import entropy, expected_by_chance, measure_information, mutual_information
 from bcdcodec.benchmarks.sprites.judge import ACTION_OF, ATTRIBUTES_OF, MOTION_OF, Judge, orthonormal
-from bcdcodec.benchmarks.sprites.pairs import ACTIONS, BOTH, CASES, OTHER_ACTION, OTHER_CHARACTER, SELF, ClipSet, draw_pairs, spread
+from bcdcodec.benchmarks.sprites.pairs import (
+    ACTIONS,
+    BOTH,
+    CASES,
+    OTHER_ACTION,
+    OTHER_CHARACTER,
+    SELF,
+    ClipSet,
+    draw_pairs,
+    spread,
+)
 from bcdcodec.benchmarks.sprites.report import _percent, write_report
+from bcdcodec.training.sprites.sheets import CHARACTERS, MOTIONS, Sheets
+from sprite_sheets import write_sheets
+
 from bcdcodec.codec import load
 from bcdcodec.errors import ModelError
 from bcdcodec.presets import preset
-from bcdcodec.training.sprites.sheets import CHARACTERS, MOTIONS, Sheets
 
 PEOPLE = np.array([0, 7, 215, 1000, 1295])
 
@@ -236,9 +246,13 @@ def test_a_classifier_is_trained_once_and_kept(sheets, clips, tmp_path):
 def tiny_config():
     small = preset("sprites-small")
     return replace(
-        small, name="tiny-sprites", quantiser=replace(small.quantiser, dim=8),
+        small,
+        name="tiny-sprites",
+        quantiser=replace(small.quantiser, dim=8),
         encoder=replace(small.encoder, width=32, ff=64, layers=1, heads=2, stem_channels=(8, 16, 16)),
-        decoder=replace(small.decoder, width=32, ff=64, depth=2, heads=2), training=replace(small.training, batch=4))
+        decoder=replace(small.decoder, width=32, ff=64, depth=2, heads=2),
+        training=replace(small.training, batch=4),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -309,7 +323,9 @@ def test_a_model_is_measured_from_files_to_report(ablations, judges, tmp_path):
 
 
 def test_a_model_for_other_pictures_is_refused(tiny_model, judges, tmp_path):
-    with pytest.raises(ModelError, match="'tiny' is for 32 pixels and windows of 4 frames; sprites have 64 pixels and 8 frames"):
+    with pytest.raises(
+        ModelError, match="'tiny' is for 32 pixels and windows of 4 frames; sprites have 64 pixels and 8 frames"
+    ):
         measure_model(load(tiny_model), judges, Options(), tmp_path, lambda items, label: items)
 
 

@@ -7,13 +7,12 @@ import pytest
 
 pytest.importorskip("transformers", reason="generation is the extra `gpt2`")
 
-from sprite_sheets import write_sheets  # noqa: E402
-
 from bcdcodec.benchmarks.sprites import generation  # noqa: E402
 from bcdcodec.benchmarks.sprites.judge import MOTION_OF, Judge  # noqa: E402
-from bcdcodec.generation.sampling import SamplingOptions  # noqa: E402
 from bcdcodec.training.sprites.sheets import Sheets, split  # noqa: E402
+from sprite_sheets import write_sheets  # noqa: E402
 
+from bcdcodec.generation.sampling import SamplingOptions  # noqa: E402
 
 PEOPLE = split()[1][:9]
 
@@ -37,12 +36,18 @@ class Perfect:
     def encode(self, still: np.ndarray) -> SimpleNamespace:
         action = self.encoded % 9  # stills come in this order; several actions begin alike
         self.encoded += 1
-        (character,) = {int(c) for c in PEOPLE if np.array_equal(self.sheets.frame(int(c), MOTION_OF[action, 0]), still[0])}
+        (character,) = {
+            int(c) for c in PEOPLE if np.array_equal(self.sheets.frame(int(c), MOTION_OF[action, 0]), still[0])
+        }
         return SimpleNamespace(contents=[SimpleNamespace(values=np.array([character, action]))])
 
     def decode_windows(self, codes: np.ndarray, contents: list, seed: int, steps: int | None) -> np.ndarray:
-        return np.stack([np.stack([self.sheets.frame(int(content.values[0]), int(m)) for m in row[:, 0]])
-                         for row, content in zip(codes, contents)])
+        return np.stack(
+            [
+                np.stack([self.sheets.frame(int(content.values[0]), int(m)) for m in row[:, 0]])
+                for row, content in zip(codes, contents)
+            ]
+        )
 
 
 def measured(monkeypatch, judge, motion_of):
@@ -54,7 +59,9 @@ def measured(monkeypatch, judge, motion_of):
 
     monkeypatch.setattr(generation, "sample_motion", draw)
     network = SimpleNamespace(config=SimpleNamespace(groups=1))
-    return generation.measure_generation(Perfect(judge.sheets), network, judge, 9, SamplingOptions(), lambda items, label: items)
+    return generation.measure_generation(
+        Perfect(judge.sheets), network, judge, 9, SamplingOptions(), lambda items, label: items
+    )
 
 
 def test_true_motion_is_valid_and_keeps_the_character(monkeypatch, judge):
@@ -75,4 +82,8 @@ def test_one_wrong_frame_makes_a_clip_invalid(monkeypatch, judge):
         return motion
 
     result = measured(monkeypatch, judge, one_wrong)
-    assert result.valid == result.looks_valid == 0 and result.nearest_frames_right == pytest.approx(7 / 8) and result.own_action == 1
+    assert (
+        result.valid == result.looks_valid == 0
+        and result.nearest_frames_right == pytest.approx(7 / 8)
+        and result.own_action == 1
+    )

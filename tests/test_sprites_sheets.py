@@ -4,19 +4,34 @@ import hashlib
 
 import numpy as np
 import pytest
+from bcdcodec.training.sprites import sheets as module
+from bcdcodec.training.sprites.sheets import (
+    ACTIONS,
+    ATTRIBUTES,
+    CHARACTERS,
+    MOTIONS,
+    Sheets,
+    attributes,
+    motion_frame,
+    split,
+)
 from PIL import Image
 from sprite_sheets import REAL, needs_sheets, write_sheets
 
 from bcdcodec.errors import BcdError
-from bcdcodec.training.sprites import sheets as module
-from bcdcodec.training.sprites.sheets import ACTIONS, ATTRIBUTES, CHARACTERS, MOTIONS, Sheets, attributes, motion_frame, split
 
 # The dataset's definition, written out again: sheet row and columns of every action's eight frames.
 WALK, SPELLCARD, SLASH = (8, 1, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3, 4, 5, 4, 6), (0, 1, 2, 3, 4, 5, 4, 0)
 DEFINITION = {
-    "walk left": (9, WALK), "walk front": (10, WALK), "walk right": (11, WALK),
-    "spellcard left": (1, SPELLCARD), "spellcard front": (2, SPELLCARD), "spellcard right": (3, SPELLCARD),
-    "slash left": (13, SLASH), "slash front": (14, SLASH), "slash right": (15, SLASH),
+    "walk left": (9, WALK),
+    "walk front": (10, WALK),
+    "walk right": (11, WALK),
+    "spellcard left": (1, SPELLCARD),
+    "spellcard front": (2, SPELLCARD),
+    "spellcard right": (3, SPELLCARD),
+    "slash left": (13, SLASH),
+    "slash front": (14, SLASH),
+    "slash right": (15, SLASH),
 }
 
 
@@ -28,7 +43,7 @@ def rendered(folder, character, action):
         image = Image.alpha_composite(image, Image.open(folder / name / f"{choice}.png").convert("RGBA"))
     row, columns = DEFINITION[action]
     sheet = np.array(image.convert("RGB"))
-    return np.stack([sheet[64 * row:64 * row + 64, 64 * column:64 * column + 64] for column in columns])
+    return np.stack([sheet[64 * row : 64 * row + 64, 64 * column : 64 * column + 64] for column in columns])
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +72,10 @@ def test_clips_have_the_checksums_of_an_independent_rendering():
     for character in (0, CHARACTERS - 1, *rng.integers(0, CHARACTERS, 6)):
         for action, name in enumerate(ACTIONS):
             ours, theirs = sheets.clip(character, action), rendered(REAL, character, name)
-            assert hashlib.sha256(ours.tobytes()).digest() == hashlib.sha256(theirs.tobytes()).digest(), (character, name)
+            assert hashlib.sha256(ours.tobytes()).digest() == hashlib.sha256(theirs.tobytes()).digest(), (
+                character,
+                name,
+            )
 
 
 @needs_sheets

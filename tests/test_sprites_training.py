@@ -7,6 +7,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from bcdcodec.training.batches import to_pictures
+from bcdcodec.training.export import export_run
+from bcdcodec.training.objective import PaletteReader, Schedule, code_choice, rarity, rate_distortion, swap_consistency
+from bcdcodec.training.redrawing import redrawn_content
+from bcdcodec.training.reseeding import reseed
+from bcdcodec.training.sprites.batches import MOTION_OF, SpriteSampler
+from bcdcodec.training.sprites.evaluate import mutual_information
+from bcdcodec.training.sprites.sheets import split
+from bcdcodec.training.trainer import RunOptions, Trainer
 from sprite_sheets import write_sheets
 from training_runs import check_resume_is_exact
 
@@ -15,17 +24,6 @@ from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import open_latents
 from bcdcodec.presets import preset
-from bcdcodec.training.batches import to_pictures
-from bcdcodec.training.export import export_run
-from bcdcodec.training.objective import (
-    PaletteReader, Schedule, code_choice, rarity, rate_distortion, swap_consistency,
-)
-from bcdcodec.training.redrawing import redrawn_content
-from bcdcodec.training.reseeding import reseed
-from bcdcodec.training.sprites.batches import MOTION_OF, SpriteSampler
-from bcdcodec.training.sprites.evaluate import mutual_information
-from bcdcodec.training.sprites.sheets import split
-from bcdcodec.training.trainer import RunOptions, Trainer
 
 SMALL = preset("sprites-small")
 TINY = replace(
@@ -134,7 +132,10 @@ def test_motions_of_different_clips_under_one_code_get_two(tmp_path, sheets):
     unused[0, 5] = True
     assert reseed(vq, unused, features[:, :, None], torch.zeros(16, 2)).nonzero()[:, 1].tolist() == [3, 5]
     codes = vq.distances(features[:, :, None]).argmin(-1)[:, :, 0]
-    assert {frozenset(codes[:4].flatten().tolist()), frozenset(codes[4:8].flatten().tolist())} == {frozenset({3}), frozenset({5})}
+    assert {frozenset(codes[:4].flatten().tolist()), frozenset(codes[4:8].flatten().tolist())} == {
+        frozenset({3}),
+        frozenset({5}),
+    }
 
 
 def test_a_code_is_halved_by_what_is_decoded_badly_rather_than_by_looks(tmp_path, sheets):
@@ -146,8 +147,12 @@ def test_a_code_is_halved_by_what_is_decoded_badly_rather_than_by_looks(tmp_path
     code = vq.codebooks[0, 3].detach().clone()
     motion, looks = torch.linalg.qr(torch.randn(width, 2))[0].T
     # Two motions 2 apart, the second decoded badly; looks, 6 apart, that both have.
-    of_motion, of_looks = (torch.tensor(x).repeat_interleave(r).repeat(32 // 2 // r) for x, r in (([-1.0, 1.0], 1), ([-3.0, 3.0], 2)))
-    features = (code + of_motion[:, None] * motion + of_looks[:, None] * looks + 0.05 * torch.randn(32, width))[:, None, None]
+    of_motion, of_looks = (
+        torch.tensor(x).repeat_interleave(r).repeat(32 // 2 // r) for x, r in (([-1.0, 1.0], 1), ([-3.0, 3.0], 2))
+    )
+    features = (code + of_motion[:, None] * motion + of_looks[:, None] * looks + 0.05 * torch.randn(32, width))[
+        :, None, None
+    ]
     errors = torch.where(of_motion > 0, 1.0, 0.01)[:, None]
     unused = torch.zeros(1, vq.config.codes, dtype=torch.bool)
     unused[0, 5] = True
@@ -178,10 +183,12 @@ def test_training_on_sprites_without_sheets_is_refused(tmp_path, run):
 def test_the_paper_preset_trains_a_step_through_pixels(sheets, tmp_path):
     literal = preset("sprites")
     small = replace(
-        literal, encoder=replace(literal.encoder, width=32, ff=64, layers=1, heads=2),
-        quantiser=replace(literal.quantiser, dim=8), decoder=replace(
-            literal.decoder, width=32, ff=64, depth=2, heads=2, temporal_indices=(0,)),
-        training=replace(literal.training, batch=3, temporal_from=0.0))
+        literal,
+        encoder=replace(literal.encoder, width=32, ff=64, layers=1, heads=2),
+        quantiser=replace(literal.quantiser, dim=8),
+        decoder=replace(literal.decoder, width=32, ff=64, depth=2, heads=2, temporal_indices=(0,)),
+        training=replace(literal.training, batch=3, temporal_from=0.0),
+    )
     record = trainer(tmp_path / "run", sheets, 2, config=small).train_step()
     assert np.isfinite(record["loss"])
 
@@ -265,7 +272,9 @@ def test_redrawn_content_has_its_own_looks_and_the_motion_of_another_clip(tmp_pa
     tokens = frozen.encode(batch.content[:3])[0]
     assert (asked[0].content - tokens).abs().max() < TINY.content.step
     for clip, other in ((0, 2), (1, 0), (2, 1)):
-        assert torch.equal(asked[0].motion[clip], frozen.vq.quantise(frozen.encode_motion(batch.content[other][None]))[0])
+        assert torch.equal(
+            asked[0].motion[clip], frozen.vq.quantise(frozen.encode_motion(batch.content[other][None]))[0]
+        )
 
 
 def test_the_choice_of_codes_is_the_one_the_decoder_does_best_with(tmp_path, sheets):
@@ -311,7 +320,7 @@ def test_errors_at_colours_that_few_pixels_of_a_clip_have_weigh_more():
     weight = rarity(pictures, 0.5)
     assert weight.shape == (2, 2, 1, 8, 8) and weight.mean((1, 2, 3, 4)).tolist() == pytest.approx([1.0, 1.0])
     black, red, rare = weight[0, 1, 0, 0, 0], weight[0, 1, 0, 2, 2], weight[0, 0, 0, 3, 3]
-    assert (red / black).item() == pytest.approx((96 / 30) ** 0.5) and (rare / red).item() == pytest.approx(15 ** 0.5)
+    assert (red / black).item() == pytest.approx((96 / 30) ** 0.5) and (rare / red).item() == pytest.approx(15**0.5)
     assert torch.allclose(weight[1], torch.ones_like(weight[1]))  # a clip of one colour
 
 

@@ -30,7 +30,9 @@ def modules_after(*arguments, forbidden=()):
     return code, done.stdout, set(modules) - set(forbidden)
 
 
-@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("encode", "--help"), ("train", "--help"), ("models",)])
+@pytest.mark.parametrize(
+    "arguments", [("--help",), ("--version",), ("encode", "--help"), ("train", "--help"), ("models",)]
+)
 def test_help_loads_nothing_heavy(arguments):
     code, out, modules = modules_after(*arguments)
     assert code == 0 and out

@@ -5,6 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from bcdcodec.training.batches import BatchSampler, to_pictures
+from bcdcodec.training.procedural_pairs import load_pairs
+from bcdcodec.training.run_data import procedural_clips
+from bcdcodec.training.still_first import teach_still
 from head_clips import head_frames
 
 import bcdcodec
@@ -12,10 +16,6 @@ from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.still_filter import StillFilter
 from bcdcodec.presets import TINY
-from bcdcodec.training.batches import BatchSampler, to_pictures
-from bcdcodec.training.procedural_pairs import load_pairs
-from bcdcodec.training.run_data import procedural_clips
-from bcdcodec.training.still_first import teach_still
 
 
 @pytest.fixture(scope="module")

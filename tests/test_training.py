@@ -7,11 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from training_runs import check_resume_is_exact
-
-from bcdcodec.errors import BcdError
-from bcdcodec.models.warp import warp
-from bcdcodec.presets import TINY
 from bcdcodec.training.batches import BatchSampler, mirrored_flow, to_pictures
 from bcdcodec.training.checkpoint import load_sharded, save_sharded
 from bcdcodec.training.clips import load_store, split_of
@@ -19,6 +14,11 @@ from bcdcodec.training.objective import Schedule
 from bcdcodec.training.procedural_pairs import load_pairs
 from bcdcodec.training.run_data import RunOptions, procedural_clips
 from bcdcodec.training.trainer import AGAIN_FROM, Trainer
+from training_runs import check_resume_is_exact
+
+from bcdcodec.errors import BcdError
+from bcdcodec.models.warp import warp
+from bcdcodec.presets import TINY
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,9 @@ def cache(tmp_path_factory):
 
 
 def options(out, steps, resume=False):
-    return RunOptions(data=None, out=out, steps=steps, minutes=None, resume=resume, device="cpu", seed=3, procedural_groups=4)
+    return RunOptions(
+        data=None, out=out, steps=steps, minutes=None, resume=resume, device="cpu", seed=3, procedural_groups=4
+    )
 
 
 def trainer(out, cache, steps, resume=False, config=TINY):
@@ -100,7 +102,13 @@ def test_encoder_codes_flow_fields_and_the_stills_filter_rest_while_the_decoder_
     run = trainer(tmp_path / "run", cache, 4, config=replace(TINY, training=replace(TINY.training, warmup_steps=1)))
 
     def parts():
-        names = {"encoder": run.model.encoder, "codes": run.model.vq, "flow": run.model.flow_basis, "still": run.model.still_filter, "decoder": run.model.decoder}
+        names = {
+            "encoder": run.model.encoder,
+            "codes": run.model.vq,
+            "flow": run.model.flow_basis,
+            "still": run.model.still_filter,
+            "decoder": run.model.decoder,
+        }
         return {name: [v.clone() for v in part.state_dict().values()] for name, part in names.items()}
 
     before = parts()
@@ -118,7 +126,10 @@ def test_a_run_begins_with_the_weights_of_a_model(tmp_path, cache, tiny_model):
     assert run.progress == AGAIN_FROM
     run.train_step()
     assert run.progress == AGAIN_FROM + (1 - AGAIN_FROM) / 4
-    assert any(not torch.equal(v.float(), theirs[k].float()) for k, v in run.model.decoder.state_dict(prefix="decoder.").items())
+    assert any(
+        not torch.equal(v.float(), theirs[k].float())
+        for k, v in run.model.decoder.state_dict(prefix="decoder.").items()
+    )
     run.save()
     on = Trainer(TINY, replace(begun, resume=True, from_model=None))
     assert on.progress == run.progress and on.origin == run.origin and on.origin.startswith("tiny ")

@@ -28,7 +28,13 @@ from bcdcodec.modelstore import ModelFolder
 
 INDEX = json.loads((VECTORS / "index.json").read_text())
 SPEC = Path(__file__).parent.parent / "format-spec.md"
-INCOMPLETE = {"no_tail": 10, "cut_in_motion": 9, "cut_in_header": 6, "context_cut": 29, "strided_cut": 13}  # frames that are there
+INCOMPLETE = {
+    "no_tail": 10,
+    "cut_in_motion": 9,
+    "cut_in_header": 6,
+    "context_cut": 29,
+    "strided_cut": 13,
+}  # frames that are there
 # A writer of this version to a path does not make these.
 NOT_REWRITTEN = {"newer_minor", "unknown_ancillary", "streaming", "sound_of_1_0"}
 
@@ -111,7 +117,9 @@ def test_the_model_fingerprint_is_as_the_format_states_it(tmp_path):
 WRONG_PTS = [name for name in sorted(INDEX["faulty"]) if name.startswith("pts_")]
 
 
-@pytest.mark.parametrize("name", [*WRONG_PTS, "context_outside_range", "context_change_to_itself", "learned_outside_range"])
+@pytest.mark.parametrize(
+    "name", [*WRONG_PTS, "context_outside_range", "context_change_to_itself", "learned_outside_range"]
+)
 def test_the_independent_reader_refuses_wrong_pts_and_contexts_too(name):
     tables = independent_reader.Tables(VECTORS / f"{INDEX['tables_of_faulty'].get(name, 'small')}.safetensors")
     with pytest.raises((ValueError, IndexError)):
@@ -138,7 +146,10 @@ def test_valid_vectors_verify(valid):
 
 @pytest.mark.parametrize("name", sorted(set(INDEX["valid"]) - set(INCOMPLETE) - NOT_REWRITTEN))
 def test_a_valid_vector_written_again_is_the_same_file(name, tmp_path):
-    path, own = VECTORS / f"{name}.bcd", {"own_tables": vector_parts.OWN, "context_own_tables": vector_parts.OWN_CONTEXT}.get(name)
+    path, own = (
+        VECTORS / f"{name}.bcd",
+        {"own_tables": vector_parts.OWN, "context_own_tables": vector_parts.OWN_CONTEXT}.get(name),
+    )
     tables = ModelTables.load(VECTORS / f"{INDEX['valid'][name]}.safetensors")
     write_recording(tmp_path / "again.bcd", read_recording(path, tables), own or tables, own is not None)
     assert (tmp_path / "again.bcd").read_bytes() == path.read_bytes()
@@ -186,7 +197,9 @@ def test_the_worked_example_of_the_format_is_its_vector():
 
 
 def test_the_pts_example_of_the_format_is_what_both_readers_read_and_the_writer_writes():
-    example = re.search(r"The pts ([0-9, ]+) \(.*\) are the numbers [0-9, and]+ the bytes `([0-9a-f ]+)`", SPEC.read_text())
+    example = re.search(
+        r"The pts ([0-9, ]+) \(.*\) are the numbers [0-9, and]+ the bytes `([0-9a-f ]+)`", SPEC.read_text()
+    )
     pts, data = [int(tick) for tick in example[1].split(",")], bytes.fromhex(example[2])
     assert pack_pts(np.array(pts)) == data
     assert read_pts(data, 0, len(pts))[0].tolist() == pts

@@ -24,15 +24,7 @@ from video_clips import (
 )
 
 from bcdcodec.errors import VideoError
-from bcdcodec.video import (
-    Crop,
-    centre_crop,
-    constant_frame_duration,
-    encode_png,
-    parse_crop,
-    probe_video,
-    read_frames,
-)
+from bcdcodec.video import Crop, centre_crop, constant_frame_duration, encode_png, parse_crop, probe_video, read_frames
 from bcdcodec.video.geometry import FrameGeometry, Orientation, check_crop
 from bcdcodec.video.scaling import resize
 from bcdcodec.video.timing import PtsRepair
@@ -214,9 +206,7 @@ def test_a_name_with_a_colon_is_a_file(tmp_path):
 
 def test_frames_come_one_by_one(tmp_path):
     with read_frames(make_clip(tmp_path / "a.mp4", range(40)), None, 16) as reader:
-        assert [next(iter(reader))[0] for _ in range(3)] == [
-            step * int(TICK / reader.time_base) for step in range(3)
-        ]
+        assert [next(iter(reader))[0] for _ in range(3)] == [step * int(TICK / reader.time_base) for step in range(3)]
     assert list(reader) == []
 
 

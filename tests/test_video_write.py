@@ -5,16 +5,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from video_clips import (
-    GREY,
-    RED,
-    TICK,
-    corner_colours,
-    make_clip,
-    quadrants,
-    read_all,
-    written,
-)
+from video_clips import GREY, RED, TICK, corner_colours, make_clip, quadrants, read_all, written
 
 from bcdcodec.errors import VideoError
 from bcdcodec.video import read_frames, write_video
@@ -37,9 +28,7 @@ def test_mp4_keeps_every_time_and_the_length_exactly(tmp_path, time_base, ticks)
     pts, _, reader = read_all(path)
     assert [t * reader.time_base for t in pts] == [t * time_base for t in ticks]
     assert reader.last_duration * reader.time_base == last * time_base
-    assert reader.info.duration_s == pytest.approx(
-        float((ticks[-1] + last - ticks[0]) * time_base), abs=1e-5
-    )
+    assert reader.info.duration_s == pytest.approx(float((ticks[-1] + last - ticks[0]) * time_base), abs=1e-5)
 
 
 def test_mp4_read_and_written_again_has_the_same_times(tmp_path):

@@ -68,7 +68,9 @@ def test_pictures_do_not_jump_where_windows_meet():
     # Per change of the source, which else decides: some clips happen to move more at these frames.
     steady = [c[meet].sum() / m[meet].sum() * m[~meet].sum() / c[~meet].sum() for c, m in zip(overlapping, moving)]
     seams = at % window.length == 0  # of windows that do not overlap
-    print(f"change of the error where windows meet, over elsewhere: {np.mean(steady):.3f}; "
-          f"where they met without overlap: {overlapping[:, seams].mean():.3f}, {apart[:, seams].mean():.3f} without")
+    print(
+        f"change of the error where windows meet, over elsewhere: {np.mean(steady):.3f}; "
+        f"where they met without overlap: {overlapping[:, seams].mean():.3f}, {apart[:, seams].mean():.3f} without"
+    )
     # Motion found by alignment leaves so little to the temporal blocks that both are the same to four digits.
     assert np.mean(steady) < 1.05 and overlapping[:, seams].mean() <= 1.001 * apart[:, seams].mean()

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-
 from bcdcodec.training.trainer import Trainer
 
 

@@ -69,7 +69,10 @@ def make_learned(seed: str, channels: int, predicted: int, units: int) -> Learne
     spread = 1 + np.concatenate([np.full(predicted, 40), np.arange(64)])[:, None]
     counts = (1 << 20) // (1 + distance * distance * 8 // spread)
     counts[:, 127] = 1 << 12
-    unit_bias, output_bias = weights("unit_bias", (channels, units), 1 << 16), weights("output_bias", (channels,), 1 << 19)
+    unit_bias, output_bias = (
+        weights("unit_bias", (channels, units), 1 << 16),
+        weights("output_bias", (channels,), 1 << 19),
+    )
     unit_bias[-1, -1], output_bias[-1] = -(1 << 30), 1 << 30
     return LearnedContentModel(
         FrequencyTables.from_counts(counts), predicted, unit_bias.astype(np.int32),

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from bcdcodec.training.clips import ClipStore
+from bcdcodec.training.procedural_pairs import PEOPLE, PairStore, mirrored_motion
 from torch import Tensor
 from torch.nn import functional as F
 
 from bcdcodec.config import ModelConfig
-from bcdcodec.training.clips import ClipStore
-from bcdcodec.training.procedural_pairs import PEOPLE, PairStore, mirrored_motion
 
 # Of the pictures that teach the still's filter.
 CROP_LEAST = 0.75  # of a picture's side
@@ -41,7 +41,9 @@ def random_tint(rng: np.random.Generator, pictures: Tensor) -> Tensor:
     """Pictures [n, c, h, w] in other contrasts and tints."""
     n = len(pictures)
     gain, tint = rng.uniform(*CONTRAST, (n, 1, 1, 1)), rng.normal(0, TINT, (n, 3, 1, 1))
-    return (pictures * torch.from_numpy(gain).float().to(pictures) + torch.from_numpy(tint).float().to(pictures)).clamp(-1, 1)
+    return (pictures * torch.from_numpy(gain).float().to(pictures) + torch.from_numpy(tint).float().to(pictures)).clamp(
+        -1, 1
+    )
 
 
 class BatchSampler:
@@ -72,7 +74,9 @@ class BatchSampler:
         parts += [self._clip(rng, t) for _ in range(b - procedural - stills)]
         content, driving, target = (torch.stack(x) for x in list(zip(*parts))[:3])
         shift = c.shift_max * max(0.0, (progress - c.shift_from) / max(1e-6, 1 - c.shift_from))
-        flow, own, motion = (torch.stack([p[i] for p in parts[:procedural]]) if procedural else torch.zeros(0) for i in (3, 4, 5))
+        flow, own, motion = (
+            torch.stack([p[i] for p in parts[:procedural]]) if procedural else torch.zeros(0) for i in (3, 4, 5)
+        )
         return _augment(Batch(content, driving, target, flow, own, motion), rng, shift)
 
     def pictures(self, rng: np.random.Generator, count: int) -> Tensor:
@@ -81,7 +85,9 @@ class BatchSampler:
         for i in range(count):
             if self.pairs is not None and i % 4 == 0:
                 groups, people, each = self.pairs.content.shape[:3]
-                frames.append(self.pairs.content[int(rng.integers(groups)), int(rng.integers(people)), int(rng.integers(each))])
+                frames.append(
+                    self.pairs.content[int(rng.integers(groups)), int(rng.integers(people)), int(rng.integers(each))]
+                )
             else:
                 frames.append(self.clips.draw(rng))
         pictures = to_pictures(np.stack(frames))
@@ -91,7 +97,9 @@ class BatchSampler:
         theta[:, 1, 1] = side[:, 0]
         theta[:, :, 2] = (1 - side) * torch.from_numpy(rng.uniform(-1, 1, (count, 2))).float()
         grid = F.affine_grid(theta, list(pictures.shape), align_corners=False)
-        pictures = F.grid_sample(pictures, grid, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(-1, 1)
+        pictures = F.grid_sample(pictures, grid, mode="bicubic", padding_mode="reflection", align_corners=False).clamp(
+            -1, 1
+        )
         return random_tint(rng, pictures)
 
     def frame_pairs(self, rng: np.random.Generator, count: int, only_footage: bool = False) -> tuple[Tensor, Tensor]:
@@ -106,8 +114,14 @@ class BatchSampler:
                 pairs.append(clip[rng.integers(0, len(clip), 2)])
             else:
                 group, person = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE))
-                pairs.append(np.stack([self.pairs.content[group, person, 0],
-                                       self.pairs.driven[group, person, int(rng.integers(self.pairs.driven.shape[2]))]]))
+                pairs.append(
+                    np.stack(
+                        [
+                            self.pairs.content[group, person, 0],
+                            self.pairs.driven[group, person, int(rng.integers(self.pairs.driven.shape[2]))],
+                        ]
+                    )
+                )
         pictures = to_pictures(np.stack(pairs))
         return pictures[:, 0], pictures[:, 1]
 
@@ -128,10 +142,17 @@ class BatchSampler:
         """Procedural heads: people [count, c, h, w], others in other motions, and the flow [count, 4, gh, gw] of the first from there."""
         contents, driven, flows = [], [], []
         for _ in range(count):
-            group, a, b = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE)), int(rng.integers(PEOPLE))
+            group, a, b = (
+                int(rng.integers(len(self.pairs.driven))),
+                int(rng.integers(PEOPLE)),
+                int(rng.integers(PEOPLE)),
+            )
             t, tc = int(rng.integers(self.pairs.driven.shape[2])), int(rng.integers(self.pairs.content.shape[2]))
-            parts = (to_pictures(self.pairs.content[group, b, tc]), to_pictures(self.pairs.driven[group, a, t]),
-                     torch.from_numpy(self.pairs.flow[group, b, t, tc].astype(np.float32)))
+            parts = (
+                to_pictures(self.pairs.content[group, b, tc]),
+                to_pictures(self.pairs.driven[group, a, t]),
+                torch.from_numpy(self.pairs.flow[group, b, t, tc].astype(np.float32)),
+            )
             if rng.random() < 0.5:
                 parts = (parts[0].flip(-1), parts[1].flip(-1), mirrored_flow(parts[2]))
             for store, part in zip((contents, driven, flows), parts):
@@ -174,7 +195,12 @@ class BatchSampler:
         flow = torch.from_numpy(self.pairs.flow[group, b][picks].astype(np.float32))
         motion = self.pairs.motion[group][picks]
         if rng.random() < 0.5:
-            return (*(x.flip(-1) for x in pictures), mirrored_flow(flow), own.flip(-1), torch.from_numpy(mirrored_motion(motion)))
+            return (
+                *(x.flip(-1) for x in pictures),
+                mirrored_flow(flow),
+                own.flip(-1),
+                torch.from_numpy(mirrored_motion(motion)),
+            )
         return (*pictures, flow, own, torch.from_numpy(motion))
 
 
@@ -218,8 +244,12 @@ def _augment(batch: Batch, rng: np.random.Generator, shift: float) -> Batch:
     colour = lambda x, g, o: (x * g + o).clamp(-1, 1)  # noqa: E731
     return Batch(
         colour(place(batch.content, content_path), gain, offset),
-        colour(driving, driving_gain, driving_offset), colour(target, gain, offset), batch.flow,
-        colour(batch.own, driving_gain[: len(batch.own), 0], driving_offset[: len(batch.own), 0]), batch.motion)
+        colour(driving, driving_gain, driving_offset),
+        colour(target, gain, offset),
+        batch.flow,
+        colour(batch.own, driving_gain[: len(batch.own), 0], driving_offset[: len(batch.own), 0]),
+        batch.motion,
+    )
 
 
 def random_colour(rng: np.random.Generator, b: int, strength: float) -> tuple[Tensor, Tensor]:

@@ -75,17 +75,27 @@ def take_weights(model: torch.nn.Module, folder: ModelFolder, preset: str) -> se
     for name, tensor in theirs.items():
         if name not in ours or ours[name].shape != tensor.shape:
             expected = list(ours[name].shape) if name in ours else "no such weights"
-            raise ModelError(f"{folder.path} has {name} {list(tensor.shape)}, preset {preset} has {expected}: "
-                             "begin with a model of that preset")
+            raise ModelError(
+                f"{folder.path} has {name} {list(tensor.shape)}, preset {preset} has {expected}: "
+                "begin with a model of that preset"
+            )
         ours[name].copy_(tensor)
     missing = {name.split(".")[0] for name in ours.keys() - theirs.keys()}
     if missing - {"painter", "still_detail"}:
-        raise ModelError(f"{folder.path} has no weights of {', '.join(sorted(missing))}: begin with a model of preset {preset}")
+        raise ModelError(
+            f"{folder.path} has no weights of {', '.join(sorted(missing))}: begin with a model of preset {preset}"
+        )
     return missing
 
 
-def save_checkpoint(folder: Path, model: torch.nn.Module, ema: dict[str, torch.Tensor],
-                    optimiser: torch.optim.Optimizer, state: dict, shard_mib: int | None) -> None:
+def save_checkpoint(
+    folder: Path,
+    model: torch.nn.Module,
+    ema: dict[str, torch.Tensor],
+    optimiser: torch.optim.Optimizer,
+    state: dict,
+    shard_mib: int | None,
+) -> None:
     """Replace the checkpoint in `folder` as a whole: a crash leaves the old one or the new one."""
     new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     for leftover in (new, old):

@@ -51,7 +51,7 @@ class _SizeNetwork(nn.Module):
         generator = torch.Generator().manual_seed(0)
         normal = lambda *shape: torch.randn(shape, generator=generator)  # noqa: E731
         self.unit_bias = nn.Parameter(0.1 * normal(channels, UNITS))
-        self.unit_weights = nn.Parameter(0.3 / FEATURES ** 0.5 * normal(FEATURES, UNITS))
+        self.unit_weights = nn.Parameter(0.3 / FEATURES**0.5 * normal(FEATURES, UNITS))
         self.output_bias = nn.Parameter(torch.full((channels,), -3.0))
         self.output_weights = nn.Parameter(0.3 * normal(UNITS))
         self.direct_weights = nn.Parameter(torch.zeros(FEATURES))
@@ -98,12 +98,14 @@ def _seen(model: LearnedContentModel, residuals: np.ndarray, rows: int, columns:
 
 def _whole(network: _SizeNetwork, tables: FrequencyTables, predicted: int) -> LearnedContentModel:
     """The network in whole numbers."""
+
     def rounded(x: Tensor, unit: int, dtype: type) -> np.ndarray:
         limit = 32767 if dtype is np.int16 else 1 << 30
         return np.rint(x.detach().double().numpy() * unit).clip(-limit, limit).astype(dtype)
 
     return LearnedContentModel(
-        tables, predicted,
+        tables,
+        predicted,
         unit_bias=rounded(network.unit_bias, _UNIT, np.int32),
         unit_weights=rounded(network.unit_weights, _WEIGHT, np.int16),
         output_bias=rounded(network.output_bias - LOWEST, _OUTPUT, np.int32),

@@ -71,7 +71,10 @@ def fit_context(clips: list[np.ndarray], motion: FrequencyTables) -> ContextTabl
     known = {blend: successors(others, motion, blend) for blend in BLENDS}
     blend, weights = _best(tried, {blend: _rows(tried, table, pairs(others, table)) for blend, table in known.items()})
     table = successors(clips, motion, blend)
-    logits = [np.rint(256 * table).clip(-LARGEST_LOGIT, LARGEST_LOGIT).astype(np.int16) for table in _fit_logits(observe(clips, g, k), g * k)]
+    logits = [
+        np.rint(256 * table).clip(-LARGEST_LOGIT, LARGEST_LOGIT).astype(np.int16)
+        for table in _fit_logits(observe(clips, g, k), g * k)
+    ]
     return ContextTables(
         first=_first(clips, motion),
         code_logits=logits[0].reshape(g, k),

@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from bcdcodec.training.batches import to_pictures
+from bcdcodec.training.clips import ClipStore
+from bcdcodec.training.procedural_pairs import PairStore
 from torch import Tensor
 
 from bcdcodec.models.appearance import Portrait
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents
-from bcdcodec.training.batches import to_pictures
-from bcdcodec.training.clips import ClipStore
-from bcdcodec.training.procedural_pairs import PairStore
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,15 @@ class Evaluation:
 
 
 @torch.no_grad()
-def evaluate(model: BCD, latents: Latents, clips: ClipStore, pairs: PairStore | None, log2_p: Tensor, temporal: bool,
-             most_clips: int = 24) -> tuple[Evaluation, np.ndarray]:
+def evaluate(
+    model: BCD,
+    latents: Latents,
+    clips: ClipStore,
+    pairs: PairStore | None,
+    log2_p: Tensor,
+    temporal: bool,
+    most_clips: int = 24,
+) -> tuple[Evaluation, np.ndarray]:
     """Measures and a picture uint8 [h, w, 3]: rows of content still, truth and decoded frames.
 
     `log2_p` [g, k]: code probabilities measured on training clips, on the model's device.
@@ -61,7 +68,9 @@ def evaluate(model: BCD, latents: Latents, clips: ClipStore, pairs: PairStore | 
         mse_still.append((still[:, None] - target).square().mean().item())
         motion = (target - target.mean(1, keepdim=True)).abs().mean(2, keepdim=True)
         moving = (motion >= torch.quantile(motion.flatten(), 0.75)).float()
-        mse_moving.append(((decoded - target).square().mean(2, keepdim=True) * moving).sum().item() / moving.sum().item())
+        mse_moving.append(
+            ((decoded - target).square().mean(2, keepdim=True) * moving).sum().item() / moving.sum().item()
+        )
         g = torch.arange(config.quantiser.groups)
         bits.append(-log2_p.cpu()[g, codes.cpu()].sum(-1).mean().item())
         information.append(rate.mutual_information.item())
@@ -85,19 +94,37 @@ def evaluate(model: BCD, latents: Latents, clips: ClipStore, pairs: PairStore | 
     distinct = np.mean([len(codes[:, g].unique()) for g in range(codes.shape[1])])
     db = lambda values: float(np.mean(10 * np.log10(4 / np.array(values)))) if values else float("nan")  # noqa: E731
     picture = ((torch.cat(rows, dim=1).clamp(-1, 1) + 1) * 127.5).round().byte().movedim(0, -1).cpu().numpy()
-    return Evaluation(db(mse), db(mse_still), db(mse_moving), db(cross[0]), db(cross[1]), db(cross[2]),
-                      float(np.mean(bits)), float(np.mean(information)), float(distinct)), picture
+    return Evaluation(
+        db(mse),
+        db(mse_still),
+        db(mse_moving),
+        db(cross[0]),
+        db(cross[1]),
+        db(cross[2]),
+        float(np.mean(bits)),
+        float(np.mean(information)),
+        float(distinct),
+    ), picture
 
 
-def _transfer(model: BCD, latents: Latents, content: Tensor, driving: Tensor, noise: Tensor, temporal: bool,
-              own: Tensor | None = None):
+def _transfer(
+    model: BCD,
+    latents: Latents,
+    content: Tensor,
+    driving: Tensor,
+    noise: Tensor,
+    temporal: bool,
+    own: Tensor | None = None,
+):
     """Still [b, c, h, w], one-step decode [b, t, c, h, w], hard codes [b, t, g] and rate terms of the driving frames.
 
     `own` [b, 1, c, h, w]: a picture of the driving person, where that is not the content's.
     """
     config = model.config
     first = content[:, 0]
-    content, driving = (latents.encode(x.to(noise.device).flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (content, driving))
+    content, driving = (
+        latents.encode(x.to(noise.device).flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (content, driving)
+    )
     tokens, m_content = model.encode(content, 0)
     index = config.content.default_step
     tokens = model.content.dequantise(model.content.quantise(tokens, index), index)

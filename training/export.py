@@ -10,6 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bcdcodec.training.checkpoint import HELPERS, load_sharded, replaced, save_sharded
+from bcdcodec.training.clips import ClipStore, load_store
+from bcdcodec.training.content_prior import fit_learned_content
+from bcdcodec.training.context_prior import fit_context
+from bcdcodec.training.run_data import PEOPLE_ALONE, procedural_clips
+from bcdcodec.training.sprites.batches import SpriteClips
+from bcdcodec.training.sprites.sheets import Sheets, split
 from torch import Tensor
 
 from bcdcodec.codec import load_weights
@@ -26,13 +33,6 @@ from bcdcodec.models.latents import Latents, open_latents
 from bcdcodec.models.windows import aligned_clip, motion_blocks
 from bcdcodec.modelstore import CARD, CONFIG, TABLES, open_model
 from bcdcodec.reference import content_tokens
-from bcdcodec.training.checkpoint import HELPERS, load_sharded, replaced, save_sharded
-from bcdcodec.training.clips import ClipStore, load_store
-from bcdcodec.training.content_prior import fit_learned_content
-from bcdcodec.training.context_prior import fit_context
-from bcdcodec.training.run_data import PEOPLE_ALONE, procedural_clips
-from bcdcodec.training.sprites.batches import SpriteClips
-from bcdcodec.training.sprites.sheets import Sheets, split
 
 CLIP_FRAMES = 48  # of each training clip, for the tables
 CONTEXT_FRAMES = 12_000  # of each kind of clips, for the context tables: minutes say nearly all
@@ -54,8 +54,16 @@ class ExportReport:
     clips: int
 
 
-def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteClips], card: str, max_clips: int = 160,
-                 shard_mib: int | None = None, vae: str | None = None, name: str | None = None) -> ExportReport:
+def export_model(
+    checkpoint: Path,
+    out: Path,
+    stores: list[ClipStore | SpriteClips],
+    card: str,
+    max_clips: int = 160,
+    shard_mib: int | None = None,
+    vae: str | None = None,
+    name: str | None = None,
+) -> ExportReport:
     """Write the model folder `out` from a run's checkpoint folder, using its EMA weights in float16.
 
     The rate-lambda of the encoder is set so that the codes of the training clips take the config's target bits.
@@ -72,13 +80,20 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
     model.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in tensors.items()})
     model.eval()
     coded = [clip for store in stores for clip in _coded_clips(model, store, vae, max_clips)]
-    values, moving = [clip.tokens for clip in coded], [clip for clip in coded if len(clip.motion) >= config.window.length]
+    values, moving = (
+        [clip.tokens for clip in coded],
+        [clip for clip in coded if len(clip.motion) >= config.window.length],
+    )
     curvature = None if model.flow_basis is None else torch.cat([clip.curvature for clip in moving])
     counts = _fit_rate(model, torch.cat([clip.motion for clip in moving]), curvature)
     motion = FrequencyTables.from_counts(counts.astype(np.int64))
     codes = [clip for store in stores for clip in _clip_codes(model, store, vae)]
-    tables = ModelTables(motion, _content_model(config, values), fit_context(codes, motion), _learned_content(model, stores, vae))
-    half = {k: v.half() if v.is_floating_point() and k != "vq.rate_lambda" else v for k, v in model.state_dict().items()}
+    tables = ModelTables(
+        motion, _content_model(config, values), fit_context(codes, motion), _learned_content(model, stores, vae)
+    )
+    half = {
+        k: v.half() if v.is_floating_point() and k != "vq.rate_lambda" else v for k, v in model.state_dict().items()
+    }
     with replaced(out) as folder:
         save_sharded(half, folder, "weights", shard_mib)
         (folder / CONFIG).write_text(config.to_json())
@@ -87,9 +102,14 @@ def export_model(checkpoint: Path, out: Path, stores: list[ClipStore | SpriteCli
     p = tables.motion.frequencies / 65536
     frames = counts.sum() / counts.shape[0]
     sizes = [len(encode_content(v, config.content.rows, config.content.columns, tables.learned)) for v in values]
-    return ExportReport(float(-(counts * np.log2(p)).sum() / frames), _context_bits(codes, tables),
-                        float(model.vq.rate_lambda),
-                        float((counts > 0).sum(1).mean()), float(np.mean(sizes)), len(values))
+    return ExportReport(
+        float(-(counts * np.log2(p)).sum() / frames),
+        _context_bits(codes, tables),
+        float(model.vq.rate_lambda),
+        float((counts > 0).sum(1).mean()),
+        float(np.mean(sizes)),
+        len(values),
+    )
 
 
 @dataclass(frozen=True)
@@ -254,8 +274,15 @@ def _stores(config: ModelConfig, data: Path | None, cache: Path) -> list[ClipSto
     return stores
 
 
-def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_mib: int | None = None,
-               vae: str | None = None, name: str | None = None) -> ExportReport:
+def export_run(
+    run: Path,
+    out: Path,
+    data: Path | None,
+    card: str | None,
+    shard_mib: int | None = None,
+    vae: str | None = None,
+    name: str | None = None,
+) -> ExportReport:
     """Write the model folder `out` from a `bcd train` folder, with tables fitted on `data` (None: procedural heads).
 
     Without a `card` the model gets two lines of facts, without a `name` the preset's. Raises ModelError when `run` is none, VideoError when
@@ -266,7 +293,9 @@ def export_run(run: Path, out: Path, data: Path | None, card: str | None, shard_
     config = ModelConfig.from_json(json.dumps(state["config"]))
     stores = _stores(config, data, run / "data")
     facts = f"# {name or config.name}\n\n{state['step']} training steps, {state['elapsed_s'] / 60:.0f} minutes, seed {state['seed']}.\n"
-    return export_model(checkpoint, out, stores, facts if card is None else card, shard_mib=shard_mib, vae=vae, name=name)
+    return export_model(
+        checkpoint, out, stores, facts if card is None else card, shard_mib=shard_mib, vae=vae, name=name
+    )
 
 
 def read_state(checkpoint: Path) -> dict:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, write_folder
 
 from bcdcodec.errors import ModelError
 from bcdcodec.generation.config import GPT2Config
 from bcdcodec.generation.network import MotionGPT, cross_entropy
 from bcdcodec.opening import model_of, naming, open_sound
-from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, write_folder
 
 HELD_OUT_SHARE = 0.1  # of the files, chosen by a hash of the name
 EVALUATE_EVERY = 200  # steps
@@ -78,8 +78,10 @@ def load_clips(folder: Path, model: Path | str | None) -> Clips:
             tables = tables or model_of(head, model).tables
             made_by = made_by or head
             if head.model_fingerprint != made_by.model_fingerprint:
-                raise ModelError(f"files of two models, {made_by.model_name!r} ({made_by.model_fingerprint.hex()[:12]}) and "
-                                 f"{head.model_name!r} ({head.model_fingerprint.hex()[:12]}): train on one model's")
+                raise ModelError(
+                    f"files of two models, {made_by.model_name!r} ({made_by.model_fingerprint.hex()[:12]}) and "
+                    f"{head.model_name!r} ({head.model_fingerprint.hex()[:12]}): train on one model's"
+                )
             for number, motions in groupby(reader.motion(tables), key=lambda motion: motion.content):
                 values = reader.content(number, tables).values.astype(np.float32).ravel()
                 clip = CodedClip(values, np.concatenate([motion.codes for motion in motions]).astype(np.int64))
@@ -112,7 +114,11 @@ def _padded(chosen: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, 
     shown = np.zeros((len(chosen), t), bool)
     for row, (_, codes) in enumerate(chosen):
         padded[row, : len(codes)], shown[row, : len(codes)] = codes, True
-    return torch.from_numpy(np.stack([values for values, _ in chosen])), torch.from_numpy(padded), torch.from_numpy(shown)
+    return (
+        torch.from_numpy(np.stack([values for values, _ in chosen])),
+        torch.from_numpy(padded),
+        torch.from_numpy(shown),
+    )
 
 
 @torch.no_grad()
@@ -145,11 +151,19 @@ class GPT2Trainer:
         self.options = options
         self.clips = load_clips(options.codes, options.model)
         first = self.clips.train[0]
-        self.config = replace(config, groups=first.codes.shape[1], codes=self.clips.codes, content_values=len(first.values),
-                              model_name=self.clips.model_name, model_fingerprint=self.clips.model_fingerprint)
+        self.config = replace(
+            config,
+            groups=first.codes.shape[1],
+            codes=self.clips.codes,
+            content_values=len(first.values),
+            model_name=self.clips.model_name,
+            model_fingerprint=self.clips.model_fingerprint,
+        )
         torch.manual_seed(options.seed)
         self.model = MotionGPT(self.config).to(options.device)
-        self.optimiser = torch.optim.AdamW(self.model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            self.model.parameters(), lr=config.lr, betas=config.betas, weight_decay=config.weight_decay
+        )
         self.step, self.elapsed, self.best = 0, 0.0, math.inf
         if options.resume:
             _, state = load_checkpoint(options.out / "checkpoint", self.model, self.optimiser)
@@ -176,7 +190,9 @@ class GPT2Trainer:
         decay = 0.5 * (1 + math.cos(math.pi * self.progress))
         for group in self.optimiser.param_groups:
             group["lr"] = self.config.lr * min(1.0, (self.step + 1) / self.config.warmup_steps) * decay
-        values, codes, shown = (x.to(self.options.device) for x in batch_of(self.clips.train, self.config, self.options.seed, self.step))
+        values, codes, shown = (
+            x.to(self.options.device) for x in batch_of(self.clips.train, self.config, self.options.seed, self.step)
+        )
         loss = cross_entropy(self.model(values, codes[:, :-1]), codes, shown)
         self.optimiser.zero_grad()
         loss.backward()
@@ -192,15 +208,27 @@ class GPT2Trainer:
             self._export(result)
         state = {"step": self.step, "elapsed_s": self.elapsed, "best": self.best, "seed": self.options.seed}
         self.options.out.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(self.options.out / "checkpoint", self.model, self.model.state_dict(), self.optimiser, state, None)
-        line = {"step": self.step, "elapsed_s": round(self.elapsed, 1), "loss_bits": self.loss / math.log(2) * self.config.groups,
-                "val_bits": result.bits_per_frame}
+        save_checkpoint(
+            self.options.out / "checkpoint", self.model, self.model.state_dict(), self.optimiser, state, None
+        )
+        line = {
+            "step": self.step,
+            "elapsed_s": round(self.elapsed, 1),
+            "loss_bits": self.loss / math.log(2) * self.config.groups,
+            "val_bits": result.bits_per_frame,
+        }
         with (self.options.out / "log.jsonl").open("a") as log:
             log.write(json.dumps(line) + "\n")
 
     def _export(self, result: GPT2Evaluation) -> None:
         """Write `out/model`, as `bcd generate --gpt2` takes it."""
-        write_folder(self.options.out / "model", {name: tensor.half() for name, tensor in self.model.state_dict().items()}, self.config.to_json(), (
-            f"# {self.config.name}\n\nMotion of model {self.config.model_name}, {len(self.clips.train)} clips, {self.step} steps, "
-            f"{self.elapsed / 60:.0f} minutes, seed {self.options.seed}: {result.bits_per_frame:.1f} bits a frame on "
-            f"{result.frames} frames not trained on.\n"))
+        write_folder(
+            self.options.out / "model",
+            {name: tensor.half() for name, tensor in self.model.state_dict().items()},
+            self.config.to_json(),
+            (
+                f"# {self.config.name}\n\nMotion of model {self.config.model_name}, {len(self.clips.train)} clips, {self.step} steps, "
+                f"{self.elapsed / 60:.0f} minutes, seed {self.options.seed}: {result.bits_per_frame:.1f} bits a frame on "
+                f"{result.frames} frames not trained on.\n"
+            ),
+        )

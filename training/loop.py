@@ -30,13 +30,17 @@ class Trains(Protocol):
         """Measure, into the log, and draw."""
 
 
-def run_to_end(trainer: Trains, out: Path, checkpoint_minutes: float, evaluate_minutes: float, name: str, shown: tuple[str, ...]) -> None:
+def run_to_end(
+    trainer: Trains, out: Path, checkpoint_minutes: float, evaluate_minutes: float, name: str, shown: tuple[str, ...]
+) -> None:
     """Train until `progress` is 1; the log goes to `out/log.jsonl`. `shown`: of a step's record, beside the progress bar."""
     from tqdm import tqdm
 
     next_save, next_look = (trainer.elapsed + 60 * minutes for minutes in (checkpoint_minutes, evaluate_minutes))
-    with (out / "log.jsonl").open("a") as log, \
-            tqdm(total=1000, initial=int(1000 * trainer.progress), disable=None, unit="‰", desc=name) as bar:
+    with (
+        (out / "log.jsonl").open("a") as log,
+        tqdm(total=1000, initial=int(1000 * trainer.progress), disable=None, unit="‰", desc=name) as bar,
+    ):
         while trainer.progress < 1:
             began = time.monotonic()
             record = trainer.train_step()

@@ -7,12 +7,12 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
+from bcdcodec.training.batches import BatchSampler, mirrored_flow, random_colour
+from bcdcodec.training.precision import mixed_precision
 from torch import Tensor
 
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.flow_basis import AMOUNT, FlowBasis, smooth_basis
-from bcdcodec.training.batches import BatchSampler, mirrored_flow, random_colour
-from bcdcodec.training.precision import mixed_precision
 
 STEM_LR, REST_LR = 2e-3, 6e-4  # the transformer learns nothing at the convolutions' rate
 WARMUP_STEPS = 50
@@ -33,15 +33,26 @@ def fit_flow_basis(basis: FlowBasis, sampler: BatchSampler, count: int, seed: in
     finder = smooth_basis(basis.fields.shape[-1]).to(basis.fields.device)
     flows = finder(align_all(finder, contents, driven).to(basis.fields.device))  # [n, 2, g, g]
     basis.fit(torch.cat([flows, mirrored_flow(flows)]))
-    note({"flow_deviation": round(flows.square().sum(1).mean().sqrt().item(), 4),
-          "of_it_in_fields": round((basis.without_amounts(basis.deviation).square().sum() / flows.square().sum((1, 2, 3)).mean()).sqrt().item(), 4)})
+    note(
+        {
+            "flow_deviation": round(flows.square().sum(1).mean().sqrt().item(), 4),
+            "of_it_in_fields": round(
+                (basis.without_amounts(basis.deviation).square().sum() / flows.square().sum((1, 2, 3)).mean())
+                .sqrt()
+                .item(),
+                4,
+            ),
+        }
+    )
 
 
 def align_all(basis: FlowBasis, contents: Tensor, driven: Tensor) -> Tensor:
     """Change [n, m] from pictures [n, c, h, w] of the content to driven ones, found from none on; on the CPU."""
     start = torch.zeros_like(basis.deviation)
     parts = zip(*(pictures.split(AT_ONCE) for pictures in (contents, driven)))
-    return torch.cat([basis.align(a.to(start.device), b.to(start.device), start.expand(len(a), -1)).cpu() for a, b in parts])
+    return torch.cat(
+        [basis.align(a.to(start.device), b.to(start.device), start.expand(len(a), -1)).cpu() for a, b in parts]
+    )
 
 
 class MotionPairs:
@@ -52,7 +63,9 @@ class MotionPairs:
         basis = model.flow_basis
         self.contents, self.driven = sampler.frame_pairs(np.random.default_rng((seed, 2)), count)
         self.change = align_all(basis, self.contents, self.driven)  # [n, m]
-        self._mirror = (mirrored_flow(basis.fields).flatten(1) @ basis.fields.flatten(1).T).cpu()  # [m, m] of mirrored pictures' motion
+        self._mirror = (
+            mirrored_flow(basis.fields).flatten(1) @ basis.fields.flatten(1).T
+        ).cpu()  # [m, m] of mirrored pictures' motion
 
     def draw(self, step: int, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Content pictures and driven ones [count, 1, c, h, w] in random colours, change [count, m]."""
@@ -73,8 +86,16 @@ class MotionPairs:
         return colour(contents, for_content), colour(driven, for_driven), change
 
 
-def teach_motion(model: BCD, pairs: MotionPairs, encode: Callable[[Tensor], Tensor], steps: int, batch: int,
-                 weight_decay: float, device: str, note: Note) -> None:
+def teach_motion(
+    model: BCD,
+    pairs: MotionPairs,
+    encode: Callable[[Tensor], Tensor],
+    steps: int,
+    batch: int,
+    weight_decay: float,
+    device: str,
+    note: Note,
+) -> None:
     """Train the encoder alone: the difference of what it says of two pictures is to be the change between them.
 
     `encode`: pictures as the model sees them. What two people in one motion differ by is thereby no motion.
@@ -82,24 +103,32 @@ def teach_motion(model: BCD, pairs: MotionPairs, encode: Callable[[Tensor], Tens
     stem = list(model.encoder.stem.parameters())
     rest = [p for name, p in model.encoder.named_parameters() if not name.startswith("stem.")]
     optimiser = torch.optim.AdamW(
-        [{"params": stem, "peak": STEM_LR}, {"params": rest, "peak": REST_LR}], weight_decay=weight_decay)
+        [{"params": stem, "peak": STEM_LR}, {"params": rest, "peak": REST_LR}], weight_decay=weight_decay
+    )
     deviation = model.flow_basis.deviation
     weight = 1 / (deviation * deviation.sum())  # of squared errors: a channel counts by its deviation
     for step in range(steps):
         for group in optimiser.param_groups:
-            group["lr"] = group["peak"] * min(1.0, (step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = (
+                group["peak"] * min(1.0, (step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            )
         contents, driven, change = pairs.draw(step, batch)
         with mixed_precision(device):
             m = model.encode_motion(encode(torch.cat([contents, driven])))[:, 0]  # [2 n, m]
-        found = m[len(contents):] - m[: len(contents)]
+        found = m[len(contents) :] - m[: len(contents)]
         error = (weight * (found - change.to(device)).square()).sum(1).mean()
         optimiser.zero_grad(set_to_none=True)
         error.backward()
         torch.nn.utils.clip_grad_norm_([*stem, *rest], 1.0)
         optimiser.step()
         if (step + 1) % LOG_EVERY == 0:
-            note({"motion_step": step + 1, "motion_error": round(error.item(), 3),
-                  "no_motion_error": round((weight * change.to(device).square()).sum(1).mean().item(), 3)})
+            note(
+                {
+                    "motion_step": step + 1,
+                    "motion_error": round(error.item(), 3),
+                    "no_motion_error": round((weight * change.to(device).square()).sum(1).mean().item(), 3),
+                }
+            )
 
 
 @torch.no_grad()
@@ -123,5 +152,11 @@ def fit_codes(model: BCD, pairs: MotionPairs, encode: Callable[[Tensor], Tensor]
         rows[:, -amounts:] = AMOUNT * torch.randn(len(rows), amounts, generator=generator).to(rows.device)
     bits = model.vq.fit(rows, model.config.quantiser.target_bits, generator)
     error = (model.vq.quantise(rows[None])[0] - rows).square().sum(1)
-    note({"code_bits": round(bits, 1), "code_error": round(error.mean().sqrt().item(), 4), "code_error_median": round(error.sqrt().median().item(), 4),
-          "change": round(pairs.change.square().sum(1).mean().sqrt().item(), 4)})
+    note(
+        {
+            "code_bits": round(bits, 1),
+            "code_error": round(error.mean().sqrt().item(), 4),
+            "code_error_median": round(error.sqrt().median().item(), 4),
+            "change": round(pairs.change.square().sum(1).mean().sqrt().item(), 4),
+        }
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from bcdcodec.training.batches import Batch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,8 +15,6 @@ from bcdcodec.models.bcd import BCD, coarse_warp_error
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.edm import loss_weight, training_sigmas
 from bcdcodec.models.group_vq import temperature_at
-from bcdcodec.training.batches import Batch
-
 
 TAUGHT_WEIGHT = 0.5  # of the cross entropy (nats a group) of codes that are given
 CHOICE_LAMBDA = 0.0002  # squared error (pixels of unit deviation) that a bit is worth in the choice of codes: a dozen pixels are 0.004
@@ -62,7 +61,7 @@ class PaletteReader(torch.nn.Module):
 
     def __init__(self, values: int):
         super().__init__()
-        self.linear = torch.nn.Linear(values, COLOUR_LEVELS ** 3)
+        self.linear = torch.nn.Linear(values, COLOUR_LEVELS**3)
 
     def error(self, tokens: Tensor, pictures: Tensor) -> Tensor:
         """Mean squared error of the roots of a colour histogram, of unit deviation; pictures [b, t, 3, h, w] in [-1, 1]."""
@@ -88,18 +87,28 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     m_driving = model.encode_motion(batch.driving)
     if model.flow_basis is not None:
         m_driving = _aligned(model, batch, m_driving, portrait)
-    m_hat, logits, rate = model.vq(torch.cat([m_content, m_driving], 1), temperature_at(config.quantiser, schedule.step))
+    m_hat, logits, rate = model.vq(
+        torch.cat([m_content, m_driving], 1), temperature_at(config.quantiser, schedule.step)
+    )
     codes = logits[:, tc:].argmax(-1).detach()
     if batch.codes is not None:  # the decoder learns them before the encoder knows them
         codes = batch.codes
         m_hat = torch.cat([m_hat[:, :tc], model.vq.lookup(codes)], 1)
 
-    keep = (torch.rand(b, device=content.device) >= config.decoder.mask_rate).float() if config.decoder.mask_rate else None
+    keep = (
+        (torch.rand(b, device=content.device) >= config.decoder.mask_rate).float() if config.decoder.mask_rate else None
+    )
     mask = training.content_mask_rate
     keep_content = (torch.rand(b, device=content.device) >= mask).float() if mask else None
     condition = Condition(
-        tokens, m_hat[:, tc:], m_hat[:, reference] if config.content.reference_motion else None, keep, keep_content,
-        torch.arange(b, device=content.device).lt(len(batch.own)).float(), portrait)
+        tokens,
+        m_hat[:, tc:],
+        m_hat[:, reference] if config.content.reference_motion else None,
+        keep,
+        keep_content,
+        torch.arange(b, device=content.device).lt(len(batch.own)).float(),
+        portrait,
+    )
 
     sigma = training_sigmas(b, config.diffusion).to(content.device)
     expand = (slice(None), None, None, None, None)
@@ -116,10 +125,12 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     distortion = (weight * (where * _robust(squared, training.huber)).mean(dim=(1, 2, 3, 4))).mean()
     total = distortion
     if training.gradient_weight:
-        total = total + training.gradient_weight * (weight * _gradient_error(denoised.latents, batch.target, where)).mean()
+        total = (
+            total + training.gradient_weight * (weight * _gradient_error(denoised.latents, batch.target, where)).mean()
+        )
     warp_learns = denoised.flow is not None and not schedule.adversarial(config)
     if training.warp_weight and warp_learns:
-        scale = config.diffusion.sigma_data ** -2
+        scale = config.diffusion.sigma_data**-2
         fine = (where * _robust((denoised.warped - batch.target).square(), training.huber)).mean()
         coarse = coarse_warp_error(denoised.still, denoised.flow, batch.target)
         total = total + training.warp_weight * scale * (fine + coarse)
@@ -141,11 +152,20 @@ def rate_distortion(model: BCD, reader: PaletteReader | None, batch: Batch, sche
     at_max = sigma >= config.diffusion.sigma_max
     if keep_content is not None:
         at_max = at_max & (keep_content > 0)
-    mse = config.latent.deviation ** 2 * squared.detach().mean(dim=(1, 2, 3, 4))
+    mse = config.latent.deviation**2 * squared.detach().mean(dim=(1, 2, 3, 4))
     mse = mse[at_max].mean() if at_max.any() else mse.new_tensor(float("nan"))
-    return Losses(total, distortion.detach(), rate.H_model.detach(), rate.mutual_information.detach(), mse,
-                  codes, flow_error.detach(), condition,
-                  denoised.latents, denoised.still)
+    return Losses(
+        total,
+        distortion.detach(),
+        rate.H_model.detach(),
+        rate.mutual_information.detach(),
+        mse,
+        codes,
+        flow_error.detach(),
+        condition,
+        denoised.latents,
+        denoised.still,
+    )
 
 
 @torch.no_grad()
@@ -179,9 +199,12 @@ def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temp
     codes = losses.codes[clips]
     roll = lambda x: x[clips].roll(1, dims=0)  # noqa: E731
     content = roll(c.content).detach()
-    swapped = Condition(content, model.vq.lookup(codes),
-                        None if c.reference_motion is None else roll(c.reference_motion).detach(),
-                        foreign=torch.ones(len(content), device=content.device))
+    swapped = Condition(
+        content,
+        model.vq.lookup(codes),
+        None if c.reference_motion is None else roll(c.reference_motion).detach(),
+        foreign=torch.ones(len(content), device=content.device),
+    )
     b, t = codes.shape[:2]
     shape = (b, t, config.latent.channels, config.latent.size, config.latent.size)
     sigma = torch.full((b,), config.diffusion.sigma_max, device=codes.device)
@@ -202,8 +225,9 @@ def swap_consistency(model: BCD, frozen: BCD, losses: Losses, clips: slice, temp
     return total
 
 
-def code_choice(model: BCD, frozen: BCD, losses: Losses, batch: Batch, log2_p: Tensor, frames: int,
-                candidates: int) -> Tensor:
+def code_choice(
+    model: BCD, frozen: BCD, losses: Losses, batch: Batch, log2_p: Tensor, frames: int, candidates: int
+) -> Tensor:
     """Cross entropy (nats) of the encoder's codes to those of least error and bits when decoded in one step.
 
     The decoder has each clip's own content, so the code it does best with is the one of the motion, whatever
@@ -233,7 +257,7 @@ def _robust(squared: Tensor, huber: float) -> Tensor:
     """Squared errors, growing only linearly beyond the error `huber`: a few misplaced pixels do not call for blur."""
     if not huber:
         return squared
-    return 2 * huber * ((squared + huber ** 2).sqrt() - huber)
+    return 2 * huber * ((squared + huber**2).sqrt() - huber)
 
 
 def _emphasis(target: Tensor, strength: float) -> Tensor:
@@ -250,7 +274,7 @@ def _colours(pictures: Tensor) -> tuple[Tensor, Tensor]:
     """Coarse colours [b, t * h * w] of pictures [b, t, 3, h, w] in [-1, 1], and how many pixels of a clip have each, [b, colours]."""
     level = ((pictures + 1) * (COLOUR_LEVELS / 2)).long().clamp(0, COLOUR_LEVELS - 1)
     colours = ((level[:, :, 0] * COLOUR_LEVELS + level[:, :, 1]) * COLOUR_LEVELS + level[:, :, 2]).flatten(1)
-    count = torch.zeros(len(colours), COLOUR_LEVELS ** 3, device=colours.device)
+    count = torch.zeros(len(colours), COLOUR_LEVELS**3, device=colours.device)
     return colours, count.scatter_add_(1, colours, torch.ones_like(colours, dtype=count.dtype))
 
 
@@ -276,7 +300,7 @@ def _at_features(where: Tensor, importance: Tensor) -> Tensor:
 def _flow_error(flow: Tensor, truth: Tensor) -> Tensor:
     """Mean distance of flow [b, t, 2, gh, gw] from the true flow [b, t, 4, h, w] where that is known, []."""
     truth = F.interpolate(truth.flatten(0, 1), size=flow.shape[-2:], mode="bilinear")
-    error = ((flow.flatten(0, 1) - truth[:, :2]).square().sum(1) + FLOW_EPS ** 2).sqrt() - FLOW_EPS  # [b * t, gh, gw]
+    error = ((flow.flatten(0, 1) - truth[:, :2]).square().sum(1) + FLOW_EPS**2).sqrt() - FLOW_EPS  # [b * t, gh, gw]
     weight = truth[:, 2] * truth[:, 3]
     return (weight * error).sum() / weight.sum().clamp_min(1.0)
 

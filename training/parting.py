@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
+from bcdcodec.training.batches import Batch
+from bcdcodec.training.redrawing import ForeignDrawing, as_filed, drawing_errors
 from torch import Tensor
 
 from bcdcodec.models.bcd import BCD
-from bcdcodec.training.batches import Batch
-from bcdcodec.training.redrawing import ForeignDrawing, as_filed, drawing_errors
 
 LEAST = 6  # frames under a code that is tried
 FEW = 4.0  # frames, as if all were alike, that another code must draw better, and worse
@@ -67,7 +67,9 @@ def part_codes(frozen: BCD, batches: Sequence[Batch], unused: Tensor) -> Tensor:
 def clips_in_question(frozen: BCD, batches: Sequence[Batch], choices: Tensor) -> Batch:
     """As many clips of the batches as one has, the first half, as far as there are, with a frame that is to choose between two codes."""
     count = len(batches[0].content)
-    content, driving, target = (torch.cat([getattr(batch, part) for batch in batches]) for part in ("content", "driving", "target"))
+    content, driving, target = (
+        torch.cat([getattr(batch, part) for batch in batches]) for part in ("content", "driving", "target")
+    )
     asked = _in_question(_codes(frozen, driving), choices)
     first = asked.nonzero().flatten()[: count // 2]
     rows = torch.cat([first, (~asked).nonzero().flatten(), asked.nonzero().flatten()[len(first) :]])[:count]
@@ -81,7 +83,9 @@ def with_codes(frozen: BCD, batch: Batch, choices: Tensor) -> Batch:
     rows = _in_question(codes, choices).nonzero().flatten()
     if len(rows):
         tokens, pair = as_filed(frozen, batch.content[rows]), choices[codes[rows]]  # [r, t, 2]
-        errors = [drawing_errors(frozen, tokens, frozen.vq.lookup(pair[..., i, None]), batch.target[rows]) for i in range(2)]
+        errors = [
+            drawing_errors(frozen, tokens, frozen.vq.lookup(pair[..., i, None]), batch.target[rows]) for i in range(2)
+        ]
         codes[rows] = pair.gather(2, torch.stack(errors, -1).argmin(-1, keepdim=True))[..., 0]
     return replace(batch, codes=codes[..., None])
 
@@ -123,8 +127,9 @@ def _alike(drawing: ForeignDrawing, own: Tensor, errors: Tensor, codebook: Tenso
     return [(a, b) for a, b in pairs if min(times(a, b), times(b, a)) < ALIKE]
 
 
-def _other_motion(drawing: ForeignDrawing, frames: Tensor, errors: Tensor, code: Tensor, beside: Tensor, own: int,
-                  count: int) -> tuple[float, Tensor] | None:
+def _other_motion(
+    drawing: ForeignDrawing, frames: Tensor, errors: Tensor, code: Tensor, beside: Tensor, own: int, count: int
+) -> tuple[float, Tensor] | None:
     """Another code [d] that draws a motion among frames [n] better than `code`, of errors [n], and how much error it mends; None without one.
 
     `beside` [n, s]: codes, of `count`, in each frame's clip, of which the `own` one says nothing.
@@ -133,8 +138,11 @@ def _other_motion(drawing: ForeignDrawing, frames: Tensor, errors: Tensor, code:
     other = _drawing_best(drawing, worst, code)
     gain = errors - drawing.errors(frames, other)
     better, worse = gain.clamp_min(0), (-gain).clamp_min(0)
-    found = (better.sum() >= MENDED * errors.sum() and min(_as_if_alike(better), _as_if_alike(worse)) >= FEW
-             and _overlap(beside, better, worse, own, count) < BESIDE)
+    found = (
+        better.sum() >= MENDED * errors.sum()
+        and min(_as_if_alike(better), _as_if_alike(worse)) >= FEW
+        and _overlap(beside, better, worse, own, count) < BESIDE
+    )
     return (float(better.sum()), other) if found else None
 
 

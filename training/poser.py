@@ -14,6 +14,14 @@ from dataclasses import replace
 
 import numpy as np
 import torch
+from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
+from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, write_folder
+from bcdcodec.training.loop import run_to_end
+from bcdcodec.training.poser_pairs import Pairs, disguised, recoloured
+from bcdcodec.training.precision import mixed_precision
+from bcdcodec.training.procedural import MOTION_PARAMETERS
+from bcdcodec.training.run_data import RunOptions, load_data
+from bcdcodec.training.still_first import coded_still
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -26,14 +34,6 @@ from bcdcodec.models.poser import Poser
 from bcdcodec.models.warp import warp
 from bcdcodec.modelstore import open_model
 from bcdcodec.poserstore import SUBFOLDER, load_poser
-from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
-from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, write_folder
-from bcdcodec.training.loop import run_to_end
-from bcdcodec.training.poser_pairs import Pairs, disguised, recoloured
-from bcdcodec.training.precision import mixed_precision
-from bcdcodec.training.procedural import MOTION_PARAMETERS
-from bcdcodec.training.run_data import RunOptions, load_data
-from bcdcodec.training.still_first import coded_still
 
 WARMUP_STEPS = 50
 BETAS = (0.9, 0.98)
@@ -43,7 +43,9 @@ LAST_LR = 0.05  # of the peak
 PUPIL_SHARE = 10  # times fewer steps, where the reader can read already
 HUBER = 0.1  # error of a pixel from which it counts by its size
 GRADIENT = 0.1  # weight of errors of neighbouring pixels' differences
-PARAMETER_WEIGHT = 0.3  # of errors of the parameters of procedural heads: flow says of a blink or a smile next to nothing
+PARAMETER_WEIGHT = (
+    0.3  # of errors of the parameters of procedural heads: flow says of a blink or a smile next to nothing
+)
 PAINTED_FROM = 0.1  # by which a pixel's colour must be nearer than the warp: what is warped well enough stays as it is
 SAME_WEIGHT = 0.3  # of what is read of driving and target pictures alike
 GRAD_CLIP = 1.0
@@ -59,22 +61,36 @@ class PoserTrainer:
             raise ModelError(f"{options.out} holds a run: give --resume to go on with it, or another --out")
         folder = open_model(model)
         if folder.config.content.appearance == 0 or folder.config.latent.size != config.size:
-            raise ModelError(f"model {folder.name} has no stills of {config.size} x {config.size} pixels to move: train over heads")
+            raise ModelError(
+                f"model {folder.name} has no stills of {config.size} x {config.size} pixels to move: train over heads"
+            )
         self.options, self.device = options, options.device
         self.config = replace(config, model_name=folder.name, model_fingerprint=folder.fingerprint[:8].hex())
         self.codec = load_weights(folder).to(self.device).eval().requires_grad_(False)
         options.out.mkdir(parents=True, exist_ok=True)
-        data = replace(folder.config, training=replace(
-            folder.config.training, batch=config.batch, frames=config.frames, stage1_split=1,
-            procedural_share=config.procedural_share, still_share=config.still_share))
+        data = replace(
+            folder.config,
+            training=replace(
+                folder.config.training,
+                batch=config.batch,
+                frames=config.frames,
+                stage1_split=1,
+                procedural_share=config.procedural_share,
+                still_share=config.still_share,
+            ),
+        )
         wide = replace(data, training=replace(data.training, frames=folder.config.window.length))
         clips, self.held_out, pairs, self.held_out_pairs = load_data(wide, options)
         self.sampler = BatchSampler(data, clips, pairs, options.seed)
         self.latents = open_latents(folder.config.latent.small, self.device)
         torch.manual_seed(options.seed)
         self.model = Poser(self.config).to(self.device)
-        self.pupil = torch.nn.Linear(config.pose, len(MOTION_PARAMETERS)).to(self.device)  # reads them from what the reader says
-        self.usual = [torch.from_numpy(f(pairs.motion, (0, 1))).to(self.device) for f in (np.mean, np.std)]  # of the parameters, [p] each
+        self.pupil = torch.nn.Linear(config.pose, len(MOTION_PARAMETERS)).to(
+            self.device
+        )  # reads them from what the reader says
+        self.usual = [
+            torch.from_numpy(f(pairs.motion, (0, 1))).to(self.device) for f in (np.mean, np.std)
+        ]  # of the parameters, [p] each
         self.mean = copy.deepcopy(self.model).eval().requires_grad_(False)  # carries the EMA weights
         taught = [*self.model.read.parameters(), *self.pupil.parameters()]
         peaks = [(self.model.flow.parameters(), config.lr), (taught, config.lr * READER_LR)]
@@ -82,11 +98,16 @@ class PoserTrainer:
             peaks.append((self.model.fill.parameters(), config.lr))
         self.optimiser = torch.optim.AdamW(
             [{"params": list(parameters), "peak": peak} for parameters, peak in peaks],
-            lr=config.lr, betas=BETAS, weight_decay=config.weight_decay)
+            lr=config.lr,
+            betas=BETAS,
+            weight_decay=config.weight_decay,
+        )
         self.step, self.elapsed = 0, 0.0  # seconds
         if options.resume:
             ema, state = load_checkpoint(options.out / "checkpoint", self.model, self.optimiser)
-            self.pupil.load_state_dict({k.removeprefix("pupil."): ema.pop(k) for k in list(ema) if k.startswith("pupil.")})
+            self.pupil.load_state_dict(
+                {k.removeprefix("pupil."): ema.pop(k) for k in list(ema) if k.startswith("pupil.")}
+            )
             self.mean.load_state_dict(ema)
             self.step, self.elapsed = state["step"], state["elapsed_s"]
         else:
@@ -108,7 +129,14 @@ class PoserTrainer:
 
     def run(self) -> None:
         """Train to the end, saving, logging and measuring on the way."""
-        run_to_end(self, self.options.out, self.options.checkpoint_minutes, self.options.evaluate_minutes, self.config.name, ("psnr", "psnr_still"))
+        run_to_end(
+            self,
+            self.options.out,
+            self.options.checkpoint_minutes,
+            self.options.evaluate_minutes,
+            self.config.name,
+            ("psnr", "psnr_still"),
+        )
         self.export()
 
     def _teach_reader(self, parameters: list[Tensor], steps: int) -> None:
@@ -117,12 +145,20 @@ class PoserTrainer:
         optimiser = torch.optim.AdamW(parameters, lr=READER_PEAK, betas=BETAS, weight_decay=READER_DECAY)
         for step in range(steps):
             torch.manual_seed(self.options.seed * 1_000_003 + step)
-            pictures, motion = self.sampler.parameter_pictures(np.random.default_rng((self.options.seed, 8, step)), READER_BATCH)
+            pictures, motion = self.sampler.parameter_pictures(
+                np.random.default_rng((self.options.seed, 8, step)), READER_BATCH
+            )
             z = self.latents.encode(pictures.to(self.device))
-            optimiser.param_groups[0]["lr"] = READER_PEAK * min(1.0, (step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            optimiser.param_groups[0]["lr"] = (
+                READER_PEAK * min(1.0, (step + 1) / WARMUP_STEPS) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            )
             self.model.read.train()
             with mixed_precision(self.device):
-                error = (self.pupil(self.model.read(disguised(z))) - (motion.to(self.device) - mean) / deviation).square().mean()
+                error = (
+                    (self.pupil(self.model.read(disguised(z))) - (motion.to(self.device) - mean) / deviation)
+                    .square()
+                    .mean()
+                )
             optimiser.zero_grad(set_to_none=True)
             error.backward()
             torch.nn.utils.clip_grad_norm_(parameters, GRAD_CLIP)
@@ -133,7 +169,9 @@ class PoserTrainer:
         torch.manual_seed(self.options.seed * 1_000_003 + self.step)
         pairs = recoloured(self.draw(self.step))
         filling = self.progress - self.flow_share
-        part = self.progress / self.flow_share if filling < 0 else filling / (1 - self.flow_share)  # of what is being learned
+        part = (
+            self.progress / self.flow_share if filling < 0 else filling / (1 - self.flow_share)
+        )  # of what is being learned
         rest = LAST_LR + (1 - LAST_LR) * 0.5 * (1 + math.cos(math.pi * part))
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * min(1.0, (self.step + 1) / WARMUP_STEPS) * rest
@@ -146,7 +184,13 @@ class PoserTrainer:
             self.optimiser.step()
         self.step += 1
         self._average(self.mean if filling < 0 else self.mean.fill, self.model if filling < 0 else self.model.fill)
-        return {"step": self.step, "minutes": round(self.elapsed / 60, 2), "loss": round(total.item(), 4), **record, "grad_norm": round(norm.item(), 3)}
+        return {
+            "step": self.step,
+            "minutes": round(self.elapsed / 60, 2),
+            "loss": round(total.item(), 4),
+            **record,
+            "grad_norm": round(norm.item(), 3),
+        }
 
     @property
     def flow_share(self) -> float:
@@ -157,12 +201,21 @@ class PoserTrainer:
         """What reader and flow learn by, and measures for the log."""
         self.model.train()
         with mixed_precision(self.device):
-            at, wanted, same = self.model.read(disguised(torch.cat([pairs.still, pairs.driving, pairs.target]))).chunk(3)
+            at, wanted, same = self.model.read(disguised(torch.cat([pairs.still, pairs.driving, pairs.target]))).chunk(
+                3
+            )
             flow = self.model(pairs.still, at, wanted - at)
             shown = warp(pairs.still, flow)
-            error = picture_error(shown, pairs.target) + coarse_warp_error(pairs.still, flow[:, None], pairs.target[:, None])
+            error = picture_error(shown, pairs.target) + coarse_warp_error(
+                pairs.still, flow[:, None], pairs.target[:, None]
+            )
             missed = pairs.flow_error(flow)
-            total = error + self.config.flow_weight * missed + SAME_WEIGHT * unlike(wanted, same) + self._misread(wanted, pairs.motion)
+            total = (
+                error
+                + self.config.flow_weight * missed
+                + SAME_WEIGHT * unlike(wanted, same)
+                + self._misread(wanted, pairs.motion)
+            )
         return total, {"flow_error": round(missed.item(), 4), **gains(pairs.still, shown, pairs.target)}
 
     def _fill_loss(self, pairs: Pairs) -> tuple[Tensor, dict]:
@@ -176,10 +229,18 @@ class PoserTrainer:
                 warped = warp(still, flow)
             colours, mask = (x.float() for x in self.model.fill(still, warped, flow))
         shown = torch.lerp(warped, colours, mask)
-        nearer = (warped - target).abs().mean(1, keepdim=True) - (colours - target).abs().mean(1, keepdim=True) > PAINTED_FROM
+        nearer = (warped - target).abs().mean(1, keepdim=True) - (colours - target).abs().mean(
+            1, keepdim=True
+        ) > PAINTED_FROM
         # The colours learn everywhere: a mask that closed before they were of use would never open again.
-        total = picture_error(shown, target) + picture_error(colours, target) + F.binary_cross_entropy(mask, nearer.float())
-        return total, {"painted": round(mask.mean().item(), 4), "psnr_warped": round(psnr(warped, target), 2), **gains(still, shown, target)}
+        total = (
+            picture_error(shown, target) + picture_error(colours, target) + F.binary_cross_entropy(mask, nearer.float())
+        )
+        return total, {
+            "painted": round(mask.mean().item(), 4),
+            "psnr_warped": round(psnr(warped, target), 2),
+            **gains(still, shown, target),
+        }
 
     @torch.no_grad()
     def draw(self, step: int) -> Pairs:
@@ -187,22 +248,35 @@ class PoserTrainer:
         batch: Batch = self.sampler.batch(step, self.progress)
         n, t = batch.target.shape[:2]
         content, driving, target = (x.to(self.device) for x in (batch.content[:, 0], batch.driving, batch.target))
-        still = coded_still(self.codec, self.latents.encode(content), np.random.default_rng((self.options.seed, 7, step)))
+        still = coded_still(
+            self.codec, self.latents.encode(content), np.random.default_rng((self.options.seed, 7, step))
+        )
         still = still[:, None].expand(n, t, *still.shape[1:]).flatten(0, 1)
         driving, target = (self.latents.encode(x.flatten(0, 1)) for x in (driving, target))
         exact = batch.flow[:, :, 0].to(self.device).flatten(0, 1)  # [pairs * t, 4, gh, gw]
         at = len(exact)
         basis = self.codec.flow_basis
-        found = basis(basis.align(still[at:], target[at:], torch.zeros(len(still) - at, len(basis.deviation), device=self.device)))
+        found = basis(
+            basis.align(still[at:], target[at:], torch.zeros(len(still) - at, len(basis.deviation), device=self.device))
+        )
         # What alignment does not bring nearer it did not understand.
-        better = (warp(still[at:], found) - target[at:]).square().mean((1, 2, 3)) < (still[at:] - target[at:]).square().mean((1, 2, 3))
+        better = (warp(still[at:], found) - target[at:]).square().mean((1, 2, 3)) < (
+            still[at:] - target[at:]
+        ).square().mean((1, 2, 3))
         cells = self.model.fields.shape[-2:]
         found = F.interpolate(found, size=cells, mode="bilinear", align_corners=False)
         known = better.float()[:, None, None].expand(-1, *cells)
         motion = torch.full((len(still), len(MOTION_PARAMETERS)), math.nan, device=self.device)
         mean, deviation = self.usual
         motion[:at] = (batch.motion.to(self.device).flatten(0, 1) - mean) / deviation
-        return Pairs(still, driving, target, torch.cat([exact[:, :2], found]), torch.cat([exact[:, 2] * exact[:, 3], known]), motion)
+        return Pairs(
+            still,
+            driving,
+            target,
+            torch.cat([exact[:, :2], found]),
+            torch.cat([exact[:, 2] * exact[:, 3], known]),
+            motion,
+        )
 
     def _misread(self, read: Tensor, motion: Tensor) -> Tensor:
         """The error of the true parameters of procedural heads, read linearly from what the reader says [n, d], []."""
@@ -220,15 +294,32 @@ class PoserTrainer:
 
     def save(self) -> None:
         ema = dict(self.mean.state_dict()) | {f"pupil.{name}": value for name, value in self.pupil.state_dict().items()}
-        save_checkpoint(self.options.out / "checkpoint", self.model, ema, self.optimiser,
-                        {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed, "config": json.loads(self.config.to_json())}, None)
+        save_checkpoint(
+            self.options.out / "checkpoint",
+            self.model,
+            ema,
+            self.optimiser,
+            {
+                "step": self.step,
+                "elapsed_s": self.elapsed,
+                "seed": self.options.seed,
+                "config": json.loads(self.config.to_json()),
+            },
+            None,
+        )
 
     def export(self) -> None:
         """Write `out/model`, which belongs into the folder of the codec's model as `poser`."""
         tensors = {name: t.half() if t.is_floating_point() else t for name, t in self.mean.state_dict().items()}
-        write_folder(self.options.out / "model", tensors, self.config.to_json(), (
-            f"# {self.config.name}\n\nOver model {self.config.model_name} ({self.config.model_fingerprint[:12]}), {self.step} steps, "
-            f"{self.elapsed / 60:.0f} minutes, seed {self.options.seed}.\n"))
+        write_folder(
+            self.options.out / "model",
+            tensors,
+            self.config.to_json(),
+            (
+                f"# {self.config.name}\n\nOver model {self.config.model_name} ({self.config.model_fingerprint[:12]}), {self.step} steps, "
+                f"{self.elapsed / 60:.0f} minutes, seed {self.options.seed}.\n"
+            ),
+        )
 
     @torch.no_grad()
     def look(self, log) -> None:
@@ -248,16 +339,32 @@ class PoserTrainer:
         clips = self.held_out
         moving = [i for i in range(len(clips.lengths)) if clips.lengths[i] >= 3]
         for k in range(0, min(len(moving), LOOKED_AT * LOOK_APART), LOOK_APART):
-            first, second = (to_pictures(clips.clip(moving[i])[:: max(1, clips.lengths[moving[i]] // 3)][:3]).to(self.device)
-                             for i in (k, (k + len(moving) // 2) % len(moving)))
+            first, second = (
+                to_pictures(clips.clip(moving[i])[:: max(1, clips.lengths[moving[i]] // 3)][:3]).to(self.device)
+                for i in (k, (k + len(moving) // 2) % len(moving))
+            )
             still = self.shown(first[:1])
             rows += [torch.cat([still[0], *second], 2), torch.cat([still[0], *self.turned(still, second)], 2)]
         decoded, alone, own = np.mean(scores, 0)
-        log.write(json.dumps({"step": self.step, "minutes": round(self.elapsed / 60, 2), "held_out": {
-            "psnr_cross": round(decoded, 3), "psnr_cross_still": round(alone, 3), "psnr_cross_own": round(own, 3)}}) + "\n")
+        log.write(
+            json.dumps(
+                {
+                    "step": self.step,
+                    "minutes": round(self.elapsed / 60, 2),
+                    "held_out": {
+                        "psnr_cross": round(decoded, 3),
+                        "psnr_cross_still": round(alone, 3),
+                        "psnr_cross_own": round(own, 3),
+                    },
+                }
+            )
+            + "\n"
+        )
         log.flush()
         grid = torch.cat(rows, 1).clamp(-1, 1).movedim(0, -1).cpu().numpy()
-        Image.fromarray(((grid + 1) * 127.5).round().astype(np.uint8)).save(self.options.out / f"look-{self.step:06d}.png")
+        Image.fromarray(((grid + 1) * 127.5).round().astype(np.uint8)).save(
+            self.options.out / f"look-{self.step:06d}.png"
+        )
 
     def shown(self, pictures: Tensor) -> Tensor:
         """Stills as decoded of pictures [n, c, h, w]."""
@@ -289,7 +396,9 @@ def go_on_from(model: Poser, name: str) -> None:
     own, tensors = model.state_dict(), other.state_dict()
     wrong = [key for key, tensor in tensors.items() if key not in own or own[key].shape != tensor.shape]
     if wrong:
-        raise ModelError(f"the poser of {folder.path} has another shape than the one to train ({wrong[0]} and {len(wrong) - 1} more)")
+        raise ModelError(
+            f"the poser of {folder.path} has another shape than the one to train ({wrong[0]} and {len(wrong) - 1} more)"
+        )
     model.load_state_dict(own | tensors)
 
 

@@ -25,20 +25,26 @@ class Pairs:
 
     def flow_error(self, flow: Tensor) -> Tensor:
         """Mean distance of flow [n, 2, gh, gw] from the true one where that is known, half pictures, []."""
-        error = ((flow - self.flow).square().sum(1) + FLOW_EPS ** 2).sqrt() - FLOW_EPS  # [n, gh, gw]
+        error = ((flow - self.flow).square().sum(1) + FLOW_EPS**2).sqrt() - FLOW_EPS  # [n, gh, gw]
         return (self.known * error).sum() / self.known.sum().clamp_min(1.0)
 
 
 def recoloured(pairs: Pairs) -> Pairs:
     """Stills and targets with their colours mixed alike, so that flow is not told from the colours of those trained on."""
     mix = colour_mixes(len(pairs.still), pairs.still)
-    return replace(pairs, still=torch.einsum("nij,njhw->nihw", mix, pairs.still), target=torch.einsum("nij,njhw->nihw", mix, pairs.target))
+    return replace(
+        pairs,
+        still=torch.einsum("nij,njhw->nihw", mix, pairs.still),
+        target=torch.einsum("nij,njhw->nihw", mix, pairs.target),
+    )
 
 
 def colour_mixes(n: int, like: Tensor) -> Tensor:
     """Random maps of the colours of pictures [., c, h, w], from nearly none to wild ones: [n, c, c]."""
     c = like.shape[1]
-    return torch.lerp(torch.eye(c).to(like), torch.randn(n, c, c).to(like) / c ** 0.5, 0.7 * torch.rand(n, 1, 1).to(like) ** 2)
+    return torch.lerp(
+        torch.eye(c).to(like), torch.randn(n, c, c).to(like) / c**0.5, 0.7 * torch.rand(n, 1, 1).to(like) ** 2
+    )
 
 
 def disguised(pictures: Tensor) -> Tensor:
@@ -50,9 +56,13 @@ def disguised(pictures: Tensor) -> Tensor:
     x = torch.einsum("nij,njhw->nihw", colour_mixes(n, shown), shown)
     slope = 0.3 * torch.randn(n, 2, 1, 1, **like)  # of a light from one side
     across, down = torch.linspace(-1, 1, w, **like), torch.linspace(-1, 1, h, **like)[:, None]
-    x = x * (1 + slope[:, :1] * across + slope[:, 1:] * down) * (0.25 * torch.randn(n, 1, 1, 1, **like)).exp() + 0.15 * torch.randn(n, c, 1, 1, **like)
+    x = x * (1 + slope[:, :1] * across + slope[:, 1:] * down) * (
+        0.25 * torch.randn(n, 1, 1, 1, **like)
+    ).exp() + 0.15 * torch.randn(n, c, 1, 1, **like)
     soft = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    x = torch.lerp(x, soft, torch.rand(n, 1, 1, 1, **like)) + 0.06 * torch.rand(n, 1, 1, 1, **like) * torch.randn_like(x)
+    x = torch.lerp(x, soft, torch.rand(n, 1, 1, 1, **like)) + 0.06 * torch.rand(n, 1, 1, 1, **like) * torch.randn_like(
+        x
+    )
     out = pictures.clone()
     out[hidden] = x.clamp(-1.2, 1.2)
     return out

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from bcdcodec.training.procedural import MOTION_PARAMETERS, Identity, flow_between, render, sample_motion
 
 PACES = (1, 2, 4, 6)  # of a group's driven frames, in strides: from neighbouring frames to four seconds
@@ -26,7 +25,9 @@ class PairStore:
     motion: np.ndarray  # float32 [groups, t, p] MOTION_PARAMETERS of the driven frames
 
 
-def draw_group(seed: int, frames: int, content_frames: int, stride: int) -> tuple[list[Identity], np.ndarray, np.ndarray]:
+def draw_group(
+    seed: int, frames: int, content_frames: int, stride: int
+) -> tuple[list[Identity], np.ndarray, np.ndarray]:
     """A group before rendering, a function of its seed: people, driving motion [t, p], content motion [people, tc, p]."""
     rng = np.random.default_rng((20251, seed))
     pace = stride * int(rng.choice(PACES))
@@ -48,14 +49,22 @@ def render_group(seed: int, frames: int, content_frames: int, stride: int, size:
 
 def mirrored_motion(motion: np.ndarray) -> np.ndarray:
     """MOTION_PARAMETERS [..., p] of the same pictures seen in a mirror."""
-    sides = {"blink_left": "blink_right", "blink_right": "blink_left", "brow_left": "brow_right", "brow_right": "brow_left"}
+    sides = {
+        "blink_left": "blink_right",
+        "blink_right": "blink_left",
+        "brow_left": "brow_right",
+        "brow_right": "brow_left",
+    }
     order = [MOTION_PARAMETERS.index(sides.get(name, name)) for name in MOTION_PARAMETERS]
-    sign = np.array([-1.0 if name in ("yaw", "roll", "tx", "gaze_x") else 1.0 for name in MOTION_PARAMETERS], np.float32)
+    sign = np.array(
+        [-1.0 if name in ("yaw", "roll", "tx", "gaze_x") else 1.0 for name in MOTION_PARAMETERS], np.float32
+    )
     return sign * motion[..., order]
 
 
-def load_pairs(groups: int, first_seed: int, frames: int, content_frames: int, stride: int, size: int,
-               cache: Path) -> PairStore:
+def load_pairs(
+    groups: int, first_seed: int, frames: int, content_frames: int, stride: int, size: int, cache: Path
+) -> PairStore:
     """`groups` rendered groups, from the cache or rendered by all cores into it."""
     name = f"procedural-paced-{size}-{first_seed}-{groups}x{frames}+{content_frames}x{stride}"
     parts = [cache / f"{part}.part" for part in ("driven", "content", "flow")]
@@ -64,8 +73,10 @@ def load_pairs(groups: int, first_seed: int, frames: int, content_frames: int, s
         cache.mkdir(parents=True, exist_ok=True)
         cells = size // FLOW_CELL
         shapes = [(frames, size, size, 3), (content_frames, size, size, 3), (frames, content_frames, 4, cells, cells)]
-        stores = [np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(groups, PEOPLE, *shape))
-                  for part, dtype, shape in zip(parts, (np.uint8, np.uint8, np.float16), shapes)]
+        stores = [
+            np.lib.format.open_memmap(part, mode="w+", dtype=dtype, shape=(groups, PEOPLE, *shape))
+            for part, dtype, shape in zip(parts, (np.uint8, np.uint8, np.float16), shapes)
+        ]
         jobs = [(first_seed + i, frames, content_frames, stride, size) for i in range(groups)]
         with ProcessPoolExecutor(os.cpu_count()) as pool:
             for i, rendered in enumerate(pool.map(render_group, *zip(*jobs), chunksize=4)):

@@ -98,7 +98,8 @@ def _lumps(rows: Tensor, codes: Tensor, count: int) -> list[tuple[int, Tensor]]:
 
 def _differences(features: Tensor, codes: Tensor, count: int) -> list[tuple[int, Tensor]]:
     """Of features [n, t, d] under codes [n, t]: codes that two different frames of a clip share, and the largest difference
-    [d] of two such; the code with the most of it first."""
+    [d] of two such; the code with the most of it first.
+    """
     t = features.shape[1]
     first, second = torch.triu_indices(t, t, 1, device=features.device)
     shared = codes[:, first] == codes[:, second]  # [n, pairs]

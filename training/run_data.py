@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
-from bcdcodec.config import ModelConfig
 from bcdcodec.training.clips import ClipStore, load_store
 from bcdcodec.training.procedural_pairs import PairStore, load_pairs
+
+from bcdcodec.config import ModelConfig
 
 HELD_OUT_SEED = 10_000_000  # procedural groups from here on are never trained on
 LARGE_EVERY = 12  # frames: neighbours are much alike, and large ones take much room
@@ -38,7 +38,9 @@ class RunOptions:
     shard_mib: int | None = None
 
 
-def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, ClipStore, PairStore | None, PairStore | None]:
+def load_data(
+    config: ModelConfig, options: RunOptions
+) -> tuple[ClipStore, ClipStore, PairStore | None, PairStore | None]:
     """Training clips, held-out clips, training pairs, held-out pairs; procedural heads stand in for missing clips."""
     c = config.training
     cache = options.out / "data"
@@ -51,7 +53,9 @@ def load_data(config: ModelConfig, options: RunOptions) -> tuple[ClipStore, Clip
         pairs = load_pairs(options.procedural_groups, 0, frames, c.content_frames, c.temporal_stride, size, cache)
         held_out_pairs = load_pairs(12, HELD_OUT_SEED, frames, c.content_frames, c.temporal_stride, size, cache)
     if options.data is None:
-        clips, held_out = (procedural_clips(first, people, size, cache) for first, people in ((0, PEOPLE_ALONE), (HELD_OUT_SEED, 4)))
+        clips, held_out = (
+            procedural_clips(first, people, size, cache) for first, people in ((0, PEOPLE_ALONE), (HELD_OUT_SEED, 4))
+        )
     return clips, held_out, pairs, held_out_pairs
 
 
@@ -87,5 +91,9 @@ def procedural_clips(first_seed: int, count: int, size: int, cache: Path) -> Cli
             clips.append(render(Identity.sample(rng), sample_motion(rng, frames), size))
         np.save(path, np.concatenate(clips))
     lengths = np.full(count, frames, np.int64)
-    return ClipStore(np.load(path, mmap_mode="r"), np.cumsum(lengths) - lengths, lengths,
-                     tuple(f"procedural {first_seed + i}" for i in range(count)))
+    return ClipStore(
+        np.load(path, mmap_mode="r"),
+        np.cumsum(lengths) - lengths,
+        lengths,
+        tuple(f"procedural {first_seed + i}" for i in range(count)),
+    )

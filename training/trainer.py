@@ -9,21 +9,20 @@ import time
 
 import numpy as np
 import torch
-
-from bcdcodec.config import ModelConfig
-from bcdcodec.errors import ModelError
-from bcdcodec.models.bcd import BCD
-from bcdcodec.models.latents import open_latents
-from bcdcodec.modelstore import ModelFolder, open_model
 from bcdcodec.training.adversary import Adversary, balanced
 from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
 from bcdcodec.training.checkpoint import HELPERS, load_checkpoint, save_checkpoint, take_weights
 from bcdcodec.training.evaluate import evaluate
 from bcdcodec.training.loop import run_to_end
-from bcdcodec.training.motion_first import MotionPairs, Note, fit_codes, fit_common_appearance, fit_flow_basis, teach_motion
-from bcdcodec.training.objective import (
-    Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency,
+from bcdcodec.training.motion_first import (
+    MotionPairs,
+    Note,
+    fit_codes,
+    fit_common_appearance,
+    fit_flow_basis,
+    teach_motion,
 )
+from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
 from bcdcodec.training.parting import clips_in_question, part_codes, with_codes
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.procedural_pairs import PairStore
@@ -34,6 +33,12 @@ from bcdcodec.training.sprites.batches import SpriteSampler
 from bcdcodec.training.sprites.evaluate import evaluate_sprites
 from bcdcodec.training.still_first import teach_detail, teach_still
 
+from bcdcodec.config import ModelConfig
+from bcdcodec.errors import ModelError
+from bcdcodec.models.bcd import BCD
+from bcdcodec.models.latents import open_latents
+from bcdcodec.modelstore import ModelFolder, open_model
+
 COUNT_DECAY = 0.99  # of the code histogram, a step
 STILL_BATCH = 16  # pictures, of the steps on the still's filter alone
 DETAIL_BATCH = 8  # pictures at full size
@@ -41,7 +46,10 @@ MOTION_BATCH = 32  # pairs of pictures, of the steps on motion alone
 RESEED_BATCHES, RESEED_UNTIL = 16, 0.8  # whose frames are looked at; of the run
 CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
 ENCODER_GROUP = 1  # of the optimiser
-PARTING_BATCHES, ASKED_BATCHES = 24, 3  # in which shared codes are looked for; of which a step takes the clips in question
+PARTING_BATCHES, ASKED_BATCHES = (
+    24,
+    3,
+)  # in which shared codes are looked for; of which a step takes the clips in question
 AGAIN_FROM = 0.5  # share of the recipe after which a run begins with a model's weights: at half of the learning rates
 PARTING_LR, PARTED_FROM = 0.25, 0.66  # of the steps that part codes; after which share of the recipe such a run begins
 JUDGED_LR = 0.25  # of painter and adversary, to the end
@@ -78,13 +86,25 @@ class Trainer:
             self.adversary = Adversary(config.latent.channels).to(self.device)
         self.read = [] if self.reader is None else list(self.reader.parameters())
         self.optimiser = torch.optim.AdamW(
-            [{"params": [p for name, p in self.model.named_parameters() if name.startswith("decoder")],
-              "peak": config.training.lr_decoder},
-             {"params": [*self.model.encoder.parameters(), *self.model.vq.parameters(), *self.read],
-              "peak": config.training.lr_encoder},
-             *({"params": list(part.parameters()), "peak": config.training.lr_decoder}
-               for part in (self.model.painter, self.adversary) if part is not None)],
-            lr=1e-4, betas=config.training.betas, weight_decay=config.training.weight_decay)
+            [
+                {
+                    "params": [p for name, p in self.model.named_parameters() if name.startswith("decoder")],
+                    "peak": config.training.lr_decoder,
+                },
+                {
+                    "params": [*self.model.encoder.parameters(), *self.model.vq.parameters(), *self.read],
+                    "peak": config.training.lr_encoder,
+                },
+                *(
+                    {"params": list(part.parameters()), "peak": config.training.lr_decoder}
+                    for part in (self.model.painter, self.adversary)
+                    if part is not None
+                ),
+            ],
+            lr=1e-4,
+            betas=config.training.betas,
+            weight_decay=config.training.weight_decay,
+        )
         self.step, self.elapsed = 0, 0.0  # seconds
         self.origin: str | None = None  # name and fingerprint of the model whose weights it began with
         self.begin = 0.0  # share of the recipe that it began after
@@ -94,7 +114,9 @@ class Trainer:
             ema, state = load_checkpoint(self.out / "checkpoint", self.model, self.optimiser)
             self.counts = ema.pop("code_counts")
             for part, helper in self._helpers().items():
-                helper.load_state_dict({k.removeprefix(f"{part}."): ema.pop(k) for k in list(ema) if k.startswith(f"{part}.")})
+                helper.load_state_dict(
+                    {k.removeprefix(f"{part}."): ema.pop(k) for k in list(ema) if k.startswith(f"{part}.")}
+                )
             self.frozen.load_state_dict(ema)
             self.step, self.elapsed, self.origin = state["step"], state["elapsed_s"], state.get("from")
             self.begin = state.get("begin", 0.0)
@@ -147,8 +169,16 @@ class Trainer:
 
         note = notes_into(self.out / "log.jsonl", began)
         if self.config.training.still_steps:
-            teach_still(self.model, self.sampler, self._encode, self.config.training.still_steps, STILL_BATCH,
-                        self.options.seed, self.device, note)
+            teach_still(
+                self.model,
+                self.sampler,
+                self._encode,
+                self.config.training.still_steps,
+                STILL_BATCH,
+                self.options.seed,
+                self.device,
+                note,
+            )
         if self.model.still_detail is not None:
             self._teach_detail(note)
         if self.model.flow_basis is not None:
@@ -160,8 +190,16 @@ class Trainer:
 
     def _teach_detail(self, note: Note) -> None:
         large = open_latents(self.config.latent, self.device, self.options.vae)
-        teach_detail(self.model, load_large(self.config, self.options), large, self.config.training.detail_steps, DETAIL_BATCH,
-                     self.options.seed, self.device, note)
+        teach_detail(
+            self.model,
+            load_large(self.config, self.options),
+            large,
+            self.config.training.detail_steps,
+            DETAIL_BATCH,
+            self.options.seed,
+            self.device,
+            note,
+        )
 
     @torch.no_grad()
     def _seed_codebooks(self) -> None:
@@ -195,7 +233,14 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the end, saving, logging and measuring on the way."""
-        run_to_end(self, self.out, self.options.checkpoint_minutes, self.options.evaluate_minutes, self.config.name, ("psnr_at_max", "H_model"))
+        run_to_end(
+            self,
+            self.out,
+            self.options.checkpoint_minutes,
+            self.options.evaluate_minutes,
+            self.config.name,
+            ("psnr_at_max", "H_model"),
+        )
 
     def train_step(self) -> dict:
         """One optimiser step; its record for the log. A function of the seed and the step alone."""
@@ -206,7 +251,10 @@ class Trainer:
         self._set_learning(schedule)
         if self.parting:
             first = SETUP_STEP + PARTING_BATCHES + ASKED_BATCHES * self.step
-            asked = [batch, *(self._to_device(self.sampler.batch(first + i, schedule.progress)) for i in range(ASKED_BATCHES - 1))]
+            asked = [
+                batch,
+                *(self._to_device(self.sampler.batch(first + i, schedule.progress)) for i in range(ASKED_BATCHES - 1)),
+            ]
             batch = clips_in_question(self.frozen.eval(), asked, self.choices)
         for i, group in enumerate(self.optimiser.param_groups):
             group["lr"] = group["peak"] * self._lr_factor(schedule, i)
@@ -217,14 +265,25 @@ class Trainer:
                 batch = with_codes(self.frozen.eval(), batch, self.choices)
             losses = rate_distortion(self.model, self.reader, batch, schedule)
             total = losses.total
-            if c.swap_weight and not self.parting and schedule.progress >= c.swap_from and self.step % c.swap_every == 0:
+            if (
+                c.swap_weight
+                and not self.parting
+                and schedule.progress >= c.swap_from
+                and self.step % c.swap_every == 0
+            ):
                 few = slice(len(batch.target) // 3, len(batch.target))
                 swap = swap_consistency(self.model, self.frozen.eval(), losses, few, schedule.temporal(self.config))
                 total = total + c.swap_weight * swap
             if c.choice_weight and not self.parting and schedule.progress >= c.swap_from and self.step % 4 == 1:
                 total = total + c.choice_weight * code_choice(
-                    self.model, self.frozen.eval(), losses, batch, self.log2_p().to(self.device), CHOICE_FRAMES,
-                    CHOICE_CODES)
+                    self.model,
+                    self.frozen.eval(),
+                    losses,
+                    batch,
+                    self.log2_p().to(self.device),
+                    CHOICE_FRAMES,
+                    CHOICE_CODES,
+                )
             if schedule.adversarial(self.config):
                 total = total + self._judged(losses, batch)
         self.optimiser.zero_grad(set_to_none=True)
@@ -236,19 +295,28 @@ class Trainer:
             self.optimiser.step()
         self.step += 1
         self._average()
-        if c.reseed_steps and self.step % c.reseed_steps == 0 and self.choices is None and schedule.progress < RESEED_UNTIL:
+        if (
+            c.reseed_steps
+            and self.step % c.reseed_steps == 0
+            and self.choices is None
+            and schedule.progress < RESEED_UNTIL
+        ):
             self._reseed()
         codes = losses.codes.flatten(0, 1).cpu()
         seen = torch.nn.functional.one_hot(codes, self.config.quantiser.codes).sum(0).float()
         self.counts = COUNT_DECAY * self.counts + (1 - COUNT_DECAY) * seen
         return {
-            "step": self.step, "minutes": round(self.elapsed / 60, 2), "loss": round(total.item(), 4),
-            "distortion": round(losses.distortion.item(), 4), "H_model": round(losses.H_model.item(), 1),
+            "step": self.step,
+            "minutes": round(self.elapsed / 60, 2),
+            "loss": round(total.item(), 4),
+            "distortion": round(losses.distortion.item(), 4),
+            "H_model": round(losses.H_model.item(), 1),
             "hard_bits": round(self._hard_bits(codes), 1),
             "flow_error": round(losses.flow_error.item(), 4),
             "mutual_information": round(losses.mutual_information.item(), 1),
             "psnr_at_max": round(10 * math.log10(4 / max(losses.mse_at_max.item(), 1e-9)), 3)
-            if math.isfinite(losses.mse_at_max.item()) else 0.0,
+            if math.isfinite(losses.mse_at_max.item())
+            else 0.0,
             "grad_norm": round(norm.item(), 3),
         }
 
@@ -262,11 +330,15 @@ class Trainer:
 
     def _set_learning(self, schedule: Schedule) -> None:
         """Which parts of the model learn now. What was taught before the first step rests, its statistics as they were then."""
-        self.model.train(not self.parting)  # normalised by the data's statistics, not by those of clips chosen by their codes
+        self.model.train(
+            not self.parting
+        )  # normalised by the data's statistics, not by those of clips chosen by their codes
         if self.model.flow_basis is not None:  # errors of a decoder that does not follow yet would undo what was taught
             for part in (self.model.encoder, self.model.vq, self.model.still_filter):
                 part.eval().requires_grad_(False)
-        if schedule.adversarial(self.config):  # all that the painter sees rests while it learns what true pictures are like
+        if schedule.adversarial(
+            self.config
+        ):  # all that the painter sees rests while it learns what true pictures are like
             self.model.eval().requires_grad_(False)
             self.model.painter.train().requires_grad_(True)
 
@@ -300,9 +372,13 @@ class Trainer:
             measures, picture = evaluate_sprites(self.frozen, self.latents, self.sampler.sheets, log2_p, temporal)
         else:
             measures, picture = evaluate(
-                self.frozen, self.latents, self.held_out, self.held_out_pairs, log2_p, temporal)
+                self.frozen, self.latents, self.held_out, self.held_out_pairs, log2_p, temporal
+            )
         torch.set_rng_state(state)
-        log.write(json.dumps({"step": self.step, "minutes": round(self.elapsed / 60, 2), "held_out": measures.as_dict()}) + "\n")
+        log.write(
+            json.dumps({"step": self.step, "minutes": round(self.elapsed / 60, 2), "held_out": measures.as_dict()})
+            + "\n"
+        )
         log.flush()
         Image.fromarray(picture).save(self.out / f"look-{self.step:06d}.png")
 
@@ -311,10 +387,22 @@ class Trainer:
         ema["code_counts"] = self.counts
         for part, helper in self._helpers().items():
             ema |= {f"{part}.{name}": value for name, value in helper.state_dict().items()}
-        save_checkpoint(self.out / "checkpoint", self.model, ema, self.optimiser,
-                        {"step": self.step, "elapsed_s": self.elapsed, "seed": self.options.seed, "from": self.origin, "begin": self.begin,
-                         "choices": None if self.choices is None else self.choices.tolist(),
-                         "config": json.loads(self.config.to_json())}, self.options.shard_mib)
+        save_checkpoint(
+            self.out / "checkpoint",
+            self.model,
+            ema,
+            self.optimiser,
+            {
+                "step": self.step,
+                "elapsed_s": self.elapsed,
+                "seed": self.options.seed,
+                "from": self.origin,
+                "begin": self.begin,
+                "choices": None if self.choices is None else self.choices.tolist(),
+                "config": json.loads(self.config.to_json()),
+            },
+            self.options.shard_mib,
+        )
 
     def _helpers(self) -> dict[str, torch.nn.Module]:
         """By name those of HELPERS that this run has."""

@@ -33,7 +33,9 @@ class AudioFormat:
 class Audio:
     """Consecutive Opus packets."""
 
-    first_sample: int  # counted from the start of the first packet of the file; silence lies between it and what came before
+    first_sample: (
+        int  # counted from the start of the first packet of the file; silence lies between it and what came before
+    )
     packets: tuple[bytes, ...]
     format: AudioFormat | None = None  # of all sound of the file; there exactly in its first AUDI
 
@@ -63,7 +65,12 @@ def pack_audio(audio: Audio) -> bytes:
     fields = [audio.first_sample]
     if audio.format is not None:
         gain = audio.format.gain
-        fields += [audio.format.channels, audio.format.pre_skip, audio.format.delay, 2 * gain if gain >= 0 else -2 * gain - 1]
+        fields += [
+            audio.format.channels,
+            audio.format.pre_skip,
+            audio.format.delay,
+            2 * gain if gain >= 0 else -2 * gain - 1,
+        ]
     fields += [len(audio.packets), *map(len, audio.packets)]
     return b"".join(map(pack_varint, fields)) + b"".join(audio.packets)
 

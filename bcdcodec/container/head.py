@@ -88,10 +88,15 @@ class Head:
         name = self.model_name
         if len(name) > NAME_BYTES or not name.isascii() or not name.isprintable():
             raise FormatError(f"HEAD: model name {name!r} is not up to {NAME_BYTES} printable ASCII characters")
-        for name, known in (("entropy_profile", tuple(PROFILES.values())), ("content_profile", tuple(CONTENT_PROFILES.values()))):
+        for name, known in (
+            ("entropy_profile", tuple(PROFILES.values())),
+            ("content_profile", tuple(CONTENT_PROFILES.values())),
+        ):
             if getattr(self, name) not in known:
                 knows = ", ".join(map(str, known))
-                raise UnsupportedError(f"HEAD: {name} is {getattr(self, name)}, this version knows {knows}; use a newer bcdcodec")
+                raise UnsupportedError(
+                    f"HEAD: {name} is {getattr(self, name)}, this version knows {knows}; use a newer bcdcodec"
+                )
 
 
 def pack_head(head: Head, minor: int = 0) -> bytes:
@@ -138,7 +143,9 @@ def unpack_head(payload: bytes) -> Head:
         raise FormatError("HEAD has 0 bytes, expected at least a version")
     major, minor = payload[0] >> 4, payload[0] & 15
     if major != MAJOR:
-        raise UnsupportedError(f"the file has format version {major}, this bcdcodec reads {MAJOR}; use a newer bcdcodec")
+        raise UnsupportedError(
+            f"the file has format version {major}, this bcdcodec reads {MAJOR}; use a newer bcdcodec"
+        )
     try:
         head, end = _read_head(payload)
     except TruncatedError as error:

@@ -23,14 +23,18 @@ class RecordingOrder:
         if number != len(self.content_starts):
             raise FormatError(f"content number is {number}, expected {len(self.content_starts)}: they count from 0")
         if first_frame < self.frames:
-            raise FormatError(f"content {number} begins at frame {first_frame}, but {self.frames} frames came before it")
+            raise FormatError(
+                f"content {number} begins at frame {first_frame}, but {self.frames} frames came before it"
+            )
         self.content_starts.append(first_frame)
 
     def add_motion(self, first_frame: int, frames: int, content: int, pts: np.ndarray | None) -> None:
         if first_frame != self.frames:
             raise FormatError(f"motion begins at frame {first_frame}, expected frame {self.frames}")
         if content >= len(self.content_starts):
-            raise FormatError(f"frame {first_frame} uses content {content}, the file has {len(self.content_starts)} before it")
+            raise FormatError(
+                f"frame {first_frame} uses content {content}, the file has {len(self.content_starts)} before it"
+            )
         if self.content_starts[content] > first_frame:
             start = self.content_starts[content]
             raise FormatError(f"frame {first_frame} uses content {content}, which begins at frame {start}")
@@ -48,7 +52,9 @@ class RecordingOrder:
         if audio.format is not None and audio.first_sample:
             raise FormatError(f"the first sound begins at sample {audio.first_sample}, expected 0")
         if audio.first_sample < self.audio_end:
-            raise FormatError(f"sound begins at sample {audio.first_sample}, but {self.audio_end} samples came before it")
+            raise FormatError(
+                f"sound begins at sample {audio.first_sample}, but {self.audio_end} samples came before it"
+            )
         self.audio_format = self.audio_format or audio.format
         self.audio_end = audio.first_sample + audio.samples
 
@@ -57,7 +63,9 @@ class RecordingOrder:
         if self.last_pts is None:
             self.first_pts = first
         elif first <= self.last_pts:
-            raise FormatError(f"frame {first_frame} has pts {first}, expected more than {self.last_pts} of the frame before")
+            raise FormatError(
+                f"frame {first_frame} has pts {first}, expected more than {self.last_pts} of the frame before"
+            )
         before = int(pts[-2]) if len(pts) > 1 else self.last_pts
         self.last_pts = int(pts[-1])
         self.last_step = None if before is None else self.last_pts - before

@@ -136,7 +136,9 @@ def unpack_content_fields(payload: bytes) -> ContentFields:
         raise TruncatedError(f"CONT ends after {len(payload)} bytes, expected its step")
     step = payload[at]
     if flags & ~FLAG_REFERENCE:
-        raise UnsupportedError(f"CONT has flags {flags:#04x}, this version knows {FLAG_REFERENCE:#04x}; use a newer bcdcodec")
+        raise UnsupportedError(
+            f"CONT has flags {flags:#04x}, this version knows {FLAG_REFERENCE:#04x}; use a newer bcdcodec"
+        )
     if number >= MAX_CONTENTS:
         raise LimitError(f"content number is {number}, the limit is {MAX_CONTENTS - 1}")
     if first_frame > MAX_FRAME_NUMBER:
@@ -166,9 +168,13 @@ def pack_motion(motion: Motion, tables: ModelTables, profile: int = PROFILE_STAT
     if not 1 <= frames <= MAX_FRAMES:
         raise LimitError(f"motion from frame {motion.first_frame} has {frames} frames, expected 1 to {MAX_FRAMES}")
     if not 1 <= stride <= MAX_STRIDE:
-        raise LimitError(f"motion from frame {motion.first_frame} has a code every {stride} frames, expected 1 to {MAX_STRIDE}")
+        raise LimitError(
+            f"motion from frame {motion.first_frame} has a code every {stride} frames, expected 1 to {MAX_STRIDE}"
+        )
     if len(motion.codes) != -(-frames // stride):
-        raise FormatError(f"{frames} frames with a code every {stride} want {-(-frames // stride)} codes, there are {len(motion.codes)}")
+        raise FormatError(
+            f"{frames} frames with a code every {stride} want {-(-frames // stride)} codes, there are {len(motion.codes)}"
+        )
     flagged = frames << FLAG_BITS | FLAG_PTS * (motion.pts is not None) | FLAG_STRIDE * (stride > 1)
     fields = pack_varint(motion.first_frame) + pack_varint(flagged) + pack_varint(motion.content)
     if stride > 1:
@@ -194,7 +200,9 @@ def unpack_motion_fields(payload: bytes) -> MotionFields:
     if flags & FLAG_STRIDE:
         stride, at = read_varint(payload, at)
         if not 2 <= stride <= MAX_STRIDE:
-            raise LimitError(f"motion from frame {first_frame} states a code every {stride} frames, expected 2 to {MAX_STRIDE}")
+            raise LimitError(
+                f"motion from frame {first_frame} states a code every {stride} frames, expected 2 to {MAX_STRIDE}"
+            )
     if not 1 <= frames <= MAX_FRAMES:
         raise LimitError(f"motion from frame {first_frame} states {frames} frames, expected 1 to {MAX_FRAMES}")
     if first_frame + frames > MAX_FRAME_NUMBER:  # a count of frames that HEAD can hold

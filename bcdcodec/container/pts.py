@@ -52,16 +52,22 @@ def read_pts(payload: bytes, at: int, frames: int) -> tuple[np.ndarray, int]:
                 if run > left:
                     raise FormatError(f"pts repeat their usual distance {run} times, expected at most {left}")
                 if after_run:
-                    raise FormatError(f"pts repeat their usual distance in two runs after frame {len(steps)}, expected one")
+                    raise FormatError(
+                        f"pts repeat their usual distance in two runs after frame {len(steps)}, expected one"
+                    )
                 steps += [nominal] * run
             else:
                 steps.append(nominal + _unzigzag(token // 2 + 1))
             if steps[-1] < 1:
-                raise FormatError(f"pts grow by {steps[-1]} ticks after frame {len(steps)} of the chunk, expected at least 1")
+                raise FormatError(
+                    f"pts grow by {steps[-1]} ticks after frame {len(steps)} of the chunk, expected at least 1"
+                )
             after_run = is_run
         expected = _most_frequent(steps)
         if nominal != expected:
-            raise FormatError(f"pts state {nominal} ticks as their usual distance, expected the most frequent, {expected}")
+            raise FormatError(
+                f"pts state {nominal} ticks as their usual distance, expected the most frequent, {expected}"
+            )
     ticks = list(accumulate(steps, initial=first))
     if max(abs(first), abs(ticks[-1])) > MAX_PTS:
         raise LimitError(f"pts are {first} to {ticks[-1]}, the limit is +-2**61")

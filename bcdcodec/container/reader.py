@@ -9,7 +9,15 @@ from typing import BinaryIO
 from ..entropy.model_tables import ModelTables
 from ..entropy.profiles import CONTENT_LEARNED, PROFILE_CONTEXT
 from ..entropy.tables import FrequencyTables
-from ..errors import BcdError, ChecksumError, FormatError, LimitError, ModelMismatchError, TruncatedError, UnsupportedError
+from ..errors import (
+    BcdError,
+    ChecksumError,
+    FormatError,
+    LimitError,
+    ModelMismatchError,
+    TruncatedError,
+    UnsupportedError,
+)
 from .accounting import ByteCounts
 from .audio import OPUS_RATE, Audio, AudioFormat, unpack_audio
 from .chunks import (
@@ -211,9 +219,7 @@ class BcdReader:
             cut = self._chunk_at(self._cut_motion, whole=False).payload
             motion = unpack_motion_prefix(cut, tables, self.head.entropy_profile)
             if motion is not None:
-                copy.deepcopy(self._order).add_motion(
-                    motion.first_frame, motion.frames, motion.content, motion.pts
-                )
+                copy.deepcopy(self._order).add_motion(motion.first_frame, motion.frames, motion.content, motion.pts)
                 yield motion
         if self._tail is not None and self._tail[0] != digest.digest()[:CODES_HASH_BYTES]:
             found, expected = digest.digest()[:CODES_HASH_BYTES].hex(), self._tail[0].hex()
@@ -240,8 +246,10 @@ class BcdReader:
         if own is not None:
             fitting = tables.motion.frequencies.shape == own.frequencies.shape
             tables = replace(tables, motion=own, context=tables.context if fitting else None)
-        needs = (("profile context", profile == PROFILE_CONTEXT, tables.context),
-                 ("content profile learned", self.head.content_profile == CONTENT_LEARNED, tables.learned))
+        needs = (
+            ("profile context", profile == PROFILE_CONTEXT, tables.context),
+            ("content profile learned", self.head.content_profile == CONTENT_LEARNED, tables.learned),
+        )
         lacking = next((what for what, stated, brought in needs if stated and brought is None), None)
         if lacking:
             raise ModelMismatchError(
@@ -303,7 +311,9 @@ class BcdReader:
             self._surroundings.append(chunk.offset)
         elif chunk.type != INDX:
             if not chunk.ancillary:
-                raise UnsupportedError(f"unknown critical chunk {chunk.name} at byte {chunk.offset}; use a newer bcdcodec")
+                raise UnsupportedError(
+                    f"unknown critical chunk {chunk.name} at byte {chunk.offset}; use a newer bcdcodec"
+                )
             self._ancillary.append(chunk.offset)
         if chunk.type in self._coded:
             self._coded[chunk.type] += self._coded_bytes(chunk)

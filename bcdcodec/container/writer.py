@@ -54,7 +54,9 @@ class BcdWriter:
     ):
         found = tables.fingerprint(head.entropy_profile, head.content_profile)[:TABLES_FINGERPRINT_BYTES]
         if found != head.tables_fingerprint:
-            raise ModelMismatchError(f"HEAD names tables {head.tables_fingerprint.hex()}, the tables at hand are {found.hex()}")
+            raise ModelMismatchError(
+                f"HEAD names tables {head.tables_fingerprint.hex()}, the tables at hand are {found.hex()}"
+            )
         if (head.groups, head.codes) != (tables.groups, tables.codes):
             raise FormatError(
                 f"HEAD states {head.groups} groups of {head.codes} codes, the tables have {tables.groups} of {tables.codes}"
@@ -118,7 +120,9 @@ class BcdWriter:
         """Append the motion of the next frames; 256 at a time keep the container below 2 % of the motion."""
         payload, coded = pack_motion(motion, self._tables, self._head.entropy_profile)
         if motion.first_frame + motion.frames > MAX_FRAME_NUMBER:
-            raise FormatError(f"frame {motion.first_frame + motion.frames} is too many, the limit is {MAX_FRAME_NUMBER}")
+            raise FormatError(
+                f"frame {motion.first_frame + motion.frames} is too many, the limit is {MAX_FRAME_NUMBER}"
+            )
         self._order.add_motion(motion.first_frame, motion.frames, motion.content, motion.pts)
         self._motion_bytes += coded
         self._digest.update(motion.codes.tobytes())
@@ -128,7 +132,9 @@ class BcdWriter:
         """Append the still that belongs to a content, after that content."""
         if surroundings.content >= len(self._order.content_starts):
             found = len(self._order.content_starts)
-            raise FormatError(f"surroundings of content {surroundings.content}, the file has {found} contents before them")
+            raise FormatError(
+                f"surroundings of content {surroundings.content}, the file has {found} contents before them"
+            )
         payload = pack_surroundings(surroundings)
         self._surroundings_bytes += len(payload)
         self._write(pack_chunk(SURR, payload))
@@ -220,7 +226,9 @@ def write_recording(
             else:
                 first_pts = int(motion.pts[0]) if first_pts is None else first_pts
                 end = int(motion.pts[-1]) + 1 - first_pts
-            while audio is not None and writer.sound_starts(audio) < Fraction(end * head.time_base_num, head.time_base_den):
+            while audio is not None and writer.sound_starts(audio) < Fraction(
+                end * head.time_base_num, head.time_base_den
+            ):
                 writer.write_audio(audio)
                 audio = next(sound, None)
             writer.write_motion(motion)

@@ -66,7 +66,9 @@ class ContentModel:
         """Return the row of `tables` of every one of the residuals [n, d], int64 [n, d]: what `contexts` says, at once."""
         n, d = residuals.shape
         magnitudes = np.abs(residuals)
-        magnitudes[:, : self.predicted_channels] = 0  # their large values would drown what says something about the others
+        magnitudes[:, : self.predicted_channels] = (
+            0  # their large values would drown what says something about the others
+        )
         before = np.pad(magnitudes, ((0, 0), (4, 0))).astype(np.int64)
         activity = 2 * before[:, 3 : 3 + d] + 2 * before[:, 2 : 2 + d] + before[:, 1 : 1 + d] + before[:, :d]
         grid = np.pad(before[:, 3 : 3 + d].reshape(rows, columns, d), ((1, 1), (1, 1), (0, 0)))
@@ -84,7 +86,9 @@ class NeighbourContexts:
 
     def __init__(self, model: ContentModel, rows: int, columns: int):
         self._model, self._grid = model, (rows, columns)
-        self._before = [np.zeros(rows * columns, np.int64)] * 4  # magnitudes of the four channels before, the last one first
+        self._before = [
+            np.zeros(rows * columns, np.int64)
+        ] * 4  # magnitudes of the four channels before, the last one first
         self._channel = 0
 
     def tables_of(self) -> np.ndarray:
@@ -105,6 +109,7 @@ class NeighbourContexts:
 
 AnyContentModel = ContentModel | LearnedContentModel
 
+
 def encode_content(values: np.ndarray, rows: int, columns: int, model: AnyContentModel) -> bytes:
     """Return the coded bytes of `values` int16 [n, d], n = rows * columns in raster order."""
     encoder = RangeEncoder()
@@ -117,7 +122,9 @@ def decode_content(data: bytes, rows: int, columns: int, model: AnyContentModel)
     return read_content_values(RangeDecoder(data), rows, columns, model)
 
 
-def write_content_values(encoder: RangeEncoder, values: np.ndarray, rows: int, columns: int, model: AnyContentModel) -> None:
+def write_content_values(
+    encoder: RangeEncoder, values: np.ndarray, rows: int, columns: int, model: AnyContentModel
+) -> None:
     """Append `values` [n, d] to an encoder that may hold other symbols already.
 
     Raises LimitError for values outside int16 and FormatError for another shape than the model's.
@@ -129,7 +136,9 @@ def write_content_values(encoder: RangeEncoder, values: np.ndarray, rows: int, c
     contexts = model.all_contexts(residuals, rows, columns).T  # [d, n]
     symbols = symbols_of(residuals).T
     start = 0
-    for j in sorted({*np.flatnonzero((symbols == ESCAPE).any(1)), model.channels - 1}):  # escaped values follow their channel
+    for j in sorted(
+        {*np.flatnonzero((symbols == ESCAPE).any(1)), model.channels - 1}
+    ):  # escaped values follow their channel
         encoder.encode(model.tables, symbols[start : j + 1], contexts[start : j + 1])
         bits = [bit for value in residuals[symbols[j] == ESCAPE, j] for bit in _escape_bits(int(value))]
         encoder.encode(BIT_TABLES, np.array(bits, np.int32), np.zeros(len(bits), np.int64))
@@ -158,7 +167,9 @@ def symbols_of(residuals: np.ndarray) -> np.ndarray:
     return np.where(np.abs(residuals) <= LARGEST, residuals + LARGEST, ESCAPE)
 
 
-def count_contexts(values: np.ndarray, rows: int, columns: int, band_of_channel: np.ndarray, predicted_channels: int) -> np.ndarray:
+def count_contexts(
+    values: np.ndarray, rows: int, columns: int, band_of_channel: np.ndarray, predicted_channels: int
+) -> np.ndarray:
     """Return how often each symbol comes in each context, int64 [bands * 10, 128], for fitting tables to `values` [n, d]."""
     shape = (BUCKETS * (int(band_of_channel.max()) + 1), SYMBOLS)
     model = ContentModel(FrequencyTables.from_counts(np.zeros(shape, np.int64)), band_of_channel, predicted_channels)
@@ -173,7 +184,9 @@ def check_grid(rows: int, columns: int, channels: int) -> None:
     if min(rows, columns, channels) < 1:
         raise FormatError(f"content is {rows} x {columns} tokens of {channels} channels, expected at least 1 each")
     if rows * columns * channels > MAX_VALUES:
-        raise LimitError(f"content is {rows} x {columns} tokens of {channels} channels, the limit is {MAX_VALUES} values")
+        raise LimitError(
+            f"content is {rows} x {columns} tokens of {channels} channels, the limit is {MAX_VALUES} values"
+        )
 
 
 def _checked(values: np.ndarray, rows: int, columns: int) -> np.ndarray:

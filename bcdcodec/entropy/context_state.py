@@ -95,5 +95,7 @@ def digits(counts: np.ndarray | int) -> np.ndarray:
 
 def clipped(logits: np.ndarray) -> np.ndarray:
     """Return rows of `change_frequencies` for logits: those outside -3072..3071 as the nearest inside."""
-    inside = np.minimum(np.maximum(logits, -LARGEST_LOGIT - 1), LARGEST_LOGIT)  # np.clip takes three times as long on 64 values
+    inside = np.minimum(
+        np.maximum(logits, -LARGEST_LOGIT - 1), LARGEST_LOGIT
+    )  # np.clip takes three times as long on 64 values
     return inside + (LARGEST_LOGIT + 1)

@@ -35,15 +35,25 @@ class ContextTables:
     code_logits: np.ndarray  # int16 [g, k], of a change, by group and the code before
     age_logits: np.ndarray  # int16 [16], added by how many frames ago the group last changed
     visit_logits: np.ndarray  # int16 [8, 8], added by how often the group stayed at this code and left it
-    activity_logits: np.ndarray  # int16 [8, 8, 8], added by stage, changes before it in this frame, changes in the frame before
-    successors: np.ndarray  # uint16 [g, k, k], to which code each code changes: rows sum to 32768, 0 to itself, else at least 1
-    weights: np.ndarray  # uint32 [3], of one change seen from this code, one seen in this group, the code before the last change
-    pairs: np.ndarray | None = None  # uint16 [g, k, k, k], successors by the code before the last change and the code; else those
+    activity_logits: (
+        np.ndarray
+    )  # int16 [8, 8, 8], added by stage, changes before it in this frame, changes in the frame before
+    successors: (
+        np.ndarray
+    )  # uint16 [g, k, k], to which code each code changes: rows sum to 32768, 0 to itself, else at least 1
+    weights: (
+        np.ndarray
+    )  # uint32 [3], of one change seen from this code, one seen in this group, the code before the last change
+    pairs: np.ndarray | None = (
+        None  # uint16 [g, k, k, k], successors by the code before the last change and the code; else those
+    )
 
     def __post_init__(self):
         g, k = self.first.frequencies.shape
         if g * k * k > MAX_SUCCESSORS:
-            raise ModelError(f"context tables for {g} groups of {k} codes: {g * k * k} successors, the limit is {MAX_SUCCESSORS}")
+            raise ModelError(
+                f"context tables for {g} groups of {k} codes: {g * k * k} successors, the limit is {MAX_SUCCESSORS}"
+            )
         if self.pairs is not None and g * k**3 > MAX_PAIRS:
             raise ModelError(f"context tables for {g} groups of {k} codes: {g * k**3} pairs, the limit is {MAX_PAIRS}")
         keep_arrays(self, self._layout(), "context tables", {np.int16: LARGEST_LOGIT})

@@ -51,13 +51,17 @@ class LearnedContentModel:
     def __post_init__(self):
         d, h = self.unit_bias.shape if np.ndim(self.unit_bias) == 2 else (0, 0)
         if not 1 <= d <= MAX_CHANNELS or not 1 <= h <= MAX_UNITS:
-            raise ModelError(f"learned content tables are for {d} channels and {h} units, expected 1 to {MAX_CHANNELS} and 1 to {MAX_UNITS}")
+            raise ModelError(
+                f"learned content tables are for {d} channels and {h} units, expected 1 to {MAX_CHANNELS} and 1 to {MAX_UNITS}"
+            )
         keep_arrays(self, array_layout(d, h), "learned content tables", {np.int32: LARGEST_BIAS})
         if not 0 <= self.predicted_channels <= d:
             raise ModelError(f"{self.predicted_channels} predicted channels, expected 0 to {d}")
         if self.tables.n_tables != self.predicted_channels + CLASSES:
             found, expected = self.tables.n_tables, self.predicted_channels + CLASSES
-            raise ModelError(f"there are {found} learned content tables, {self.predicted_channels} predicted channels want {expected}")
+            raise ModelError(
+                f"there are {found} learned content tables, {self.predicted_channels} predicted channels want {expected}"
+            )
 
     @property
     def channels(self) -> int:
@@ -74,7 +78,9 @@ class LearnedContentModel:
         """Return what is coded for values int [n, d], int64 [n, d]."""
         residuals = values.astype(np.int64)
         grid = residuals[:, : self.predicted_channels].reshape(rows, columns, -1)
-        differences = grid - np.array([[_predicted(grid, y, x) for x in range(columns)] for y in range(rows)]).reshape(grid.shape)
+        differences = grid - np.array([[_predicted(grid, y, x) for x in range(columns)] for y in range(rows)]).reshape(
+            grid.shape
+        )
         residuals[:, : self.predicted_channels] = differences.reshape(rows * columns, -1)
         return residuals
 
@@ -109,7 +115,9 @@ class LearnedContexts:
         weights = (model.unit_weights, model.output_weights, model.direct_weights)
         self._unit_weights, self._output_weights, self._direct_weights = (w.astype(np.float64) for w in weights)
         # Sums over the channels before each channel, [d + 1, n]: of a token's magnitudes, its neighbours', its diagonal neighbours'.
-        self._own, self._beside, self._diagonal = (np.zeros((model.channels + 1, rows * columns), np.int64) for _ in range(3))
+        self._own, self._beside, self._diagonal = (
+            np.zeros((model.channels + 1, rows * columns), np.int64) for _ in range(3)
+        )
         self._channel = 0
 
     def tables_of(self) -> np.ndarray:

@@ -37,7 +37,9 @@ class ModelTables:
     motion: FrequencyTables  # [g, k]
     content: ContentModel
     context: ContextTables | None = None  # for g groups of k codes; None: the model codes in profile static only
-    learned: LearnedContentModel | None = None  # of as many channels as `content`; None: the model codes contents by that alone
+    learned: LearnedContentModel | None = (
+        None  # of as many channels as `content`; None: the model codes contents by that alone
+    )
 
     def __post_init__(self):
         if self.motion.n_symbols > 256:
@@ -48,7 +50,9 @@ class ModelTables:
         if self.learned is not None:
             found, expected = ((each.channels, each.predicted_channels) for each in (self.learned, self.content))
             if found != expected:
-                raise ModelError(f"learned content tables are for {found[0]} channels, {found[1]} of them predicted, the others for {expected[0]}, {expected[1]}")
+                raise ModelError(
+                    f"learned content tables are for {found[0]} channels, {found[1]} of them predicted, the others for {expected[0]}, {expected[1]}"
+                )
 
     @property
     def groups(self) -> int:
@@ -175,5 +179,7 @@ class ModelTables:
         learned = None
         if _LEARNED_NAMES <= set(arrays):
             found = {name.removeprefix(_LEARNED): array for name, array in arrays.items() if name.startswith(_LEARNED)}
-            learned = LearnedContentModel(FrequencyTables(found.pop("frequencies")), content.predicted_channels, **found)
+            learned = LearnedContentModel(
+                FrequencyTables(found.pop("frequencies")), content.predicted_channels, **found
+            )
         return cls(FrequencyTables(arrays["motion_frequencies"]), content, context, learned)

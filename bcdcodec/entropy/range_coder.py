@@ -31,7 +31,9 @@ class RangeEncoder:
         if symbols.shape != table_index.shape:
             raise FormatError(f"{symbols.size} symbols for {table_index.size} table indices, expected as many")
         if symbols.size and not 0 <= int(symbols.min()) <= int(symbols.max()) < tables.n_symbols:
-            raise FormatError(f"symbols span {symbols.min()} to {symbols.max()}, the tables have 0 to {tables.n_symbols - 1}")
+            raise FormatError(
+                f"symbols span {symbols.min()} to {symbols.max()}, the tables have 0 to {tables.n_symbols - 1}"
+            )
         for start in range(0, symbols.size, BATCH):
             part = slice(start, start + BATCH)
             self._coder.encode(symbols[part].astype(np.int32), self._family, tables.coder_weights[table_index[part]])

@@ -28,7 +28,9 @@ class FrequencyTables:
     def __post_init__(self):
         given = np.asarray(self.frequencies)
         if given.ndim != 2 or given.dtype.kind not in "iu":
-            raise ModelError(f"frequency tables are {given.dtype} {list(given.shape)}, expected integers [tables, symbols]")
+            raise ModelError(
+                f"frequency tables are {given.dtype} {list(given.shape)}, expected integers [tables, symbols]"
+            )
         n_tables, n_symbols = given.shape
         if not 1 <= n_tables <= MAX_TABLES or not 2 <= n_symbols <= MAX_SYMBOLS:
             raise ModelError(
@@ -63,11 +65,15 @@ class FrequencyTables:
         """
         counts = np.asarray(counts)
         if counts.ndim != 2 or counts.dtype.kind not in "iu" or counts.size == 0 or int(counts.min()) < 0:
-            raise ModelError(f"counts are {counts.dtype} {list(counts.shape)}, expected non-negative integers [tables, symbols]")
+            raise ModelError(
+                f"counts are {counts.dtype} {list(counts.shape)}, expected non-negative integers [tables, symbols]"
+            )
         if pseudo_count < 1:
             raise ModelError(f"pseudo count is {pseudo_count}, expected at least 1")
         if int(counts.max()) + pseudo_count > 1 << 34:
-            raise ModelError(f"largest count is {counts.max()}, expected at most {1 << 34}")  # keeps the products in int64
+            raise ModelError(
+                f"largest count is {counts.max()}, expected at most {1 << 34}"
+            )  # keeps the products in int64
         weights = counts.astype(np.int64) + pseudo_count  # [n_tables, n_symbols]
         n_tables, n_symbols = weights.shape
         totals = weights.sum(axis=1, keepdims=True)

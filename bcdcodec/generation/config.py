@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 from bcdcodec.errors import ModelError
 
-TEMPERATURE, TOP_P = 0.8, 0.95  # of the draws, by default: at 1 people are restless, and one sprite of eighty changes its action
+TEMPERATURE, TOP_P = (
+    0.8,
+    0.95,
+)  # of the draws, by default: at 1 people are restless, and one sprite of eighty changes its action
 
 
 @dataclass(frozen=True)

@@ -34,10 +34,19 @@ class GenerateSummary:
     byte_counts: ByteCounts
 
 
-def generate_file(content: PathLike, target: PathLike, seconds: float, prompt: PathLike | None = None,
-                  gpt2: PathLike | None = None, model: PathLike | None = None, temperature: float = TEMPERATURE,
-                  top_p: float = TOP_P, seed: int = 0, device: str = "auto",
-                  progress: Progress | None = None) -> GenerateSummary:
+def generate_file(
+    content: PathLike,
+    target: PathLike,
+    seconds: float,
+    prompt: PathLike | None = None,
+    gpt2: PathLike | None = None,
+    model: PathLike | None = None,
+    temperature: float = TEMPERATURE,
+    top_p: float = TOP_P,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress | None = None,
+) -> GenerateSummary:
     """Write a recording of `content`'s face that moves for `seconds`, marked as generated; after the motion of `prompt`, if given.
 
     `content`: a `.bcd` file, or a picture or video whose still is taken; `gpt2`: the folder of one, else the one
@@ -56,7 +65,11 @@ def generate_file(content: PathLike, target: PathLike, seconds: float, prompt: P
     path, config = open_gpt2(gpt2, head)
     codes = [_codes_of(prompt, head, folder)] if prompt else []
 
-    from bcdcodec.generation.sampling import SamplingOptions, pose_of, sample_motion  # after the cheap checks: torch takes seconds
+    from bcdcodec.generation.sampling import (
+        SamplingOptions,
+        pose_of,
+        sample_motion,
+    )  # after the cheap checks: torch takes seconds
 
     options = SamplingOptions(temperature, top_p, seed)
     network = load_gpt2(path, config, pick_device(device))
@@ -69,9 +82,16 @@ def generate_file(content: PathLike, target: PathLike, seconds: float, prompt: P
     merged = np.concatenate(codes)
     motions = [Motion(start, 0, merged[start : start + CHUNK_FRAMES]) for start in range(0, len(merged), CHUNK_FRAMES)]
     profile = folder.tables.motion_profile(None)
-    head = replace(head, generated=True, frame_count=0, frame_duration=1, time_base_num=1, time_base_den=round(folder.config.frame_rate),
-                   entropy_profile=profile,
-                   tables_fingerprint=folder.tables.fingerprint(profile, head.content_profile)[:TABLES_FINGERPRINT_BYTES])
+    head = replace(
+        head,
+        generated=True,
+        frame_count=0,
+        frame_duration=1,
+        time_base_num=1,
+        time_base_den=round(folder.config.frame_rate),
+        entropy_profile=profile,
+        tables_fingerprint=folder.tables.fingerprint(profile, head.content_profile)[:TABLES_FINGERPRINT_BYTES],
+    )
     how = {"generated": True, "gpt2": config.name, "temperature": temperature, "top_p": top_p, "seed": seed}
     counts = write_recording(target, Recording(head, (still,), tuple(motions), how), folder.tables)
     return GenerateSummary(len(merged), len(merged) / folder.config.frame_rate, counts)
@@ -96,5 +116,7 @@ def _codes_of(path: PathLike, head: Head, folder: ModelFolder) -> np.ndarray:
     """All codes [t, g] of a file of the same model."""
     with open_sound(path) as reader, naming(path):
         if reader.head.model_fingerprint != head.model_fingerprint:
-            raise ModelMismatchError(f"the prompt is of model {reader.head.model_name!r}, the content of {head.model_name!r}: use one model")
+            raise ModelMismatchError(
+                f"the prompt is of model {reader.head.model_name!r}, the content of {head.model_name!r}: use one model"
+            )
         return np.concatenate([motion.codes for motion in reader.motion(folder.tables)])

@@ -27,10 +27,20 @@ class MotionGPT(nn.Module):
             self.content = nn.Sequential(self.content, nn.Linear(rank, config.width))
         self.embedding = nn.Embedding(g * k, config.width)
         nn.init.normal_(self.embedding.weight, std=0.02 / g**0.5)
-        self.gpt2 = transformers.GPT2Model(transformers.GPT2Config(
-            vocab_size=1, n_positions=1 + config.frames, n_embd=config.width, n_layer=config.layers, n_head=config.heads,
-            bos_token_id=None, eos_token_id=None,
-            resid_pdrop=config.dropout, embd_pdrop=config.dropout, attn_pdrop=config.dropout))
+        self.gpt2 = transformers.GPT2Model(
+            transformers.GPT2Config(
+                vocab_size=1,
+                n_positions=1 + config.frames,
+                n_embd=config.width,
+                n_layer=config.layers,
+                n_head=config.heads,
+                bos_token_id=None,
+                eos_token_id=None,
+                resid_pdrop=config.dropout,
+                embd_pdrop=config.dropout,
+                attn_pdrop=config.dropout,
+            )
+        )
         self.heads = nn.Linear(config.width, g * k)
         self.register_buffer("offsets", torch.arange(g) * k, persistent=False)
 

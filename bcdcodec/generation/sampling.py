@@ -36,8 +36,9 @@ def pose_of(content: Content, groups: int) -> np.ndarray:
 
 
 @torch.inference_mode()
-def sample_motion(model: MotionGPT, values: np.ndarray, prompt: np.ndarray, frames: int,
-                  options: SamplingOptions) -> Iterator[np.ndarray]:
+def sample_motion(
+    model: MotionGPT, values: np.ndarray, prompt: np.ndarray, frames: int, options: SamplingOptions
+) -> Iterator[np.ndarray]:
     """Yield `frames` frames of codes uint8 [g] that follow the content `values` [n, d] and the prompt's codes [t, g].
 
     Where the network's context is full it goes on from the content and the later half of what it saw, so that

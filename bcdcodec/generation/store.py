@@ -18,7 +18,9 @@ def open_gpt2(folder: str | os.PathLike | None, head: Head) -> tuple[Path, GPT2C
     return open_gpt2_for(folder, head.model_name, head.model_fingerprint)
 
 
-def open_gpt2_for(folder: str | os.PathLike | None, model_name: str, model_fingerprint: bytes) -> tuple[Path, GPT2Config]:
+def open_gpt2_for(
+    folder: str | os.PathLike | None, model_name: str, model_fingerprint: bytes
+) -> tuple[Path, GPT2Config]:
     """The folder of a GPT-2 for the codes of one model, 8 bytes of whose fingerprint are given, and its config.
 
     Raises ModelError where there is none, ModelMismatchError for one that speaks another model's codes.
@@ -26,13 +28,16 @@ def open_gpt2_for(folder: str | os.PathLike | None, model_name: str, model_finge
     path = SHIPPED / model_name / SUBFOLDER if folder is None else Path(folder)
     if not (path / CONFIG).is_file():
         if folder is None:
-            raise ModelError(f"no GPT-2 is shipped with model {model_name!r}: train one with `bcd train gpt2`, then give --gpt2")
+            raise ModelError(
+                f"no GPT-2 is shipped with model {model_name!r}: train one with `bcd train gpt2`, then give --gpt2"
+            )
         raise ModelError(f"no GPT-2 in {path}: expected {CONFIG} and weights-*.safetensors")
     config = GPT2Config.from_json((path / CONFIG).read_text())
     if config.model_fingerprint != model_fingerprint.hex():
         raise ModelMismatchError(
             f"the GPT-2 in {path} speaks the codes of model {config.model_name!r} ({config.model_fingerprint[:12]}), "
-            f"the content is of {model_name!r} ({model_fingerprint.hex()[:12]}): train one with `bcd train gpt2`")
+            f"the content is of {model_name!r} ({model_fingerprint.hex()[:12]}): train one with `bcd train gpt2`"
+        )
     return path, config
 
 

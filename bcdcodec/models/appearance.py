@@ -17,7 +17,10 @@ from bcdcodec.models.warp import splat, warp
 COVERED = 0.3  # of a frame's weight at a pixel, below which what that frame shows there counts less
 OF_COMMON = 4.0  # weight of the common components, in frames, where a clip's own are learned
 ENERGY_MOST = 8.0  # of its mean, that a pair's error counts for anywhere in the salience
-SALIENT = (1.1, 1.7)  # mean error after alignment, of its mean over the picture, from which a place counts, and counts fully
+SALIENT = (
+    1.1,
+    1.7,
+)  # mean error after alignment, of its mean over the picture, from which a place counts, and counts fully
 AT_ONCE = 32  # pairs
 
 
@@ -45,7 +48,9 @@ class Portrait:
     motion: Tensor  # [b, m] of the still
     appearance: Appearance | None = None  # None where the content does not say
     detail: Tensor | None = None  # [b, c, H, W] that the enlarged still lacks: `BCD.detailed`
-    joined: Tensor | None = None  # [b, 2, gh, gw] flow from this face to that of the person whose motion moves it, if another's
+    joined: Tensor | None = (
+        None  # [b, 2, gh, gw] flow from this face to that of the person whose motion moves it, if another's
+    )
     larger: float = 1.0  # times that this face is as large as that one
 
     def looks(self, change: Tensor | None, t: int) -> Tensor:
@@ -68,10 +73,14 @@ class Portrait:
         """The portrait of a single content [1, ...] for `b` windows."""
         wide = lambda x: x.expand(b, *x.shape[1:])  # noqa: E731
         looks = self.appearance
-        return replace(self, still=wide(self.still), motion=wide(self.motion),
-                       appearance=None if looks is None else Appearance(wide(looks.components), wide(looks.salience)),
-                       detail=None if self.detail is None else wide(self.detail),
-                       joined=None if self.joined is None else wide(self.joined))
+        return replace(
+            self,
+            still=wide(self.still),
+            motion=wide(self.motion),
+            appearance=None if looks is None else Appearance(wide(looks.components), wide(looks.salience)),
+            detail=None if self.detail is None else wide(self.detail),
+            joined=None if self.joined is None else wide(self.joined),
+        )
 
 
 class CommonAppearance(nn.Module):
@@ -121,7 +130,9 @@ class CommonAppearance(nn.Module):
 
 
 @torch.no_grad()
-def fit_appearance(basis: FlowBasis, common: Tensor, salience: Tensor, still: Tensor, frames: Tensor, change: Tensor) -> Tensor:
+def fit_appearance(
+    basis: FlowBasis, common: Tensor, salience: Tensor, still: Tensor, frames: Tensor, change: Tensor
+) -> Tensor:
     """Components [k, c, h, w] that say best what frames [t, c, h, w] show beyond the warped still [c, h, w].
 
     `change` [t, m]: of motion from the still to the frames, as aligned. What warps leave at salient places, [1, h, w], is
@@ -134,7 +145,7 @@ def fit_appearance(basis: FlowBasis, common: Tensor, salience: Tensor, still: Te
     vectors = torch.linalg.eigh((left @ left.T).double())[1].flip(1)[:, :k].float()  # [t, k] at most
     like = left @ (shared / shared.square().sum(1, keepdim=True).clamp_min(1e-6)).T  # [t, k] amounts of the common ones
     u, _, v = torch.linalg.svd(vectors.T @ like, full_matrices=False)
-    amounts = vectors @ (u @ v) * t ** 0.5  # [t, k] of unit deviation
+    amounts = vectors @ (u @ v) * t**0.5  # [t, k] of unit deviation
     own = amounts.T @ left / t
     return torch.lerp(shared, own, (t - 1) / (t - 1 + OF_COMMON)).view_as(common)  # a photo alone shows no change
 

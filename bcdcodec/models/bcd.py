@@ -53,13 +53,19 @@ class BCD(nn.Module):
         self.decoder = DiT(config)
         self.painter: Painter | None = None
         if config.decoder.painter:
-            self.painter = Painter(config.latent.channels, config.decoder.painter, self.decoder.side, config.decoder.width)
+            self.painter = Painter(
+                config.latent.channels, config.decoder.painter, self.decoder.side, config.decoder.width
+            )
         self.flow_basis: FlowBasis | None = None
         if config.decoder.flow_basis:
-            self.flow_basis = FlowBasis(config.motion_channels, self.decoder.side * config.decoder.warp_grid, config.content.appearance)
+            self.flow_basis = FlowBasis(
+                config.motion_channels, self.decoder.side * config.decoder.warp_grid, config.content.appearance
+            )
         self.common: CommonAppearance | None = None
         if config.content.appearance:
-            self.common = CommonAppearance(config.content.appearance, config.latent.channels, config.latent.size, config.motion_channels)
+            self.common = CommonAppearance(
+                config.content.appearance, config.latent.channels, config.latent.size, config.motion_channels
+            )
         self.transform: PatchTransform | None = None
         self.still_filter: StillFilter | None = None
         self.still_detail: StillNet | None = None
@@ -67,9 +73,12 @@ class BCD(nn.Module):
             components = max(config.content.still_dim, config.decoder.klt_output)
             self.still_filter = StillFilter(config.latent.channels, config.content.still_filter)
             if config.content.detail:
-                self.still_detail = StillNet(config.latent.channels, config.latent.channels, config.content.detail, config.latent.factor)
+                self.still_detail = StillNet(
+                    config.latent.channels, config.latent.channels, config.content.detail, config.latent.factor
+                )
             self.transform = PatchTransform(
-                config.decoder.patch, config.latent.channels, config.content.rows, config.content.columns, components)
+                config.decoder.patch, config.latent.channels, config.content.rows, config.content.columns, components
+            )
 
     def encode(self, z: Tensor, reference: int = 0) -> tuple[Tensor, Tensor]:
         """Content tokens [b, n, d] and motion [b, t, m] of latents [b, t, c, h, w].
@@ -93,7 +102,9 @@ class BCD(nn.Module):
         return m if self.flow_basis is None else self.flow_basis.without_amounts(m * self.flow_basis.deviation)
 
     @torch.no_grad()
-    def aligned_motion(self, z: Tensor, m: Tensor, portrait: Portrait, levels: Levels = LEVELS) -> tuple[Tensor, Tensor]:
+    def aligned_motion(
+        self, z: Tensor, m: Tensor, portrait: Portrait, levels: Levels = LEVELS
+    ) -> tuple[Tensor, Tensor]:
         """Motion [b, t, m] whose flow makes the portraits' stills [b, c, h, w] most like z [b, t, c, h, w].
 
         And the curvature [b, t, m, m] of the error about it, `FlowBasis.align_with_curvature`. Searched from the encoder's
@@ -102,7 +113,12 @@ class BCD(nn.Module):
         b, t = z.shape[:2]
         picture = portrait.still[:, None].expand(b, t, *z.shape[2:])
         change, curvature = self.flow_basis.align_with_curvature(
-            picture.flatten(0, 1), z.flatten(0, 1), (m - portrait.motion[:, None]).flatten(0, 1), portrait.appearance, levels)
+            picture.flatten(0, 1),
+            z.flatten(0, 1),
+            (m - portrait.motion[:, None]).flatten(0, 1),
+            portrait.appearance,
+            levels,
+        )
         return portrait.motion[:, None] + change.unflatten(0, (b, t)), curvature.unflatten(0, (b, t))
 
     @torch.no_grad()
@@ -140,8 +156,10 @@ class BCD(nn.Module):
             return None
         coefficients = content[..., c.dim :].unflatten(-1, (-1, c.appearance)).movedim(-1, 1)  # [b, k, n, d]
         own = self.transform.difference(coefficients.flatten(0, 1)).unflatten(0, coefficients.shape[:2])
-        return Appearance(self.common.of(self.flow_basis, reference_motion) + own,
-                          self.common.salience_of(self.flow_basis, reference_motion))
+        return Appearance(
+            self.common.of(self.flow_basis, reference_motion) + own,
+            self.common.salience_of(self.flow_basis, reference_motion),
+        )
 
     def still(self, content: Tensor) -> Tensor | None:
         """The picture the content tokens [b, n, d] hold, [b, c, h, w]; None without the transform."""
@@ -160,8 +178,9 @@ class BCD(nn.Module):
             return portrait
         return replace(portrait, detail=self.still_detail(portrait.still))
 
-    def denoise(self, x: Tensor, sigma: Tensor, condition: Condition, temporal: bool = True,
-                painted: bool = True) -> Denoised:
+    def denoise(
+        self, x: Tensor, sigma: Tensor, condition: Condition, temporal: bool = True, painted: bool = True
+    ) -> Denoised:
         """D(x; sigma) for noisy latents x [b, t, c, h, w] and noise levels sigma [b].
 
         Where the output warps the content picture, that warp is the mean of the prior: with a Gaussian
@@ -182,8 +201,11 @@ class BCD(nn.Module):
             moved = self.flow_basis(change)
             if condition.portrait is not None:
                 moved = condition.portrait.moved_by(moved)
-            condition = replace(condition, motion=self.flow_basis.embedded(condition.motion),
-                                reference_motion=self.flow_basis.embedded(condition.reference_motion))
+            condition = replace(
+                condition,
+                motion=self.flow_basis.embedded(condition.motion),
+                reference_motion=self.flow_basis.embedded(condition.reference_motion),
+            )
         scaled = (x * c_in[expand]).to(self.decoder.to_residual.weight.dtype)  # a decoder in bfloat16 takes bfloat16
         out = self.decoder(scaled, c_noise, condition, temporal, self.transform)
         latents = c_skip[expand] * x + c_out[expand] * out.residual
@@ -206,8 +228,13 @@ class BCD(nn.Module):
             latents = latents + (1 - c_skip[expand]) * warped.detach()
             if self.painter is not None and painted:
                 latents = self.painter(
-                    latents.flatten(0, 1), frames, warped.detach().flatten(0, 1), flow.detach().flatten(0, 1),
-                    out.tokens.flatten(0, 1), out.condition.flatten(0, 1)).unflatten(0, (b, t))
+                    latents.flatten(0, 1),
+                    frames,
+                    warped.detach().flatten(0, 1),
+                    flow.detach().flatten(0, 1),
+                    out.tokens.flatten(0, 1),
+                    out.condition.flatten(0, 1),
+                ).unflatten(0, (b, t))
         return Denoised(latents, flow, still, looks, warped)
 
     @torch.no_grad()
@@ -217,8 +244,10 @@ class BCD(nn.Module):
         Raises ModelError for a model without a flow basis.
         """
         if self.flow_basis is None:
-            raise ModelError(f"in 0 steps the content's picture is moved by the motion alone; the motion of model "
-                             f"{self.config.name!r} is no flow, which needs its networks: give 1 step or more")
+            raise ModelError(
+                f"in 0 steps the content's picture is moved by the motion alone; the motion of model "
+                f"{self.config.name!r} is no flow, which needs its networks: give 1 step or more"
+            )
         change = condition.motion - condition.reference_motion[:, None]
         portrait = condition.portrait or self.portrait(condition.content, condition.reference_motion)
         flow, looks = portrait.moved_by(self.flow_basis(change)), portrait.looks(change, change.shape[1])

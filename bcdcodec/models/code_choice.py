@@ -28,8 +28,13 @@ def choose_together(entries: Tensor, bits: Tensor, features: Tensor, curvature: 
             at = slice(first, None, 2)
             errors = F.pad(entries[torch.arange(groups, device=codes.device), codes] - features, (0, 0, 1, 1))
             goal = features + STEADY / weight * (errors[:, :-2] + errors[:, 2:])  # [b, t, g] what would cost least
-            found = _descend(entries, bits / weight[at].repeat(b, 1)[..., None], goal[:, at].flatten(0, 1),
-                             curvature[:, at].flatten(0, 1), codes[:, at].flatten(0, 1))
+            found = _descend(
+                entries,
+                bits / weight[at].repeat(b, 1)[..., None],
+                goal[:, at].flatten(0, 1),
+                curvature[:, at].flatten(0, 1),
+                codes[:, at].flatten(0, 1),
+            )
             codes[:, at] = found.view_as(codes[:, at])
     return codes
 

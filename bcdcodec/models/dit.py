@@ -9,10 +9,7 @@ from torch import Tensor, nn
 
 from bcdcodec.config import ModelConfig
 from bcdcodec.models.appearance import Portrait
-from bcdcodec.models.layers import (
-    FeedForward, MultiHeadAttention, grid_positions, patchify, sinusoidal, unpatchify,
-)
-
+from bcdcodec.models.layers import FeedForward, MultiHeadAttention, grid_positions, patchify, sinusoidal, unpatchify
 
 # One optimiser step moves every weight by the learning rate: without the scale, by pixels in the picture.
 FLOW_SCALE = 0.1
@@ -34,8 +31,15 @@ class Condition:
         """This clip's condition for windows of motion [b, t, g * d'] of it; it is that of a single one, [1, ...]."""
         b = len(motion)
         wide = lambda x: None if x is None else x.expand(b, *x.shape[1:])  # noqa: E731
-        return Condition(wide(self.content), motion, wide(self.reference_motion), wide(self.keep), wide(self.keep_content),
-                         wide(self.foreign), None if self.portrait is None else self.portrait.expand(b))
+        return Condition(
+            wide(self.content),
+            motion,
+            wide(self.reference_motion),
+            wide(self.keep),
+            wide(self.keep_content),
+            wide(self.foreign),
+            None if self.portrait is None else self.portrait.expand(b),
+        )
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,7 @@ class DiTBlock(nn.Module):
         nn.init.zeros_(self.modulation.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x [b, n, d], condition [b, 1 or n, d]."""
+        """X [b, n, d], condition [b, 1 or n, d]."""
         shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(condition).chunk(6, dim=-1)
         x = x + gate_a * self.attention(self.norm_attention(x) * (1 + scale_a) + shift_a)
         return x + gate_f * self.ff(self.norm_ff(x) * (1 + scale_f) + shift_f)
@@ -78,7 +82,7 @@ class DiT(nn.Module):
         self.channels, self.warp_grid, self.klt_output = latent.channels, d.warp_grid, d.klt_output
         if (config.content.rows, config.content.columns) != (self.side, self.side):
             raise ValueError("content needs one token a patch")
-        patch_size = latent.channels * d.patch ** 2
+        patch_size = latent.channels * d.patch**2
         self.embed = nn.Linear(patch_size, d.width)
         self.content_dim = config.content.dim  # the channels after those are of the appearance
         self.embed_content = nn.Linear(self.content_dim, d.width, bias=False)
@@ -87,7 +91,7 @@ class DiT(nn.Module):
         self.motion_embed = nn.Linear(config.motion_channels, d.width)
         self.motion_in_patches = d.motion_in_patches
         if self.motion_in_patches:
-            rank, places = d.motion_patch_rank, self.side ** 2 * d.width
+            rank, places = d.motion_patch_rank, self.side**2 * d.width
             self.motion_patches: nn.Module = nn.Linear(config.motion_channels, places)
             if rank:
                 self.motion_patches = nn.Sequential(nn.Linear(config.motion_channels, rank), nn.Linear(rank, places))
@@ -110,15 +114,16 @@ class DiT(nn.Module):
             nn.init.zeros_(head.bias)
         if d.warp_grid:
             # Not zero: the flow of the reference's own motion is subtracted, and from zero times zero nothing is learned.
-            self.to_flow = nn.Linear(d.width, 2 * d.warp_grid ** 2)
+            self.to_flow = nn.Linear(d.width, 2 * d.warp_grid**2)
             nn.init.normal_(self.to_flow.weight, std=0.02)
             nn.init.zeros_(self.to_flow.bias)
 
-    def forward(self, x: Tensor, log_sigma: Tensor, condition: Condition, temporal: bool,
-                transform: nn.Module | None = None) -> DenoiserOutput:
-        """x [b, t, c, h, w] scaled by c_in; log_sigma [b]; `temporal`: whether temporal blocks act (stage 2)."""
+    def forward(
+        self, x: Tensor, log_sigma: Tensor, condition: Condition, temporal: bool, transform: nn.Module | None = None
+    ) -> DenoiserOutput:
+        """X [b, t, c, h, w] scaled by c_in; log_sigma [b]; `temporal`: whether temporal blocks act (stage 2)."""
         b, t = x.shape[:2]
-        n = self.side ** 2
+        n = self.side**2
         content = self.embed_content(condition.content[..., : self.content_dim].to(x.dtype))  # [b, n, d]
         motion = self.motion_embed(condition.motion.to(x.dtype))  # [b, t, d]
         if self.with_reference:
@@ -162,5 +167,7 @@ class DiT(nn.Module):
         residual = unpatchify(residual, self.patch, self.side, self.side).unflatten(0, (b, t))
         flow = None
         if self.warp_grid:
-            flow = unpatchify(FLOW_SCALE * self.to_flow(h).float(), self.warp_grid, self.side, self.side).unflatten(0, (b, t))
+            flow = unpatchify(FLOW_SCALE * self.to_flow(h).float(), self.warp_grid, self.side, self.side).unflatten(
+                0, (b, t)
+            )
         return DenoiserOutput(residual, flow, h.unflatten(0, (b, t)), c.view(b, t, -1))

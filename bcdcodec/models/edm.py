@@ -14,22 +14,24 @@ SECOND_ORDER_FROM = 0.5  # of a step's noise level must be left after it
 
 def preconditioning(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """c_skip, c_out, c_in, c_noise of noise levels sigma."""
-    total = sigma ** 2 + sigma_data ** 2
-    c_skip = sigma_data ** 2 / total
+    total = sigma**2 + sigma_data**2
+    c_skip = sigma_data**2 / total
     c_out = sigma * sigma_data / total.sqrt()
     return c_skip, c_out, 1 / total.sqrt(), sigma.log() / 4
 
 
 def loss_weight(sigma: Tensor, sigma_data: float) -> Tensor:
     """lambda(sigma) = 1 / c_out^2: every noise level weighs the same on F."""
-    return (sigma ** 2 + sigma_data ** 2) / (sigma * sigma_data) ** 2
+    return (sigma**2 + sigma_data**2) / (sigma * sigma_data) ** 2
 
 
 def training_sigmas(count: int, config: DiffusionConfig, generator: torch.Generator | None = None) -> Tensor:
     """Noise levels [count] for training: log-normal, a share of them at sigma_max (the one-step regime)."""
     sigma = (torch.randn(count, generator=generator) * config.p_std + config.p_mean).exp()
     at_max = torch.rand(count, generator=generator) < config.share_at_max
-    return torch.where(at_max, torch.full_like(sigma, config.sigma_max), sigma.clamp(config.sigma_min, config.sigma_max))
+    return torch.where(
+        at_max, torch.full_like(sigma, config.sigma_max), sigma.clamp(config.sigma_min, config.sigma_max)
+    )
 
 
 def karras_sigmas(steps: int, config: DiffusionConfig) -> Tensor:
@@ -39,7 +41,9 @@ def karras_sigmas(steps: int, config: DiffusionConfig) -> Tensor:
     return torch.cat([(high + ramp * (low - high)) ** config.rho, torch.zeros(1)])
 
 
-def sample_heun(denoise: Callable[[Tensor, float], Tensor], noise: Tensor, config: DiffusionConfig, steps: int) -> Tensor:
+def sample_heun(
+    denoise: Callable[[Tensor, float], Tensor], noise: Tensor, config: DiffusionConfig, steps: int
+) -> Tensor:
     """Deterministic second-order sampler: unit noise [...] -> sample [...].
 
     One step is the denoiser itself at sigma_max. `denoise(x, sigma)` is D(x; sigma). The correction of algorithm 2 divides

@@ -27,8 +27,12 @@ class RelativeBias(nn.Module):
         half = self.buckets // 2
         exact = half // 2
         distance = relative.abs()
-        far = exact + (torch.log(distance.clamp(min=1).float() / exact)
-                       / math.log(self.max_distance / exact) * (half - exact)).long()
+        far = (
+            exact
+            + (
+                torch.log(distance.clamp(min=1).float() / exact) / math.log(self.max_distance / exact) * (half - exact)
+            ).long()
+        )
         bucket = torch.where(distance < exact, distance, far.clamp(max=half - 1)) + (relative > 0).long() * half
         return self.table(bucket).permute(2, 0, 1)
 
@@ -45,7 +49,7 @@ class T5Layer(nn.Module):
         self.ff_out = nn.Linear(ff, width, bias=False)
         # T5 folds the missing 1 / sqrt(d') into the initialisation of the queries.
         nn.init.normal_(self.attention.qkv.weight[:width], std=(width * (width // heads)) ** -0.5)
-        nn.init.normal_(self.attention.qkv.weight[width:], std=width ** -0.5)
+        nn.init.normal_(self.attention.qkv.weight[width:], std=width**-0.5)
 
     def forward(self, x: Tensor, bias: Tensor) -> Tensor:
         x = x + self.attention(self.norm_attention(x), bias, scale=1.0)
@@ -61,11 +65,14 @@ class ConvStem(nn.Module):
         super().__init__()
         side = size // self.PATCH
         # A linear map of patches: convolutions at full resolution would cost more than all the rest.
-        self.embed = nn.Linear(channels * self.PATCH ** 2, widths[0])
+        self.embed = nn.Linear(channels * self.PATCH**2, widths[0])
         layers: list[nn.Module] = []
         for before, after in zip(widths[:-1], widths[1:]):
-            layers += [nn.GroupNorm(8, before), nn.GELU(approximate="tanh"),
-                       nn.Conv2d(before, after, 4, stride=2, padding=1)]
+            layers += [
+                nn.GroupNorm(8, before),
+                nn.GELU(approximate="tanh"),
+                nn.Conv2d(before, after, 4, stride=2, padding=1),
+            ]
             side //= 2
         self.layers = nn.Sequential(*layers, nn.GroupNorm(8, widths[-1]), nn.GELU(approximate="tanh"))
         self.project = nn.Linear(widths[-1] * side * side, width)
@@ -93,7 +100,8 @@ class OverlapStem(nn.Module):
             side //= 2
         self.layers = nn.Sequential(*layers, nn.BatchNorm2d(widths[-1]), nn.ReLU())
         self.project = nn.Sequential(
-            nn.Linear(widths[-1] * side * side, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width))
+            nn.Linear(widths[-1] * side * side, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, width)
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.layers(x.contiguous(memory_format=torch.channels_last))

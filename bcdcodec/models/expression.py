@@ -31,7 +31,9 @@ def portrait_turned(portrait: Portrait, here: np.ndarray, there: np.ndarray) -> 
     return replace(portrait, still=warp(portrait.still, flow), detail=detail)
 
 
-def moving_as(portrait: Portrait, marks: np.ndarray, appearance: Appearance, driver: np.ndarray, now: np.ndarray) -> Portrait:
+def moving_as(
+    portrait: Portrait, marks: np.ndarray, appearance: Appearance, driver: np.ndarray, now: np.ndarray
+) -> Portrait:
     """A portrait that another's motion moves in the same places, with that one's pictures of change, [1, k, c, h, w], in their place.
 
     `marks`, `driver` [68, 2]: landmarks of both stills, x and y as fractions of the picture; `now` [68, 2]: the driver's in the picture that
@@ -39,16 +41,24 @@ def moving_as(portrait: Portrait, marks: np.ndarray, appearance: Appearance, dri
     """
     flow = joining_flow(marks, driver).to(portrait.still)
     components = appearance.components[0]
-    carried = Appearance(warp(components, flow.expand(len(components), -1, -1, -1))[None], warp(appearance.salience, flow))
+    carried = Appearance(
+        warp(components, flow.expand(len(components), -1, -1, -1))[None], warp(appearance.salience, flow)
+    )
     larger = head_pose(marks).size / head_pose(driver).size
-    return replace(portrait, appearance=carried, joined=joining_flow(marks, now).to(portrait.still),
-                   larger=min(max(larger, 1 / LARGER_MOST), LARGER_MOST))
+    return replace(
+        portrait,
+        appearance=carried,
+        joined=joining_flow(marks, now).to(portrait.still),
+        larger=min(max(larger, 1 / LARGER_MOST), LARGER_MOST),
+    )
 
 
 def landmarks_moved(marks: np.ndarray, flow: Tensor) -> np.ndarray:
     """Where landmarks [n, 2] of a still are in a picture that takes it through the flow [1, 2, gh, gw]: [n, 2]."""
     places = torch.from_numpy(2 * marks - 1).to(flow)[None, None]  # [1, 1, n, 2]
-    way = F.grid_sample(flow, places, padding_mode="border", align_corners=False)[0, :, 0].T  # [n, 2], halves of a picture
+    way = F.grid_sample(flow, places, padding_mode="border", align_corners=False)[
+        0, :, 0
+    ].T  # [n, 2], halves of a picture
     return marks - way.cpu().numpy() / 2
 
 
@@ -71,7 +81,10 @@ def joining_flow(here: np.ndarray, there: np.ndarray) -> Tensor:
     cells = centres(GRID).double()
     x, y = torch.meshgrid(cells, cells, indexing="xy")
     places = torch.stack([x, y], -1).view(-1, 2)
-    flow = _bending(places, knots) @ weights[:-3] + torch.cat([torch.ones(len(places), 1, dtype=torch.float64), places], 1) @ weights[-3:]
+    flow = (
+        _bending(places, knots) @ weights[:-3]
+        + torch.cat([torch.ones(len(places), 1, dtype=torch.float64), places], 1) @ weights[-3:]
+    )
     return flow.T.reshape(1, 2, GRID, GRID).float()
 
 

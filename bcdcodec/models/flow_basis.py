@@ -70,7 +70,14 @@ class FlowBasis(nn.Module):
         return torch.linalg.solve(gram, torch.einsum("nmdp,ndp->nm", weighted, flow.flatten(2)))
 
     @torch.no_grad()
-    def align(self, picture: Tensor, target: Tensor, start: Tensor, appearance: Appearance | None = None, levels: Levels = LEVELS) -> Tensor:
+    def align(
+        self,
+        picture: Tensor,
+        target: Tensor,
+        start: Tensor,
+        appearance: Appearance | None = None,
+        levels: Levels = LEVELS,
+    ) -> Tensor:
         """Change [n, m] whose flow makes the picture [n, c, h, w] most like the target [n, c, h, w], from `start` on.
 
         Gauss-Newton steps on the robust error of the two pictures' grey, coarse to fine, with the basis's deviations as
@@ -80,8 +87,14 @@ class FlowBasis(nn.Module):
         return self.align_with_curvature(picture, target, start, appearance, levels)[0]
 
     @torch.no_grad()
-    def align_with_curvature(self, picture: Tensor, target: Tensor, start: Tensor,
-                             appearance: Appearance | None = None, levels: Levels = LEVELS) -> tuple[Tensor, Tensor]:
+    def align_with_curvature(
+        self,
+        picture: Tensor,
+        target: Tensor,
+        start: Tensor,
+        appearance: Appearance | None = None,
+        levels: Levels = LEVELS,
+    ) -> tuple[Tensor, Tensor]:
         """`align`, and what each error of the change [n, m] costs in the picture: e' C e of curvature C [n, m, m].
 
         In the unit of TYPICAL: of a change whose error costs as much as usual C is about the identity.
@@ -97,8 +110,14 @@ class FlowBasis(nn.Module):
             parts.append(self._aligned(picture[at], target[at], start[at], looks, list(zip(levels, fields))))
         return torch.cat([change for change, _ in parts]), torch.cat([curvature for _, curvature in parts])
 
-    def _aligned(self, picture: Tensor, target: Tensor, start: Tensor, appearance: Appearance | None,
-                 levels: list[tuple[tuple[int, int, int], Tensor]]) -> tuple[Tensor, Tensor]:
+    def _aligned(
+        self,
+        picture: Tensor,
+        target: Tensor,
+        start: Tensor,
+        appearance: Appearance | None,
+        levels: list[tuple[tuple[int, int, int], Tensor]],
+    ) -> tuple[Tensor, Tensor]:
         change = start.float()
         size, n = picture.shape[-1], len(change)
         with torch.autocast(picture.device.type, enabled=False):
@@ -111,7 +130,9 @@ class FlowBasis(nn.Module):
                 if appearance is not None:
                     b, k = appearance.components.shape[:2]
                     more = _grey(appearance.components.flatten(0, 1).float(), share, smoothings).view(b, k, side, side)
-                    more = torch.cat([F.avg_pool2d(appearance.salience, share), more], 1).expand(n, -1, -1, -1)  # [n, 1 + k, side, side]
+                    more = torch.cat([F.avg_pool2d(appearance.salience, share), more], 1).expand(
+                        n, -1, -1, -1
+                    )  # [n, 1 + k, side, side]
                 for _ in range(iterations):
                     if more is not None:
                         amounts = appearance.amounts(change)  # [n, k]
@@ -120,16 +141,18 @@ class FlowBasis(nn.Module):
                     flow = torch.tensordot(change, fields, dims=1).unflatten(-1, (side, side))
                     seen = warp(moving, flow).flatten(2)  # [n, 3 or 4 + k, p]
                     error = seen[:, 0] - goal.flatten(1)
-                    weight = (error.square() + ROBUST ** 2).rsqrt()
+                    weight = (error.square() + ROBUST**2).rsqrt()
                     if more is not None:
                         weight = weight * (1 + EMPHASIS * seen[:, 3])
-                    jacobian = seen[:, 1, None] * fields[None, :, 0] + seen[:, 2, None] * fields[None, :, 1]  # [n, m, p]
+                    jacobian = (
+                        seen[:, 1, None] * fields[None, :, 0] + seen[:, 2, None] * fields[None, :, 1]
+                    )  # [n, m, p]
                     if more is not None:  # channels without a field of flow
                         jacobian[:, -self.amounts :] = seen[:, 4:] / AMOUNT
                     weighted = jacobian * weight[:, None]
                     squared = weighted @ jacobian.transpose(1, 2)
                     if share >= COSTED:
-                        curvature = squared * (ROBUST / side ** 2 / TYPICAL)
+                        curvature = squared * (ROBUST / side**2 / TYPICAL)
                     gradient = (weighted @ error[..., None])[..., 0] + prior * (change - start)
                     change = change - torch.linalg.solve(squared + torch.diag(prior), gradient)
         return change, curvature + FLAT * torch.eye(len(prior), device=change.device)
@@ -184,4 +207,6 @@ def _slopes(x: Tensor) -> tuple[Tensor, Tensor]:
     """Slope of x [n, 1, h, w] along x and y, each [n, 1, h, w], a half picture."""
     padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
     scale = x.shape[-1] / 4
-    return scale * (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]), scale * (padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1])
+    return scale * (padded[..., 1:-1, 2:] - padded[..., 1:-1, :-2]), scale * (
+        padded[..., 2:, 1:-1] - padded[..., :-2, 1:-1]
+    )

@@ -156,4 +156,4 @@ def _entropy(p: Tensor) -> Tensor:
 
 def temperature_at(config: QuantiserConfig, step: int) -> float:
     """Gumbel temperature tau after `step` optimiser steps."""
-    return max(config.temperature_min, config.temperature_max * config.temperature_decay ** step)
+    return max(config.temperature_min, config.temperature_max * config.temperature_decay**step)

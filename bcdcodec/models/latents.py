@@ -63,8 +63,10 @@ class VaeLatents:
             within = "vae" if (Path(name_or_folder) / "vae").is_dir() or not Path(name_or_folder).exists() else None
             self.vae = AutoencoderKL.from_pretrained(name_or_folder, subfolder=within).to(device).eval()
         except (OSError, ValueError) as error:
-            raise ModelError(f"no autoencoder at {name_or_folder!r}: give --vae a local folder or a hub name "
-                             f"({str(error).splitlines()[0]})") from error
+            raise ModelError(
+                f"no autoencoder at {name_or_folder!r}: give --vae a local folder or a hub name "
+                f"({str(error).splitlines()[0]})"
+            ) from error
         self.vae.requires_grad_(False)
 
     @torch.no_grad()

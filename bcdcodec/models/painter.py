@@ -24,7 +24,7 @@ class FilmBlock(nn.Module):
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """x [n, c, h, w], condition [n, width]."""
+        """X [n, c, h, w], condition [n, width]."""
         scale, shift = self.film(condition)[..., None, None].chunk(2, dim=1)
         return x + self.second(F.silu(self.first(F.silu(x)) * (1 + scale) + shift))
 
@@ -42,7 +42,7 @@ class Painter(nn.Module):
         fine, middle, coarse = widths
         self.side = side
         self.condition = nn.Sequential(nn.Linear(width, width), nn.SiLU())
-        self.embed = nn.Conv2d((3 * channels + 2) * SHUFFLE ** 2, fine, 3, padding=1)
+        self.embed = nn.Conv2d((3 * channels + 2) * SHUFFLE**2, fine, 3, padding=1)
         self.down_middle = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
         self.down_coarse = nn.Conv2d(middle, coarse, 4, stride=2, padding=1)
         self.tokens = nn.Linear(width, coarse)
@@ -51,11 +51,13 @@ class Painter(nn.Module):
         self.coarse = nn.ModuleList(FilmBlock(coarse, width) for _ in range(3))
         self.up_middle = nn.Conv2d(coarse, 4 * middle, 1)
         self.up_fine = nn.Conv2d(middle, 4 * fine, 1)
-        self.draw = nn.Conv2d(fine, (channels + 1) * SHUFFLE ** 2, 3, padding=1)
+        self.draw = nn.Conv2d(fine, (channels + 1) * SHUFFLE**2, 3, padding=1)
         nn.init.zeros_(self.draw.weight)
         nn.init.zeros_(self.draw.bias)
 
-    def forward(self, estimate: Tensor, still: Tensor, warped: Tensor, flow: Tensor, tokens: Tensor, condition: Tensor) -> Tensor:
+    def forward(
+        self, estimate: Tensor, still: Tensor, warped: Tensor, flow: Tensor, tokens: Tensor, condition: Tensor
+    ) -> Tensor:
         """Pictures [n, c, h, w], flow [n, 2, gh, gw], tokens [n, s * s, d], condition [n, d] -> picture [n, c, h, w]."""
         kind = self.draw.weight.dtype
         flow = F.interpolate(flow, size=estimate.shape[-2:], mode="bilinear", align_corners=False)

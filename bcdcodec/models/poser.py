@@ -34,7 +34,9 @@ class PoseReader(nn.Module):
     def __init__(self, config: PoserConfig):
         super().__init__()
         self.stem = OverlapStem(config.channels, config.size, config.reader, config.width)
-        self.head = nn.Sequential(nn.ReLU(), nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, config.pose))
+        self.head = nn.Sequential(
+            nn.ReLU(), nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, config.pose)
+        )
 
     def forward(self, pictures: Tensor) -> Tensor:
         return self.head(self.stem(pictures)).float()
@@ -50,10 +52,12 @@ class FlowNet(nn.Module):
         self.condition = nn.Sequential(nn.Linear(2 * config.pose, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         y, x = torch.meshgrid(centres(cells), centres(cells), indexing="ij")
         self.register_buffer("places", torch.stack([x, y])[None], persistent=False)
-        self.embed = nn.Conv2d(config.channels * UNSHUFFLE ** 2 + 2, fine, 3, padding=1)
+        self.embed = nn.Conv2d(config.channels * UNSHUFFLE**2 + 2, fine, 3, padding=1)
         self.down_middle = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
         self.down_coarse = nn.Conv2d(middle, coarse, 4, stride=2, padding=1)
-        self.to_places = nn.Sequential(nn.Linear(width, PLACE_RANK), nn.Linear(PLACE_RANK, coarse * (cells // COARSE) ** 2))
+        self.to_places = nn.Sequential(
+            nn.Linear(width, PLACE_RANK), nn.Linear(PLACE_RANK, coarse * (cells // COARSE) ** 2)
+        )
         self.fine_in, self.fine_out = FilmBlock(fine, width), FilmBlock(fine, width)
         self.middle_in, self.middle_out = FilmBlock(middle, width), FilmBlock(middle, width)
         self.coarse = nn.ModuleList(FilmBlock(coarse, width) for _ in range(3))
@@ -86,7 +90,7 @@ class Filler(nn.Module):
         channels = config.channels
         self.net = StillNet(2 * channels + 2, channels + 1, config.fill, shuffle=UNSHUFFLE)
         with torch.no_grad():
-            self.net.draw.bias[channels * UNSHUFFLE ** 2 :] = MASK_AT_FIRST
+            self.net.draw.bias[channels * UNSHUFFLE**2 :] = MASK_AT_FIRST
 
     def forward(self, still: Tensor, warped: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
         """Stills and their warps [n, c, h, w] by flow [n, 2, gh, gw]: colours [n, c, h, w] in [-1, 1], mask [n, 1, h, w] in 0..1."""

@@ -20,7 +20,7 @@ class StillNet(nn.Module):
         super().__init__()
         self.factor, self.shuffle = factor, shuffle
         fine, middle, coarse = widths
-        self.embed = nn.Conv2d(seen * shuffle ** 2, fine, 3, padding=1)
+        self.embed = nn.Conv2d(seen * shuffle**2, fine, 3, padding=1)
         self.fine_in, self.fine_out = _block(fine), _block(fine)
         self.down_middle = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
         self.middle_in, self.middle_out = _block(middle), _block(middle)
@@ -59,7 +59,9 @@ class StillFilter(StillNet):
 
 def _block(width: int) -> nn.Sequential:
     """What is added to features [b, width, h, w]: nothing at first."""
-    block = nn.Sequential(nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1))
+    block = nn.Sequential(
+        nn.SiLU(), nn.Conv2d(width, width, 3, padding=1), nn.SiLU(), nn.Conv2d(width, width, 3, padding=1)
+    )
     nn.init.zeros_(block[-1].weight)
     nn.init.zeros_(block[-1].bias)
     return block

@@ -14,7 +14,13 @@ def warp(picture: Tensor, flow: Tensor, cubic: bool = False) -> Tensor:
 
     The flow is interpolated to the picture's size; positions outside repeat the border. `cubic`: sharper, in some three times the time.
     """
-    return F.grid_sample(picture, _places(flow, *picture.shape[-2:]), mode="bicubic" if cubic else "bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(
+        picture,
+        _places(flow, *picture.shape[-2:]),
+        mode="bicubic" if cubic else "bilinear",
+        padding_mode="border",
+        align_corners=False,
+    )
 
 
 def warp_large(picture: Tensor, detail: Tensor, flow: Tensor) -> Tensor:
@@ -35,7 +41,9 @@ def splat(picture: Tensor, flow: Tensor) -> Tensor:
     """The adjoint of `warp`: every pixel of [b, c, h, w] is added to those of the content picture that it was taken from."""
     b, c, h, w = picture.shape
     size = torch.tensor([w, h], device=flow.device)
-    at = (((_places(flow, h, w) + 1) * size - 1) / 2).clamp(min=torch.zeros_like(size), max=size - 1)  # [b, h, w, 2] in pixels
+    at = (((_places(flow, h, w) + 1) * size - 1) / 2).clamp(
+        min=torch.zeros_like(size), max=size - 1
+    )  # [b, h, w, 2] in pixels
     low = at.floor()
     share = at - low
     out = torch.zeros(b, c, h * w, device=picture.device)

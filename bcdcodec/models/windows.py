@@ -18,7 +18,9 @@ WINDOWS_AT_ONCE = 4  # run through the network together
 ALIGNED_AT_ONCE = 32  # frames
 
 
-def overlapped(run: Callable[[Tensor], Tensor], frames: Iterator[Tensor], length: int, overlap: int) -> Iterator[Tensor]:
+def overlapped(
+    run: Callable[[Tensor], Tensor], frames: Iterator[Tensor], length: int, overlap: int
+) -> Iterator[Tensor]:
     """What `run` makes of windows [b, length, ...] of the frames [...], as blocks [t, ...] that follow one another.
 
     Each window but the first begins `overlap` frames before the last one's end, and there they are faded into each
@@ -66,20 +68,37 @@ def motion_blocks(model: BCD, latents: Latents, pictures: Iterable[np.ndarray], 
     return overlapped(run, frames, window.length, window.overlap)
 
 
-def aligned_clip(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, portrait: Portrait,
-                 device: str, levels: Levels = LEVELS) -> tuple[Tensor, Tensor]:
+def aligned_clip(
+    model: BCD,
+    latents: Latents,
+    pictures: np.ndarray,
+    m: Tensor,
+    portrait: Portrait,
+    device: str,
+    levels: Levels = LEVELS,
+) -> tuple[Tensor, Tensor]:
     """`BCD.aligned_motion` [t, m] of a clip uint8 [t, h, w, 3] and its curvature [t, m, m], block by block.
 
     `m` [t, m] is the encoder's, `portrait` what the clip's content shows.
     """
     blocks = _some_at_once(len(m))
-    parts = [model.aligned_motion(latents.encode(to_unit(pictures[at], device))[None], m[None, at], portrait, levels) for at in blocks]
+    parts = [
+        model.aligned_motion(latents.encode(to_unit(pictures[at], device))[None], m[None, at], portrait, levels)
+        for at in blocks
+    ]
     return torch.cat([motion[0] for motion, _ in parts]), torch.cat([curvature[0] for _, curvature in parts])
 
 
-def unreached_clip(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, portrait: Portrait, device: str) -> Tensor:
+def unreached_clip(
+    model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, portrait: Portrait, device: str
+) -> Tensor:
     """`BCD.unreached` [t, 2] of a clip uint8 [t, h, w, 3] in motion `m` [t, m], block by block."""
-    return torch.cat([model.unreached(latents.encode(to_unit(pictures[at], device)), m[at], portrait) for at in _some_at_once(len(m))])
+    return torch.cat(
+        [
+            model.unreached(latents.encode(to_unit(pictures[at], device)), m[at], portrait)
+            for at in _some_at_once(len(m))
+        ]
+    )
 
 
 def _some_at_once(count: int) -> list[slice]:

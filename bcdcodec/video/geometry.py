@@ -49,8 +49,7 @@ def check_crop(crop: Crop, width: int, height: int) -> Crop:
     """Returns `crop` if it is a square inside `width` x `height` pixels, else VideoError."""
     if crop.w < 1 or crop.w != crop.h:
         raise VideoError(
-            f"crop {crop} is {crop.w}x{crop.h} pixels; it must be square, such as "
-            f"{centre_crop(width, height)}"
+            f"crop {crop} is {crop.w}x{crop.h} pixels; it must be square, such as {centre_crop(width, height)}"
         )
     if crop.x < 0 or crop.y < 0 or crop.x + crop.w > width or crop.y + crop.h > height:
         raise VideoError(

@@ -33,7 +33,9 @@ def decode_still(webp: bytes) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(webp), formats=["WEBP"]) as picture:
             if max(picture.size) > MAX_STILL_SIDE:
-                raise VideoError(f"the still has {picture.width}x{picture.height} pixels, the limit is {MAX_STILL_SIDE} a side")
+                raise VideoError(
+                    f"the still has {picture.width}x{picture.height} pixels, the limit is {MAX_STILL_SIDE} a side"
+                )
             return np.array(picture.convert("RGB"))
     except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
         raise VideoError(f"the still of the surroundings is no WebP picture: {error}") from None

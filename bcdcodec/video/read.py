@@ -11,14 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from bcdcodec.errors import VideoError
-from bcdcodec.video.geometry import (
-    MAX_SIDE,
-    Crop,
-    FrameGeometry,
-    Orientation,
-    centre_crop,
-    check_crop,
-)
+from bcdcodec.video.geometry import MAX_SIDE, Crop, FrameGeometry, Orientation, centre_crop, check_crop
 from bcdcodec.video.scaling import BICUBIC, resize, scale
 from bcdcodec.video.sound import SoundOptions, SoundTrack
 from bcdcodec.video.source import FolderSource, Source, StreamSource, open_source
@@ -97,9 +90,7 @@ class FrameReader:
             self._geometry = frame_geometry(self._first, self._source)
             width, height = self._geometry.upright_size
             if max(width, height) > MAX_SIDE:
-                raise VideoError(
-                    f"{self._source.name} is {width}x{height} pixels, more than {MAX_SIDE} a side"
-                )
+                raise VideoError(f"{self._source.name} is {width}x{height} pixels, more than {MAX_SIDE} a side")
             self.crop = check_crop(crop or centre_crop(width, height), width, height)
         except BaseException:
             self._source.close()

@@ -15,16 +15,12 @@ ACCURATE_ROUNDING = 0x40000
 SAME_ON_EVERY_MACHINE = 0x80000  # SWS_BITEXACT
 
 
-def resize(
-    image: np.ndarray, size: int, reformatter: VideoReformatter | None = None
-) -> np.ndarray:
+def resize(image: np.ndarray, size: int, reformatter: VideoReformatter | None = None) -> np.ndarray:
     """Returns uint8 [h, w, 3] as uint8 [size, size, 3], as `scale` does."""
     return scale(image, size, size, reformatter)
 
 
-def scale(
-    image: np.ndarray, width: int, height: int, reformatter: VideoReformatter | None = None
-) -> np.ndarray:
+def scale(image: np.ndarray, width: int, height: int, reformatter: VideoReformatter | None = None) -> np.ndarray:
     """Returns uint8 [h, w, 3] as uint8 [height, width, 3].
 
     Going down, the filter widens with the ratio, so it does not alias. The pixels of a row
@@ -39,11 +35,7 @@ def scale(
     frame = av.VideoFrame.from_numpy_buffer(image, format="rgb24")
     reformatter = reformatter or VideoReformatter()
     scaled = reformatter.reformat(
-        frame,
-        width=width,
-        height=height,
-        interpolation=BICUBIC | ACCURATE_ROUNDING | SAME_ON_EVERY_MACHINE,
-        threads=1,
+        frame, width=width, height=height, interpolation=BICUBIC | ACCURATE_ROUNDING | SAME_ON_EVERY_MACHINE, threads=1
     )
     return scaled.to_ndarray()
 

@@ -36,7 +36,14 @@ class FileFormat:
 # No B-frames: then packets leave in the order of their pts, and no player shifts the start.
 _X264 = (("crf", "16"), ("bf", "0"))
 # Constant quality, no look-ahead and no hidden frames, for the same reason.
-_VP9 = (("crf", "16"), ("b", "0"), ("deadline", "realtime"), ("cpu-used", "6"), ("lag-in-frames", "0"), ("auto-alt-ref", "0"))
+_VP9 = (
+    ("crf", "16"),
+    ("b", "0"),
+    ("deadline", "realtime"),
+    ("cpu-used", "6"),
+    ("lag-in-frames", "0"),
+    ("auto-alt-ref", "0"),
+)
 FORMATS = {
     ".mp4": FileFormat("mp4", "libx264", "yuv420p", even_sides=True, sound=True, options=_X264),
     ".mkv": FileFormat("matroska", "libx264", "yuv420p", even_sides=True, sound=True, options=_X264),
@@ -112,9 +119,7 @@ class FileSink:
             container_options=options,
         )
         self._container.metadata.update(self._metadata)
-        self._stream = self._container.add_stream(
-            self._format.codec, rate=rate.limit_denominator(1_000_000)
-        )
+        self._stream = self._container.add_stream(self._format.codec, rate=rate.limit_denominator(1_000_000))
         self._stream.width, self._stream.height = self._size
         self._stream.pix_fmt = self._format.pixel_format
         self._stream.time_base = self._stream.codec_context.time_base = self._time_base
@@ -186,9 +191,7 @@ class FolderSink:
             raise VideoError(f"cannot write folder {target}: it is a file")
         entries = len(os.listdir(target)) if target.exists() else 0
         if entries:
-            raise VideoError(
-                f"folder {target} is not empty but holds {entries} entries; give a new one"
-            )
+            raise VideoError(f"folder {target} is not empty but holds {entries} entries; give a new one")
         path.mkdir()
 
     def put(self, image: np.ndarray, pts: int, duration: int) -> None:

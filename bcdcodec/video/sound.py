@@ -35,7 +35,9 @@ class SoundOptions:
 
     def __post_init__(self):
         if not LEAST_KBPS <= self.kbps <= MOST_KBPS:
-            raise BcdError(f"{self.kbps:g} kbit/s of sound cannot be had, Opus voice takes {LEAST_KBPS:g} to {MOST_KBPS:g}")
+            raise BcdError(
+                f"{self.kbps:g} kbit/s of sound cannot be had, Opus voice takes {LEAST_KBPS:g} to {MOST_KBPS:g}"
+            )
 
 
 class SoundTrack:
@@ -46,7 +48,9 @@ class SoundTrack:
     """
 
     def __init__(self, stream: av.AudioStream, options: SoundOptions):
-        source = read_opus_head(stream.codec_context.extradata) if stream.codec_context.name in ("opus", "libopus") else None
+        source = (
+            read_opus_head(stream.codec_context.extradata) if stream.codec_context.name in ("opus", "libopus") else None
+        )
         self.copied = options.copy and source is not None
         self._coder = _Copier(stream, source) if self.copied else _Encoder(options.kbps)
         self._start: Fraction | None = None  # seconds, in the stream's own time
@@ -245,7 +249,11 @@ class _Encoder:
         while len(self._pcm) >= PACKET_SAMPLES:
             block, self._pcm = self._pcm[:PACKET_SAMPLES], self._pcm[PACKET_SAMPLES:]
             frame = av.AudioFrame.from_ndarray(np.ascontiguousarray(block)[None], format="s16", layout="mono")
-            frame.sample_rate, frame.pts, frame.time_base = OPUS_RATE, self._blocks * PACKET_SAMPLES, Fraction(1, OPUS_RATE)
+            frame.sample_rate, frame.pts, frame.time_base = (
+                OPUS_RATE,
+                self._blocks * PACKET_SAMPLES,
+                Fraction(1, OPUS_RATE),
+            )
             self._blocks += 1
             for packet in self._encoder.encode(frame):
                 yield self._placed(packet)

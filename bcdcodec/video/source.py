@@ -77,9 +77,7 @@ class StreamSource:
         self.sound: SoundTrack | None = None
         self._stream.thread_type = "AUTO"
         self.time_base: Fraction = self._stream.time_base
-        self.frame_rate: Fraction | None = (
-            self._stream.average_rate or self._stream.guessed_rate or None
-        )
+        self.frame_rate: Fraction | None = self._stream.average_rate or self._stream.guessed_rate or None
         self.has_audio = bool(self._container.streams.audio)
         self.pixel_aspect: Fraction = self._stream.sample_aspect_ratio or Fraction(1)
         # FFmpeg names the readers of single pictures jpeg_pipe, png_pipe, webp_pipe, ...
@@ -103,9 +101,7 @@ class StreamSource:
         self.close()
         if audio + covers == 0:
             raise VideoError(f"{self.name} is not a video: it holds no stream of pictures or sound")
-        raise VideoError(
-            f"{self.name} has no video: it holds {audio} audio and {covers} cover picture streams"
-        )
+        raise VideoError(f"{self.name} has no video: it holds {audio} audio and {covers} cover picture streams")
 
     def _stated_duration_s(self) -> float | None:
         if self._stream.duration:

@@ -81,8 +81,7 @@ class VideoWriter:
         suffix = self.path.suffix.lower()
         if not (as_folder or suffix == "" or suffix in FORMATS):
             raise VideoError(
-                f"cannot write {self.path}: {self.path.suffix} is not one of "
-                f"{', '.join(FORMATS)} or a folder"
+                f"cannot write {self.path}: {self.path.suffix} is not one of {', '.join(FORMATS)} or a folder"
             )
         # The suffix goes last, so that a program that looks at the folder knows what it is.
         self._partial = self.path.with_name(
@@ -123,7 +122,8 @@ class VideoWriter:
 
     def write_sound(self, first_sample: int, packet: bytes) -> None:
         """Adds an Opus packet that starts at a sample of 1/48000 s from the first packet's start, best
-        shortly before the image shown then; in order, and to a file that was begun with sound."""
+        shortly before the image shown then; in order, and to a file that was begun with sound.
+        """
         import av
 
         try:

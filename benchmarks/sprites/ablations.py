@@ -14,14 +14,15 @@ from bcdcodec.benchmarks.sprites.coding import code_clips, measure_rate
 from bcdcodec.benchmarks.sprites.judge import COLUMNS
 from bcdcodec.benchmarks.sprites.pairs import BOTH, OTHER_CHARACTER, SELF, ClipSet, draw_pairs, spread
 from bcdcodec.benchmarks.sprites.transfer import Accuracy, Quality, decode_pairs, judge_pairs, measure_quality
-from bcdcodec.codec import load
-from bcdcodec.config import ModelConfig
-from bcdcodec.presets import SPRITES, SPRITES_SMALL
 from bcdcodec.training.batches import Batch
 from bcdcodec.training.export import export_model
 from bcdcodec.training.sprites.batches import SpriteClips, SpriteSampler
 from bcdcodec.training.sprites.sheets import split
 from bcdcodec.training.trainer import RunOptions, Trainer
+
+from bcdcodec.codec import load
+from bcdcodec.config import ModelConfig
+from bcdcodec.presets import SPRITES, SPRITES_SMALL
 
 TABLE_CHARACTERS = 24  # training characters whose clips the entropy tables are fitted on
 PEOPLE, PAIRS = 24, 72  # test characters whose clips are coded; pairs decoded and judged, of each case
@@ -35,7 +36,8 @@ BASE = replace(
     name="ablation",
     encoder=replace(SPRITES_SMALL.encoder, width=128, ff=512, stem_channels=(32, 64, 128)),
     decoder=replace(SPRITES_SMALL.decoder, width=160, ff=640, depth=4),
-    training=replace(SPRITES_SMALL.training, batch=32))
+    training=replace(SPRITES_SMALL.training, batch=32),
+)
 
 
 @dataclass(frozen=True)
@@ -68,18 +70,37 @@ def variants(base: ModelConfig) -> tuple[Variant, ...]:
     """The base and what is taken from it, added to it or changed in it."""
     return (
         Variant("base", "the recipe of sprites-small, target 6 bits", base),
-        Variant("literal", "the paper's recipe (table A8) in a network and at learning rates of this size", literal(base)),
-        Variant("halves-only", "cross-driven by the halves of a clip alone, as in the paper: no swap consistency, no masked "
-                "content, no redrawn content, no flip or recolouring", with_training(
-                    base, swap_weight=0.0, content_mask_rate=0.0, redrawn_content=0.0, sprite_augmentation=False)),
-        Variant("no-cross", "without cross-driven training (table 3): content from the very frames that are rebuilt, "
-                "no swap consistency, no redrawn content, no flip or recolouring", with_training(
-                    base, swap_weight=0.0, redrawn_content=0.0, sprite_augmentation=False), same_frames=True),
-        Variant("no-cross-unmasked", "the same without masked content either", with_training(
-            base, swap_weight=0.0, content_mask_rate=0.0, redrawn_content=0.0, sprite_augmentation=False), same_frames=True),
+        Variant(
+            "literal", "the paper's recipe (table A8) in a network and at learning rates of this size", literal(base)
+        ),
+        Variant(
+            "halves-only",
+            "cross-driven by the halves of a clip alone, as in the paper: no swap consistency, no masked "
+            "content, no redrawn content, no flip or recolouring",
+            with_training(base, swap_weight=0.0, content_mask_rate=0.0, redrawn_content=0.0, sprite_augmentation=False),
+        ),
+        Variant(
+            "no-cross",
+            "without cross-driven training (table 3): content from the very frames that are rebuilt, "
+            "no swap consistency, no redrawn content, no flip or recolouring",
+            with_training(base, swap_weight=0.0, redrawn_content=0.0, sprite_augmentation=False),
+            same_frames=True,
+        ),
+        Variant(
+            "no-cross-unmasked",
+            "the same without masked content either",
+            with_training(base, swap_weight=0.0, content_mask_rate=0.0, redrawn_content=0.0, sprite_augmentation=False),
+            same_frames=True,
+        ),
         Variant("no-rate", "without the rate loss (table A6)", with_training(base, rate_weight=0.0)),
-        *(Variant(f"{bits}-bits", f"target {bits} bits a frame (table 3)" + (f", {codes} codes" if codes != 64 else ""),
-                  with_target(base, bits, codes)) for bits, codes in ((2, 64), (4, 64), (8, 256))),
+        *(
+            Variant(
+                f"{bits}-bits",
+                f"target {bits} bits a frame (table 3)" + (f", {codes} codes" if codes != 64 else ""),
+                with_target(base, bits, codes),
+            )
+            for bits, codes in ((2, 64), (4, 64), (8, 256))
+        ),
     )
 
 
@@ -97,13 +118,22 @@ def literal(base: ModelConfig) -> ModelConfig:
     """Table A8's recipe with the widths, depths, batch and learning rates of `base`."""
     e, d, c = base.encoder, base.decoder, base.training
     return replace(
-        SPRITES, name=f"{base.name}-literal",
+        SPRITES,
+        name=f"{base.name}-literal",
         encoder=replace(SPRITES.encoder, width=e.width, ff=e.ff, layers=e.layers, heads=e.heads),
-        decoder=replace(SPRITES.decoder, width=d.width, ff=d.ff, depth=d.depth, heads=d.heads,
-                        temporal_indices=tuple(range(0, d.depth, 2))),
+        decoder=replace(
+            SPRITES.decoder,
+            width=d.width,
+            ff=d.ff,
+            depth=d.depth,
+            heads=d.heads,
+            temporal_indices=tuple(range(0, d.depth, 2)),
+        ),
         diffusion=replace(SPRITES.diffusion, steps=LITERAL_STEPS),
-        training=replace(SPRITES.training, batch=c.batch, lr_decoder=c.lr_decoder, lr_encoder=c.lr_encoder,
-                         ema_decay=c.ema_decay))
+        training=replace(
+            SPRITES.training, batch=c.batch, lr_decoder=c.lr_decoder, lr_encoder=c.lr_encoder, ema_decay=c.ema_decay
+        ),
+    )
 
 
 class SameFramesSampler(SpriteSampler):
@@ -117,8 +147,9 @@ class SameFramesSampler(SpriteSampler):
 def train_variant(variant: Variant, data: Path, run: Path, steps: int, seed: int, device: str) -> float:
     """Train a variant to `steps` optimiser steps, going on where an earlier call was stopped; minutes spent in all."""
     resume = (run / "checkpoint").exists()
-    options = RunOptions(data, run, steps, None, resume, device, seed, procedural_groups=1, checkpoint_minutes=2,
-                         evaluate_minutes=1e9)
+    options = RunOptions(
+        data, run, steps, None, resume, device, seed, procedural_groups=1, checkpoint_minutes=2, evaluate_minutes=1e9
+    )
     trainer = Trainer(variant.config, options)
     if variant.same_frames:
         trainer.sampler = SameFramesSampler(variant.config.training, trainer.sampler.sheets, seed)
@@ -126,10 +157,12 @@ def train_variant(variant: Variant, data: Path, run: Path, steps: int, seed: int
     return trainer.elapsed / 60
 
 
-def measure_variant(variant: Variant, model: Path, judges: Judges, steps: int, minutes: float, seed: int) -> AblationRow:
+def measure_variant(
+    variant: Variant, model: Path, judges: Judges, steps: int, minutes: float, seed: int
+) -> AblationRow:
     """Code and decode test clips with an exported variant."""
     codec = load(model)
-    clips = ClipSet(judges.clips.characters[:PEOPLE], judges.clips.frames[:PEOPLE * 9])
+    clips = ClipSet(judges.clips.characters[:PEOPLE], judges.clips.frames[: PEOPLE * 9])
     coded = code_clips(codec, clips.frames)
     information = information_of(coded, clips)
     accuracies, qualities = [], []
@@ -138,13 +171,30 @@ def measure_variant(variant: Variant, model: Path, judges: Judges, steps: int, m
         decoded = decode_pairs(codec, coded, pairs)
         accuracies.append(judge_pairs(decoded, clips, pairs, judges.judge, judges.classifier)[0])
         qualities.append(measure_quality(decoded, clips, pairs, codec.config.diffusion.steps))
-    return AblationRow(variant.name, variant.about, steps, minutes, measure_rate(codec, coded).bits_per_frame,
-                       information.codes_used, information.motion, information.attributes_corrected,
-                       tuple(accuracies), tuple(qualities))
+    return AblationRow(
+        variant.name,
+        variant.about,
+        steps,
+        minutes,
+        measure_rate(codec, coded).bits_per_frame,
+        information.codes_used,
+        information.motion,
+        information.attributes_corrected,
+        tuple(accuracies),
+        tuple(qualities),
+    )
 
 
-def run_ablations(data: Path, judges: Judges, out: Path, steps: int, seed: int, device: str, names: tuple[str, ...],
-                  say: Callable[[str], None]) -> str:
+def run_ablations(
+    data: Path,
+    judges: Judges,
+    out: Path,
+    steps: int,
+    seed: int,
+    device: str,
+    names: tuple[str, ...],
+    say: Callable[[str], None],
+) -> str:
     """Train and measure the variants called `names` (none: all) one after another; the text of ablations.md.
 
     What a stopped call had finished is not done again.
@@ -172,11 +222,29 @@ def run_ablations(data: Path, judges: Judges, out: Path, steps: int, seed: int, 
 
 def ablations_as_markdown(rows: list[dict], steps: int) -> str:
     """The table of rows as `asdict` and JSON give them."""
-    columns = ("variant", "bits a frame", "codes", "on motion", "on attributes", "self, dB", "other character, dB", "both, dB",
-               *(f"{name}, %" for name in COLUMNS))
-    lines = [(r["name"], f"{r['bits_per_frame']:.2f}", str(r["codes_used"]), f"{r['motion_information']:.2f}",
-              f"{r['attribute_information']:.2f}", *(f"{q['psnr']:.1f}" for q in r["qualities"]),
-              *(f"{100 * share:.0f}" for share in r["accuracies"][-1]["clip"])) for r in rows]
+    columns = (
+        "variant",
+        "bits a frame",
+        "codes",
+        "on motion",
+        "on attributes",
+        "self, dB",
+        "other character, dB",
+        "both, dB",
+        *(f"{name}, %" for name in COLUMNS),
+    )
+    lines = [
+        (
+            r["name"],
+            f"{r['bits_per_frame']:.2f}",
+            str(r["codes_used"]),
+            f"{r['motion_information']:.2f}",
+            f"{r['attribute_information']:.2f}",
+            *(f"{q['psnr']:.1f}" for q in r["qualities"]),
+            *(f"{100 * share:.0f}" for share in r["accuracies"][-1]["clip"]),
+        )
+        for r in rows
+    ]
     parts = [
         "# Sprites, ablations",
         f"Every variant: {steps} optimiser steps of {BASE.training.batch} clips, the same small network (encoder {BASE.encoder.width} "

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-
 from bcdcodec.benchmarks.sprites.classifier import Classifier, classified_right, kept_classifier
 from bcdcodec.benchmarks.sprites.coding import CodedClips, Rate, Speed, code_clips, measure_rate, measure_speed
 from bcdcodec.benchmarks.sprites.figures import describe_miss, draw_miss, figure_5
@@ -15,9 +14,10 @@ from bcdcodec.benchmarks.sprites.information import CodeInformation, measure_inf
 from bcdcodec.benchmarks.sprites.judge import ATTRIBUTES_OF, MOTION_OF, Judge, Verdict
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, BOTH, CASES, FRAMES, ClipSet, Pairs, draw_pairs, spread
 from bcdcodec.benchmarks.sprites.transfer import Accuracy, Quality, decode_pairs, judge_pairs, measure_quality
+from bcdcodec.training.sprites.sheets import SIZE, Sheets, split
+
 from bcdcodec.codec import Codec
 from bcdcodec.errors import ModelError
-from bcdcodec.training.sprites.sheets import SIZE, Sheets, split
 from bcdcodec.video import encode_png
 
 FEW_STEPS, MANY_STEPS = (1, 2, 4), 50
@@ -54,8 +54,9 @@ class Judges:
         """The judges over the test characters; the classifier is kept in the folder `out`."""
         training, test = split()
         clips = ClipSet.render(sheets, test)
-        classifier = kept_classifier(out, sheets, training, options.classifier_steps,
-                                     lambda items: progress(items, "classifier"))
+        classifier = kept_classifier(
+            out, sheets, training, options.classifier_steps, lambda items: progress(items, "classifier")
+        )
         every = np.arange(len(clips))
         right = classified_right(classifier, clips.frames, clips.character(every), clips.action(every))
         return Judges(sheets, clips, Judge(sheets), classifier, tuple(float(x) for x in right.mean(0)))
@@ -85,7 +86,9 @@ class SpritesReport:
     case_quality: tuple[Quality, ...]  # by case, at `steps`
     step_quality: tuple[Quality, ...]  # case `both`, by number of steps
     content_results: tuple[ContentResult, ...]  # case `both`, by frames that the content is taken from
-    driving_psnr: float  # dB, the driving clip itself against the truth of `both`: what a decoder gets that ignores the content
+    driving_psnr: (
+        float  # dB, the driving clip itself against the truth of `both`: what a decoder gets that ignores the content
+    )
     content_psnr: float  # dB, the content's clip likewise: what one gets that ignores the motion
     rate: Rate
     information: CodeInformation
@@ -99,15 +102,19 @@ def measure_model(codec: Codec, judges: Judges, options: Options, out: Path, pro
     """
     config = codec.config
     if (config.latent.picture_size, config.window.length) != (SIZE, FRAMES):
-        raise ModelError(f"model {config.name!r} is for {config.latent.picture_size} pixels and windows of "
-                         f"{config.window.length} frames; sprites have {SIZE} pixels and {FRAMES} frames")
+        raise ModelError(
+            f"model {config.name!r} is for {config.latent.picture_size} pixels and windows of "
+            f"{config.window.length} frames; sprites have {SIZE} pixels and {FRAMES} frames"
+        )
     clips = judges.clips
     coded = code_clips(codec, clips.frames, lambda items: progress(items, "encode"))
     accuracies, case_quality, misses, pictures = [], [], (), ()
     for case in CASES:
         driving = spread(len(clips), options.clips if case == BOTH else options.case_clips)
         pairs = draw_pairs(clips, case, driving, options.seed)
-        decoded = decode_pairs(codec, coded, pairs, progress=lambda items, case=case: progress(items, f"decode, {case}"))
+        decoded = decode_pairs(
+            codec, coded, pairs, progress=lambda items, case=case: progress(items, f"decode, {case}")
+        )
         case_quality.append(measure_quality(decoded, clips, pairs, config.diffusion.steps))
         accuracy, verdict = judge_pairs(decoded, clips, pairs, judges.judge, judges.classifier)
         accuracies.append(accuracy)
@@ -116,33 +123,56 @@ def measure_model(codec: Codec, judges: Judges, options: Options, out: Path, pro
             shown = pairs[spread(len(pairs.driving), FIGURE_PAIRS)]
             both_ways = [decode_pairs(codec, coded, p) for p in (shown, Pairs(BOTH, shown.content, shown.driving))]
             (out / "figure-5.png").write_bytes(encode_png(figure_5(clips, shown, *both_ways)))
-    step_quality = [_quality_at(codec, coded, clips, pairs, steps, count, progress) for steps, count in (
-        *((steps, options.quality_clips) for steps in FEW_STEPS), (MANY_STEPS, options.many_steps_clips))]
+    step_quality = [
+        _quality_at(codec, coded, clips, pairs, steps, count, progress)
+        for steps, count in (
+            *((steps, options.quality_clips) for steps in FEW_STEPS),
+            (MANY_STEPS, options.many_steps_clips),
+        )
+    ]
     some = pairs[spread(len(pairs.driving), options.quality_clips)]
     content_results = [_content_from(codec, coded, judges, some, frames, progress) for frames in CONTENT_FRAMES]
     own = [measure_quality(clips.frames[which], clips, pairs, 0).psnr for which in (pairs.driving, pairs.content)]
     return SpritesReport(
-        config.name, codec.folder.fingerprint.hex(), config.diffusion.steps, tuple(accuracies), judges.classifier_on_truth,
-        misses, pictures, tuple(case_quality), tuple(step_quality), tuple(content_results), *own, measure_rate(codec, coded), information_of(coded, clips),
-        measure_speed(codec, clips.frames[spread(len(clips), TIMED_CLIPS)]))
+        config.name,
+        codec.folder.fingerprint.hex(),
+        config.diffusion.steps,
+        tuple(accuracies),
+        judges.classifier_on_truth,
+        misses,
+        pictures,
+        tuple(case_quality),
+        tuple(step_quality),
+        tuple(content_results),
+        *own,
+        measure_rate(codec, coded),
+        information_of(coded, clips),
+        measure_speed(codec, clips.frames[spread(len(clips), TIMED_CLIPS)]),
+    )
 
 
 def information_of(coded: CodedClips, clips: ClipSet) -> CodeInformation:
     """What the codes of all clips tell of motion frames and characters."""
     characters = clips.characters.repeat(len(ACTIONS) * FRAMES)
-    return measure_information(coded.codes.reshape(len(characters), -1), np.tile(MOTION_OF.reshape(-1), len(clips.characters)),
-                               characters, ATTRIBUTES_OF[characters])
+    return measure_information(
+        coded.codes.reshape(len(characters), -1),
+        np.tile(MOTION_OF.reshape(-1), len(clips.characters)),
+        characters,
+        ATTRIBUTES_OF[characters],
+    )
 
 
-def _quality_at(codec: Codec, coded: CodedClips, clips: ClipSet, pairs: Pairs, steps: int, count: int,
-                progress: Progress) -> Quality:
+def _quality_at(
+    codec: Codec, coded: CodedClips, clips: ClipSet, pairs: Pairs, steps: int, count: int, progress: Progress
+) -> Quality:
     some = pairs[spread(len(pairs.driving), count)]
     decoded = decode_pairs(codec, coded, some, steps, lambda items: progress(items, f"{steps} steps"))
     return measure_quality(decoded, clips, some, steps)
 
 
-def _content_from(codec: Codec, coded: CodedClips, judges: Judges, pairs: Pairs, frames: int,
-                  progress: Progress) -> ContentResult:
+def _content_from(
+    codec: Codec, coded: CodedClips, judges: Judges, pairs: Pairs, frames: int, progress: Progress
+) -> ContentResult:
     """The pairs with contents encoded anew from `frames` frames each, under the same codes."""
     clips, config = judges.clips, codec.config
     fewer = replace(config, training=replace(config.training, content_frames=frames))
@@ -159,8 +189,9 @@ def _content_from(codec: Codec, coded: CodedClips, judges: Judges, pairs: Pairs,
     return ContentResult(frames, size, accuracy, measure_quality(decoded, clips, pairs, config.diffusion.steps))
 
 
-def _list_misses(clips: ClipSet, pairs: Pairs, verdict: Verdict, decoded: np.ndarray, judge: Judge,
-                 out: Path) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _list_misses(
+    clips: ClipSet, pairs: Pairs, verdict: Verdict, decoded: np.ndarray, judge: Judge, out: Path
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Lines on all misses, and the names of the pictures drawn of the first ones."""
     missed = np.flatnonzero(~(verdict.frames_right.all((1, 2)) & verdict.clips_right.all(1)))
     names = []

@@ -12,11 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
-
 from bcdcodec.benchmarks.sprites.judge import ATTRIBUTES_OF, MOTION_OF
 from bcdcodec.training.sprites.sheets import ACTIONS, CHOICES, Sheets
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 CLASSES = (len(ACTIONS), CHOICES, CHOICES, CHOICES, CHOICES)  # of judge.COLUMNS
 WIDTHS = (16, 32, 48, 64)
@@ -41,8 +40,13 @@ class Classifier(nn.Module):
         return [head(h) for head in self.heads]
 
 
-def train_classifier(sheets: Sheets, characters: np.ndarray, steps: int = STEPS, seed: int = 0,
-                     progress: Callable[[Iterable], Iterable] = lambda steps: steps) -> Classifier:
+def train_classifier(
+    sheets: Sheets,
+    characters: np.ndarray,
+    steps: int = STEPS,
+    seed: int = 0,
+    progress: Callable[[Iterable], Iterable] = lambda steps: steps,
+) -> Classifier:
     """A classifier trained on rendered clips of `characters` and on nothing else."""
     rng, generator = np.random.default_rng(seed), torch.Generator().manual_seed(seed)
     torch.manual_seed(seed)
@@ -54,7 +58,7 @@ def train_classifier(sheets: Sheets, characters: np.ndarray, steps: int = STEPS,
         motions = rng.permuted(MOTION_OF[actions], axis=1)[:, :SEEN]
         frames = sheets.frames(who.repeat(SEEN), motions.reshape(-1))
         clips = to_unit(frames.reshape(BATCH, SEEN, *frames.shape[1:]))
-        clips = (clips + NOISE * torch.randn(clips.shape, generator=generator))
+        clips = clips + NOISE * torch.randn(clips.shape, generator=generator)
         truth = torch.from_numpy(labels(who, actions))
         loss = sum(F.cross_entropy(logits, truth[:, i]) for i, logits in enumerate(model(clips)))
         optimiser.zero_grad()
@@ -64,12 +68,19 @@ def train_classifier(sheets: Sheets, characters: np.ndarray, steps: int = STEPS,
     return model.eval()
 
 
-def kept_classifier(folder: Path, sheets: Sheets, characters: np.ndarray, steps: int = STEPS,
-                    progress: Callable[[Iterable], Iterable] = lambda steps: steps) -> Classifier:
+def kept_classifier(
+    folder: Path,
+    sheets: Sheets,
+    characters: np.ndarray,
+    steps: int = STEPS,
+    progress: Callable[[Iterable], Iterable] = lambda steps: steps,
+) -> Classifier:
     """The classifier of an earlier call with the same arguments, from `folder`; else one trained now and kept there."""
     from safetensors.torch import load_file, save_file
 
-    digest = hashlib.sha256(sheets.layers.tobytes() + sheets.shoes.tobytes() + np.asarray(characters, np.int64).tobytes())
+    digest = hashlib.sha256(
+        sheets.layers.tobytes() + sheets.shoes.tobytes() + np.asarray(characters, np.int64).tobytes()
+    )
     path = folder / f"classifier-{steps}-{digest.hexdigest()[:12]}.safetensors"
     if path.exists():
         model = Classifier()
@@ -85,8 +96,10 @@ def kept_classifier(folder: Path, sheets: Sheets, characters: np.ndarray, steps:
 @torch.inference_mode()
 def classified_right(model: Classifier, clips: np.ndarray, characters: np.ndarray, actions: np.ndarray) -> np.ndarray:
     """Whether the classifier says the truth of clips uint8 [n, 8, 64, 64, 3], bool [n, 5] in the judge's columns."""
-    seen = [torch.stack([logits.argmax(1) for logits in model(to_unit(clips[i:i + AT_ONCE]))], 1).numpy()
-            for i in range(0, len(clips), AT_ONCE)]
+    seen = [
+        torch.stack([logits.argmax(1) for logits in model(to_unit(clips[i : i + AT_ONCE]))], 1).numpy()
+        for i in range(0, len(clips), AT_ONCE)
+    ]
     return np.concatenate(seen) == labels(characters, actions)
 
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
+
 from bcdcodec.codec import Codec
 from bcdcodec.container import ByteCounts, Content, Head, Motion, Recording, open_bcd, write_recording
 
@@ -80,16 +80,31 @@ def measure_rate(codec: Codec, coded: CodedClips) -> Rate:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "character.bcd"
         for start in range(0, len(coded.codes) - len(ACTIONS) + 1, len(ACTIONS)):
-            codes = coded.codes[start:start + len(ACTIONS)].reshape(-1, flat.shape[1])
-            recording = Recording(replace(coded.head, frame_count=len(codes)), coded.contents[start:start + 1],
-                                  (Motion(0, 0, codes, None),))
+            codes = coded.codes[start : start + len(ACTIONS)].reshape(-1, flat.shape[1])
+            recording = Recording(
+                replace(coded.head, frame_count=len(codes)),
+                coded.contents[start : start + 1],
+                (Motion(0, 0, codes, None),),
+            )
             long_sizes.append(write_recording(path, recording, tables))
     long_frames = len(ACTIONS) * FRAMES
-    mean = {kind: float(np.mean([getattr(s, kind) for s in coded.sizes])) for kind in ("motion", "content", "container", "total")}
+    mean = {
+        kind: float(np.mean([getattr(s, kind) for s in coded.sizes]))
+        for kind in ("motion", "content", "container", "total")
+    }
     long_mean = {kind: float(np.mean([getattr(s, kind) for s in long_sizes])) for kind in ("motion", "total")}
-    return Rate(len(coded.codes), bits / len(flat), mean["motion"] * 8 / FRAMES, len(long_sizes),
-                long_mean["motion"] * 8 / long_frames, mean["content"], mean["container"], mean["total"],
-                mean["total"] * 8 / FRAMES, long_mean["total"] * 8 / long_frames)
+    return Rate(
+        len(coded.codes),
+        bits / len(flat),
+        mean["motion"] * 8 / FRAMES,
+        len(long_sizes),
+        long_mean["motion"] * 8 / long_frames,
+        mean["content"],
+        mean["container"],
+        mean["total"],
+        mean["total"] * 8 / FRAMES,
+        long_mean["total"] * 8 / long_frames,
+    )
 
 
 def measure_speed(codec: Codec, clips: np.ndarray) -> Speed:
@@ -104,5 +119,10 @@ def measure_speed(codec: Codec, clips: np.ndarray) -> Speed:
         began = time.perf_counter()
         codec.decode(recording)
         decode_s.append(time.perf_counter() - began)
-    return Speed(torch.get_num_threads(), len(clips), float(np.median(encode_s[1:])), float(np.median(decode_s[1:])),
-                 codec.config.diffusion.steps)
+    return Speed(
+        torch.get_num_threads(),
+        len(clips),
+        float(np.median(encode_s[1:])),
+        float(np.median(decode_s[1:])),
+        codec.config.diffusion.steps,
+    )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-
 from bcdcodec.benchmarks.sprites.judge import ATTRIBUTES_OF, COLUMNS, Judge, Verdict
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES, ClipSet, Pairs
+
 from bcdcodec.video import encode_png, enlarge
 
 SCALE, GAP, LABEL_HEIGHT = 2, 4, 14  # pixels
@@ -40,11 +40,21 @@ def figure_5(clips: ClipSet, pairs: Pairs, decoded: np.ndarray, reverse: np.ndar
     """
     blocks = []
     for i, (a, b) in enumerate(zip(pairs.driving, pairs.content)):
-        back = Pairs(pairs.case, pairs.content[i:i + 1], pairs.driving[i:i + 1]).truth[0]
-        left = strips([(f"input A: {clips.name(a)}", clips.frames[a]),
-                       ("motion of A + content of B", decoded[i]), ("truth", clips.frames[pairs.truth[i]])])
-        right = strips([(f"input B: {clips.name(b)}", clips.frames[b]),
-                        ("motion of B + content of A", reverse[i]), ("truth", clips.frames[back])])
+        back = Pairs(pairs.case, pairs.content[i : i + 1], pairs.driving[i : i + 1]).truth[0]
+        left = strips(
+            [
+                (f"input A: {clips.name(a)}", clips.frames[a]),
+                ("motion of A + content of B", decoded[i]),
+                ("truth", clips.frames[pairs.truth[i]]),
+            ]
+        )
+        right = strips(
+            [
+                (f"input B: {clips.name(b)}", clips.frames[b]),
+                ("motion of B + content of A", reverse[i]),
+                ("truth", clips.frames[back]),
+            ]
+        )
         blocks += [side_by_side([left, right]), np.full((GAP, 2 * left.shape[1] + GAP, 3), BACKGROUND, np.uint8)]
     return np.concatenate(blocks[:-1])
 
@@ -65,9 +75,19 @@ def describe_miss(clips: ClipSet, pairs: Pairs, verdict: Verdict, i: int) -> str
     return f"motion of {clips.name(pairs.driving[i])}; content of {clips.name(pairs.content[i])}: {', '.join(found)}"
 
 
-def draw_miss(clips: ClipSet, pairs: Pairs, verdict: Verdict, decoded: np.ndarray, judge: Judge, i: int, path: Path) -> None:
+def draw_miss(
+    clips: ClipSet, pairs: Pairs, verdict: Verdict, decoded: np.ndarray, judge: Judge, i: int, path: Path
+) -> None:
     """The decoded clip above its truth and above the frames it is nearest to."""
     nearest = judge.sheets.frames(verdict.characters[i], verdict.motions[i])
-    path.write_bytes(encode_png(strips([
-        ("decoded", decoded[i]), (f"truth: {clips.name(pairs.truth[i])}", clips.frames[pairs.truth[i]]),
-        ("nearest renderable frames", nearest)])))
+    path.write_bytes(
+        encode_png(
+            strips(
+                [
+                    ("decoded", decoded[i]),
+                    (f"truth: {clips.name(pairs.truth[i])}", clips.frames[pairs.truth[i]]),
+                    ("nearest renderable frames", nearest),
+                ]
+            )
+        )
+    )

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-
 from bcdcodec.benchmarks.sprites.judge import ALIKE, Judge
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
+from bcdcodec.training.sprites.batches import SpriteClips
+from bcdcodec.training.sprites.sheets import Sheets, split
+
 from bcdcodec.codec import Codec
 from bcdcodec.container import write_recording
 from bcdcodec.generation.network import MotionGPT
 from bcdcodec.generation.sampling import SamplingOptions, sample_motion
-from bcdcodec.training.sprites.batches import SpriteClips
-from bcdcodec.training.sprites.sheets import Sheets, split
 
 TOGETHER = 20  # clips decoded at once
 
@@ -36,16 +36,24 @@ class Generation:
 
     def markdown(self) -> str:
         counts = ", ".join(f"{name} {n}" for name, n in zip(ACTIONS, self.actions))
-        return "\n".join([
-            f"{self.clips} clips, each from one still of a test character", "", "| measure | value |", "|---|---|",
-            f"| one action throughout, every frame in its place | {100 * self.valid:.1f} % |",
-            f"| one action throughout, to the eye (each frame the one in its place or one at least {ALIKE:.0f} dB from it) "
-            f"| {100 * self.looks_valid:.1f} % |",
-            f"| frames of the nearest action in their place | {100 * self.nearest_frames_right:.1f} % |",
-            f"| all four attributes kept | {100 * self.character:.1f} % |",
-            f"| the action that the still is from | {100 * self.own_action:.1f} % |",
-            f"| actions | {counts} |",
-        ]) + "\n"
+        return (
+            "\n".join(
+                [
+                    f"{self.clips} clips, each from one still of a test character",
+                    "",
+                    "| measure | value |",
+                    "|---|---|",
+                    f"| one action throughout, every frame in its place | {100 * self.valid:.1f} % |",
+                    f"| one action throughout, to the eye (each frame the one in its place or one at least {ALIKE:.0f} dB from it) "
+                    f"| {100 * self.looks_valid:.1f} % |",
+                    f"| frames of the nearest action in their place | {100 * self.nearest_frames_right:.1f} % |",
+                    f"| all four attributes kept | {100 * self.character:.1f} % |",
+                    f"| the action that the still is from | {100 * self.own_action:.1f} % |",
+                    f"| actions | {counts} |",
+                ]
+            )
+            + "\n"
+        )
 
 
 def write_codes(codec: Codec, sheets: Sheets, out: Path, most: int, progress: Progress) -> int:
@@ -58,8 +66,9 @@ def write_codes(codec: Codec, sheets: Sheets, out: Path, most: int, progress: Pr
     return len(picked)
 
 
-def measure_generation(codec: Codec, gpt2: MotionGPT, judge: Judge, count: int, options: SamplingOptions,
-                       progress: Progress) -> Generation:
+def measure_generation(
+    codec: Codec, gpt2: MotionGPT, judge: Judge, count: int, options: SamplingOptions, progress: Progress
+) -> Generation:
     """Generate 8 frames for stills of test characters, the actions in turn, decode and judge them."""
     characters = np.random.default_rng(options.seed).permutation(split()[1])
     characters = np.resize(characters, count)
@@ -72,13 +81,21 @@ def measure_generation(codec: Codec, gpt2: MotionGPT, judge: Judge, count: int, 
         frames = sample_motion(gpt2, content.values, np.zeros((0, gpt2.config.groups), np.uint8), FRAMES, draw)
         codes.append(np.stack(list(frames)))
         contents.append(content)
-    parts = [codec.decode_windows(np.stack(codes[i : i + TOGETHER]), contents[i : i + TOGETHER], 0, None)
-             for i in progress(range(0, count, TOGETHER), "decode")]
+    parts = [
+        codec.decode_windows(np.stack(codes[i : i + TOGETHER]), contents[i : i + TOGETHER], 0, None)
+        for i in progress(range(0, count, TOGETHER), "decode")
+    ]
     decoded = np.concatenate(parts)
     verdict = judge.judge(decoded, characters, actions)
     # Frames that several actions share count for the clip that is nearest as a whole.
     nearest = judge.judge(decoded, verdict.clip_characters, verdict.clip_actions)
     in_place = nearest.motions_right  # [n, t]
     return Generation(
-        count, float(in_place.all(1).mean()), float(nearest.motions_alike.all(1).mean()), float(in_place.mean()), float(verdict.clips_right[:, 1:].all(1).mean()),
-        float((verdict.clip_actions == actions).mean()), tuple(np.bincount(verdict.clip_actions, minlength=len(ACTIONS)).tolist()))
+        count,
+        float(in_place.all(1).mean()),
+        float(nearest.motions_alike.all(1).mean()),
+        float(in_place.mean()),
+        float(verdict.clips_right[:, 1:].all(1).mean()),
+        float((verdict.clip_actions == actions).mean()),
+        tuple(np.bincount(verdict.clip_actions, minlength=len(ACTIONS)).tolist()),
+    )

@@ -23,7 +23,9 @@ class CodeInformation:
     motion: float  # mutual information with the true motion frame
     motion_entropy: float  # what it could be at most
     character: float  # mutual information with the character, as counted
-    character_by_chance: float  # what would be counted if, given the motion frame, codes did not depend on the character
+    character_by_chance: (
+        float  # what would be counted if, given the motion frame, codes did not depend on the character
+    )
     attributes: tuple[float, ...]  # mutual information with each attribute of the character
     attributes_by_chance: tuple[float, ...]
 
@@ -69,11 +71,18 @@ def expected_by_chance(codes: np.ndarray, labels: np.ndarray, given: np.ndarray,
     return float(np.mean(found))
 
 
-def measure_information(codes: np.ndarray, motions: np.ndarray, characters: np.ndarray, attributes: np.ndarray) -> CodeInformation:
+def measure_information(
+    codes: np.ndarray, motions: np.ndarray, characters: np.ndarray, attributes: np.ndarray
+) -> CodeInformation:
     """Codes [n, g] of frames against their true motion frames [n], characters [n] and those characters' attributes [n, a]."""
     symbols = np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1)
     return CodeInformation(
-        int(symbols.max()) + 1, entropy(symbols), mutual_information(symbols, motions), entropy(motions),
-        mutual_information(symbols, characters), expected_by_chance(symbols, characters, motions),
+        int(symbols.max()) + 1,
+        entropy(symbols),
+        mutual_information(symbols, motions),
+        entropy(motions),
+        mutual_information(symbols, characters),
+        expected_by_chance(symbols, characters, motions),
         tuple(mutual_information(symbols, column) for column in attributes.T),
-        tuple(expected_by_chance(symbols, column, motions) for column in attributes.T))
+        tuple(expected_by_chance(symbols, column, motions) for column in attributes.T),
+    )

@@ -10,7 +10,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from bcdcodec.training.sprites.sheets import ACTIONS, CHARACTERS, FRAMES, MOTIONS, Sheets, attributes, motion_frame
 
 COLUMNS = ("action", "skin", "pants", "top", "hair")  # of table A4
@@ -67,27 +66,41 @@ class Judge:
 
     def judge(self, clips: np.ndarray, characters: np.ndarray, actions: np.ndarray) -> Verdict:
         """The verdict on clips uint8 [n, 8, 64, 64, 3] whose truth is characters [n] in actions [n]."""
-        parts = [self._judge_block(clips[i:i + BLOCK], characters[i:i + BLOCK], actions[i:i + BLOCK])
-                 for i in range(0, len(clips), BLOCK)]
+        parts = [
+            self._judge_block(clips[i : i + BLOCK], characters[i : i + BLOCK], actions[i : i + BLOCK])
+            for i in range(0, len(clips), BLOCK)
+        ]
         motions, who, clip_actions, clip_who = (np.concatenate(x) for x in zip(*parts))
         truth = np.concatenate([np.asarray(actions)[:, None], ATTRIBUTES_OF[characters]], 1)  # [n, 5]
         seen = np.concatenate([ACTION_OF[motions][..., None], ATTRIBUTES_OF[who]], 2)  # [n, t, 5]
         clip_seen = np.concatenate([clip_actions[:, None], ATTRIBUTES_OF[clip_who]], 1)
-        return Verdict(motions, who, clip_actions, clip_who, seen == truth[:, None],
-                       motions == MOTION_OF[actions], self._alike(motions, MOTION_OF[actions], characters), clip_seen == truth)
+        return Verdict(
+            motions,
+            who,
+            clip_actions,
+            clip_who,
+            seen == truth[:, None],
+            motions == MOTION_OF[actions],
+            self._alike(motions, MOTION_OF[actions], characters),
+            clip_seen == truth,
+        )
 
     def _alike(self, shown: np.ndarray, wanted: np.ndarray, characters: np.ndarray) -> np.ndarray:
         """Whether the motion frames shown [n, t] and wanted [n, t] of characters [n] are the same or hardly to be told apart."""
-        most = 255 ** 2 / 10 ** (ALIKE / 10)
+        most = 255**2 / 10 ** (ALIKE / 10)
         alike = shown == wanted
         for i, t in np.argwhere(~alike):
-            one, other = (self.sheets.frame(int(characters[i]), int(m)).astype(np.float64) for m in (shown[i, t], wanted[i, t]))
+            one, other = (
+                self.sheets.frame(int(characters[i]), int(m)).astype(np.float64) for m in (shown[i, t], wanted[i, t])
+            )
             alike[i, t] = np.square(one - other).mean() <= most
         return alike
 
     def _judge_block(self, clips: np.ndarray, characters: np.ndarray, actions: np.ndarray) -> tuple[np.ndarray, ...]:
         n = len(clips)
-        distances = self._distances(self._flat(clips.reshape(-1, *clips.shape[2:]))).reshape(n, FRAMES, MOTIONS, CHARACTERS)
+        distances = self._distances(self._flat(clips.reshape(-1, *clips.shape[2:]))).reshape(
+            n, FRAMES, MOTIONS, CHARACTERS
+        )
         slack = SLACK * np.abs(distances).max()
         per_clip = np.stack([distances[:, np.arange(FRAMES), MOTION_OF[a]].sum(1) for a in range(len(ACTIONS))], 1)
         motions, who = np.empty((n, FRAMES), int), np.empty((n, FRAMES), int)
@@ -144,8 +157,13 @@ class Span:
         mean = frames.mean(0)
         rows = frames[:, varying] - mean[varying]
         basis, coefficients = orthonormal(rows)
-        return Span(mean, varying, basis, np.ascontiguousarray(coefficients.T),
-                    np.square(coefficients.astype(np.float64)).sum(1))
+        return Span(
+            mean,
+            varying,
+            basis,
+            np.ascontiguousarray(coefficients.T),
+            np.square(coefficients.astype(np.float64)).sum(1),
+        )
 
     def project(self, x: np.ndarray) -> np.ndarray:
         """Coefficients [n, r] of frames [n, d]."""
@@ -166,4 +184,4 @@ def orthonormal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         outside = np.sqrt(np.square(left).sum(1))
         if outside.max() < SPAN_ERROR:
             return basis, coefficients
-        chosen = outside.argsort()[-FIRST_SAMPLE // 4:]
+        chosen = outside.argsort()[-FIRST_SAMPLE // 4 :]

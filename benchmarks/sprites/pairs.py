@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from bcdcodec.training.sprites.sheets import ACTIONS, FRAMES, Sheets
 
 SELF, OTHER_ACTION, OTHER_CHARACTER, BOTH = "self", "other action", "other character", "both"
@@ -21,8 +20,12 @@ class ClipSet:
 
     @staticmethod
     def render(sheets: Sheets, characters: np.ndarray) -> ClipSet:
-        return ClipSet(np.asarray(characters), np.stack(
-            [sheets.clip(int(character), action) for character in characters for action in range(len(ACTIONS))]))
+        return ClipSet(
+            np.asarray(characters),
+            np.stack(
+                [sheets.clip(int(character), action) for character in characters for action in range(len(ACTIONS))]
+            ),
+        )
 
     def __len__(self) -> int:
         return len(self.frames)
@@ -73,5 +76,16 @@ def spread(count: int, most: int | None) -> np.ndarray:
     return np.arange(count) if most is None or most >= count else np.linspace(0, count - 1, most).round().astype(int)
 
 
-__all__ = ["ACTIONS", "BOTH", "CASES", "FRAMES", "OTHER_ACTION", "OTHER_CHARACTER", "SELF", "ClipSet", "Pairs",
-           "draw_pairs", "spread"]
+__all__ = [
+    "ACTIONS",
+    "BOTH",
+    "CASES",
+    "FRAMES",
+    "OTHER_ACTION",
+    "OTHER_CHARACTER",
+    "SELF",
+    "ClipSet",
+    "Pairs",
+    "draw_pairs",
+    "spread",
+]

@@ -16,8 +16,10 @@ from bcdcodec.benchmarks.sprites.transfer import Accuracy
 MISSES_SHOWN = 20
 # Table A4 of arXiv 2509.08376: attribute accuracy, percent, by the authors' classifier.
 PUBLISHED = {"C-DSVAE, published": (100.0,) * 5, "BCD, published": (100.0,) * 5}
-LICENCES = ("The pictures show art of the Liberated Pixel Cup (lpc.opengameart.org) under CC-BY-SA 3.0 and GPL 3.0; "
-            "pass them on only under these, with its authors named.")
+LICENCES = (
+    "The pictures show art of the Liberated Pixel Cup (lpc.opengameart.org) under CC-BY-SA 3.0 and GPL 3.0; "
+    "pass them on only under these, with its authors named."
+)
 
 
 def write_report(report: SpritesReport, out: Path) -> str:
@@ -45,20 +47,47 @@ def as_markdown(report: SpritesReport) -> str:
         "Percent of clips by nearest renderable clip (in brackets: of clips with all 8 frames right). Motion frames: percent of "
         "frames nearest to the very one; to it or one that looks alike, whose true picture has at least "
         f"{ALIKE:.0f} dB against its own (in brackets: of clips all of whose frames are).",
-        _table(("case", "clips", *COLUMNS, "motion frames", "or alike", "PSNR, dB", "lowest", "SSIM"), [
-            (a.case, str(a.clips), *(f"{_percent(c)} ({_percent(f)})" for c, f in zip(a.clip, a.all_frames)),
-             _percent(a.motion_frame), f"{_percent(a.alike)} ({_percent(a.all_alike)})", f"{q.psnr:.2f}", f"{q.psnr_lowest:.2f}", f"{q.ssim:.4f}")
-            for a, q in zip(report.accuracies, report.case_quality)]),
+        _table(
+            ("case", "clips", *COLUMNS, "motion frames", "or alike", "PSNR, dB", "lowest", "SSIM"),
+            [
+                (
+                    a.case,
+                    str(a.clips),
+                    *(f"{_percent(c)} ({_percent(f)})" for c, f in zip(a.clip, a.all_frames)),
+                    _percent(a.motion_frame),
+                    f"{_percent(a.alike)} ({_percent(a.all_alike)})",
+                    f"{q.psnr:.2f}",
+                    f"{q.psnr_lowest:.2f}",
+                    f"{q.ssim:.4f}",
+                )
+                for a, q in zip(report.accuracies, report.case_quality)
+            ],
+        ),
         "## Cross-driven quality by sampling steps",
         f"Other character and other action, against the rendered truth. The driving clip itself has {report.driving_psnr:.2f} dB "
         f"there, the content's clip {report.content_psnr:.2f} dB.",
-        _table(("steps", "clips", "PSNR, dB", "lowest", "SSIM"), [
-            (str(q.steps), str(q.clips), f"{q.psnr:.2f}", f"{q.psnr_lowest:.2f}", f"{q.ssim:.4f}") for q in report.step_quality]),
+        _table(
+            ("steps", "clips", "PSNR, dB", "lowest", "SSIM"),
+            [
+                (str(q.steps), str(q.clips), f"{q.psnr:.2f}", f"{q.psnr_lowest:.2f}", f"{q.ssim:.4f}")
+                for q in report.step_quality
+            ],
+        ),
         "## Content from fewer frames (table A5)",
         "Other character and other action; the content of the same clip, taken from so many of its 8 frames.",
-        _table(("frames", "clips", "bytes", *COLUMNS, "PSNR, dB"), [
-            (str(c.frames), str(c.accuracy.clips), f"{c.content_bytes:.1f}", *map(_percent, c.accuracy.clip), f"{c.quality.psnr:.2f}")
-            for c in report.content_results]),
+        _table(
+            ("frames", "clips", "bytes", *COLUMNS, "PSNR, dB"),
+            [
+                (
+                    str(c.frames),
+                    str(c.accuracy.clips),
+                    f"{c.content_bytes:.1f}",
+                    *map(_percent, c.accuracy.clip),
+                    f"{c.quality.psnr:.2f}",
+                )
+                for c in report.content_results
+            ],
+        ),
         "## Rate, codes and speed",
         _table(("measure", "value"), [*_rate_rows(report), *_code_rows(report), *_speed_rows(report)]),
     ]
@@ -67,8 +96,12 @@ def as_markdown(report: SpritesReport) -> str:
 
 def _accuracy_rows(report: SpritesReport, both: Accuracy) -> list[tuple[str, ...]]:
     rows = [(name, *(f"{v:.2f}" for v in values)) for name, values in PUBLISHED.items()]
-    ours = {"exact judge, clips": both.clip, "exact judge, frames": both.frame,
-            "exact judge, clips with all frames right": both.all_frames, "classifier": both.classifier}
+    ours = {
+        "exact judge, clips": both.clip,
+        "exact judge, frames": both.frame,
+        "exact judge, clips with all frames right": both.all_frames,
+        "classifier": both.classifier,
+    }
     rows += [(f"{report.model}, {name}", *map(_percent, values)) for name, values in ours.items()]
     return [*rows, ("the classifier on true test clips", *map(_percent, report.classifier_on_truth))]
 
@@ -77,11 +110,22 @@ def _rate_rows(report: SpritesReport) -> list[tuple[str, str]]:
     r = report.rate
     return [
         (f"coded bits a frame, static tables, all {r.clips} clips", f"{r.bits_per_frame:.3f}"),
-        (f"coded bits a frame as written in profile static, {r.character_files} files of 72 frames", f"{r.character_file_bits_per_frame:.3f}"),
-        (f"coded bits a frame as written in profile static, {r.clips} files of 8 frames", f"{r.file_bits_per_frame:.3f}"),
-        ("content, container, whole file of 8 frames, bytes (mean)",
-         f"{r.content_bytes:.1f}, {r.container_bytes:.1f}, {r.total_bytes:.1f}"),
-        ("whole file, bits a frame, of 8 frames, of 72", f"{r.total_bits_per_frame:.1f}, {r.character_total_bits_per_frame:.1f}"),
+        (
+            f"coded bits a frame as written in profile static, {r.character_files} files of 72 frames",
+            f"{r.character_file_bits_per_frame:.3f}",
+        ),
+        (
+            f"coded bits a frame as written in profile static, {r.clips} files of 8 frames",
+            f"{r.file_bits_per_frame:.3f}",
+        ),
+        (
+            "content, container, whole file of 8 frames, bytes (mean)",
+            f"{r.content_bytes:.1f}, {r.container_bytes:.1f}, {r.total_bytes:.1f}",
+        ),
+        (
+            "whole file, bits a frame, of 8 frames, of 72",
+            f"{r.total_bits_per_frame:.1f}, {r.character_total_bits_per_frame:.1f}",
+        ),
     ]
 
 
@@ -91,18 +135,24 @@ def _code_rows(report: SpritesReport) -> list[tuple[str, str]]:
         ("codes used", str(i.codes_used)),
         ("entropy of the codes, bits", f"{i.entropy:.3f}"),
         ("information of codes on the motion frame, bits (at most)", f"{i.motion:.3f} ({i.motion_entropy:.3f})"),
-        ("information of codes on the character, bits: counted, by chance, corrected",
-         f"{i.character:.4f}, {i.character_by_chance:.4f}, {i.character_corrected:.4f}"),
-        ("information of codes on skin, pants, top, hair, bits: corrected sum (counted each)",
-         f"{i.attributes_corrected:.4f} ({', '.join(f'{v:.4f}' for v in i.attributes)})"),
+        (
+            "information of codes on the character, bits: counted, by chance, corrected",
+            f"{i.character:.4f}, {i.character_by_chance:.4f}, {i.character_corrected:.4f}",
+        ),
+        (
+            "information of codes on skin, pants, top, hair, bits: corrected sum (counted each)",
+            f"{i.attributes_corrected:.4f} ({', '.join(f'{v:.4f}' for v in i.attributes)})",
+        ),
     ]
 
 
 def _speed_rows(report: SpritesReport) -> list[tuple[str, str]]:
     s = report.speed
     on = f"{s.threads} thread{'s' * (s.threads != 1)}, median of {s.clips}"
-    return [(f"encoding 8 frames, {on}", f"{1000 * s.encode_s:.0f} ms"),
-            (f"decoding 8 frames, {s.steps} step{'s' * (s.steps != 1)}, {on}", f"{1000 * s.decode_s:.0f} ms")]
+    return [
+        (f"encoding 8 frames, {on}", f"{1000 * s.encode_s:.0f} ms"),
+        (f"decoding 8 frames, {s.steps} step{'s' * (s.steps != 1)}, {on}", f"{1000 * s.decode_s:.0f} ms"),
+    ]
 
 
 def _percent(share: float) -> str:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from bcdcodec.benchmarks.quality import luma, ssim_and_ms_ssim
 from bcdcodec.benchmarks.sprites.classifier import Classifier, classified_right
 from bcdcodec.benchmarks.sprites.coding import CodedClips, Progress
 from bcdcodec.benchmarks.sprites.judge import Judge, Verdict
 from bcdcodec.benchmarks.sprites.pairs import ClipSet, Pairs
+
 from bcdcodec.codec import Codec
 from bcdcodec.demo import psnr
 
@@ -44,14 +44,18 @@ class Accuracy:
     classifier: tuple[float, ...]
 
 
-def decode_pairs(codec: Codec, coded: CodedClips, pairs: Pairs, steps: int | None = None,
-                 progress: Progress = lambda items: items) -> np.ndarray:
+def decode_pairs(
+    codec: Codec, coded: CodedClips, pairs: Pairs, steps: int | None = None, progress: Progress = lambda items: items
+) -> np.ndarray:
     """Clips uint8 [n, 8, 64, 64, 3]: the driving clips' codes under the content clips' contents, as their files hold them."""
     parts = []
     for start in progress(range(0, len(pairs.driving), TOGETHER)):
-        some = pairs[start:start + TOGETHER]
-        parts.append(codec.decode_windows(coded.codes[some.driving], [coded.contents[i] for i in some.content],
-                                          coded.head.sampler_seed, steps))
+        some = pairs[start : start + TOGETHER]
+        parts.append(
+            codec.decode_windows(
+                coded.codes[some.driving], [coded.contents[i] for i in some.content], coded.head.sampler_seed, steps
+            )
+        )
     return np.concatenate(parts)
 
 
@@ -59,23 +63,38 @@ def measure_quality(decoded: np.ndarray, clips: ClipSet, pairs: Pairs, steps: in
     """PSNR and SSIM of decoded clips [n, 8, 64, 64, 3] against the pairs' truth."""
     values, similarities = [], []
     for start in range(0, len(decoded), TOGETHER):
-        some, truth = decoded[start:start + TOGETHER], clips.frames[pairs.truth[start:start + TOGETHER]]
+        some, truth = decoded[start : start + TOGETHER], clips.frames[pairs.truth[start : start + TOGETHER]]
         values += [psnr(clip, true) for clip, true in zip(some, truth)]
         frames = (luma(x.reshape(-1, *x.shape[2:])) for x in (some, truth))
         similarities.append(ssim_and_ms_ssim(*frames)[0] * len(some))
-    return Quality(pairs.case, steps, len(decoded), float(np.mean(values)), float(np.min(values)),
-                   float(np.sum(similarities) / len(decoded)))
+    return Quality(
+        pairs.case,
+        steps,
+        len(decoded),
+        float(np.mean(values)),
+        float(np.min(values)),
+        float(np.sum(similarities) / len(decoded)),
+    )
 
 
-def judge_pairs(decoded: np.ndarray, clips: ClipSet, pairs: Pairs, judge: Judge,
-                classifier: Classifier) -> tuple[Accuracy, Verdict]:
+def judge_pairs(
+    decoded: np.ndarray, clips: ClipSet, pairs: Pairs, judge: Judge, classifier: Classifier
+) -> tuple[Accuracy, Verdict]:
     """What both judges say of decoded clips [n, 8, 64, 64, 3]."""
     characters, actions = clips.character(pairs.truth), clips.action(pairs.truth)
     verdict = judge.judge(decoded, characters, actions)
     second = classified_right(classifier, decoded, characters, actions).mean(0)
-    return Accuracy(pairs.case, len(decoded), _floats(verdict.clip_accuracy), _floats(verdict.frame_accuracy),
-                    _floats(verdict.all_frames_accuracy), float(verdict.motions_right.mean()), float(verdict.motions_alike.mean()),
-                    float(verdict.motions_alike.all(1).mean()), _floats(second)), verdict
+    return Accuracy(
+        pairs.case,
+        len(decoded),
+        _floats(verdict.clip_accuracy),
+        _floats(verdict.frame_accuracy),
+        _floats(verdict.all_frames_accuracy),
+        float(verdict.motions_right.mean()),
+        float(verdict.motions_alike.mean()),
+        float(verdict.motions_alike.all(1).mean()),
+        _floats(second),
+    ), verdict
 
 
 def _floats(values: np.ndarray) -> tuple[float, ...]:

@@ -59,21 +59,33 @@ def eye(paint: Paint, i: Identity, side: int, blink: float, gaze: tuple[float, f
     ends = w * (1.0 - np.abs(out) / w)
     inside = np.minimum(cover(np.minimum(y - top, bottom - y), px), cover(ends, 2 * px))
 
-    lid = smooth(y, -2.2 * i.eye_height, -1.0 * i.eye_height) * cover(top - y, px) * smooth(np.abs(out), 1.35 * w, 0.8 * w)
+    lid = (
+        smooth(y, -2.2 * i.eye_height, -1.0 * i.eye_height)
+        * cover(top - y, px)
+        * smooth(np.abs(out), 1.35 * w, 0.8 * w)
+    )
     tint = linear(i.skin) * np.array([0.62, 0.46, 0.44], np.float32)
     paint.over(at, tint, lid * (0.16 + 0.5 * i.lid_shadow))
     crease_y = -1.15 * open_height * arch - 0.028 + 0.018 * blink
     near = smooth(np.abs(out), 1.2 * w, 0.7 * w)
-    paint.over(at, tint * 0.4, 0.55 * near * smooth(np.abs(y - crease_y), max(0.016, 0.8 * px), 0.0) * (1 - 0.3 * blink))
+    paint.over(
+        at, tint * 0.4, 0.55 * near * smooth(np.abs(y - crease_y), max(0.016, 0.8 * px), 0.0) * (1 - 0.3 * blink)
+    )
 
-    white = np.array([0.80, 0.77, 0.74], np.float32)[:, None] * (1.0 - 0.45 * smooth(y - top, 0.045, 0.0) - 0.30 * np.abs(k) ** 3)
+    white = np.array([0.80, 0.77, 0.74], np.float32)[:, None] * (
+        1.0 - 0.45 * smooth(y - top, 0.045, 0.0) - 0.30 * np.abs(k) ** 3
+    )
     white[1:] *= 1 - 0.12 * smooth(out, -0.6 * w, -w)  # pink corner by the nose
     gx, gy = gaze[0] * 0.50 * w, gaze[1] * 0.35 * i.eye_height + 0.35 * i.eye_height * blink
     radius = 0.070 * (w / 0.135) ** 0.5
     dx, dy = x - gx, y - gy + 0.10 * i.eye_height
     r = np.sqrt(dx * dx + dy * dy)
     ring = smooth(r, 0.35 * radius, 0.8 * radius) * smooth(r, radius, 0.8 * radius)
-    iris = linear(i.iris)[:, None] * (0.45 + 1.0 * ring + 0.9 * smooth(dy, -0.5 * radius, radius)) * smooth(r, 1.25 * radius, 0.75 * radius)
+    iris = (
+        linear(i.iris)[:, None]
+        * (0.45 + 1.0 * ring + 0.9 * smooth(dy, -0.5 * radius, radius))
+        * smooth(r, 1.25 * radius, 0.75 * radius)
+    )
     iris = iris * (1 - 0.5 * smooth(y - top, 0.035, 0.0))
     ball = white + (iris - white) * cover(radius - r, px)
     ball = ball * (1 - 0.97 * cover(0.42 * radius - r, px))
@@ -103,7 +115,9 @@ def brow(paint: Paint, i: Identity, side: int, lift: float, hairs: Array) -> Non
     out = (paint.x[at] - cx) * side
     k = out / span
     frown = min(lift, 0.0)
-    middle = base - i.brow_arch * (1 - (k - 0.25) ** 2) - i.brow_tilt * out * 0.5 - frown * 0.05 * np.clip(0.2 - k, 0, 1)
+    middle = (
+        base - i.brow_arch * (1 - (k - 0.25) ** 2) - i.brow_tilt * out * 0.5 - frown * 0.05 * np.clip(0.2 - k, 0, 1)
+    )
     thick = i.brow_thickness * np.clip(1.05 - 0.55 * smooth(k, 0.0, 1.1), 0.1, 1.0)
     distance = thick - np.abs(paint.y[at] - middle)
     soft = 0.014 + px
@@ -135,18 +149,26 @@ def mouth(paint: Paint, i: Identity, opening: float, width: float, smile: float)
     ends = cover(half - np.abs(x), 2 * px)
 
     # the skin around: shade below the lower lip, dimples at the corners
-    paint.over(at, linear(i.skin) * 0.35, 0.32 * smooth(np.abs(y - bottom - 0.025), 0.035, 0.0) * smooth(np.abs(x), half, 0.3 * half))
+    paint.over(
+        at,
+        linear(i.skin) * 0.35,
+        0.32 * smooth(np.abs(y - bottom - 0.025), 0.035, 0.0) * smooth(np.abs(x), half, 0.3 * half),
+    )
     dimple = np.exp(-(((np.abs(x) - half) / 0.028) ** 2) - ((y - contact) / 0.03) ** 2)
     paint.over(at, linear(i.skin) * 0.25, (0.45 + 0.15 * abs(smile)) * dimple)
 
     lips = np.minimum(np.minimum(cover(y - top, 1.5 * px), cover(bottom - y, 1.5 * px)), ends)
     centre_low, centre_up = 0.5 * (lower + bottom), 0.5 * (upper + top)
-    tone = np.where(y < 0.5 * (upper + lower), 0.72, 1.0) * (1.0 + 0.10 * np.cos(x * 160.0) * smooth(np.full_like(x, px), 0.02, 0.008))
+    tone = np.where(y < 0.5 * (upper + lower), 0.72, 1.0) * (
+        1.0 + 0.10 * np.cos(x * 160.0) * smooth(np.full_like(x, px), 0.02, 0.008)
+    )
     paint.over(at, linear(i.lips)[:, None] * tone, lips * 0.92)
     paint.flatten(at, 0.6 * lips, 0.75)
     # round lips: the slope towards the viewer changes sign across each lip
     below = y > 0.5 * (upper + lower)
-    curve = np.where(below, (y - centre_low) / np.maximum(bottom - lower, 0.02), (y - centre_up) / np.maximum(upper - top, 0.02))
+    curve = np.where(
+        below, (y - centre_low) / np.maximum(bottom - lower, 0.02), (y - centre_up) / np.maximum(upper - top, 0.02)
+    )
     paint.slope_y[at] -= 0.9 * np.clip(curve, -0.6, 0.6) * lips
 
     gap = lower - upper
@@ -155,13 +177,21 @@ def mouth(paint: Paint, i: Identity, opening: float, width: float, smile: float)
         depth = smooth(y - upper, -0.02, 0.10)
         cavity = np.array([0.10, 0.018, 0.016], np.float32)[:, None] * (1.0 - 0.65 * depth)
         tongue = smooth(((x / (0.62 * half)) ** 2 + ((y - lower - 0.012) / (0.03 + 0.055 * opening)) ** 2), 1.1, 0.6)
-        cavity = cavity + (np.array([0.40, 0.10, 0.10], np.float32)[:, None] * (0.75 + 0.25 * np.cos(x * 18)) - cavity) * (0.85 * tongue * smooth(np.float32(opening), 0.1, 0.5))
+        cavity = cavity + (
+            np.array([0.40, 0.10, 0.10], np.float32)[:, None] * (0.75 + 0.25 * np.cos(x * 18)) - cavity
+        ) * (0.85 * tongue * smooth(np.float32(opening), 0.1, 0.5))
         ivory = np.array([0.74, 0.70, 0.60], np.float32)[:, None] * (1 - 0.55 * np.clip(np.abs(x) / half, 0, 1) ** 2)
-        gaps = 1 - 0.22 * smooth(np.abs((np.abs(x) / 0.052) % 1.0 - 0.5), 0.40, 0.5) * smooth(np.full_like(x, px), 0.03, 0.008)
+        gaps = 1 - 0.22 * smooth(np.abs((np.abs(x) / 0.052) % 1.0 - 0.5), 0.40, 0.5) * smooth(
+            np.full_like(x, px), 0.03, 0.008
+        )
         ivory = ivory * gaps * (1 - 0.55 * smooth(y - upper, 0.022, 0.0))
         reach = 0.036 + 0.012 * max(smile, 0.0)
-        cavity = cavity + (ivory - cavity) * cover(np.minimum(upper + reach * (1 - 0.35 * k * k) - y, 0.86 * half - np.abs(x)), px)
-        low_teeth = cover(np.minimum(y - lower + 0.022 * (1 - k * k), 0.6 * half - np.abs(x)), px) * smooth(np.float32(opening), 0.45, 0.8)
+        cavity = cavity + (ivory - cavity) * cover(
+            np.minimum(upper + reach * (1 - 0.35 * k * k) - y, 0.86 * half - np.abs(x)), px
+        )
+        low_teeth = cover(np.minimum(y - lower + 0.022 * (1 - k * k), 0.6 * half - np.abs(x)), px) * smooth(
+            np.float32(opening), 0.45, 0.8
+        )
         cavity = cavity + (ivory * 0.75 - cavity) * low_teeth
         paint.over(at, cavity, inside)
         paint.flatten(at, inside, 0.25)

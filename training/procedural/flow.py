@@ -31,7 +31,12 @@ def flow_between(identity: Identity, motion: Array, content_motion: Array, grid:
         surface = _Surface(identity, move, x, y)
         for c, content in enumerate(contents):
             dx, dy = surface.displacement(content)
-            out[t, c] = dx, dy, surface.known * surface.shown(_Surface(identity, content, x + dx, y + dy)), surface.importance
+            out[t, c] = (
+                dx,
+                dy,
+                surface.known * surface.shown(_Surface(identity, content, x + dx, y + dy)),
+                surface.importance,
+            )
     return out.reshape(len(motion), len(contents), 4, grid, grid)
 
 
@@ -70,10 +75,16 @@ class _Surface:
         front = self.jaw & (self.point[2] > 0)
         opening = 0.175 * min(max(move["mouth_open"], 0.0), 1.0)
         lips = skin[1] - i.mouth_y  # of the moving lips, which part around the line of contact
-        self.known[front & (np.abs(skin[0]) < 0.9 * i.mouth_half_width) & (lips > -0.04) & (lips < opening + 0.01)] = 0.0
+        self.known[front & (np.abs(skin[0]) < 0.9 * i.mouth_half_width) & (lips > -0.04) & (lips < opening + 0.01)] = (
+            0.0
+        )
         mouth = front & (np.abs(skin[0]) < 1.25 * i.mouth_half_width) & (lips > -0.12) & (lips < opening + 0.14)
         self.importance[mouth] += _MOUTH
-        eyes = front & (np.abs(np.abs(skin[0]) - i.eye_spacing) < 1.3 * i.eye_width) & (np.abs(rest - i.eye_y + 0.04) < 0.17)
+        eyes = (
+            front
+            & (np.abs(np.abs(skin[0]) - i.eye_spacing) < 1.3 * i.eye_width)
+            & (np.abs(rest - i.eye_y + 0.04) < 0.17)
+        )
         self.importance[eyes] += _EYES
 
     def _grow(self, origin: Point, direction, depth: Array) -> None:
@@ -82,8 +93,7 @@ class _Surface:
         centre, radii = hair.shell(i)
         near, far, inside = ellipsoid(origin, direction, centre, radii, hair.BOXY)
         grain = np.zeros((8, 8, 1), np.float32)
-        for t, where in ((far, (inside > 0) & ~self.head),
-                         (near, (inside > 0) & (~self.head | (near > depth - 0.02)))):
+        for t, where in ((far, (inside > 0) & ~self.head), (near, (inside > 0) & (~self.head | (near > depth - 0.02)))):
             p = along(origin, direction, t)
             alpha, _ = hair.growth(i, p, grain, 0.035)
             at = where & (alpha > 0.5)
@@ -95,7 +105,7 @@ class _Surface:
     def shown(self, other: _Surface) -> Array:
         """1 where another picture, sampled at this one's displaced points, shows the same thing, else 0: [n]."""
         apart = sum((a - b) ** 2 for a, b in zip(self.point, other.point))
-        same_head = self.head & other.head & (apart < _SAME ** 2)
+        same_head = self.head & other.head & (apart < _SAME**2)
         elsewhere = ~self.head & ~other.head & (self.cloth == other.cloth)
         return (same_head | elsewhere).astype(np.float32)
 
@@ -112,4 +122,5 @@ class _Surface:
         base, content_base = scene.neck_base(i, self.pose), scene.neck_base(i, pose)
         return tuple(
             np.where(self.head, to - here, np.where(self.cloth, there - was, 0.0))
-            for to, here, there, was in zip((to_x, to_y), (self.x, self.y), content_base, base))
+            for to, here, there, was in zip((to_x, to_y), (self.x, self.y), content_base, base)
+        )

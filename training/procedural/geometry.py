@@ -123,7 +123,7 @@ class Skull:
     drop: float  # how far the jaw lowers the chin, head units
 
     def rest_y(self, y: Array) -> Array:
-        """y that a point of the skin has when the jaw is closed."""
+        """Y that a point of the skin has when the jaw is closed."""
         return y - self.drop * smooth(y, self.identity.mouth_y - 0.22, 1.0)
 
     def _profile(self, y: Array) -> tuple[Array, Array, Array]:
@@ -132,7 +132,9 @@ class Skull:
         rest = self.rest_y(y) if self.drop > 0 else y
         low = smooth(rest, 0.1, 1.15)
         bone = (rest - 0.2) * 3.0
-        w = i.width * (1.0 - i.taper * low - i.forehead * smooth(rest, -0.1, -1.0)) + (i.width * i.cheek) / (1.0 + bone**4)
+        w = i.width * (1.0 - i.taper * low - i.forehead * smooth(rest, -0.1, -1.0)) + (i.width * i.cheek) / (
+            1.0 + bone**4
+        )
         d = 0.80 + 0.80 * i.chin * low
         r2 = rest * rest
         k = 0.5 * i.square

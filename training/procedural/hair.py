@@ -20,10 +20,14 @@ def shell(i: Identity) -> tuple[Point, Point]:
 
 
 def hairline(i: Identity, angle: Array) -> Array:
-    """y above which hair grows, at an angle around the vertical axis (0 front, positive right), head units."""
+    """Y above which hair grows, at an angle around the vertical axis (0 front, positive right), head units."""
     around = np.abs(angle)
     fringe = max(i.hair_fringe, i.hair_front)
-    front = fringe - 0.16 * i.hair_part * np.sin(1.6 * np.clip(angle, -1, 1)) - i.hair_recess * np.exp(-(((around - 0.55) / 0.28) ** 2))
+    front = (
+        fringe
+        - 0.16 * i.hair_part * np.sin(1.6 * np.clip(angle, -1, 1))
+        - i.hair_recess * np.exp(-(((around - 0.55) / 0.28) ** 2))
+    )
     side = i.hair_side
     notch = (side + 0.16) * (1.0 - i.hair_covers_ears) * np.exp(-(((around - 1.62) / 0.30) ** 4))
     edge = front + (side - front) * smooth(around, 0.72, 1.18)

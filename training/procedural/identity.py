@@ -118,39 +118,77 @@ class Identity:
         natural_lips = tuple(_mix(skin, (0.76 * shade, 0.30 * shade, 0.32 * shade), u(0.5, 0.8)))
         painted_lips = (u(0.55, 0.85), u(0.08, 0.3), u(0.15, 0.35))
         return Identity(
-            head_size=u(0.62, 0.71), head_x=u(-0.05, 0.05), head_y=u(-0.10, -0.02),
-            width=u(0.66, 0.76) + 0.02 * masculine, taper=u(0.06, 0.30) - 0.08 * masculine,
-            square=u(0.1, 0.5) + 0.4 * masculine * u(0.2, 1.0), cheek=u(-0.01, 0.06), forehead=u(0.0, 0.12),
-            chin=u(0.05, 0.35), ear=u(0.8, 1.2), neck=u(0.36, 0.42) + 0.10 * masculine,
-            skin=skin, blush=u(0.0, 1.0), freckles=u(0.4, 1.0) if chance(0.2) else 0.0, gloss=u(0.1, 0.7),
+            head_size=u(0.62, 0.71),
+            head_x=u(-0.05, 0.05),
+            head_y=u(-0.10, -0.02),
+            width=u(0.66, 0.76) + 0.02 * masculine,
+            taper=u(0.06, 0.30) - 0.08 * masculine,
+            square=u(0.1, 0.5) + 0.4 * masculine * u(0.2, 1.0),
+            cheek=u(-0.01, 0.06),
+            forehead=u(0.0, 0.12),
+            chin=u(0.05, 0.35),
+            ear=u(0.8, 1.2),
+            neck=u(0.36, 0.42) + 0.10 * masculine,
+            skin=skin,
+            blush=u(0.0, 1.0),
+            freckles=u(0.4, 1.0) if chance(0.2) else 0.0,
+            gloss=u(0.1, 0.7),
             age=u(0.0, 1.0) ** 2,
-            eye_spacing=u(0.275, 0.325), eye_y=u(-0.02, 0.07), eye_width=u(0.125, 0.158), eye_height=u(0.046, 0.070),
-            eye_tilt=u(-0.08, 0.22), lashes=u(0.3, 0.7) + (0.3 if masculine < 0.45 else 0.0),
-            lid_shadow=u(0.2, 0.9) if masculine < 0.45 and chance(0.4) else 0.0, iris=_iris(rng),
+            eye_spacing=u(0.275, 0.325),
+            eye_y=u(-0.02, 0.07),
+            eye_width=u(0.125, 0.158),
+            eye_height=u(0.046, 0.070),
+            eye_tilt=u(-0.08, 0.22),
+            lashes=u(0.3, 0.7) + (0.3 if masculine < 0.45 else 0.0),
+            lid_shadow=u(0.2, 0.9) if masculine < 0.45 and chance(0.4) else 0.0,
+            iris=_iris(rng),
             brow_colour=tuple(_mix(hair_colour, (0.10, 0.07, 0.05), u(0.2, 0.7))),
-            brow_thickness=u(0.018, 0.034) + 0.012 * masculine, brow_arch=u(0.01, 0.07), brow_tilt=u(-0.15, 0.15),
+            brow_thickness=u(0.018, 0.034) + 0.012 * masculine,
+            brow_arch=u(0.01, 0.07),
+            brow_tilt=u(-0.15, 0.15),
             brow_gap=u(0.145, 0.20),
-            nose_length=u(0.34, 0.44), nose_width=u(0.095, 0.15), nose_height=u(0.16, 0.26),
-            mouth_y=u(0.615, 0.675), mouth_half_width=u(0.20, 0.27), lip_upper=u(0.036, 0.066), lip_lower=u(0.052, 0.092),
+            nose_length=u(0.34, 0.44),
+            nose_width=u(0.095, 0.15),
+            nose_height=u(0.16, 0.26),
+            mouth_y=u(0.615, 0.675),
+            mouth_half_width=u(0.20, 0.27),
+            lip_upper=u(0.036, 0.066),
+            lip_lower=u(0.052, 0.092),
             lips=painted_lips if masculine < 0.45 and chance(0.45) else natural_lips,
-            hair=0.0 if bald and chance(0.6) else 1.0, hair_colour=hair_colour,
+            hair=0.0 if bald and chance(0.6) else 1.0,
+            hair_colour=hair_colour,
             hair_volume=u(0.02, 0.05) if bald else u(0.05, 0.14) + (u(0.0, 0.1) if chance(0.3) else 0.0),
-            hair_front=-1.3 if bald else hair_front, hair_fringe=u(-0.36, -0.2) if fringe else hair_front - 0.5,
-            hair_part=u(-1.0, 1.0), hair_recess=0.0 if fringe or bald else u(0.0, 0.25) * masculine,
+            hair_front=-1.3 if bald else hair_front,
+            hair_fringe=u(-0.36, -0.2) if fringe else hair_front - 0.5,
+            hair_part=u(-1.0, 1.0),
+            hair_recess=0.0 if fringe or bald else u(0.0, 0.25) * masculine,
             hair_side=u(0.7, 1.5) if long_hair else u(0.2, 0.55) if medium else u(-0.05, 0.2),
             hair_covers_ears=u(0.6, 1.0) if long_hair else u(0.2, 1.0) if medium else 0.0,
             hair_back=u(0.9, 2.0) if long_hair else u(0.55, 0.9) if medium else u(0.3, 0.6),
-            hair_wave=u(0.0, 1.0), hair_shine=u(0.05, 0.6),
-            beard=u(0.7, 1.0) if beard else 0.0, stubble=u(0.1, 0.8) if masculine > 0.5 and chance(0.5) else 0.0,
+            hair_wave=u(0.0, 1.0),
+            hair_shine=u(0.05, 0.6),
+            beard=u(0.7, 1.0) if beard else 0.0,
+            stubble=u(0.1, 0.8) if masculine > 0.5 and chance(0.5) else 0.0,
             moustache=u(0.5, 1.0) if beard or (masculine > 0.5 and chance(0.1)) else 0.0,
-            glasses=1.0 if chance(0.22) else 0.0, glasses_size=u(0.18, 0.225), glasses_round=u(0.0, 1.0),
+            glasses=1.0 if chance(0.22) else 0.0,
+            glasses_size=u(0.18, 0.225),
+            glasses_round=u(0.0, 1.0),
             glasses_thick=u(0.012, 0.03),
             glasses_colour=(u(0.02, 0.15),) * 3 if glasses_dark else (u(0.3, 0.7), u(0.2, 0.5), u(0.1, 0.4)),
-            clothes=_colour(rng, 0.05, 0.85), clothes_second=_colour(rng, 0.5, 1.0), collar=int(rng.integers(4)),
-            pattern=u(0.2, 1.0) if chance(0.25) else 0.0, shoulder_y=u(0.74, 0.84), shoulder_slope=u(0.16, 0.36),
-            background=int(rng.integers(4)), background_a=_colour(rng, 0.15, 0.95),
-            background_b=_colour(rng, 0.1, 0.9), background_c=_colour(rng, 0.1, 0.9),
-            light_x=u(-1.1, 1.1), light_y=u(-1.1, 0.05), light=u(0.75, 1.1), ambient=u(0.3, 0.55),
+            clothes=_colour(rng, 0.05, 0.85),
+            clothes_second=_colour(rng, 0.5, 1.0),
+            collar=int(rng.integers(4)),
+            pattern=u(0.2, 1.0) if chance(0.25) else 0.0,
+            shoulder_y=u(0.74, 0.84),
+            shoulder_slope=u(0.16, 0.36),
+            background=int(rng.integers(4)),
+            background_a=_colour(rng, 0.15, 0.95),
+            background_b=_colour(rng, 0.1, 0.9),
+            background_c=_colour(rng, 0.1, 0.9),
+            light_x=u(-1.1, 1.1),
+            light_y=u(-1.1, 0.05),
+            light=u(0.75, 1.1),
+            ambient=u(0.3, 0.55),
             light_colour=(1.0, u(0.9, 1.0), u(0.8, 1.0)) if chance(0.6) else (u(0.88, 1.0), u(0.95, 1.0), 1.0),
             texture_seed=int(rng.integers(2**31)),
         )
@@ -162,7 +200,9 @@ def _mix(a: Rgb, b: Rgb, k: float) -> list[float]:
 
 def _skin(rng: np.random.Generator) -> Rgb:
     """A tone on the line pale - tan - brown - deep, with a small shift of hue."""
-    tones = np.array([[0.97, 0.84, 0.76], [0.91, 0.73, 0.61], [0.80, 0.60, 0.46], [0.62, 0.43, 0.31], [0.40, 0.27, 0.20]])
+    tones = np.array(
+        [[0.97, 0.84, 0.76], [0.91, 0.73, 0.61], [0.80, 0.60, 0.46], [0.62, 0.43, 0.31], [0.40, 0.27, 0.20]]
+    )
     place = float(rng.uniform(0.0, 3.85))
     low = int(place)
     tone = tones[low] + (tones[low + 1] - tones[low]) * (place - low)
@@ -171,8 +211,17 @@ def _skin(rng: np.random.Generator) -> Rgb:
 
 
 def _hair_colour(rng: np.random.Generator, dark: bool) -> Rgb:
-    tones = [(0.06, 0.05, 0.05), (0.16, 0.10, 0.07), (0.30, 0.18, 0.10), (0.45, 0.28, 0.14),
-             (0.72, 0.54, 0.30), (0.85, 0.72, 0.48), (0.55, 0.22, 0.10), (0.62, 0.60, 0.58), (0.86, 0.85, 0.83)]
+    tones = [
+        (0.06, 0.05, 0.05),
+        (0.16, 0.10, 0.07),
+        (0.30, 0.18, 0.10),
+        (0.45, 0.28, 0.14),
+        (0.72, 0.54, 0.30),
+        (0.85, 0.72, 0.48),
+        (0.55, 0.22, 0.10),
+        (0.62, 0.60, 0.58),
+        (0.86, 0.85, 0.83),
+    ]
     weights = np.array([6, 4, 1, 0.4, 0.2, 0.1, 0.2, 1, 0.5] if dark else [3, 4, 4, 3, 2, 2, 1.5, 1.5, 0.8])
     tone = tones[int(rng.choice(len(tones), p=weights / weights.sum()))]
     if rng.random() < 0.03:

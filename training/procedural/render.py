@@ -74,7 +74,9 @@ class _Studio:
             p = along(tuple(o[at] for o in origin), direction, near[at])
             alpha, strands = hair.growth(i, p, self.grain, 0.035)
             alpha = alpha * self._hair_edge(pose, inside[at], strands) * smooth(near[at] - depth[at], -0.02, 0.01)
-            alpha = alpha * (1.0 - smooth(p[1], 0.6, 0.95) * smooth(p[2], 0.0, -0.35))  # back hair falls behind the shoulders
+            alpha = alpha * (
+                1.0 - smooth(p[1], 0.6, 0.95) * smooth(p[2], 0.0, -0.35)
+            )  # back hair falls behind the shoulders
             self._lay(picture, box, at, hair.shade(i, pose, p, strands, self.light, False), alpha)
         if i.glasses > 0:
             self._glasses(picture, box, pose, origin, direction, depth)
@@ -139,7 +141,9 @@ class _Studio:
         i = self.identity
         facing = n[0] * direction[0] + n[1] * direction[1] + n[2] * direction[2]
         reach = n[2] / np.maximum(facing, 0.25)  # ray length for one unit of relief
-        near = np.nonzero((np.abs(p[0]) < 0.5) & (p[1] > i.eye_y - 0.25) & (p[1] < i.eye_y + i.nose_length + 0.4) & (p[2] > 0))[0]
+        near = np.nonzero(
+            (np.abs(p[0]) < 0.5) & (p[1] > i.eye_y - 0.25) & (p[1] < i.eye_y + i.nose_length + 0.4) & (p[2] > 0)
+        )[0]
         if not len(near):
             return p
         q = tuple(v[near] for v in p)
@@ -192,7 +196,9 @@ class _Studio:
         angle = np.arctan2(base[0], base[2] + 0.1)
         shadow = 1.0
         if i.hair > 0:
-            around = [smooth(base[1] - hair.hairline(i, angle + turn), 0.16, -0.05) for turn in (-0.16, -0.05, 0.05, 0.16)]
+            around = [
+                smooth(base[1] - hair.hairline(i, angle + turn), 0.16, -0.05) for turn in (-0.16, -0.05, 0.05, 0.16)
+            ]
             shadow = 1.0 - 0.09 * sum(around)
         side = -1.0 if i.light_x > 0 else 1.0
         tip = i.eye_y + i.nose_length
@@ -217,7 +223,9 @@ class _Studio:
         outside = np.hypot(np.maximum(qx, 0), np.maximum(qy, 0)) + np.minimum(np.maximum(qx, qy), 0) - corner
         rim = i.glasses_thick - np.abs(outside)
         bridge = np.minimum(i.glasses_thick * 0.9 - np.abs(y + 0.05 - 0.9 * x * x), i.eye_spacing - half + 0.02 - ax)
-        hinge = np.minimum(i.glasses_thick - np.abs(y + 0.4 * tall), np.minimum(ax - i.eye_spacing - half, i.width * 0.97 - ax))
+        hinge = np.minimum(
+            i.glasses_thick - np.abs(y + 0.4 * tall), np.minimum(ax - i.eye_spacing - half, i.width * 0.97 - ax)
+        )
         glass = cover(-outside, px) * 0.06
         self._lay(picture, box, at, np.full((3, len(at)), 0.9, np.float32), glass * smooth(y + 0.5 * x, 0.1, -0.25))
         frame = cover(np.maximum(np.maximum(rim, bridge), hinge), 1.2 * px)

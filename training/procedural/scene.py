@@ -23,7 +23,9 @@ def background(i: Identity, x: Array, y: Array, pixel: float) -> Array:
             picture = picture + ((c if which > 0.5 else b) - picture) * disc
     elif i.background == 2:
         for _ in range(int(rng.integers(1, 4))):
-            cx, cy, rx, ry, strength = (float(v) for v in rng.uniform((-1, -0.9, 0.2, 0.2, 0.3), (1, 0.5, 0.6, 0.8, 1.0)))
+            cx, cy, rx, ry, strength = (
+                float(v) for v in rng.uniform((-1, -0.9, 0.2, 0.2, 0.3), (1, 0.5, 0.6, 0.8, 1.0))
+            )
             soft = float(rng.uniform(0.01, 0.1))
             inside = np.minimum(rx - np.abs(x - cx), ry - np.abs(y - cy))
             picture = picture + (c - picture) * (cover(inside, soft + pixel) * strength)
@@ -37,7 +39,12 @@ def background(i: Identity, x: Array, y: Array, pixel: float) -> Array:
         pick = np.modf(np.abs(np.sin(book * 12.9898 + row * 78.233)) * 437.585)[0]
         tall = np.modf(pick * 17.3)[0] * 0.35
         soft = float(rng.uniform(0.15, 0.4))
-        shape = smooth(across, 0.0, soft) * smooth(across, 1.0, 1.0 - soft) * smooth(place, tall, tall + soft) * smooth(place, 1.0, 0.93)
+        shape = (
+            smooth(across, 0.0, soft)
+            * smooth(across, 1.0, 1.0 - soft)
+            * smooth(place, tall, tall + soft)
+            * smooth(place, 1.0, 0.93)
+        )
         picture = picture * 0.5 + (np.where(pick > 0.5, b, c) * (0.3 + 0.7 * pick) - picture * 0.5) * (shape * 0.75)
     lit = 1.0 + 0.25 * (x * i.light_x - y * 0.3) * 0.5
     return (picture * np.clip(lit, 0.5, 1.5) * (0.55 + 0.45 * i.light)).astype(np.float32)
@@ -77,7 +84,13 @@ def clothes(i: Identity, pose: Pose, x: Array, y: Array, pixel: float, grain: Ar
     ax = np.abs(dx)
     neck_half = i.neck * i.head_size * 1.1
     far = np.clip(ax - neck_half, 0.0, None)
-    shoulder = base_y - 0.10 + i.shoulder_slope * np.sqrt(far + 0.02) - i.shoulder_slope * 0.14 + 0.55 * np.clip(far - 0.42, 0, None) ** 1.5
+    shoulder = (
+        base_y
+        - 0.10
+        + i.shoulder_slope * np.sqrt(far + 0.02)
+        - i.shoulder_slope * 0.14
+        + 0.55 * np.clip(far - 0.42, 0, None) ** 1.5
+    )
     dip = np.clip(1 - (ax / neck_half) ** 2, 0, None)
     if i.collar == 0:
         opening = base_y - 0.10 + 0.15 * np.sqrt(dip)
@@ -115,7 +128,9 @@ def clothes(i: Identity, pose: Pose, x: Array, y: Array, pixel: float, grain: Ar
         flap = np.minimum(y - opening, opening + 0.13 - 0.12 * (ax / neck_half) - y)
         cloth = second if i.collar == 3 else main * 1.12
         fabric = fabric + (cloth - fabric) * (cover(flap, 2 * pixel) * (ax < neck_half * 1.1))
-        fabric = fabric * (1 - 0.5 * smooth(np.abs(opening + 0.135 - 0.12 * (ax / neck_half) - y), 0.025, 0.0) * (ax < neck_half * 1.1))
+        fabric = fabric * (
+            1 - 0.5 * smooth(np.abs(opening + 0.135 - 0.12 * (ax / neck_half) - y), 0.025, 0.0) * (ax < neck_half * 1.1)
+        )
         fabric = fabric * (1 - 0.35 * smooth(ax, 0.012 + pixel, 0.0) * (down > 0.1))
     fabric = fabric * (1 - 0.3 * smooth(y - edge, 0.03, 0.0))
     return fabric * (light * under), alpha

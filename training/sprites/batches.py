@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from bcdcodec.training.batches import Batch, to_pictures
+from bcdcodec.training.sprites.sheets import ACTIONS, FRAMES, Sheets, motion_frame, split
 from torch import Tensor
 
 from bcdcodec.config import ModelConfig, TrainingConfig
 from bcdcodec.errors import ModelError
-from bcdcodec.training.batches import Batch, to_pictures
-from bcdcodec.training.sprites.sheets import ACTIONS, FRAMES, Sheets, motion_frame, split
 
 MOTION_OF = np.array([[motion_frame(action, t) for t in range(FRAMES)] for action in range(len(ACTIONS))])
 

@@ -6,14 +6,14 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
+from bcdcodec.training.batches import to_pictures
+from bcdcodec.training.sprites.batches import MOTION_OF
+from bcdcodec.training.sprites.sheets import ACTIONS, CHARACTERS, FRAMES, MOTIONS, Sheets, split
 from torch import Tensor
 
 from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.latents import Latents, to_uint8
-from bcdcodec.training.batches import to_pictures
-from bcdcodec.training.sprites.batches import MOTION_OF
-from bcdcodec.training.sprites.sheets import ACTIONS, CHARACTERS, FRAMES, MOTIONS, Sheets, split
 
 PAIRS, CODED = 18, 12  # cross-driven pairs; characters whose codes are counted
 
@@ -38,8 +38,9 @@ class SpriteEvaluation:
 
 
 @torch.no_grad()
-def evaluate_sprites(model: BCD, latents: Latents, sheets: Sheets, log2_p: Tensor,
-                     temporal: bool) -> tuple[SpriteEvaluation, np.ndarray]:
+def evaluate_sprites(
+    model: BCD, latents: Latents, sheets: Sheets, log2_p: Tensor, temporal: bool
+) -> tuple[SpriteEvaluation, np.ndarray]:
     """Measures and a picture uint8 [h, w, 3]: rows of the content's first frame, truth and decoded frames.
 
     `log2_p` [g, k]: code probabilities measured on training clips, on the model's device.
@@ -50,20 +51,24 @@ def evaluate_sprites(model: BCD, latents: Latents, sheets: Sheets, log2_p: Tenso
     a, b = rng.permuted(np.tile(test, (PAIRS, 1)), axis=1)[:, :2].T
     action_a = np.arange(PAIRS) % len(ACTIONS)
     action_b = (action_a + rng.integers(1, len(ACTIONS), PAIRS)) % len(ACTIONS)
-    cases = {"self": (a, action_a), "other_action": (a, action_b),
-             "other_character": (b, action_a), "both": (b, action_b)}
+    cases = {
+        "self": (a, action_a),
+        "other_action": (a, action_b),
+        "other_character": (b, action_a),
+        "both": (b, action_b),
+    }
     psnr = {}
     for name, (character, action) in cases.items():
         truth = clips(sheets, character, action_a)
         decoded = transfer(model, latents, clips(sheets, character, action), clips(sheets, a, action_a), temporal)
         error = (decoded.astype(float) - truth).reshape(PAIRS, -1)
-        psnr[name] = float(np.mean(10 * np.log10(255 ** 2 / np.maximum((error ** 2).mean(1), 1e-6))))
+        psnr[name] = float(np.mean(10 * np.log10(255**2 / np.maximum((error**2).mean(1), 1e-6))))
     actions = np.array([_nearest_action(sheets, int(n), clip) for n, clip in zip(b, decoded)])
-    looks = np.array([_nearest_character(sheets, MOTION_OF[action, 0], clip[0])
-                      for action, clip in zip(action_a[::2], decoded[::2])])
+    looks = np.array(
+        [_nearest_character(sheets, MOTION_OF[action, 0], clip[0]) for action, clip in zip(action_a[::2], decoded[::2])]
+    )
     given = clips(sheets, b, action_b)[:, 0]
-    rows = [np.concatenate([given[i], *truth[i, ::2], *decoded[i, ::2]], 1)
-            for i in range(0, PAIRS, 3)]
+    rows = [np.concatenate([given[i], *truth[i, ::2], *decoded[i, ::2]], 1) for i in range(0, PAIRS, 3)]
 
     codes = _test_codes(model, latents, sheets, test[:CODED])  # [characters, actions, frames, g]
     g = torch.arange(codes.shape[-1])
@@ -72,9 +77,17 @@ def evaluate_sprites(model: BCD, latents: Latents, sheets: Sheets, log2_p: Tenso
     motions = np.broadcast_to(MOTION_OF, of_group.shape)
     who = np.broadcast_to(np.arange(len(of_group))[:, None, None], of_group.shape)
     return SpriteEvaluation(
-        psnr["self"], psnr["other_action"], psnr["other_character"], psnr["both"],
-        float(np.mean(actions == action_a)), float(np.mean(looks == b[::2])), bits, len(np.unique(of_group)),
-        mutual_information(of_group, motions), mutual_information(of_group, who)), np.concatenate(rows)
+        psnr["self"],
+        psnr["other_action"],
+        psnr["other_character"],
+        psnr["both"],
+        float(np.mean(actions == action_a)),
+        float(np.mean(looks == b[::2])),
+        bits,
+        len(np.unique(of_group)),
+        mutual_information(of_group, motions),
+        mutual_information(of_group, who),
+    ), np.concatenate(rows)
 
 
 def clips(sheets: Sheets, characters: np.ndarray, actions: np.ndarray) -> np.ndarray:
@@ -87,8 +100,9 @@ def transfer(model: BCD, latents: Latents, content: np.ndarray, driving: np.ndar
     """Clips uint8 [n, t, h, w, 3]: the content clips' characters in the driving clips' motion, decoded in one step."""
     config = model.config
     device = next(model.parameters()).device
-    z, driven = (latents.encode(to_pictures(x).to(device).flatten(0, 1)).unflatten(0, x.shape[:2])
-                 for x in (content, driving))
+    z, driven = (
+        latents.encode(to_pictures(x).to(device).flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (content, driving)
+    )
     picked = torch.linspace(0, z.shape[1] - 1, config.training.content_frames).long()
     tokens, m_content = model.encode(z[:, picked])
     index = config.content.default_step

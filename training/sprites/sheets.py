@@ -115,8 +115,10 @@ def _motions(path: Path) -> np.ndarray:
         with Image.open(path) as image:
             sheet = np.array(image.convert("RGBA"))
     except OSError as error:
-        raise BcdError(f"no sprite sheet {path}: the data folder holds body, bottomwear, topwear, hair with 0.png to "
-                       f"5.png and shoes/1.png ({error})") from error
+        raise BcdError(
+            f"no sprite sheet {path}: the data folder holds body, bottomwear, topwear, hair with 0.png to "
+            f"5.png and shoes/1.png ({error})"
+        ) from error
     if sheet.shape[:2] != SHEET:
         raise BcdError(f"{path} is {sheet.shape[1]}x{sheet.shape[0]} pixels, a sprite sheet is {SHEET[1]}x{SHEET[0]}")
-    return np.stack([sheet[r * SIZE:(r + 1) * SIZE, c * SIZE:(c + 1) * SIZE] for r, c in _DISTINCT])
+    return np.stack([sheet[r * SIZE : (r + 1) * SIZE, c * SIZE : (c + 1) * SIZE] for r, c in _DISTINCT])
