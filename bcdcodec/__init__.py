@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 __all__ = ["BcdError", "load", "read", "write"]
 
 # torch takes seconds to import: what needs it is loaded on first use.
-_LAZY = {"load": "bcdcodec.codec", "read": "bcdcodec.clip", "write": "bcdcodec.clip"}
+_LAZY = {"load": "bcdcodec.codec", "read": "bcdcodec.files.recording", "write": "bcdcodec.files.recording"}
 
 
 def __getattr__(name: str):

@@ -13,27 +13,27 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bcdcodec.coding.decoder import Driving, decode_frames, driving_of
+from bcdcodec.coding.encoder import StreamOptions, encode_frames
+from bcdcodec.coding.rate_control import content_bytes
+from bcdcodec.coding.reference_frame import content_tokens
 from bcdcodec.container import Content, Head, Motion, Recording
 from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES, TABLES_FINGERPRINT_BYTES
 from bcdcodec.container.payloads import pack_content
-from bcdcodec.decoding import Driving, decode_frames, driving_of
-from bcdcodec.encoding import StreamOptions, encode_frames
 from bcdcodec.errors import FormatError, ModelError
-from bcdcodec.headpose import turned_landmarks
-from bcdcodec.landmarks import can_find_landmarks, landmark_finder
-from bcdcodec.models.appearance import Portrait
-from bcdcodec.models.bcd import BCD, Decoded
+from bcdcodec.files.opening import check_model
+from bcdcodec.model_folder import ModelFolder, open_model
 from bcdcodec.models.dit import Condition
-from bcdcodec.models.expression import landmarks_moved, moving_as, portrait_turned
-from bcdcodec.models.flow_basis import LEVELS, Levels
+from bcdcodec.models.heads.flow_basis import LEVELS, Levels
+from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.joint import BCD, Decoded
 from bcdcodec.models.latents import Latents, open_latents, to_uint8
-from bcdcodec.models.poser import Poser
 from bcdcodec.models.windows import aligned_clip, motion_blocks, unreached_clip
-from bcdcodec.modelstore import ModelFolder, open_model
-from bcdcodec.opening import check_model
-from bcdcodec.poserstore import load_poser
-from bcdcodec.rate import content_bytes
-from bcdcodec.reference import content_tokens
+from bcdcodec.reenactment.expression import landmarks_moved, moving_as, portrait_turned
+from bcdcodec.reenactment.head_pose import turned_landmarks
+from bcdcodec.reenactment.landmarks import can_find_landmarks, landmark_finder
+from bcdcodec.reenactment.poser import Poser
+from bcdcodec.reenactment.poser_folder import load_poser
 
 
 @dataclass(frozen=True)

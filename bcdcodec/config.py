@@ -197,10 +197,10 @@ class TrainingConfig:
     redrawn_content: float = 0.0  # of the samples, whose content frames the model redraws in another clip's motion
     sprite_augmentation: bool = False  # flip the content frames, recolour the driving frames
     reseed_steps: int = (
-        0  # steps after which codes that are hardly used are drawn anew (`training/reseeding.py`); 0: never
+        0  # steps after which codes that are hardly used are drawn anew (`training/dead_codes.py`); 0: never
     )
     parting_steps: int = (
-        0  # first steps of a run from a model, that part motions which share a code (`training/parting.py`)
+        0  # first steps of a run from a model, that part motions which share a code (`training/code_splitting.py`)
     )
     swap_from: float = 0.7  # share of the run after which swap consistency acts
     temporal_from: float = 0.667  # share of the run after which temporal blocks act (stage 2)

@@ -115,10 +115,9 @@ def sprites(
     """Attribute accuracy, cross-driven quality, rate and codes of a sprites model on the test characters."""
     from bcdcodec.benchmarks.sprites.benchmark import Judges, Options, measure_model
     from bcdcodec.benchmarks.sprites.report import write_report
-    from bcdcodec.training.sprites.sheets import Sheets
-
     from bcdcodec.codec import load
     from bcdcodec.device import pick_device
+    from bcdcodec.training.data.sheets import Sheets
 
     options = Options(clips, case_clips, quality_clips, seed=seed)
     codec, sheets = load(model, pick_device(device)), Sheets.load(data)
@@ -141,9 +140,8 @@ def sprites_ablations(data: Path, out: Path, steps: int, names: tuple[str, ...],
     """Train variants of the sprites recipe for equally many steps and measure them; goes on where it was stopped."""
     from bcdcodec.benchmarks.sprites.ablations import run_ablations
     from bcdcodec.benchmarks.sprites.benchmark import Judges, Options
-    from bcdcodec.training.sprites.sheets import Sheets
-
     from bcdcodec.device import pick_device
+    from bcdcodec.training.data.sheets import Sheets
 
     out.mkdir(parents=True, exist_ok=True)
     judges = Judges.of(Sheets.load(data), Options(), out, _progress)
@@ -172,7 +170,6 @@ def _progress(items: Iterable, label: str) -> Iterable:
 def context(data: Path, model: str, clips: int | None, gpt2: Path | None) -> None:
     """Entropy profile context beside static, on clips the model was not trained on."""
     from bcdcodec.benchmarks.context import held_out_pictures, run
-
     from bcdcodec.codec import load
 
     codec = load(model)
@@ -187,9 +184,8 @@ def context(data: Path, model: str, clips: int | None, gpt2: Path | None) -> Non
 def sprites_codes(data: Path, model: str, out: Path, clips: int) -> None:
     """Encode clips of training characters, for `bcd train gpt2-sprites --codes`."""
     from bcdcodec.benchmarks.sprites.generation import write_codes
-    from bcdcodec.training.sprites.sheets import Sheets
-
     from bcdcodec.codec import load
+    from bcdcodec.training.data.sheets import Sheets
 
     click.echo(f"{out}: {write_codes(load(model), Sheets.load(data), out, clips, _progress)} files")
 
@@ -205,12 +201,11 @@ def sprites_generation(data: Path, model: str, gpt2: Path, clips: int, temperatu
     """Whether motion invented for stills of test characters is one of the nine actions, and keeps the character."""
     from bcdcodec.benchmarks.sprites.generation import measure_generation
     from bcdcodec.benchmarks.sprites.judge import Judge
-    from bcdcodec.training.sprites.sheets import Sheets
-
     from bcdcodec.codec import load
     from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES
     from bcdcodec.generation.sampling import SamplingOptions
     from bcdcodec.generation.store import load_gpt2, open_gpt2_for
+    from bcdcodec.training.data.sheets import Sheets
 
     codec = load(model)
     path, config = open_gpt2_for(gpt2, codec.folder.name, codec.folder.fingerprint[:MODEL_FINGERPRINT_BYTES])
@@ -234,7 +229,6 @@ def sprites_generation(data: Path, model: str, gpt2: Path, clips: int, temperatu
 def heads_codes(data: Path, model: str, out: Path) -> None:
     """Encode the training clips of a folder, for `bcd train gpt2-heads --codes`."""
     from bcdcodec.benchmarks.heads_generation import write_head_codes
-
     from bcdcodec.codec import load
 
     click.echo(f"{out}: {write_head_codes(load(model), data, out, _progress)} files")
@@ -270,12 +264,11 @@ def heads_generation(
     from bcdcodec.benchmarks.context import held_out_pictures
     from bcdcodec.benchmarks.faces import FaceMeter
     from bcdcodec.benchmarks.heads_generation import measure_heads_generation
-    from bcdcodec.training.gpt2 import load_clips
-
     from bcdcodec.codec import load
     from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES
     from bcdcodec.generation.sampling import SamplingOptions
     from bcdcodec.generation.store import load_gpt2, open_gpt2_for
+    from bcdcodec.training.gpt2 import load_clips
 
     codec = load(model)
     path, config = open_gpt2_for(gpt2, codec.folder.name, codec.folder.fingerprint[:MODEL_FINGERPRINT_BYTES])

@@ -8,15 +8,15 @@ from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
+
 from bcdcodec.benchmarks.bench import bench
 from bcdcodec.benchmarks.markdown import table_as_markdown
 from bcdcodec.benchmarks.report import REPORT_VERSION
 from bcdcodec.benchmarks.rows import write_whole
 from bcdcodec.benchmarks.run import CLIPS, PROCEDURAL, SPEED, Options, Progress
 from bcdcodec.benchmarks.sections import Table, number
-
 from bcdcodec.errors import BcdError
-from bcdcodec.modelstore import open_model
+from bcdcodec.model_folder import open_model
 from bcdcodec.video import write_video
 
 BASELINE = Path(__file__).with_name("baseline.json")
@@ -68,7 +68,7 @@ def short_run(out: Path, model: str, jobs: int = 1, progress: Progress | None = 
 
 def render_clips(folder: Path, size: int, clips: int = PEOPLE, frames: int = FRAMES) -> list[Path]:
     """Videos of rendered people, made once."""
-    from bcdcodec.training.procedural import Identity, render, sample_motion
+    from bcdcodec.training.data.procedural import Identity, render, sample_motion
 
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"head-{size}-{frames}-{i}.mp4" for i in range(clips)]

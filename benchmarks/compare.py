@@ -8,15 +8,15 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+
 from bcdcodec.benchmarks.faces import FaceComparison, FaceMeter, compare_faces
 from bcdcodec.benchmarks.measure import MOMENTS
 from bcdcodec.benchmarks.quality import Quality, measure_quality
 from bcdcodec.benchmarks.rows import correlation
 from bcdcodec.benchmarks.sections import number
-
 from bcdcodec.container import Head
 from bcdcodec.errors import BcdError
-from bcdcodec.opening import open_sound
+from bcdcodec.files.opening import open_sound
 from bcdcodec.video import Crop, encode_png, probe_video, read_frames
 from bcdcodec.video.scaling import resize
 
@@ -123,9 +123,9 @@ def _read(path: Path, size: int, heads: list[Head], model: str | None) -> _Clip:
 
 
 def _decode(path: Path, size: int, model: str | None) -> _Clip:
-    from bcdcodec.clip import read
     from bcdcodec.codec import load
-    from bcdcodec.opening import model_of
+    from bcdcodec.files.opening import model_of
+    from bcdcodec.files.recording import read
 
     recording = read(path, model)
     head = recording.head

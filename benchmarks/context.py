@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from bcdcodec.training.clips import split_of
 
 from bcdcodec.codec import Codec
 from bcdcodec.container import Recording, read_recording, write_recording
@@ -18,6 +17,7 @@ from bcdcodec.entropy.context import decode_context, encode_context
 from bcdcodec.entropy.motion import decode_motion, encode_motion
 from bcdcodec.entropy.profiles import PROFILES
 from bcdcodec.errors import FormatError
+from bcdcodec.training.data.clips import split_of
 from bcdcodec.video import read_pictures
 
 CHUNK_FRAMES = 256  # of a file's MOTN
@@ -82,8 +82,8 @@ class ContextReport:
 def held_out_pictures(codec: Codec, data: Path, most: int | None) -> Iterator[np.ndarray]:
     """Clips uint8 [t, h, w, 3] that the model was not trained on, evenly picked ones where there are more than `most`."""
     if codec.config.training.dataset == "sprites":
-        from bcdcodec.training.sprites.batches import SpriteClips
-        from bcdcodec.training.sprites.sheets import Sheets, split
+        from bcdcodec.training.data.sheets import Sheets, split
+        from bcdcodec.training.data.sprite_batches import SpriteClips
 
         clips = SpriteClips(Sheets.load(data), split()[1])
         for index in _picked(len(clips.lengths), most or SPRITE_CLIPS):
@@ -131,9 +131,8 @@ def run(codec: Codec, clips: Iterable[np.ndarray], gpt2: Path | None = None) -> 
 
 def _gpt2_bits(folder: Path, recordings: list[Recording]) -> float:
     """Bits a frame that ideal coding would take under the GPT-2's predictions."""
-    from bcdcodec.training.gpt2 import CodedClip, evaluate_gpt2
-
     from bcdcodec.generation.store import load_gpt2, open_gpt2
+    from bcdcodec.training.gpt2 import CodedClip, evaluate_gpt2
 
     path, config = open_gpt2(folder, recordings[0].head)
     clips = [

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
+from bcdcodec.benchmarks.demo import psnr
 from bcdcodec.benchmarks.faces import SAMPLES, FaceMeter
 from bcdcodec.benchmarks.transfer import medians, transfer_errors
-from bcdcodec.training.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
-
 from bcdcodec.codec import Codec
-from bcdcodec.demo import psnr
+from bcdcodec.training.data.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
 
 SEED = 77_000_000  # people and motions that no training run has seen
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from bcdcodec.errors import BcdError
-from bcdcodec.headpose import angle_between, head_pose
-from bcdcodec.landmarks import can_find_landmarks, landmark_finder, models_folder, points
+from bcdcodec.reenactment.head_pose import angle_between, head_pose
+from bcdcodec.reenactment.landmarks import can_find_landmarks, landmark_finder, models_folder, points
 
 SAMPLES = 12  # frames a clip
 SAME_PERSON = 0.6  # identity distance below which dlib takes two faces for one person

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from bcdcodec.benchmarks.faces import SAME_PERSON, Face, eye_opening, identity_distance, mouth_opening
-from bcdcodec.training.clips import VIDEO_SUFFIXES, split_of
 
+from bcdcodec.benchmarks.faces import SAME_PERSON, Face, eye_opening, identity_distance, mouth_opening
 from bcdcodec.codec import Codec
 from bcdcodec.container import Motion, Recording, write_recording
 from bcdcodec.generation.network import MotionGPT
 from bcdcodec.generation.sampling import SamplingOptions, pose_of, sample_motion
-from bcdcodec.headpose import head_pose
+from bcdcodec.reenactment.head_pose import head_pose
+from bcdcodec.training.data.clips import VIDEO_SUFFIXES, split_of
 from bcdcodec.video import read_pictures
 
 STATISTICS = ("yaw", "pitch", "roll", "mouth opening", "eye opening")  # degrees, then as in `faces`

@@ -8,19 +8,19 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+
 from bcdcodec.benchmarks.faces import FaceMeter, compare_faces
 from bcdcodec.benchmarks.information import all_codes, code_counts, frame_bits, static_bits
 from bcdcodec.benchmarks.networks import FILES, NetworkMeasures, found_in, measure_networks, set_features
 from bcdcodec.benchmarks.opponents import OPPONENTS, Opponent, code
 from bcdcodec.benchmarks.quality import flicker, luma, measure_quality
 from bcdcodec.benchmarks.rows import BCD, STILL, ClipRows, Row, RowStore, Strip, depends_on
-
-from bcdcodec.clip import read
 from bcdcodec.codec import Codec, load
 from bcdcodec.container import Recording, open_bcd
 from bcdcodec.entropy.profiles import profile_name
 from bcdcodec.errors import VideoError
-from bcdcodec.transcode import encode_file
+from bcdcodec.files.recording import read
+from bcdcodec.files.transcode import encode_file
 from bcdcodec.video import Crop, encode_png, read_pictures
 
 MOMENTS = 6  # pictures in a strip

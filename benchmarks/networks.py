@@ -12,10 +12,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bcdcodec.benchmarks.faces import Face
 from torch import Tensor
 from torch.nn import functional
 
+from bcdcodec.benchmarks.faces import Face
 from bcdcodec.errors import BcdError
 
 FILES = {

@@ -6,6 +6,7 @@ import io
 import re
 
 import numpy as np
+
 from bcdcodec.benchmarks.rows import BCD, STILL, ClipRows
 from bcdcodec.benchmarks.summary import QUALITIES
 

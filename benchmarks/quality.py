@@ -10,11 +10,11 @@ from functools import cache
 
 import numpy as np
 import torch
-from bcdcodec.benchmarks.vmaf import vmaf
 from torch import Tensor
 from torch.nn import functional
 
-from bcdcodec.demo import psnr
+from bcdcodec.benchmarks.demo import psnr
+from bcdcodec.benchmarks.vmaf import vmaf
 
 WINDOW, DEVIATION = 11, 1.5  # pixels, of SSIM's Gaussian window
 C1, C2 = 0.01**2, 0.03**2  # of SSIM, for values in 0..1

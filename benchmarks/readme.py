@@ -8,7 +8,6 @@ from pathlib import Path
 from bcdcodec.benchmarks.markdown import table_as_markdown
 from bcdcodec.benchmarks.rows import BCD, STILL, write_whole
 from bcdcodec.benchmarks.sections import Table, number
-
 from bcdcodec.errors import BcdError
 
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"

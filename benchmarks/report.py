@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 
 import numpy as np
+
+from bcdcodec import __version__
 from bcdcodec.benchmarks.rows import BCD, STILL, Row, row_from
 from bcdcodec.benchmarks.run import Measured, settings_in_words
 from bcdcodec.benchmarks.speed import machine
 from bcdcodec.benchmarks.summary import bd_rates, break_even, curves, headlines, own_rate
-
-from bcdcodec import __version__
-from bcdcodec.modelstore import open_model
+from bcdcodec.model_folder import open_model
 
 REPORT_VERSION = 1
 

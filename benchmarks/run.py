@@ -13,6 +13,7 @@ from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
+
 from bcdcodec.benchmarks.disentanglement import cross_driven, probe_codes
 from bcdcodec.benchmarks.faces import FaceMeter
 from bcdcodec.benchmarks.measure import FEATURES, Settings, cached_codec, cached_meter, measure_clip
@@ -21,14 +22,13 @@ from bcdcodec.benchmarks.opponents import OPPONENTS, opponents
 from bcdcodec.benchmarks.rows import ClipRows, RowStore, code_of_codec, write_whole
 from bcdcodec.benchmarks.speed import measure_speed
 from bcdcodec.benchmarks.transfer import REAL_SAMPLES, TransferErrors, medians, pairs_of, real_transfer
-from bcdcodec.training.clips import split_of
-
 from bcdcodec.codec import load
 from bcdcodec.entropy.profiles import profile_name
 from bcdcodec.errors import BcdError
 from bcdcodec.memory import keep_freed_memory
-from bcdcodec.modelstore import TABLES, open_model
-from bcdcodec.poserstore import poser_digest
+from bcdcodec.model_folder import TABLES, open_model
+from bcdcodec.reenactment.poser_folder import poser_digest
+from bcdcodec.training.data.clips import split_of
 
 MODEL_MEASURES_VERSION = 4  # raised when disentanglement or speed change their meaning
 FACES = "identity, landmarks, pose, mouth, eyes, brows, transfer"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from bcdcodec.benchmarks.rows import BCD, STILL
 from bcdcodec.benchmarks.summary import CURVED
 from bcdcodec.benchmarks.transfer import PUBLISHED

@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bcdcodec.clip import read
 from bcdcodec.codec import Codec
 from bcdcodec.container import write_recording
 from bcdcodec.errors import BcdError
-from bcdcodec.transcode import encode_file
+from bcdcodec.files.recording import read
+from bcdcodec.files.transcode import encode_file
 from bcdcodec.video import read_frames, write_video
 from bcdcodec.video.source import open_source
 
@@ -45,7 +45,7 @@ main()
 """
 FIRST_FRAME = """
 import sys
-from bcdcodec.clip import read
+from bcdcodec.files.recording import read
 from bcdcodec.codec import load
 recording = read(sys.argv[1], sys.argv[2])
 codec = load(sys.argv[2])

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
+
 from bcdcodec.benchmarks.faces import SAME_PERSON
 from bcdcodec.benchmarks.rows import BCD, STILL, Row, correlation
 from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
-
 from bcdcodec.errors import BcdError
 
 Statistic = Callable[[Sequence[Row]], float | None]

@@ -12,12 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from bcdcodec.benchmarks.faces import Face, FaceMeter, identity_distance, mouth_opening
 from bcdcodec.benchmarks.rows import correlation
 from bcdcodec.benchmarks.statistics import median
-
 from bcdcodec.codec import Codec
-from bcdcodec.headpose import angle_between, head_pose
+from bcdcodec.reenactment.head_pose import angle_between, head_pose
 from bcdcodec.video import read_pictures
 
 REAL_SAMPLES = 48  # frames a clip: of twelve, a median over pairs moves by 0.2 in the mouth's correlation with the still's last bits

@@ -67,8 +67,7 @@ def encode(
     - is standard input or output.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
-
-    from bcdcodec.transcode import AUTO_CROP, encode_file
+    from bcdcodec.files.transcode import AUTO_CROP, encode_file
     from bcdcodec.video import SoundOptions, parse_crop
 
     square = parse_crop(crop) if crop and crop != AUTO_CROP else crop
@@ -160,8 +159,7 @@ def decode(
     input or output; the output is Matroska.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
-
-    from bcdcodec.transcode import decode_file
+    from bcdcodec.files.transcode import decode_file
 
     if relative and content is None:
         raise click.UsageError("--relative goes with --content")
@@ -198,9 +196,8 @@ def demo(folder: str, model: str, device: str) -> None:
 
     Writes the videos, the .bcd files and demo.png, and prints what they measure.
     """
+    from bcdcodec.benchmarks.demo import run_demo
     from bcdcodec.cli.progress import progress_bar
-
-    from bcdcodec.demo import run_demo
 
     with progress_bar("demo", "step") as progress:
         report = run_demo(folder, model, device, progress)

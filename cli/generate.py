@@ -49,7 +49,6 @@ def generate(
     Do not use it on anyone who has not agreed to it.
     """
     from bcdcodec.cli.progress import progress_bar
-
     from bcdcodec.generation.generate import generate_file
 
     with progress_bar("generate") as progress:

@@ -12,7 +12,7 @@ import click
 @click.option("--json", "as_json", is_flag=True, help="All facts, for programs.")
 def info(path: str, as_json: bool) -> None:
     """Tell what a .bcd file holds and where its bytes go."""
-    from bcdcodec.describe import describe_file
+    from bcdcodec.files.info import describe_file
 
     facts = describe_file(path)
     if as_json:
@@ -64,7 +64,7 @@ def info(path: str, as_json: bool) -> None:
 @click.option("--model", help="Name or folder of the model that made it. [default: the shipped one it names]")
 def verify(path: str, model: str | None) -> None:
     """Check a .bcd file; exit code 1 unless it is whole and undamaged."""
-    from bcdcodec.describe import check_file
+    from bcdcodec.files.info import check_file
 
     report = check_file(path, model)
     for finding in report.findings:
@@ -79,8 +79,8 @@ def verify(path: str, model: str | None) -> None:
 @click.command()
 def models() -> None:
     """List the models that are shipped."""
-    from bcdcodec.describe import describe_model
-    from bcdcodec.modelstore import open_model, shipped_models
+    from bcdcodec.files.info import describe_model
+    from bcdcodec.model_folder import open_model, shipped_models
 
     for name in shipped_models():
         m = describe_model(open_model(name))

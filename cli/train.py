@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from bcdcodec.training.run_data import RunOptions
+    from bcdcodec.training.data.run_data import RunOptions
 
 FOLDER = click.Path(path_type=Path)
 
@@ -73,10 +73,9 @@ def train(
     if codes is not None:
         _train_gpt2(preset, codes, model, out, minutes, steps, resume, device, seed)
         return
-    from bcdcodec.training.trainer import RunOptions, Trainer
-
     from bcdcodec import presets
     from bcdcodec.device import pick_device
+    from bcdcodec.training.trainer import RunOptions, Trainer
 
     options = RunOptions(
         data,
@@ -111,10 +110,9 @@ def _train_gpt2(
     device: str,
     seed: int,
 ) -> None:
-    from bcdcodec.training.gpt2 import GPT2Options, GPT2Trainer
-
     from bcdcodec.device import pick_device
     from bcdcodec.generation.config import gpt2_preset
+    from bcdcodec.training.gpt2 import GPT2Options, GPT2Trainer
 
     trainer = GPT2Trainer(
         gpt2_preset(preset), GPT2Options(codes, out, steps, minutes, resume, pick_device(device), seed, model)
@@ -127,10 +125,9 @@ def _train_gpt2(
 
 
 def _train_poser(options: RunOptions, model: str | None) -> None:
-    from bcdcodec.training.poser import PoserTrainer
-
-    from bcdcodec.modelstore import DEFAULT_MODEL
+    from bcdcodec.model_folder import DEFAULT_MODEL
     from bcdcodec.presets import POSER
+    from bcdcodec.training.poser import PoserTrainer
 
     trainer = PoserTrainer(POSER, options, model or DEFAULT_MODEL)
     trainer.run()
@@ -161,9 +158,8 @@ def export(
 
     Of a MODEL, by name or folder, a copy whose learned content tables are fitted anew; all files of it still open.
     """
+    from bcdcodec.model_folder import CONFIG, SHIPPED
     from bcdcodec.training.export import export_run, refit_contents
-
-    from bcdcodec.modelstore import CONFIG, SHIPPED
 
     if any((folder / CONFIG).is_file() for folder in (run, SHIPPED / run)):
         if card or name or shard_mib:

@@ -40,9 +40,8 @@ def footage(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(footage, tmp_path_factory) -> Path:
     """A folder as `bcd train tiny` leaves it after a few steps."""
-    from bcdcodec.training.trainer import RunOptions, Trainer
-
     from bcdcodec.presets import preset
+    from bcdcodec.training.trainer import RunOptions, Trainer
 
     out = tmp_path_factory.mktemp("run")
     options = RunOptions(footage, out, 6, None, False, "cpu", 0, procedural_groups=4)
@@ -63,8 +62,9 @@ def tiny_model(tiny_run, footage, tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def other_model(tiny_run, footage, tmp_path_factory) -> Path:
     """Another tiny model: the same network with one weight changed."""
-    from bcdcodec.training.export import export_run
     from safetensors.numpy import load_file, save_file
+
+    from bcdcodec.training.export import export_run
 
     folder = tmp_path_factory.mktemp("models") / "other"
     export_run(tiny_run, folder, footage, "# other\n")
@@ -86,7 +86,7 @@ def clip(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def recording(clip, tiny_model) -> Path:
     """`clip`, encoded with the tiny model."""
-    from bcdcodec.transcode import encode_file
+    from bcdcodec.files.transcode import encode_file
 
     path = clip.with_name("clip.bcd")
     encode_file(clip, path, tiny_model, device="cpu")
@@ -96,7 +96,7 @@ def recording(clip, tiny_model) -> Path:
 @pytest.fixture(scope="session")
 def other_person(tmp_path_factory, tiny_model) -> Path:
     """Another head, encoded with the tiny model."""
-    from bcdcodec.transcode import encode_file
+    from bcdcodec.files.transcode import encode_file
 
     folder = tmp_path_factory.mktemp("others")
     source = write_clip(folder / "other.mp4", head_frames(12, 30))

@@ -11,7 +11,7 @@ TICK = Fraction(1, 25)
 
 def head_frames(seed, frames, size=48):
     """A procedural head in motion, uint8 [t, size, size, 3]."""
-    from bcdcodec.training.procedural import Identity, render, sample_motion
+    from bcdcodec.training.data.procedural import Identity, render, sample_motion
 
     rng = np.random.default_rng((77, seed))
     return render(Identity.sample(rng), sample_motion(rng, frames), size)

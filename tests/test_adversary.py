@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from bcdcodec.training.adversary import Adversary, balanced
-from bcdcodec.training.trainer import RunOptions, Trainer
 from torch import nn
 
 from bcdcodec.presets import TINY
+from bcdcodec.training.discriminator import Adversary, balanced
+from bcdcodec.training.trainer import RunOptions, Trainer
 
 
 def pictures(seed=0):

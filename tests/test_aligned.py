@@ -5,8 +5,8 @@ import pytest
 from head_clips import head_frames
 
 import bcdcodec
-from bcdcodec.encoding import StreamOptions
-from bcdcodec.modelstore import shipped_models
+from bcdcodec.coding.encoder import StreamOptions
+from bcdcodec.model_folder import shipped_models
 
 
 @pytest.mark.skipif("heads" not in shipped_models(), reason="no weights of heads are shipped yet")

@@ -9,10 +9,10 @@ from head_clips import head_frames
 from test_flow_basis import random_change, smooth_pictures
 
 import bcdcodec
-from bcdcodec.models.appearance import Appearance, CommonAppearance, fit_appearance
-from bcdcodec.models.bcd import BCD
-from bcdcodec.models.content import FINENESS, ContentQuantiser
-from bcdcodec.models.flow_basis import AMOUNT, FlowBasis, smooth_basis
+from bcdcodec.models.content_quantiser import FINENESS, ContentQuantiser
+from bcdcodec.models.heads.flow_basis import AMOUNT, FlowBasis, smooth_basis
+from bcdcodec.models.heads.residual_basis import Appearance, CommonAppearance, fit_appearance
+from bcdcodec.models.joint import BCD
 from bcdcodec.models.warp import splat, warp
 from bcdcodec.presets import HEADS, TINY
 

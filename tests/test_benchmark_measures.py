@@ -5,6 +5,8 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from head_clips import head_frames
+
 from bcdcodec.benchmarks.faces import SAMPLES, Face, FaceMeter, brow_height, compare_faces, eye_opening, mouth_opening
 from bcdcodec.benchmarks.information import code_counts, static_bits
 from bcdcodec.benchmarks.opponents import OPPONENTS, _bare, code, opponents
@@ -12,11 +14,9 @@ from bcdcodec.benchmarks.quality import luma, measure_quality, scales, ssim_and_
 from bcdcodec.benchmarks.rows import correlation
 from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
 from bcdcodec.benchmarks.summary import break_even_seconds, correlation_of, correlation_within
-from head_clips import head_frames
-
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import BcdError
-from bcdcodec.headpose import MEAN_HEAD, angle_between, head_pose
+from bcdcodec.reenactment.head_pose import MEAN_HEAD, angle_between, head_pose
 
 
 def pictures(size):

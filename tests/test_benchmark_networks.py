@@ -6,6 +6,9 @@ import numpy as np
 import pytest
 import scipy.linalg
 import torch
+from head_clips import head_frames
+from torch import nn
+
 from bcdcodec.benchmarks.bench import bench
 from bcdcodec.benchmarks.networks import (
     ARCFACE_PLACES,
@@ -17,9 +20,6 @@ from bcdcodec.benchmarks.networks import (
     set_features,
 )
 from bcdcodec.benchmarks.run import Options
-from head_clips import head_frames
-from torch import nn
-
 from bcdcodec.errors import BcdError
 
 

@@ -28,9 +28,8 @@ from bcdcodec.benchmarks.readme import BEGIN, END, block, block_of, update_readm
 from bcdcodec.benchmarks.rows import ClipRows, code_of_codec, depends_on
 from bcdcodec.benchmarks.sections import sections
 from bcdcodec.benchmarks.transfer import medians, pairs_of, transfer_errors
-
 from bcdcodec.errors import BcdError
-from bcdcodec.headpose import MEAN_HEAD
+from bcdcodec.reenactment.head_pose import MEAN_HEAD
 
 README = Path(__file__).parent.parent / "README.md"
 

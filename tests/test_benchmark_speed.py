@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from bcdcodec.benchmarks.speed import COMMAND, _run, machine, measure_speed
 
+from bcdcodec.benchmarks.speed import COMMAND, _run, machine, measure_speed
 from bcdcodec.codec import load
 from bcdcodec.errors import BcdError
 

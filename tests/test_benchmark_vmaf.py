@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from head_clips import head_frames
+from torch.nn.functional import avg_pool2d
+
 from bcdcodec.benchmarks import vmaf as module
 from bcdcodec.benchmarks.quality import luma, measure_quality
 from bcdcodec.benchmarks.vmaf import vmaf
-from head_clips import head_frames
-from torch.nn.functional import avg_pool2d
 
 SOURCE = luma(head_frames(5, 12, 128))
 

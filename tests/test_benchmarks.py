@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+
+from bcdcodec.benchmarks.demo import psnr
 from bcdcodec.benchmarks.disentanglement import _ridge, cross_driven, probe_codes
 from bcdcodec.benchmarks.faces import SAMPLES, Face
-
 from bcdcodec.codec import load
-from bcdcodec.demo import psnr
 
 
 def test_psnr_of_a_known_error():

@@ -13,7 +13,7 @@ from head_clips import head_frames, write_clip
 
 import bcdcodec
 from bcdcodec.container import CHUNK_FRAMES
-from bcdcodec.modelstore import shipped_models
+from bcdcodec.model_folder import shipped_models
 from bcdcodec.video import read_frames
 
 needs_weights = pytest.mark.skipif("heads" not in shipped_models(), reason="no weights of heads are shipped yet")
@@ -324,7 +324,7 @@ def test_train_and_export_make_a_model_that_codes(bcd, footage, clip, tmp_path):
 
 
 def test_export_of_a_model_fits_content_tables_and_leaves_its_files_valid(bcd, footage, clip, tiny_model, tmp_path):
-    from bcdcodec.modelstore import open_model
+    from bcdcodec.model_folder import open_model
 
     old = tmp_path / "old"
     shutil.copytree(tiny_model, old)
@@ -359,7 +359,7 @@ def test_demo_codes_and_reenacts_two_people(bcd, tiny_model, tmp_path):
 
 @needs_weights
 def test_demo_with_the_shipped_model_beats_doing_nothing(bcd, tmp_path):
-    from bcdcodec.demo import run_demo
+    from bcdcodec.benchmarks.demo import run_demo
 
     report = run_demo(tmp_path, device="cpu")
     assert report.reenacted_db > max(report.still_db, report.unchanged_db)

@@ -8,7 +8,7 @@ from video_clips import read_all
 
 import bcdcodec
 from bcdcodec.errors import BcdError, LimitError, VideoError
-from bcdcodec.transcode import decode_file, encode_file
+from bcdcodec.files.transcode import decode_file, encode_file
 from bcdcodec.video import enlarge
 
 SIDE = 32  # of the tiny model

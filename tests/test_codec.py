@@ -11,13 +11,13 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
+from bcdcodec.coding.encoder import StreamOptions
+from bcdcodec.coding.reference_frame import content_tokens
 from bcdcodec.container import Content, Motion
 from bcdcodec.container.payloads import pack_content
-from bcdcodec.encoding import StreamOptions
 from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.warp import warp
-from bcdcodec.reference import content_tokens
 
 
 @pytest.fixture(scope="module")
@@ -194,7 +194,7 @@ def test_a_recording_of_another_model_is_refused(codec, other_model, frames):
 
 
 def test_reading_with_another_models_tables_is_refused(encoded, tiny_model, tmp_path):
-    from bcdcodec.modelstore import open_model
+    from bcdcodec.model_folder import open_model
 
     bcdcodec.write(tmp_path / "a.bcd", encoded, tiny_model)
     foreign = tmp_path / "model"

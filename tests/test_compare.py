@@ -4,9 +4,9 @@ import json
 
 import numpy as np
 import pytest
-from bcdcodec.benchmarks.compare import compare
 from head_clips import head_frames, write_clip
 
+from bcdcodec.benchmarks.compare import compare
 from bcdcodec.errors import BcdError
 from bcdcodec.video import write_video
 
@@ -41,9 +41,9 @@ def test_a_recording_is_compared_on_the_square_it_codes(clip, recording, tiny_mo
     assert done.code == 0, done.err
     source, coded = json.loads(done.out)
     assert coded["total_bytes"] == recording.stat().st_size and source["quality"] is None
-    from bcdcodec.clip import read
+    from bcdcodec.benchmarks.demo import psnr
     from bcdcodec.codec import load
-    from bcdcodec.demo import psnr
+    from bcdcodec.files.recording import read
     from bcdcodec.video import read_frames
 
     codec = load(tiny_model)

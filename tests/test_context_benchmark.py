@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from bcdcodec.benchmarks.context import ContextReport, ProfileResult, run
 from head_clips import head_frames
 
+from bcdcodec.benchmarks.context import ContextReport, ProfileResult, run
 from bcdcodec.codec import load
 
 

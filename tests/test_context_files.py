@@ -7,9 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bcdcodec.clip import read
 from bcdcodec.entropy import ModelTables
-from bcdcodec.transcode import encode_file
+from bcdcodec.files.recording import read
+from bcdcodec.files.transcode import encode_file
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,17 @@ import pytest
 
 pytest.importorskip("torch")
 
-from bcdcodec.training.context_prior import blank_tables, change_bits, changes, fit_context, observe, successors  # noqa: E402
 from vector_parts import SMALL, wandering  # noqa: E402
 
 from bcdcodec.entropy import FrequencyTables, encode_context, encode_motion  # noqa: E402
+from bcdcodec.training.entropy_fit.context_tables import (  # noqa: E402
+    blank_tables,
+    change_bits,
+    changes,
+    fit_context,
+    observe,
+    successors,
+)
 
 
 def counted(clips: list[np.ndarray], codes: int) -> FrequencyTables:

@@ -8,12 +8,13 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
-from bcdcodec import codec as codec_module, landmarks
-from bcdcodec.headpose import MEAN_HEAD, turned_landmarks
-from bcdcodec.models.appearance import Appearance, Portrait
-from bcdcodec.models.expression import joining_flow, landmarks_moved, moving_as, portrait_turned
+from bcdcodec import codec as codec_module
+from bcdcodec.models.heads.residual_basis import Appearance, Portrait
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.warp import warp
+from bcdcodec.reenactment import landmarks
+from bcdcodec.reenactment.expression import joining_flow, landmarks_moved, moving_as, portrait_turned
+from bcdcodec.reenactment.head_pose import MEAN_HEAD, turned_landmarks
 from bcdcodec.video import read_frames
 
 MARKS = np.random.default_rng(0).uniform(0.3, 0.7, (68, 2))  # fractions of the picture
@@ -194,7 +195,7 @@ def test_where_contents_change_the_head_stays_where_it_has_gone(two, monkeypatch
 
 def test_landmarks_are_left_out_where_that_is_asked(two, found, bcd, tiny_model, tmp_path, monkeypatch):
     codec, motion, face = two
-    monkeypatch.setattr("bcdcodec.transcode.can_find_landmarks", lambda: False)
+    monkeypatch.setattr("bcdcodec.files.transcode.can_find_landmarks", lambda: False)
     apart = codec.portrait_moved_by(face.contents[0], motion.contents[0], landmarks=False)
     assert apart.joined is None and apart.appearance is None
     bcdcodec.write(tmp_path / "talk.bcd", motion, tiny_model)
@@ -251,7 +252,7 @@ def test_the_command_says_what_landmarks_would_bring(bcd, tiny_model, tmp_path, 
     codec, motion, face = two
     for name, recording in (("talk", motion), ("face", face)):
         bcdcodec.write(tmp_path / f"{name}.bcd", recording, tiny_model)
-    monkeypatch.setattr("bcdcodec.transcode.can_find_landmarks", lambda: False)
+    monkeypatch.setattr("bcdcodec.files.transcode.can_find_landmarks", lambda: False)
     monkeypatch.setattr(codec_module, "can_find_landmarks", lambda: False)
     done = bcd(
         "decode", tmp_path / "talk.bcd", tmp_path / "out.mp4", "--content", tmp_path / "face.bcd", "--model", tiny_model

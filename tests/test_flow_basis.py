@@ -5,15 +5,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from bcdcodec.training.batches import mirrored_flow
 from torch.nn import functional as F
 
-from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
-from bcdcodec.models.flow_basis import FlowBasis, smooth_basis
 from bcdcodec.models.group_vq import GroupVQ
+from bcdcodec.models.heads.flow_basis import FlowBasis, smooth_basis
+from bcdcodec.models.joint import BCD
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import HEADS, TINY
+from bcdcodec.training.data.batches import mirrored_flow
 
 
 def smooth_pictures(n, size, seed=0):

@@ -9,15 +9,14 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers", reason="generation is the extra `gpt2`")
 
-from bcdcodec.training.gpt2 import GPT2Options, GPT2Trainer, batch_of, evaluate_gpt2, load_clips  # noqa: E402
-
-from bcdcodec.clip import read  # noqa: E402
 from bcdcodec.container import Motion, write_recording  # noqa: E402
 from bcdcodec.errors import BcdError, ModelError  # noqa: E402
+from bcdcodec.files.recording import read  # noqa: E402
 from bcdcodec.generation.config import LRS3, TINY, GPT2Config, gpt2_preset  # noqa: E402
 from bcdcodec.generation.network import MotionGPT  # noqa: E402
 from bcdcodec.generation.sampling import SamplingOptions, choose, sample_motion  # noqa: E402
-from bcdcodec.modelstore import open_model  # noqa: E402
+from bcdcodec.model_folder import open_model  # noqa: E402
+from bcdcodec.training.gpt2 import GPT2Options, GPT2Trainer, batch_of, evaluate_gpt2, load_clips  # noqa: E402
 
 SMALL = replace(TINY, groups=3, codes=5, content_values=12)
 CYCLE = replace(TINY, half_rate_share=0.0)  # half the rate would be another cycle

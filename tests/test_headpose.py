@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from bcdcodec.headpose import (
+from bcdcodec.reenactment.head_pose import (
     MEAN_HEAD,
     NECK,
     SHIFT_MOST,

@@ -7,6 +7,8 @@ import pytest
 
 pytest.importorskip("transformers", reason="generation is the extra `gpt2`")
 
+from head_clips import head_frames, write_clip  # noqa: E402
+
 from bcdcodec.benchmarks import heads_generation  # noqa: E402
 from bcdcodec.benchmarks.faces import Face  # noqa: E402
 from bcdcodec.benchmarks.heads_generation import (  # noqa: E402
@@ -17,11 +19,9 @@ from bcdcodec.benchmarks.heads_generation import (  # noqa: E402
     two_sample_p,
     write_head_codes,
 )
-from bcdcodec.training.gpt2 import load_clips  # noqa: E402
-from head_clips import head_frames, write_clip  # noqa: E402
-
 from bcdcodec.codec import load  # noqa: E402
 from bcdcodec.generation.sampling import SamplingOptions  # noqa: E402
+from bcdcodec.training.gpt2 import load_clips  # noqa: E402
 
 
 def test_two_samples_of_one_distribution_are_told_from_two_of_two():

@@ -5,21 +5,21 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from bcdcodec.training.batches import to_pictures
-from bcdcodec.training.export import export_run
-from bcdcodec.training.run_data import RunOptions, procedural_clips
-from bcdcodec.training.still_first import teach_detail
-from bcdcodec.training.trainer import Trainer
 from head_clips import head_frames
 
 import bcdcodec
 from bcdcodec.config import LatentConfig
 from bcdcodec.errors import ModelError
-from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
+from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import Pixels, enlarged, open_latents, to_unit
 from bcdcodec.models.warp import warp, warped_detail
 from bcdcodec.presets import TINY, preset
+from bcdcodec.training.data.batches import to_pictures
+from bcdcodec.training.data.run_data import RunOptions, procedural_clips
+from bcdcodec.training.export import export_run
+from bcdcodec.training.pretrain_reference import teach_detail
+from bcdcodec.training.trainer import Trainer
 
 LARGE = replace(TINY, latent=LatentConfig("pixels", 64, 32, 3), content=replace(TINY.content, detail=(8, 16, 16)))
 

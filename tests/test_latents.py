@@ -64,10 +64,9 @@ def test_pictures_survive_the_way_to_floats_and_back():
 
 
 def test_a_model_over_latents_trains_exports_and_codes(vae, tmp_path):
+    import bcdcodec
     from bcdcodec.training.export import export_run
     from bcdcodec.training.trainer import RunOptions, Trainer
-
-    import bcdcodec
 
     run = Trainer(SMALL, RunOptions(None, tmp_path / "run", 2, None, False, "cpu", 0, 1, str(vae)))
     run.run()

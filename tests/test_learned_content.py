@@ -123,9 +123,8 @@ def test_damaged_contents_are_refused_or_read_as_something_else_and_nothing_wors
 def test_a_fit_codes_unseen_contents_in_fewer_bytes_than_neighbours_do():
     torch = pytest.importorskip("torch")
     assert torch.get_num_threads() > 0
-    from bcdcodec.training.content_prior import fit_learned_content
-
     from bcdcodec.entropy import ContentModel, FrequencyTables, count_contexts
+    from bcdcodec.training.entropy_fit.content_tables import fit_learned_content
 
     rng = np.random.default_rng(0)
 

@@ -12,7 +12,7 @@ from bcdcodec.video import write_video
 
 MEASURE = """
 import resource, sys
-from bcdcodec.transcode import decode_file, encode_file
+from bcdcodec.files.transcode import decode_file, encode_file
 
 folder, model = sys.argv[1:]
 peaks = []

@@ -8,13 +8,13 @@ import torch
 
 from bcdcodec.config import QuantiserConfig
 from bcdcodec.errors import ModelError
-from bcdcodec.models.bcd import BCD
-from bcdcodec.models.content import ROUNDING, ContentQuantiser, PatchTransform
+from bcdcodec.models.content_quantiser import ROUNDING, ContentQuantiser, PatchTransform
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.edm import karras_sigmas, preconditioning, sample_heun, training_sigmas
 from bcdcodec.models.group_vq import GroupVQ, temperature_at
+from bcdcodec.models.heads.refiner import Painter
+from bcdcodec.models.joint import BCD
 from bcdcodec.models.layers import patchify, unpatchify
-from bcdcodec.models.painter import Painter
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import HEADS, LRS3, PRESETS, SPRITES, TINY, preset
 

@@ -83,7 +83,7 @@ def test_every_requirement_has_an_exact_version_in_the_constraints():
 
 
 def test_packages_import_from_any_folder(tmp_path):
-    code = "import bcdcodec, bcdcodec.cli, bcdcodec.training.procedural, bcdcodec.benchmarks"
+    code = "import bcdcodec, bcdcodec.cli, bcdcodec.training.data.procedural, bcdcodec.benchmarks"
     for folder in (tmp_path, ROOT):
         run = subprocess.run([sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, check=False)
         assert run.returncode == 0, f"from {folder}: {run.stderr[-500:]}"

@@ -5,17 +5,17 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from bcdcodec.training import parting
-from bcdcodec.training.batches import Batch
-from bcdcodec.training.export import export_run
-from bcdcodec.training.objective import Schedule, rate_distortion
-from bcdcodec.training.parting import clips_in_question, part_codes, with_codes
-from bcdcodec.training.trainer import PARTED_FROM, RunOptions, Trainer
 from sprite_sheets import write_sheets
 from training_runs import check_resume_is_exact
 
-from bcdcodec.models.bcd import BCD
+from bcdcodec.models.joint import BCD
 from bcdcodec.presets import preset
+from bcdcodec.training import code_splitting as parting
+from bcdcodec.training.code_splitting import clips_in_question, part_codes, with_codes
+from bcdcodec.training.data.batches import Batch
+from bcdcodec.training.export import export_run
+from bcdcodec.training.objective import Schedule, rate_distortion
+from bcdcodec.training.trainer import PARTED_FROM, RunOptions, Trainer
 
 SMALL = preset("sprites-small")
 TINY = replace(

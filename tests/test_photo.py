@@ -49,7 +49,7 @@ def face(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def face_bcd(face, tiny_model):
-    from bcdcodec.transcode import encode_file
+    from bcdcodec.files.transcode import encode_file
 
     done = encode_file(face, face.with_suffix(".bcd"), tiny_model, device="cpu")
     assert done.frames == 0 and "without motion" in done.notes[0]

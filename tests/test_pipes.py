@@ -58,7 +58,7 @@ def through_pipe(talk, tiny_model):
 
 
 def test_encoding_through_pipes_gives_the_codes_sound_and_times_of_a_file(talk, through_pipe, tiny_model, tmp_path):
-    from bcdcodec.transcode import encode_file
+    from bcdcodec.files.transcode import encode_file
 
     encode_file(talk, tmp_path / "file.bcd", tiny_model, device="cpu")
     (tmp_path / "piped.bcd").write_bytes(through_pipe)
@@ -108,9 +108,9 @@ def test_the_face_cannot_be_looked_for_in_a_pipe(bcd, tiny_model, tmp_path):
 def test_chunks_are_out_before_the_source_has_ended(tiny_model):
     """Of a clip of 700 frames, two chunks are written while a third is still being read."""
     from bcdcodec.codec import Codec, Geometry
-    from bcdcodec.encoding import StreamOptions
-    from bcdcodec.live import write_live
-    from bcdcodec.modelstore import open_model
+    from bcdcodec.coding.encoder import StreamOptions
+    from bcdcodec.files.append import write_live
+    from bcdcodec.model_folder import open_model
 
     codec = Codec(open_model(tiny_model))
     size = codec.picture_size

@@ -7,20 +7,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from bcdcodec.training.poser import PoserTrainer
-from bcdcodec.training.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
-from bcdcodec.training.procedural_pairs import draw_group, load_pairs, mirrored_motion
-from bcdcodec.training.run_data import RunOptions
 from head_clips import head_frames
 
 import bcdcodec
 from bcdcodec import codec as codec_module
+from bcdcodec.benchmarks.demo import psnr
+from bcdcodec.coding.decoder import driving_of
 from bcdcodec.config import PoserConfig
-from bcdcodec.decoding import driving_of
-from bcdcodec.demo import psnr
-from bcdcodec.models.poser import Poser
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import HEADS, POSER
+from bcdcodec.reenactment.poser import Poser
+from bcdcodec.training.data.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
+from bcdcodec.training.data.procedural_pairs import draw_group, load_pairs, mirrored_motion
+from bcdcodec.training.data.run_data import RunOptions
+from bcdcodec.training.poser import PoserTrainer
 
 TINY = PoserConfig(
     "poser",

@@ -5,7 +5,8 @@ from importlib.util import find_spec
 
 import numpy as np
 import pytest
-from bcdcodec.training.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
+
+from bcdcodec.training.data.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
 
 SIZE = 96
 STRONG = {

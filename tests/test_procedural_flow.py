@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 import torch
-from bcdcodec.training.objective import _flow_error
-from bcdcodec.training.procedural import Identity, flow_between, render, sample_motion
 from test_procedural import motion, person
 
 from bcdcodec.models.warp import warp
+from bcdcodec.training.data.procedural import Identity, flow_between, render, sample_motion
+from bcdcodec.training.objective import _flow_error
 
 GRID = 32
 

@@ -9,11 +9,11 @@ import torch
 from head_clips import head_frames, write_clip
 
 import bcdcodec
+from bcdcodec.coding.encoder import StreamOptions, _rate_control
+from bcdcodec.coding.rate_control import STRIDES, RateControl, between, choose_rate
 from bcdcodec.config import QuantiserConfig
 from bcdcodec.container import open_bcd
-from bcdcodec.encoding import StreamOptions, _rate_control
 from bcdcodec.models.group_vq import GroupVQ
-from bcdcodec.rate import STRIDES, RateControl, between, choose_rate
 
 GROUPS, CODES, DIM, FRAMES = 8, 64, 2, 120
 

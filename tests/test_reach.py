@@ -8,11 +8,11 @@ import torch
 from head_clips import head_frames, write_clip
 
 import bcdcodec
-from bcdcodec import encoding
+from bcdcodec.coding import encoder as encoding
+from bcdcodec.coding.encoder import StreamOptions
+from bcdcodec.coding.references import EXTRA_SECONDS, KEPT, MOST_SCENES, UNIT, FileContents, View, lost_run
 from bcdcodec.container import Content, Motion, Recording, open_bcd
 from bcdcodec.container.payloads import MAX_CONTENTS
-from bcdcodec.encoding import StreamOptions
-from bcdcodec.reach import EXTRA_SECONDS, KEPT, MOST_SCENES, UNIT, FileContents, View, lost_run
 
 
 @pytest.fixture(scope="module")

@@ -7,9 +7,9 @@ import pytest
 from head_clips import head_frames, write_clip
 
 import bcdcodec
+from bcdcodec.coding.encoder import StreamOptions
+from bcdcodec.coding.scene_cuts import LEAST_FRAMES, difference, mean_colours, numbered_scenes
 from bcdcodec.container import Content, Motion, open_bcd
-from bcdcodec.encoding import StreamOptions
-from bcdcodec.scenes import LEAST_FRAMES, difference, mean_colours, numbered_scenes
 
 
 def scenes_of(pictures, most=1024):

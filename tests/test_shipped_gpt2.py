@@ -9,7 +9,7 @@ pytest.importorskip("transformers", reason="generation is the extra `gpt2`")
 
 from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES  # noqa: E402
 from bcdcodec.generation.store import SUBFOLDER, load_gpt2, open_gpt2_for  # noqa: E402
-from bcdcodec.modelstore import CARD, SHIPPED, open_model, shipped_models  # noqa: E402
+from bcdcodec.model_folder import CARD, SHIPPED, open_model, shipped_models  # noqa: E402
 from bcdcodec.video import encode_png  # noqa: E402
 
 MOST_BYTES = 32 * 2**20

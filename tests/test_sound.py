@@ -134,7 +134,7 @@ def talk(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def talk_bcd(talk, tiny_model):
-    from bcdcodec.transcode import encode_file
+    from bcdcodec.files.transcode import encode_file
 
     encode_file(talk, talk.with_suffix(".bcd"), tiny_model, device="cpu")
     return talk.with_suffix(".bcd")

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sprite_sheets import write_sheets
+
 from bcdcodec.benchmarks.sprites import ablations as module
 from bcdcodec.benchmarks.sprites.benchmark import Judges, Options, measure_model
 from bcdcodec.benchmarks.sprites.classifier import classified_right, kept_classifier, labels, to_unit, train_classifier
@@ -24,12 +26,10 @@ from bcdcodec.benchmarks.sprites.pairs import (
     spread,
 )
 from bcdcodec.benchmarks.sprites.report import _percent, write_report
-from bcdcodec.training.sprites.sheets import CHARACTERS, MOTIONS, Sheets
-from sprite_sheets import write_sheets
-
 from bcdcodec.codec import load
 from bcdcodec.errors import ModelError
 from bcdcodec.presets import preset
+from bcdcodec.training.data.sheets import CHARACTERS, MOTIONS, Sheets
 
 PEOPLE = np.array([0, 7, 215, 1000, 1295])
 

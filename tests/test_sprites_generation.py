@@ -7,12 +7,12 @@ import pytest
 
 pytest.importorskip("transformers", reason="generation is the extra `gpt2`")
 
-from bcdcodec.benchmarks.sprites import generation  # noqa: E402
-from bcdcodec.benchmarks.sprites.judge import MOTION_OF, Judge  # noqa: E402
-from bcdcodec.training.sprites.sheets import Sheets, split  # noqa: E402
 from sprite_sheets import write_sheets  # noqa: E402
 
+from bcdcodec.benchmarks.sprites import generation  # noqa: E402
+from bcdcodec.benchmarks.sprites.judge import MOTION_OF, Judge  # noqa: E402
 from bcdcodec.generation.sampling import SamplingOptions  # noqa: E402
+from bcdcodec.training.data.sheets import Sheets, split  # noqa: E402
 
 PEOPLE = split()[1][:9]
 

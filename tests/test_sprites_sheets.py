@@ -4,8 +4,12 @@ import hashlib
 
 import numpy as np
 import pytest
-from bcdcodec.training.sprites import sheets as module
-from bcdcodec.training.sprites.sheets import (
+from PIL import Image
+from sprite_sheets import REAL, needs_sheets, write_sheets
+
+from bcdcodec.errors import BcdError
+from bcdcodec.training.data import sheets as module
+from bcdcodec.training.data.sheets import (
     ACTIONS,
     ATTRIBUTES,
     CHARACTERS,
@@ -15,10 +19,6 @@ from bcdcodec.training.sprites.sheets import (
     motion_frame,
     split,
 )
-from PIL import Image
-from sprite_sheets import REAL, needs_sheets, write_sheets
-
-from bcdcodec.errors import BcdError
 
 # The dataset's definition, written out again: sheet row and columns of every action's eight frames.
 WALK, SPELLCARD, SLASH = (8, 1, 2, 3, 4, 5, 6, 7), (0, 1, 2, 3, 4, 5, 4, 6), (0, 1, 2, 3, 4, 5, 4, 0)

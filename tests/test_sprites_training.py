@@ -7,23 +7,23 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from bcdcodec.training.batches import to_pictures
-from bcdcodec.training.export import export_run
-from bcdcodec.training.objective import PaletteReader, Schedule, code_choice, rarity, rate_distortion, swap_consistency
-from bcdcodec.training.redrawing import redrawn_content
-from bcdcodec.training.reseeding import reseed
-from bcdcodec.training.sprites.batches import MOTION_OF, SpriteSampler
-from bcdcodec.training.sprites.evaluate import mutual_information
-from bcdcodec.training.sprites.sheets import split
-from bcdcodec.training.trainer import RunOptions, Trainer
 from sprite_sheets import write_sheets
 from training_runs import check_resume_is_exact
 
 from bcdcodec.errors import BcdError
-from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
+from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import open_latents
 from bcdcodec.presets import preset
+from bcdcodec.training.data.batches import to_pictures
+from bcdcodec.training.data.sheets import split
+from bcdcodec.training.data.sprite_batches import MOTION_OF, SpriteSampler
+from bcdcodec.training.dead_codes import reseed
+from bcdcodec.training.evaluate_sprites import mutual_information
+from bcdcodec.training.export import export_run
+from bcdcodec.training.objective import PaletteReader, Schedule, code_choice, rarity, rate_distortion, swap_consistency
+from bcdcodec.training.redrawing import redrawn_content
+from bcdcodec.training.trainer import RunOptions, Trainer
 
 SMALL = preset("sprites-small")
 TINY = replace(

@@ -5,17 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from bcdcodec.training.batches import BatchSampler, to_pictures
-from bcdcodec.training.procedural_pairs import load_pairs
-from bcdcodec.training.run_data import procedural_clips
-from bcdcodec.training.still_first import teach_still
 from head_clips import head_frames
 
 import bcdcodec
-from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
-from bcdcodec.models.still_filter import StillFilter
+from bcdcodec.models.heads.denoiser import StillFilter
+from bcdcodec.models.joint import BCD
 from bcdcodec.presets import TINY
+from bcdcodec.training.data.batches import BatchSampler, to_pictures
+from bcdcodec.training.data.procedural_pairs import load_pairs
+from bcdcodec.training.data.run_data import procedural_clips
+from bcdcodec.training.pretrain_reference import teach_still
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from head_clips import head_frames, write_clip
 from video_clips import make_clip, quadrants, turn_mp4
 
 import bcdcodec
+from bcdcodec.coding.decoder import motion_vectors
 from bcdcodec.container import Motion, open_bcd
-from bcdcodec.decoding import motion_vectors
 from bcdcodec.video import read_frames
 
 
@@ -28,7 +28,7 @@ def times(path):
 
 def through(source, folder, model):
     """Encode and decode a source; returns the .bcd file and the video."""
-    from bcdcodec.transcode import decode_file, encode_file
+    from bcdcodec.files.transcode import decode_file, encode_file
 
     encode_file(source, folder / "a.bcd", model, device="cpu")
     decode_file(folder / "a.bcd", folder / "out.mp4", model=model, device="cpu")

@@ -7,18 +7,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from bcdcodec.training.batches import BatchSampler, mirrored_flow, to_pictures
-from bcdcodec.training.checkpoint import load_sharded, save_sharded
-from bcdcodec.training.clips import load_store, split_of
-from bcdcodec.training.objective import Schedule
-from bcdcodec.training.procedural_pairs import load_pairs
-from bcdcodec.training.run_data import RunOptions, procedural_clips
-from bcdcodec.training.trainer import AGAIN_FROM, Trainer
 from training_runs import check_resume_is_exact
 
 from bcdcodec.errors import BcdError
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import TINY
+from bcdcodec.training.checkpoint import load_sharded, save_sharded
+from bcdcodec.training.data.batches import BatchSampler, mirrored_flow, to_pictures
+from bcdcodec.training.data.clips import load_store, split_of
+from bcdcodec.training.data.procedural_pairs import load_pairs
+from bcdcodec.training.data.run_data import RunOptions, procedural_clips
+from bcdcodec.training.objective import Schedule
+from bcdcodec.training.trainer import AGAIN_FROM, Trainer
 
 
 @pytest.fixture(scope="module")

@@ -24,7 +24,7 @@ from bcdcodec.container import open_bcd, opus_samples, read_recording, verify_fi
 from bcdcodec.container.head import pack_head, unpack_head
 from bcdcodec.container.pts import pack_pts, read_pts
 from bcdcodec.entropy import ModelTables
-from bcdcodec.modelstore import ModelFolder
+from bcdcodec.model_folder import ModelFolder
 
 INDEX = json.loads((VECTORS / "index.json").read_text())
 SPEC = Path(__file__).parent.parent / "format-spec.md"

@@ -8,9 +8,9 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
+from bcdcodec.model_folder import shipped_models
 from bcdcodec.models import windows
 from bcdcodec.models.windows import overlapped
-from bcdcodec.modelstore import shipped_models
 
 
 def joined(run, frames, length, overlap):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+
 from bcdcodec.training.trainer import Trainer
 
 

@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from bcdcodec.errors import ModelError
-from bcdcodec.modelstore import CARD, CONFIG, ModelFolder
+from bcdcodec.model_folder import CARD, CONFIG, ModelFolder
 
 HELPERS = ("reader", "adversary")  # parts of a run, saved beside the EMA weights, that are none of the model
 

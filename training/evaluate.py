@@ -6,15 +6,15 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 import torch
-from bcdcodec.training.batches import to_pictures
-from bcdcodec.training.clips import ClipStore
-from bcdcodec.training.procedural_pairs import PairStore
 from torch import Tensor
 
-from bcdcodec.models.appearance import Portrait
-from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
+from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import Latents
+from bcdcodec.training.data.batches import to_pictures
+from bcdcodec.training.data.clips import ClipStore
+from bcdcodec.training.data.procedural_pairs import PairStore
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bcdcodec.training.checkpoint import HELPERS, load_sharded, replaced, save_sharded
-from bcdcodec.training.clips import ClipStore, load_store
-from bcdcodec.training.content_prior import fit_learned_content
-from bcdcodec.training.context_prior import fit_context
-from bcdcodec.training.run_data import PEOPLE_ALONE, procedural_clips
-from bcdcodec.training.sprites.batches import SpriteClips
-from bcdcodec.training.sprites.sheets import Sheets, split
 from torch import Tensor
 
 from bcdcodec.codec import load_weights
+from bcdcodec.coding.reference_frame import content_tokens
 from bcdcodec.config import ModelConfig
 from bcdcodec.container import CHUNK_FRAMES
 from bcdcodec.entropy.content import ContentModel, count_contexts, encode_content
@@ -28,11 +22,17 @@ from bcdcodec.entropy.learned_content import LearnedContentModel
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
-from bcdcodec.models.bcd import BCD
+from bcdcodec.model_folder import CARD, CONFIG, TABLES, open_model
+from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import Latents, open_latents
 from bcdcodec.models.windows import aligned_clip, motion_blocks
-from bcdcodec.modelstore import CARD, CONFIG, TABLES, open_model
-from bcdcodec.reference import content_tokens
+from bcdcodec.training.checkpoint import HELPERS, load_sharded, replaced, save_sharded
+from bcdcodec.training.data.clips import ClipStore, load_store
+from bcdcodec.training.data.run_data import PEOPLE_ALONE, procedural_clips
+from bcdcodec.training.data.sheets import Sheets, split
+from bcdcodec.training.data.sprite_batches import SpriteClips
+from bcdcodec.training.entropy_fit.content_tables import fit_learned_content
+from bcdcodec.training.entropy_fit.context_tables import fit_context
 
 CLIP_FRAMES = 48  # of each training clip, for the tables
 CONTEXT_FRAMES = 12_000  # of each kind of clips, for the context tables: minutes say nearly all

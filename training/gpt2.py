@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, write_folder
 
 from bcdcodec.errors import ModelError
+from bcdcodec.files.opening import model_of, naming, open_sound
 from bcdcodec.generation.config import GPT2Config
 from bcdcodec.generation.network import MotionGPT, cross_entropy
-from bcdcodec.opening import model_of, naming, open_sound
+from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, write_folder
 
 HELD_OUT_SHARE = 0.1  # of the files, chosen by a hash of the name
 EVALUATE_EVERY = 200  # steps

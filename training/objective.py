@@ -5,16 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from bcdcodec.training.batches import Batch
 from torch import Tensor
 from torch.nn import functional as F
 
 from bcdcodec.config import ModelConfig
-from bcdcodec.models.appearance import Portrait
-from bcdcodec.models.bcd import BCD, coarse_warp_error
 from bcdcodec.models.dit import Condition
 from bcdcodec.models.edm import loss_weight, training_sigmas
 from bcdcodec.models.group_vq import temperature_at
+from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.joint import BCD, coarse_warp_error
+from bcdcodec.training.data.batches import Batch
 
 TAUGHT_WEIGHT = 0.5  # of the cross entropy (nats a group) of codes that are given
 CHOICE_LAMBDA = 0.0002  # squared error (pixels of unit deviation) that a bit is worth in the choice of codes: a dozen pixels are 0.004

@@ -14,26 +14,26 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
-from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, write_folder
-from bcdcodec.training.loop import run_to_end
-from bcdcodec.training.poser_pairs import Pairs, disguised, recoloured
-from bcdcodec.training.precision import mixed_precision
-from bcdcodec.training.procedural import MOTION_PARAMETERS
-from bcdcodec.training.run_data import RunOptions, load_data
-from bcdcodec.training.still_first import coded_still
 from torch import Tensor
 from torch.nn import functional as F
 
 from bcdcodec.codec import load_weights
 from bcdcodec.config import PoserConfig
 from bcdcodec.errors import ModelError
-from bcdcodec.models.bcd import BCD, coarse_warp_error
+from bcdcodec.model_folder import open_model
+from bcdcodec.models.joint import BCD, coarse_warp_error
 from bcdcodec.models.latents import open_latents
-from bcdcodec.models.poser import Poser
 from bcdcodec.models.warp import warp
-from bcdcodec.modelstore import open_model
-from bcdcodec.poserstore import SUBFOLDER, load_poser
+from bcdcodec.reenactment.poser import Poser
+from bcdcodec.reenactment.poser_folder import SUBFOLDER, load_poser
+from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, write_folder
+from bcdcodec.training.data.batches import Batch, BatchSampler, to_pictures
+from bcdcodec.training.data.procedural import MOTION_PARAMETERS
+from bcdcodec.training.data.run_data import RunOptions, load_data
+from bcdcodec.training.loop import run_to_end
+from bcdcodec.training.poser_pairs import Pairs, disguised, recoloured
+from bcdcodec.training.precision import mixed_precision
+from bcdcodec.training.pretrain_reference import coded_still
 
 WARMUP_STEPS = 50
 BETAS = (0.9, 0.98)

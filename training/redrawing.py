@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
-from bcdcodec.training.batches import Batch
 from torch import Tensor
 
-from bcdcodec.models.bcd import BCD
 from bcdcodec.models.dit import Condition
+from bcdcodec.models.joint import BCD
+from bcdcodec.training.data.batches import Batch
 
 
 @torch.no_grad()

@@ -9,12 +9,26 @@ import time
 
 import numpy as np
 import torch
-from bcdcodec.training.adversary import Adversary, balanced
-from bcdcodec.training.batches import Batch, BatchSampler, to_pictures
+
+from bcdcodec.config import ModelConfig
+from bcdcodec.errors import ModelError
+from bcdcodec.model_folder import ModelFolder, open_model
+from bcdcodec.models.joint import BCD
+from bcdcodec.models.latents import open_latents
 from bcdcodec.training.checkpoint import HELPERS, load_checkpoint, save_checkpoint, take_weights
+from bcdcodec.training.code_splitting import clips_in_question, part_codes, with_codes
+from bcdcodec.training.data.batches import Batch, BatchSampler, to_pictures
+from bcdcodec.training.data.procedural_pairs import PairStore
+from bcdcodec.training.data.run_data import RunOptions, load_data, load_large, notes_into
+from bcdcodec.training.data.sprite_batches import SpriteSampler
+from bcdcodec.training.dead_codes import hardly_used, reseed
+from bcdcodec.training.discriminator import Adversary, balanced
 from bcdcodec.training.evaluate import evaluate
+from bcdcodec.training.evaluate_sprites import evaluate_sprites
 from bcdcodec.training.loop import run_to_end
-from bcdcodec.training.motion_first import (
+from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
+from bcdcodec.training.precision import mixed_precision
+from bcdcodec.training.pretrain_motion import (
     MotionPairs,
     Note,
     fit_codes,
@@ -22,22 +36,8 @@ from bcdcodec.training.motion_first import (
     fit_flow_basis,
     teach_motion,
 )
-from bcdcodec.training.objective import Losses, PaletteReader, Schedule, code_choice, rate_distortion, swap_consistency
-from bcdcodec.training.parting import clips_in_question, part_codes, with_codes
-from bcdcodec.training.precision import mixed_precision
-from bcdcodec.training.procedural_pairs import PairStore
+from bcdcodec.training.pretrain_reference import teach_detail, teach_still
 from bcdcodec.training.redrawing import foreign_errors, redrawn_content
-from bcdcodec.training.reseeding import hardly_used, reseed
-from bcdcodec.training.run_data import RunOptions, load_data, load_large, notes_into
-from bcdcodec.training.sprites.batches import SpriteSampler
-from bcdcodec.training.sprites.evaluate import evaluate_sprites
-from bcdcodec.training.still_first import teach_detail, teach_still
-
-from bcdcodec.config import ModelConfig
-from bcdcodec.errors import ModelError
-from bcdcodec.models.bcd import BCD
-from bcdcodec.models.latents import open_latents
-from bcdcodec.modelstore import ModelFolder, open_model
 
 COUNT_DECAY = 0.99  # of the code histogram, a step
 STILL_BATCH = 16  # pictures, of the steps on the still's filter alone

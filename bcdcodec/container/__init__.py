@@ -1,12 +1,12 @@
 """The `.bcd` container (format-spec.md): chunks, their contents, a streaming writer, a lazy reader and a checker."""
 
-from .audio import OPUS_RATE, Audio, AudioFormat, opus_samples
-from .head import Head
-from .opening import open_bcd, read_recording
-from .payloads import CHUNK_FRAMES, AncillaryChunk, Content, Motion, Surroundings
-from .reader import BcdReader, ByteCounts, Recording
-from .verify import Finding, VerifyReport, verify_file
-from .writer import BcdWriter, write_recording
+from bcdcodec.container.audio import OPUS_RATE, Audio, AudioFormat, opus_samples
+from bcdcodec.container.head import Head
+from bcdcodec.container.opening import open_bcd, read_recording
+from bcdcodec.container.payloads import CHUNK_FRAMES, AncillaryChunk, Content, Motion, Surroundings
+from bcdcodec.container.reader import BcdReader, ByteCounts, Recording
+from bcdcodec.container.verify import Finding, VerifyReport, verify_file
+from bcdcodec.container.writer import BcdWriter, write_recording
 
 __all__ = [
     "CHUNK_FRAMES",

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ..errors import FormatError, LimitError, TruncatedError
-from .varint import pack_varint, read_varint
+from bcdcodec.container.varint import pack_varint, read_varint
+from bcdcodec.errors import FormatError, LimitError, TruncatedError
 
 OPUS_RATE = 48000  # samples a second; all times of sound are counted in these
 MAX_PACKETS = 4096  # of one AUDI

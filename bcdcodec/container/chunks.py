@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from ..errors import ChecksumError, FormatError, LimitError, TruncatedError
-from .varint import pack_varint, read_varint
+from bcdcodec.container.varint import pack_varint, read_varint
+from bcdcodec.errors import ChecksumError, FormatError, LimitError, TruncatedError
 
 SIGNATURE = b"\x89BCD\r\n\x1a\n"
 MAX_CHUNK_BYTES = 64 << 20

@@ -3,9 +3,9 @@
 import struct
 from dataclasses import dataclass
 
-from ..entropy.profiles import CONTENT_NEIGHBOURS, CONTENT_PROFILES, PROFILE_STATIC, PROFILES
-from ..errors import FormatError, LimitError, TruncatedError, UnsupportedError
-from .varint import pack_varint, read_varint
+from bcdcodec.container.varint import pack_varint, read_varint
+from bcdcodec.entropy.profiles import CONTENT_NEIGHBOURS, CONTENT_PROFILES, PROFILE_STATIC, PROFILES
+from bcdcodec.errors import FormatError, LimitError, TruncatedError, UnsupportedError
 
 MAJOR, MINOR = 1, 1
 MINOR_AUDIO = 1  # the first minor version whose AUDI has a meaning

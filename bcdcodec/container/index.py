@@ -3,9 +3,9 @@
 import struct
 from dataclasses import dataclass
 
-from ..errors import FormatError
-from .chunks import CONT, MOTN, header_bytes
-from .varint import pack_varint, read_varint
+from bcdcodec.container.chunks import CONT, MOTN, header_bytes
+from bcdcodec.container.varint import pack_varint, read_varint
+from bcdcodec.errors import FormatError
 
 INDEX_ABOVE = 8  # CONT and MOTN chunks; with fewer, walking the chunk headers is as fast
 

@@ -1,6 +1,6 @@
 """The mETa chunk: free metadata in a strict subset of msgpack, never needed to decode."""
 
-from ..errors import FormatError, LimitError
+from bcdcodec.errors import FormatError, LimitError
 
 META_BYTES = 1 << 20
 META_DEPTH = 8  # levels, counting the outer map and the innermost values

@@ -5,9 +5,9 @@ import tempfile
 from pathlib import Path
 from typing import BinaryIO
 
-from ..entropy.model_tables import ModelTables
-from ..errors import BcdError
-from .reader import BcdReader, Recording
+from bcdcodec.container.reader import BcdReader, Recording
+from bcdcodec.entropy.model_tables import ModelTables
+from bcdcodec.errors import BcdError
 
 _SPOOL_BYTES = 16 << 20  # a pipe is kept in memory up to here, then on disk
 _COPY_PIECE = 1 << 20

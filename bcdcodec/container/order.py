@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..errors import FormatError
-from .audio import Audio, AudioFormat
+from bcdcodec.container.audio import Audio, AudioFormat
+from bcdcodec.errors import FormatError
 
 
 class RecordingOrder:

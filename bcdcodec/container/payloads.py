@@ -5,16 +5,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..entropy.content import check_grid, read_content_values, write_content_values
-from ..entropy.context import decode_context, decode_context_prefix, encode_context
-from ..entropy.model_tables import ModelTables
-from ..entropy.motion import check_codes, decode_motion, decode_motion_prefix, encode_motion
-from ..entropy.profiles import CONTENT_NEIGHBOURS, PROFILE_CONTEXT, PROFILE_STATIC
-from ..entropy.range_coder import RangeDecoder, RangeEncoder
-from ..entropy.tables import FrequencyTables
-from ..errors import FormatError, LimitError, ModelError, TruncatedError, UnsupportedError
-from .pts import pack_pts, read_pts
-from .varint import pack_varint, read_varint
+from bcdcodec.container.pts import pack_pts, read_pts
+from bcdcodec.container.varint import pack_varint, read_varint
+from bcdcodec.entropy.content import check_grid, read_content_values, write_content_values
+from bcdcodec.entropy.context import decode_context, decode_context_prefix, encode_context
+from bcdcodec.entropy.model_tables import ModelTables
+from bcdcodec.entropy.motion import check_codes, decode_motion, decode_motion_prefix, encode_motion
+from bcdcodec.entropy.profiles import CONTENT_NEIGHBOURS, PROFILE_CONTEXT, PROFILE_STATIC
+from bcdcodec.entropy.range_coder import RangeDecoder, RangeEncoder
+from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.errors import FormatError, LimitError, ModelError, TruncatedError, UnsupportedError
 
 MAX_FRAMES = 4096  # of one MOTN
 CHUNK_FRAMES = 256  # that our encoders put into one MOTN: each costs some 20 bytes beside its codes

@@ -5,8 +5,8 @@ from itertools import accumulate, pairwise
 
 import numpy as np
 
-from ..errors import FormatError, LimitError
-from .varint import pack_varint, read_varint
+from bcdcodec.container.varint import pack_varint, read_varint
+from bcdcodec.errors import FormatError, LimitError
 
 MAX_PTS = 1 << 61  # so that twice the zigzag of the difference of two distances still fits a varint
 

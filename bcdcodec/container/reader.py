@@ -6,21 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import BinaryIO
 
-from ..entropy.model_tables import ModelTables
-from ..entropy.profiles import CONTENT_LEARNED, PROFILE_CONTEXT
-from ..entropy.tables import FrequencyTables
-from ..errors import (
-    BcdError,
-    ChecksumError,
-    FormatError,
-    LimitError,
-    ModelMismatchError,
-    TruncatedError,
-    UnsupportedError,
-)
-from .accounting import ByteCounts
-from .audio import OPUS_RATE, Audio, AudioFormat, unpack_audio
-from .chunks import (
+from bcdcodec.container.accounting import ByteCounts
+from bcdcodec.container.audio import OPUS_RATE, Audio, AudioFormat, unpack_audio
+from bcdcodec.container.chunks import (
     AUDI,
     CONT,
     HEAD,
@@ -35,11 +23,11 @@ from .chunks import (
     read_chunks,
     read_signature,
 )
-from .head import MINOR_AUDIO, TABLES_FINGERPRINT_BYTES, Head, unpack_head
-from .index import IndexEntry
-from .metadata import META_BYTES, unpack_metadata
-from .order import RecordingOrder
-from .payloads import (
+from bcdcodec.container.head import MINOR_AUDIO, TABLES_FINGERPRINT_BYTES, Head, unpack_head
+from bcdcodec.container.index import IndexEntry
+from bcdcodec.container.metadata import META_BYTES, unpack_metadata
+from bcdcodec.container.order import RecordingOrder
+from bcdcodec.container.payloads import (
     CODES_HASH_BYTES,
     AncillaryChunk,
     Content,
@@ -53,6 +41,18 @@ from .payloads import (
     unpack_surroundings,
     unpack_tables,
     unpack_tail,
+)
+from bcdcodec.entropy.model_tables import ModelTables
+from bcdcodec.entropy.profiles import CONTENT_LEARNED, PROFILE_CONTEXT
+from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.errors import (
+    BcdError,
+    ChecksumError,
+    FormatError,
+    LimitError,
+    ModelMismatchError,
+    TruncatedError,
+    UnsupportedError,
 )
 
 

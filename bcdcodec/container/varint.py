@@ -1,6 +1,6 @@
 """Unsigned integers of variable length (LEB128), as in chunk lengths and most fields."""
 
-from ..errors import FormatError, LimitError, TruncatedError
+from bcdcodec.errors import FormatError, LimitError, TruncatedError
 
 
 def pack_varint(value: int) -> bytes:

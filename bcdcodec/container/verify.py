@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..entropy.model_tables import ModelTables
-from ..errors import BcdError
-from .accounting import ByteCounts
-from .chunks import INDX, SIGNATURE, read_chunks
-from .head import Head
-from .index import unpack_index
-from .opening import open_bcd
-from .reader import BcdReader
+from bcdcodec.container.accounting import ByteCounts
+from bcdcodec.container.chunks import INDX, SIGNATURE, read_chunks
+from bcdcodec.container.head import Head
+from bcdcodec.container.index import unpack_index
+from bcdcodec.container.opening import open_bcd
+from bcdcodec.container.reader import BcdReader
+from bcdcodec.entropy.model_tables import ModelTables
+from bcdcodec.errors import BcdError
 
 
 @dataclass(frozen=True)

@@ -8,16 +8,14 @@ from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
 
-from ..entropy.model_tables import ModelTables
-from ..errors import BcdError, FormatError, ModelMismatchError
-from .accounting import ByteCounts
-from .audio import OPUS_RATE, Audio, AudioFormat, pack_audio
-from .chunks import AUDI, CONT, HEAD, INDX, META, MOTN, SIGNATURE, SURR, TABL, TAIL, pack_chunk
-from .head import MINOR_AUDIO, TABLES_FINGERPRINT_BYTES, Head, pack_head
-from .index import INDEX_ABOVE, IndexEntry, pack_index
-from .metadata import pack_metadata
-from .order import RecordingOrder
-from .payloads import (
+from bcdcodec.container.accounting import ByteCounts
+from bcdcodec.container.audio import OPUS_RATE, Audio, AudioFormat, pack_audio
+from bcdcodec.container.chunks import AUDI, CONT, HEAD, INDX, META, MOTN, SIGNATURE, SURR, TABL, TAIL, pack_chunk
+from bcdcodec.container.head import MINOR_AUDIO, TABLES_FINGERPRINT_BYTES, Head, pack_head
+from bcdcodec.container.index import INDEX_ABOVE, IndexEntry, pack_index
+from bcdcodec.container.metadata import pack_metadata
+from bcdcodec.container.order import RecordingOrder
+from bcdcodec.container.payloads import (
     MAX_FRAME_NUMBER,
     Content,
     Motion,
@@ -28,7 +26,9 @@ from .payloads import (
     pack_tables,
     pack_tail,
 )
-from .reader import Recording
+from bcdcodec.container.reader import Recording
+from bcdcodec.entropy.model_tables import ModelTables
+from bcdcodec.errors import BcdError, FormatError, ModelMismatchError
 
 
 class BcdWriter:

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from ..errors import ModelError
+from bcdcodec.errors import ModelError
 
 Layout = Mapping[str, tuple[type, tuple[int, ...]]]  # type and shape by name
 

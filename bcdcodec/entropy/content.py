@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import FormatError, LimitError, ModelError
-from .learned_content import LearnedContentModel
-from .range_coder import RangeDecoder, RangeEncoder
-from .tables import FrequencyTables
+from bcdcodec.entropy.learned_content import LearnedContentModel
+from bcdcodec.entropy.range_coder import RangeDecoder, RangeEncoder
+from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.errors import FormatError, LimitError, ModelError
 
 SYMBOLS = 128
 ESCAPE = 127  # symbol of a value outside -LARGEST..LARGEST

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from ..errors import FormatError
-from .context_state import ContextState, clipped
-from .context_tables import ContextTables, change_frequencies
-from .range_coder import RangeDecoder, RangeEncoder
-from .tables import FrequencyTables
+from bcdcodec.entropy.context_state import ContextState, clipped
+from bcdcodec.entropy.context_tables import ContextTables, change_frequencies
+from bcdcodec.entropy.range_coder import RangeDecoder, RangeEncoder
+from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.errors import FormatError
 
 CHANGES = FrequencyTables(change_frequencies())  # [6144, 2]
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from .context_tables import AGES, DEGREES, LARGEST_LOGIT, STAGES, ContextTables
-from .tables import FREQUENCY_TOTAL
+from bcdcodec.entropy.context_tables import AGES, DEGREES, LARGEST_LOGIT, STAGES, ContextTables
+from bcdcodec.entropy.tables import FREQUENCY_TOTAL
 
 _LARGEST_COUNT = 4096  # frames of a chunk; there are fewer groups
 _DIGITS = np.array([min(n.bit_length(), DEGREES - 1) for n in range(_LARGEST_COUNT + 1)])

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ModelError
-from .arrays import keep_arrays, little_endian
-from .tables import FREQUENCY_TOTAL, FrequencyTables
+from bcdcodec.entropy.arrays import keep_arrays, little_endian
+from bcdcodec.entropy.tables import FREQUENCY_TOTAL, FrequencyTables
+from bcdcodec.errors import ModelError
 
 LARGEST_LOGIT = 3071  # 12 nats
 AGES, DEGREES, STAGES = 16, 8, 8

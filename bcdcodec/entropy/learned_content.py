@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import ModelError
-from .arrays import keep_arrays, little_endian
-from .tables import FrequencyTables
+from bcdcodec.entropy.arrays import keep_arrays, little_endian
+from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.errors import ModelError
 
 CLASSES = 64  # of expected size, a table each
 FEATURES = 16

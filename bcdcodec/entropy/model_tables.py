@@ -7,13 +7,19 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import ModelError
-from . import learned_content
-from .content import AnyContentModel, ContentModel
-from .context_tables import PAIRS, ContextTables, array_layout
-from .learned_content import LearnedContentModel
-from .profiles import CONTENT_LEARNED, CONTENT_NEIGHBOURS, PROFILE_CONTEXT, PROFILE_STATIC, profile_number
-from .tables import FrequencyTables
+from bcdcodec.entropy import learned_content
+from bcdcodec.entropy.content import AnyContentModel, ContentModel
+from bcdcodec.entropy.context_tables import PAIRS, ContextTables, array_layout
+from bcdcodec.entropy.learned_content import LearnedContentModel
+from bcdcodec.entropy.profiles import (
+    CONTENT_LEARNED,
+    CONTENT_NEIGHBOURS,
+    PROFILE_CONTEXT,
+    PROFILE_STATIC,
+    profile_number,
+)
+from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.errors import ModelError
 
 LAYOUT_VERSION = 1
 MAX_FILE_BYTES = 64 << 20

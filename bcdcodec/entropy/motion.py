@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from ..errors import FormatError
-from .range_coder import RangeDecoder, RangeEncoder
-from .tables import FrequencyTables
+from bcdcodec.entropy.range_coder import RangeDecoder, RangeEncoder
+from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.errors import FormatError
 
 
 def encode_motion(codes: np.ndarray, tables: FrequencyTables) -> bytes:

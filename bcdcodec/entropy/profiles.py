@@ -1,6 +1,6 @@
 """Numbers and names of the ways to code motion and contents, as HEAD states them."""
 
-from ..errors import BcdError
+from bcdcodec.errors import BcdError
 
 PROFILE_STATIC, PROFILE_CONTEXT = 0, 1
 PROFILES = {"static": PROFILE_STATIC, "context": PROFILE_CONTEXT}

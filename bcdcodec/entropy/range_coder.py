@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from ..errors import FormatError
-from .tables import FrequencyTables, exact_weights
+from bcdcodec.entropy.tables import FrequencyTables, exact_weights
+from bcdcodec.errors import FormatError
 
 BATCH = 16384  # symbols handed over at once; bounds the gathered weights to 8 MiB for 128 symbols
 

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from ..errors import ModelError
+from bcdcodec.errors import ModelError
 
 FREQUENCY_TOTAL = 1 << 16  # every row sums to this
 MAX_SYMBOLS = 4096

@@ -14,10 +14,10 @@ from bcdcodec.container import CHUNK_FRAMES, ByteCounts, Content, Head, Motion, 
 from bcdcodec.container.head import TABLES_FINGERPRINT_BYTES
 from bcdcodec.device import pick_device
 from bcdcodec.errors import BcdError, ModelMismatchError
+from bcdcodec.files.opening import model_of, naming, open_sound
 from bcdcodec.generation.config import TEMPERATURE, TOP_P
 from bcdcodec.generation.store import load_gpt2, open_gpt2
-from bcdcodec.modelstore import DEFAULT_MODEL, ModelFolder
-from bcdcodec.opening import model_of, naming, open_sound
+from bcdcodec.model_folder import DEFAULT_MODEL, ModelFolder
 
 MAX_SECONDS = 3600
 
@@ -99,7 +99,7 @@ def generate_file(
 
 def _encoded(picture: PathLike, target: Path, model: PathLike | None, device: str) -> Path:
     """The file of a picture's or video's content."""
-    from bcdcodec.transcode import encode_file
+    from bcdcodec.files.transcode import encode_file
 
     encode_file(picture, target, DEFAULT_MODEL if model is None else model, device=device, sound=None)
     return target

@@ -8,7 +8,7 @@ from pathlib import Path
 from bcdcodec.container import Head
 from bcdcodec.errors import ModelError, ModelMismatchError
 from bcdcodec.generation.config import GPT2Config
-from bcdcodec.modelstore import CONFIG, SHIPPED, fill_network
+from bcdcodec.model_folder import CONFIG, SHIPPED, fill_network
 
 SUBFOLDER = "gpt2"  # of a shipped model
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bcdcodec.config import ModelConfig
-from bcdcodec.models.appearance import Portrait
+from bcdcodec.models.heads.residual_basis import Portrait
 from bcdcodec.models.layers import FeedForward, MultiHeadAttention, grid_positions, patchify, sinusoidal, unpatchify
 
 # One optimiser step moves every weight by the learning rate: without the scale, by pixels in the picture.

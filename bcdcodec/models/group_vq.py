@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import QuantiserConfig
-from bcdcodec.models.code_choice import choose_together
+from bcdcodec.models.rdoq import choose_together
 
 FIRST_PRICE = 0.02  # of a bit, in distances times alpha, that `fit` tries
 

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.models.appearance import Portrait
-from bcdcodec.models.bcd import BCD
-from bcdcodec.models.flow_basis import LEVELS, Levels
+from bcdcodec.models.heads.flow_basis import LEVELS, Levels
+from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import Latents, to_unit
 
 WINDOWS_AT_ONCE = 4  # run through the network together

@@ -14,15 +14,14 @@ from bcdcodec.benchmarks.sprites.coding import code_clips, measure_rate
 from bcdcodec.benchmarks.sprites.judge import COLUMNS
 from bcdcodec.benchmarks.sprites.pairs import BOTH, OTHER_CHARACTER, SELF, ClipSet, draw_pairs, spread
 from bcdcodec.benchmarks.sprites.transfer import Accuracy, Quality, decode_pairs, judge_pairs, measure_quality
-from bcdcodec.training.batches import Batch
-from bcdcodec.training.export import export_model
-from bcdcodec.training.sprites.batches import SpriteClips, SpriteSampler
-from bcdcodec.training.sprites.sheets import split
-from bcdcodec.training.trainer import RunOptions, Trainer
-
 from bcdcodec.codec import load
 from bcdcodec.config import ModelConfig
 from bcdcodec.presets import SPRITES, SPRITES_SMALL
+from bcdcodec.training.data.batches import Batch
+from bcdcodec.training.data.sheets import split
+from bcdcodec.training.data.sprite_batches import SpriteClips, SpriteSampler
+from bcdcodec.training.export import export_model
+from bcdcodec.training.trainer import RunOptions, Trainer
 
 TABLE_CHARACTERS = 24  # training characters whose clips the entropy tables are fitted on
 PEOPLE, PAIRS = 24, 72  # test characters whose clips are coded; pairs decoded and judged, of each case

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+
 from bcdcodec.benchmarks.sprites.classifier import Classifier, classified_right, kept_classifier
 from bcdcodec.benchmarks.sprites.coding import CodedClips, Rate, Speed, code_clips, measure_rate, measure_speed
 from bcdcodec.benchmarks.sprites.figures import describe_miss, draw_miss, figure_5
@@ -14,10 +15,9 @@ from bcdcodec.benchmarks.sprites.information import CodeInformation, measure_inf
 from bcdcodec.benchmarks.sprites.judge import ATTRIBUTES_OF, MOTION_OF, Judge, Verdict
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, BOTH, CASES, FRAMES, ClipSet, Pairs, draw_pairs, spread
 from bcdcodec.benchmarks.sprites.transfer import Accuracy, Quality, decode_pairs, judge_pairs, measure_quality
-from bcdcodec.training.sprites.sheets import SIZE, Sheets, split
-
 from bcdcodec.codec import Codec
 from bcdcodec.errors import ModelError
+from bcdcodec.training.data.sheets import SIZE, Sheets, split
 from bcdcodec.video import encode_png
 
 FEW_STEPS, MANY_STEPS = (1, 2, 4), 50

@@ -12,10 +12,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from bcdcodec.benchmarks.sprites.judge import ATTRIBUTES_OF, MOTION_OF
-from bcdcodec.training.sprites.sheets import ACTIONS, CHOICES, Sheets
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from bcdcodec.benchmarks.sprites.judge import ATTRIBUTES_OF, MOTION_OF
+from bcdcodec.training.data.sheets import ACTIONS, CHOICES, Sheets
 
 CLASSES = (len(ACTIONS), CHOICES, CHOICES, CHOICES, CHOICES)  # of judge.COLUMNS
 WIDTHS = (16, 32, 48, 64)

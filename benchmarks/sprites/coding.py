@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
 
+from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
 from bcdcodec.codec import Codec
 from bcdcodec.container import ByteCounts, Content, Head, Motion, Recording, open_bcd, write_recording
 

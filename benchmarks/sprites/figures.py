@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+
 from bcdcodec.benchmarks.sprites.judge import ATTRIBUTES_OF, COLUMNS, Judge, Verdict
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES, ClipSet, Pairs
-
 from bcdcodec.video import encode_png, enlarge
 
 SCALE, GAP, LABEL_HEIGHT = 2, 4, 14  # pixels

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
 from bcdcodec.benchmarks.sprites.judge import ALIKE, Judge
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
-from bcdcodec.training.sprites.batches import SpriteClips
-from bcdcodec.training.sprites.sheets import Sheets, split
-
 from bcdcodec.codec import Codec
 from bcdcodec.container import write_recording
 from bcdcodec.generation.network import MotionGPT
 from bcdcodec.generation.sampling import SamplingOptions, sample_motion
+from bcdcodec.training.data.sheets import Sheets, split
+from bcdcodec.training.data.sprite_batches import SpriteClips
 
 TOGETHER = 20  # clips decoded at once
 

@@ -10,7 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from bcdcodec.training.sprites.sheets import ACTIONS, CHARACTERS, FRAMES, MOTIONS, Sheets, attributes, motion_frame
+
+from bcdcodec.training.data.sheets import ACTIONS, CHARACTERS, FRAMES, MOTIONS, Sheets, attributes, motion_frame
 
 COLUMNS = ("action", "skin", "pants", "top", "hair")  # of table A4
 BLOCK = 8  # clips judged together

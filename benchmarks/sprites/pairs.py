@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from bcdcodec.training.sprites.sheets import ACTIONS, FRAMES, Sheets
+
+from bcdcodec.training.data.sheets import ACTIONS, FRAMES, Sheets
 
 SELF, OTHER_ACTION, OTHER_CHARACTER, BOTH = "self", "other action", "other character", "both"
 CASES = (SELF, OTHER_ACTION, OTHER_CHARACTER, BOTH)  # what differs between the content's clip and the driving one

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
+from bcdcodec.benchmarks.demo import psnr
 from bcdcodec.benchmarks.quality import luma, ssim_and_ms_ssim
 from bcdcodec.benchmarks.sprites.classifier import Classifier, classified_right
 from bcdcodec.benchmarks.sprites.coding import CodedClips, Progress
 from bcdcodec.benchmarks.sprites.judge import Judge, Verdict
 from bcdcodec.benchmarks.sprites.pairs import ClipSet, Pairs
-
 from bcdcodec.codec import Codec
-from bcdcodec.demo import psnr
 
 TOGETHER = 32  # clips decoded in one batch
 

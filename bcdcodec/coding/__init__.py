@@ -1,0 +1,1 @@
+"""Pictures to contents and motion codes, and back."""

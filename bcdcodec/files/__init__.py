@@ -1,0 +1,1 @@
+"""Files to files: video to `.bcd` and back."""

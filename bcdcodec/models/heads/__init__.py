@@ -1,0 +1,1 @@
+"""Parts of the `heads` model: reference image coding, motion layers, alignment, decoder."""

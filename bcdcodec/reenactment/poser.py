@@ -1,0 +1,137 @@
+"""A still whose head is turned and placed as that of another person's still.
+
+Motion in a file is counted from its own person's still. On another face the same change means the same only if that face
+begins in the same pose: so before it is moved, its still is brought there. A reader says of both stills how the head in
+them is turned, in numbers that are the same for all people; what lies between becomes a flow. What a flow cannot fetch,
+as the still's head hides it, is painted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdcodec.config import PoserConfig
+from bcdcodec.models.encoder import OverlapStem
+from bcdcodec.models.heads.denoiser import StillNet
+from bcdcodec.models.heads.refiner import FilmBlock
+from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.warp import centres, warp, warped_detail
+
+UNSHUFFLE = 4  # pixels a side of a cell of the flow
+COARSE = 4  # cells a side of a place that motion comes to
+FLOW_SCALE = 0.1  # of what the U-Net adds: one optimiser step would else move it by pixels
+MASK_AT_FIRST = -2.0  # logits: little is painted
+PLACE_RANK = 32  # motion comes to each place through so many numbers
+
+
+class PoseReader(nn.Module):
+    """Pictures [n, c, h, w] -> how the head in them is turned and placed [n, d]."""
+
+    def __init__(self, config: PoserConfig):
+        super().__init__()
+        self.stem = OverlapStem(config.channels, config.size, config.reader, config.width)
+        self.head = nn.Sequential(
+            nn.ReLU(), nn.Linear(config.width, config.width), nn.ReLU(), nn.Linear(config.width, config.pose)
+        )
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return self.head(self.stem(pictures)).float()
+
+
+class FlowNet(nn.Module):
+    """A U-Net over a still, told where its head is and where it is to be: the flow."""
+
+    def __init__(self, config: PoserConfig):
+        super().__init__()
+        fine, middle, coarse = config.flow
+        width, cells = config.width, config.size // UNSHUFFLE
+        self.condition = nn.Sequential(nn.Linear(2 * config.pose, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
+        y, x = torch.meshgrid(centres(cells), centres(cells), indexing="ij")
+        self.register_buffer("places", torch.stack([x, y])[None], persistent=False)
+        self.embed = nn.Conv2d(config.channels * UNSHUFFLE**2 + 2, fine, 3, padding=1)
+        self.down_middle = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
+        self.down_coarse = nn.Conv2d(middle, coarse, 4, stride=2, padding=1)
+        self.to_places = nn.Sequential(
+            nn.Linear(width, PLACE_RANK), nn.Linear(PLACE_RANK, coarse * (cells // COARSE) ** 2)
+        )
+        self.fine_in, self.fine_out = FilmBlock(fine, width), FilmBlock(fine, width)
+        self.middle_in, self.middle_out = FilmBlock(middle, width), FilmBlock(middle, width)
+        self.coarse = nn.ModuleList(FilmBlock(coarse, width) for _ in range(3))
+        self.up_middle = nn.Conv2d(coarse, 4 * middle, 1)
+        self.up_fine = nn.Conv2d(middle, 4 * fine, 1)
+        self.to_flow = nn.Conv2d(fine, 2, 3, padding=1)
+        nn.init.zeros_(self.to_flow.weight)
+        nn.init.zeros_(self.to_flow.bias)
+
+    def forward(self, still: Tensor, at: Tensor, change: Tensor) -> Tensor:
+        """Stills [n, c, h, w] whose heads are read as `at` [n, d] and are to be `change` [n, d] away: flow [n, 2, gh, gw]."""
+        c = self.condition(torch.cat([at, change], 1))
+        seen = torch.cat([F.pixel_unshuffle(still, UNSHUFFLE), self.places.expand(len(still), -1, -1, -1)], 1)
+        fine = self.fine_in(self.embed(seen.contiguous(memory_format=torch.channels_last)), c)
+        middle = self.middle_in(self.down_middle(F.silu(fine)), c)
+        x = self.down_coarse(F.silu(middle))
+        x = x + self.to_places(c).view_as(x)
+        for block in self.coarse:
+            x = block(x, c)
+        x = self.middle_out(middle + F.pixel_shuffle(self.up_middle(F.silu(x)), 2), c)
+        x = self.fine_out(fine + F.pixel_shuffle(self.up_fine(F.silu(x)), 2), c)
+        return FLOW_SCALE * self.to_flow(F.silu(x)).float()
+
+
+class Filler(nn.Module):
+    """What a turned head uncovers: colours, and a mask that says where these are to be seen."""
+
+    def __init__(self, config: PoserConfig):
+        super().__init__()
+        channels = config.channels
+        self.net = StillNet(2 * channels + 2, channels + 1, config.fill, shuffle=UNSHUFFLE)
+        with torch.no_grad():
+            self.net.draw.bias[channels * UNSHUFFLE**2 :] = MASK_AT_FIRST
+
+    def forward(self, still: Tensor, warped: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
+        """Stills and their warps [n, c, h, w] by flow [n, 2, gh, gw]: colours [n, c, h, w] in [-1, 1], mask [n, 1, h, w] in 0..1."""
+        flow = F.interpolate(flow, size=still.shape[-2:], mode="bilinear", align_corners=False)
+        drawn = self.net(torch.cat([warped, still, flow], 1))
+        return drawn[:, :-1].tanh(), drawn[:, -1:].sigmoid()
+
+
+class Poser(nn.Module):
+    """Stills in the poses of other people's."""
+
+    def __init__(self, config: PoserConfig):
+        super().__init__()
+        self.config = config
+        self.read = PoseReader(config)
+        self.flow = FlowNet(config)
+        self.fill = Filler(config) if config.fill else None
+        # What heads do most: the codec's own fields, which move at once what a U-Net takes hours to.
+        cells = config.size // UNSHUFFLE
+        self.register_buffer("fields", torch.zeros(config.pose, 2, cells, cells))
+
+    def forward(self, still: Tensor, at: Tensor, change: Tensor) -> Tensor:
+        """The flow [n, 2, gh, gw] that turns stills [n, c, h, w], whose heads are read as `at` [n, d], by `change` [n, d]."""
+        flow = self.flow(still, at, change)
+        with torch.autocast(still.device.type, enabled=False):
+            return flow + torch.tensordot(change.float(), self.fields.float(), dims=1)
+
+    def posed(self, portrait: Portrait, other: Portrait) -> Portrait:
+        """A portrait whose head is turned and placed as the other's, and which stands for that one's motion; of single contents."""
+        still, mask, flow = self.turned(portrait.still, self.read(other.still))
+        detail = None if portrait.detail is None else warped_detail(portrait.still, portrait.detail, flow)
+        if detail is not None and mask is not None:  # what is painted has none
+            detail = detail * (1 - F.interpolate(mask, size=detail.shape[-2:], mode="bilinear", align_corners=False))
+        return replace(portrait, still=still, motion=other.motion, detail=detail)
+
+    def turned(self, still: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
+        """Stills [n, c, h, w] whose heads are read as `wanted` [n, d] then; where they are painted [n, 1, h, w]; the flow [n, 2, gh, gw]."""
+        at = self.read(still)
+        flow = self(still, at, wanted - at)
+        warped = warp(still, flow)
+        if self.fill is None:
+            return warped, None, flow
+        colours, mask = self.fill(still, warped, flow)
+        return torch.lerp(warped, colours, mask), mask, flow

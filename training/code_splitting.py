@@ -1,0 +1,162 @@
+"""Motions that share a code, parted by trial. For models of a single group.
+
+Two motions that are never in one clip may share a code for good: what contents tell of the motion lets the decoder draw
+both, and features of the two hardly differ. Contents redrawn in other motions do not tell, and then another code, found by
+gradient descent, draws the frames of one motion better. It is a motion, and not looks, where other codes are beside those
+frames in their clips than beside the frames that it draws worse.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor
+
+from bcdcodec.models.joint import BCD
+from bcdcodec.training.data.batches import Batch
+from bcdcodec.training.redrawing import ForeignDrawing, as_filed, drawing_errors
+
+LEAST = 6  # frames under a code that is tried
+FEW = 4.0  # frames, as if all were alike, that another code must draw better, and worse
+ALIKE = 3.0  # times the error: a code under which another's frames have no more means the same; of other motions it is six and more
+MENDED = 0.01  # share of a code's error that a second one must mend
+BESIDE = 0.5  # overlap of the codes in the clips of either half, from which the halves differ in looks alone
+WORST, TRIED = 12, 24  # frames a code is to draw better, at most; of these in each step
+RATE, STEPS = 0.25, 10  # of Adam, on a code
+
+
+@torch.no_grad()
+def part_codes(frozen: BCD, batches: Sequence[Batch], unused: Tensor) -> Tensor:
+    """Part motions that share a code of the `frozen` model; between which codes [k, 2] the frames of every code are to choose.
+
+    Another code for a motion is one of those `unused` [k] that no frame has, most error mended first; or, where two codes stand for the same
+    motions in different looks, the one that fewer frames have. It is put into the model's codebook.
+    """
+    codebook = frozen.vq.codebooks[0]
+    drawing = ForeignDrawing(frozen, batches)
+    driven = torch.cat([_codes(frozen, batch.driving) for batch in batches])  # [n, t]
+    own = driven.flatten()
+    beside = torch.cat([torch.cat([_codes(frozen, batch.content) for batch in batches]), driven], 1)
+    beside = beside.repeat_interleave(driven.shape[1], 0)  # [n * t, tc + t], of each frame's clip
+    errors = drawing.errors(torch.arange(len(own), device=own.device), codebook[own])
+    choices = torch.arange(len(codebook), device=own.device)[:, None].repeat(1, 2)
+
+    def two_for(k: int) -> tuple[float, Tensor] | None:
+        frames = (own == k).nonzero().flatten()
+        return _other_motion(drawing, frames, errors[frames], codebook[k], beside[frames], k, len(codebook))
+
+    for a, b in _alike(drawing, own, errors, codebook):
+        kept, new = (a, b) if (own == a).sum() >= (own == b).sum() else (b, a)
+        found = two_for(kept)
+        if found is not None:
+            codebook[new] = found[1]
+            choices[kept] = choices[new] = torch.tensor([kept, new])
+    common = [k for k in range(len(codebook)) if (own == k).sum() >= LEAST and choices[k, 0] == choices[k, 1]]
+    halves = [(k, found) for k in common if (found := two_for(k)) is not None]
+    halves.sort(key=lambda half: -half[1][0])
+    free = [k for k in unused.nonzero().flatten().tolist() if not (own == k).any()]
+    for (k, (_, code)), new in zip(halves, free):
+        codebook[new] = code
+        choices[k] = choices[new] = torch.tensor([k, new])
+    return choices
+
+
+@torch.no_grad()
+def clips_in_question(frozen: BCD, batches: Sequence[Batch], choices: Tensor) -> Batch:
+    """As many clips of the batches as one has, the first half, as far as there are, with a frame that is to choose between two codes."""
+    count = len(batches[0].content)
+    content, driving, target = (
+        torch.cat([getattr(batch, part) for batch in batches]) for part in ("content", "driving", "target")
+    )
+    asked = _in_question(_codes(frozen, driving), choices)
+    first = asked.nonzero().flatten()[: count // 2]
+    rows = torch.cat([first, (~asked).nonzero().flatten(), asked.nonzero().flatten()[len(first) :]])[:count]
+    return replace(batches[0], content=content[rows], driving=driving[rows], target=target[rows])
+
+
+@torch.no_grad()
+def with_codes(frozen: BCD, batch: Batch, choices: Tensor) -> Batch:
+    """The batch with the codes [b, t, 1] that its driving frames are to have: of those to choose from the one that draws a frame better."""
+    codes = _codes(frozen, batch.driving)  # [b, t]
+    rows = _in_question(codes, choices).nonzero().flatten()
+    if len(rows):
+        tokens, pair = as_filed(frozen, batch.content[rows]), choices[codes[rows]]  # [r, t, 2]
+        errors = [
+            drawing_errors(frozen, tokens, frozen.vq.lookup(pair[..., i, None]), batch.target[rows]) for i in range(2)
+        ]
+        codes[rows] = pair.gather(2, torch.stack(errors, -1).argmin(-1, keepdim=True))[..., 0]
+    return replace(batch, codes=codes[..., None])
+
+
+def _in_question(codes: Tensor, choices: Tensor) -> Tensor:
+    """Which clips [b], of frames with codes [b, t], have a frame that is to choose between two codes."""
+    return (choices[codes] != codes[..., None]).flatten(1).any(1)
+
+
+def _codes(frozen: BCD, frames: Tensor) -> Tensor:
+    """Nearest codes [b, t] of frames [b, t, c, h, w]."""
+    return frozen.vq.distances(frozen.vq.features(frozen.encode_motion(frames))).argmin(-1)[..., 0]
+
+
+def _drawing_best(drawing: ForeignDrawing, frames: Tensor, code: Tensor) -> Tensor:
+    """The code [d], begun at `code`, under which frames [r] are drawn best."""
+    with torch.enable_grad():
+        code = code.detach().clone().requires_grad_(True)
+        optimiser = torch.optim.Adam([code], lr=RATE)
+        for _ in range(STEPS):
+            some = frames[torch.randperm(len(frames))[:TRIED].to(frames.device)]
+            optimiser.zero_grad()
+            drawing.errors(some, code).mean().backward()
+            optimiser.step()
+    return code.detach()
+
+
+def _alike(drawing: ForeignDrawing, own: Tensor, errors: Tensor, codebook: Tensor) -> list[tuple[int, int]]:
+    """Codes, of frames with codes [n] and errors [n], that are each other's nearest, and one draws the other's frames about as well."""
+    used = [k for k in range(len(codebook)) if (own == k).sum() >= LEAST]
+    distances = torch.cdist(codebook[used], codebook[used]).fill_diagonal_(torch.inf)
+    nearest = [used[i] for i in distances.argmin(1).tolist()]
+    pairs = [(a, b) for a, b in zip(used, nearest) if a < b and nearest[used.index(b)] == a]
+
+    def times(a: int, b: int) -> float:
+        frames = (own == a).nonzero().flatten()
+        return float(drawing.errors(frames, codebook[b]).sum() / errors[frames].sum())
+
+    return [(a, b) for a, b in pairs if min(times(a, b), times(b, a)) < ALIKE]
+
+
+def _other_motion(
+    drawing: ForeignDrawing, frames: Tensor, errors: Tensor, code: Tensor, beside: Tensor, own: int, count: int
+) -> tuple[float, Tensor] | None:
+    """Another code [d] that draws a motion among frames [n] better than `code`, of errors [n], and how much error it mends; None without one.
+
+    `beside` [n, s]: codes, of `count`, in each frame's clip, of which the `own` one says nothing.
+    """
+    worst = frames[errors.argsort(descending=True)[: min(WORST, len(frames) // 3)]]
+    other = _drawing_best(drawing, worst, code)
+    gain = errors - drawing.errors(frames, other)
+    better, worse = gain.clamp_min(0), (-gain).clamp_min(0)
+    found = (
+        better.sum() >= MENDED * errors.sum()
+        and min(_as_if_alike(better), _as_if_alike(worse)) >= FEW
+        and _overlap(beside, better, worse, own, count) < BESIDE
+    )
+    return (float(better.sum()), other) if found else None
+
+
+def _as_if_alike(amounts: Tensor) -> float:
+    """How many alike amounts spread as much as these [n]."""
+    return float(amounts.sum().square() / amounts.square().sum().clamp_min(1e-20))
+
+
+def _overlap(beside: Tensor, better: Tensor, worse: Tensor, own: int, count: int) -> float:
+    """How alike the codes [n, s] but `own` are beside frames drawn better and worse, each counted by how much, [n]: 0..1."""
+    histograms = []
+    for amounts in (better, worse):
+        weight = amounts[:, None].expand(beside.shape).flatten()
+        histogram = torch.zeros(count, device=beside.device).index_add_(0, beside.flatten(), weight)
+        histogram[own] = 0
+        histograms.append(histogram / histogram.sum().clamp_min(1e-12))
+    return float(torch.minimum(*histograms).sum())

@@ -1,0 +1,1 @@
+"""Training data: clips, sprite sheets, procedural heads, portraits."""

@@ -1,0 +1,1 @@
+"""Entropy tables fitted to the codes of training data."""

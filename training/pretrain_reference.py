@@ -1,0 +1,121 @@
+"""Before all that concerns motion: what a still's quantiser takes from pictures, and what larger ones show, is learned alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bcdcodec.models.content_quantiser import NEAR_DEFAULT
+from bcdcodec.models.heads.denoiser import StillNet
+from bcdcodec.models.joint import BCD
+from bcdcodec.models.latents import Latents, enlarged
+from bcdcodec.training.data.batches import BatchSampler, random_tint, to_pictures
+from bcdcodec.training.data.clips import ClipStore
+from bcdcodec.training.precision import mixed_precision
+from bcdcodec.training.pretrain_motion import Note
+
+PEAK_LR, BETAS = 1e-3, (0.9, 0.98)  # at 1.5e-3 and 0.999 it may die: all features negative, no output
+LAST_LR = 0.01  # of the peak
+WARMUP_STEPS = 30
+WEIGHT_DECAY, GRAD_CLIP = 1e-4, 0.1
+ABSOLUTE = 0.02  # weight of the absolute error beside the squared one
+LOG_EVERY = 100
+
+
+def teach_still(
+    model: BCD,
+    sampler: BatchSampler,
+    encode: Callable[[Tensor], Tensor],
+    steps: int,
+    batch: int,
+    seed: int,
+    device: str,
+    note: Note,
+) -> None:
+    """Train `model.still_filter` alone: pictures, coded as tokens at about the default step, are to look as they were.
+
+    `encode`: pictures [b, t, c, h, w] as the model sees them.
+    """
+
+    def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        z = encode(sampler.pictures(rng, batch)[:, None])[:, 0]
+        return model.transform.inverse(_coded(model, z, rng)), z
+
+    _learn(model.still_filter, draw, model.still_filter, "still", steps, (seed, 5), device, note)
+
+
+def teach_detail(
+    model: BCD, clips: ClipStore, latents: Latents, steps: int, batch: int, seed: int, device: str, note: Note
+) -> None:
+    """Train `model.still_detail` alone: stills as decoded, enlarged, are to look as their pictures of full size, `clips`, do."""
+
+    def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        pictures = to_pictures(np.stack([clips.draw(rng) for _ in range(batch)])).to(device)
+        flip = torch.from_numpy(rng.random(batch) < 0.5).to(device)[:, None, None, None]
+        pictures = random_tint(rng, torch.where(flip, pictures.flip(-1), pictures))
+        return model.still(_coded(model, latents.encode(pictures), rng)), pictures
+
+    _learn(
+        model.still_detail,
+        draw,
+        lambda still: latents.decode(still, model.still_detail(still)),
+        "detail",
+        steps,
+        (seed, 6),
+        device,
+        note,
+    )
+
+
+def coded_still(model: BCD, z: Tensor, rng: np.random.Generator | None) -> Tensor:
+    """Pictures z [b, c, h, w] as a content's still shows them; coded at about the default step, without `rng` at that step."""
+    return model.still(_coded(model, z, rng))
+
+
+def _coded(model: BCD, z: Tensor, rng: np.random.Generator | None) -> Tensor:
+    """Tokens [b, n, still_dim] of pictures z [b, c, h, w], coded at about the default step."""
+    config = model.config.content
+    off = np.zeros(len(z), np.int64) if rng is None else rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, len(z))
+    index = off + config.default_step
+    return model.content(model.transform(z)[..., : config.still_dim], torch.from_numpy(index).to(z.device))
+
+
+def _learn(
+    net: StillNet,
+    draw: Callable[[np.random.Generator], tuple[Tensor, Tensor]],
+    run: Callable[[Tensor], Tensor],
+    name: str,
+    steps: int,
+    seed: tuple[int, int],
+    device: str,
+    note: Note,
+) -> None:
+    """Train `net` so that `run` makes of the first of what is drawn the second, pictures [b, c, h, w]."""
+    optimiser = torch.optim.AdamW(net.parameters(), lr=PEAK_LR, betas=BETAS, weight_decay=WEIGHT_DECAY)
+    for step in range(steps):
+        with torch.no_grad():
+            seen, truth = draw(np.random.default_rng((*seed, step)))
+        cosine = 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimiser.param_groups[0]["lr"] = (
+            PEAK_LR * min(1.0, (step + 1) / WARMUP_STEPS) * (LAST_LR + (1 - LAST_LR) * cosine)
+        )
+        with mixed_precision(device):
+            difference = run(seen) - truth
+        error = difference.square().mean()
+        optimiser.zero_grad(set_to_none=True)
+        (error + ABSOLUTE * difference.abs().mean()).backward()
+        torch.nn.utils.clip_grad_norm_(net.parameters(), GRAD_CLIP)
+        optimiser.step()
+        if (step + 1) % LOG_EVERY == 0:
+            before = enlarged(seen, truth.shape[-1] // seen.shape[-1])
+            note(
+                {
+                    f"{name}_step": step + 1,
+                    f"{name}_psnr": round(10 * math.log10(4 / error.item()), 2),
+                    "coded_psnr": round(10 * math.log10(4 / (before - truth).square().mean().item()), 2),
+                }
+            )
