@@ -1,4 +1,4 @@
-"""SHA-256 of what the `bcd` command makes of drawn clips: files, decoded pictures, logs and weights of short training runs.
+"""SHA-256 of what the `bcd` command makes of drawn clips: files, decoded pictures, short training runs.
 
 `python tests/golden.py --record` writes golden.json, which test_golden.py compares with. Only the command line is used,
 so that the hashes hold while modules move. Floating point is pinned: float32, one thread, AVX2 instructions.
@@ -18,9 +18,13 @@ from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
+
+if TYPE_CHECKING:
+    from av import AudioFrame
 
 HERE = Path(__file__).resolve().parent
 RECORD = HERE / "golden.json"
@@ -30,7 +34,7 @@ PINNED = {
     "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "",
     "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_CBWR": "AVX2", "OPENBLAS_CORETYPE": "Haswell",
 }  # fmt: skip
-JOB_SECONDS = 900  # for one process, however busy the machine
+JOB_SECONDS = 1800  # for one process, however busy the machine
 
 Hashes = dict[str, str]
 
@@ -53,7 +57,8 @@ def face(seed: int, frames: int, height: int, width: int) -> np.ndarray:
     clip = []
     for t in range(frames):
         angle = 2 * np.pi * t / 12
-        cx, cy, gaze, mouth = 0.5 + 0.04 * np.sin(angle), 0.48 + 0.02 * np.sin(2 * angle), np.cos(angle), np.sin(1.5 * angle)
+        cx, cy = 0.5 + 0.04 * np.sin(angle), 0.48 + 0.02 * np.sin(2 * angle)
+        gaze, mouth = np.cos(angle), np.sin(1.5 * angle)
         layers = [
             (ellipse(0.5, 1.05, 0.45, 0.3), cloth),
             (ellipse(cx, cy - 0.06, 0.25, 0.32), hair),
@@ -74,6 +79,17 @@ def tone(seconds: float, rate: int = 48000) -> np.ndarray:
     """A tone that rises from 200 Hz, int16 [samples]."""
     t = np.arange(round(seconds * rate)) / rate
     return (12000 * np.sin(2 * np.pi * (200 + 300 * t) * t)).astype(np.int16)
+
+
+def sound_frames(sound: np.ndarray) -> Iterator[AudioFrame]:
+    """Mono sound of 48 kHz, int16 [samples], in frames of 20 ms as PyAV encodes them."""
+    import av
+
+    for start in range(0, len(sound), 960):
+        block = np.ascontiguousarray(sound[None, start : start + 960])
+        frame = av.AudioFrame.from_ndarray(block, format="s16", layout="mono")
+        frame.sample_rate, frame.pts, frame.time_base = 48000, start, Fraction(1, 48000)
+        yield frame
 
 
 def write_pngs(folder: Path, frames: np.ndarray) -> str:
@@ -101,9 +117,7 @@ def write_mkv(path: Path, frames: np.ndarray, pts: list[int], sound: np.ndarray 
             packets += video.encode(frame)
         packets += video.encode(None)
         if audio is not None:
-            for start in range(0, len(sound), 960):
-                block = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None, start : start + 960]), "s16", "mono")
-                block.sample_rate, block.pts, block.time_base = 48000, start, Fraction(1, 48000)
+            for block in sound_frames(sound):
                 packets += audio.encode(block)
             packets += audio.encode(None)
         for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
@@ -112,16 +126,19 @@ def write_mkv(path: Path, frames: np.ndarray, pts: list[int], sound: np.ndarray 
 
 
 def write_sheets(folder: Path) -> str:
-    """Sprite sheets of coloured boxes that move with the cell's row and column, in the folders of the Sprites dataset."""
-    boxes = {"body": (20, 20, 32, 24), "bottomwear": (40, 22, 10, 20), "topwear": (28, 20, 12, 12), "hair": (12, 26, 8, 12)}
-    for number, (layer, (top, left, height, width)) in enumerate(boxes.items()):
+    """Sprite sheets, laid out as the Sprites dataset, of coloured boxes that move with the cell's row and column."""
+    boxes = [
+        ("body", 20, 20, 32, 24), ("bottomwear", 40, 22, 10, 20), ("topwear", 28, 20, 12, 12), ("hair", 12, 26, 8, 12)
+    ]  # fmt: skip
+    for number, (layer, top, left, height, width) in enumerate(boxes):
         (folder / layer).mkdir(parents=True)
         for choice in range(6):
+            colour = (40 * choice + 40, 255 - 40 * choice, 60 * number, 255)
             sheet = np.zeros((21, 64, 13, 64, 4), np.uint8)
             for row in range(21):
                 for column in range(13):
                     y, x = top + row % 5 - 2, left + column - 6
-                    sheet[row, y : y + height, column, x : x + width] = (40 * choice + 40, 255 - 40 * choice, 60 * number, 255)
+                    sheet[row, y : y + height, column, x : x + width] = colour
             Image.fromarray(sheet.reshape(21 * 64, 13 * 64, 4)).save(folder / layer / f"{choice}.png")
     (folder / "shoes").mkdir()
     Image.fromarray(np.zeros((21 * 64, 13 * 64, 4), np.uint8)).save(folder / "shoes" / "1.png")
@@ -198,7 +215,10 @@ def pictures_hash(folder: Path) -> str:
 
 
 def log_hash(path: Path) -> str:
-    """Of all numbers in a training log, in their order, without the minutes; names may change."""
+    """Of all numbers in a training log, in their order, without the minutes; names may change.
+
+    The last record is a measurement; earlier ones of its kind, which a run has on a busy machine, are left out.
+    """
 
     def numbers(value: object) -> Iterator[object]:
         if isinstance(value, dict):
@@ -208,8 +228,9 @@ def log_hash(path: Path) -> str:
         else:
             yield value
 
-    lines = [list(numbers(json.loads(line))) for line in path.read_text().splitlines()]
-    return sha256(json.dumps(lines).encode())
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    kept = [record for record in records[:-1] if record.keys() != records[-1].keys()] + records[-1:]
+    return sha256(json.dumps([list(numbers(record)) for record in kept]).encode())
 
 
 def weights_hash(checkpoint: Path) -> str:
@@ -231,7 +252,7 @@ def vector_hashes() -> Hashes:
 
 
 def probe(folder: Path) -> Hashes:
-    """What the hashes of the other jobs depend on, besides this repository: libraries and the arithmetic of the processor."""
+    """What else the hashes of the other jobs depend on: libraries, and the arithmetic of the processor."""
     import av
     import torch
     from torch.nn import functional
@@ -244,7 +265,8 @@ def probe(folder: Path) -> Hashes:
     z = functional.gelu(tokens @ m).exp().softmax(-1)
     attended = functional.scaled_dot_product_attention(*tokens[:, None, :100].expand(3, 2, 2, 100, 24))
     grid = torch.rand((2, 40, 40, 2), generator=random) * 2 - 1
-    sampled = functional.grid_sample(functional.interpolate(y, scale_factor=2, mode="bilinear"), grid, align_corners=False)
+    larger = functional.interpolate(y, scale_factor=2, mode="bilinear")
+    sampled = functional.grid_sample(larger, grid, align_corners=False)
     square = z[0, :200].T @ z[0, :200] + torch.eye(200)
     solved = torch.linalg.solve(square, m.T)
     (z.square().sum() + sampled.sin().sum()).backward()
@@ -259,12 +281,7 @@ def probe(folder: Path) -> Hashes:
     opus = av.CodecContext.create("libopus", "w")
     opus.sample_rate, opus.layout, opus.format, opus.bit_rate = 48000, "mono", "s16", 7000
     opus.options = {"application": "voip"}
-    sound = tone(0.2)
-    packets = []
-    for start in range(0, len(sound), 960):
-        block = av.AudioFrame.from_ndarray(np.ascontiguousarray(sound[None, start : start + 960]), "s16", "mono")
-        block.sample_rate, block.pts = 48000, start
-        packets += [bytes(packet) for packet in opus.encode(block)]
+    packets = [bytes(packet) for frame in sound_frames(tone(0.2)) for packet in opus.encode(frame)]
     return {
         "torch": torch.__version__,
         "numpy": np.__version__,
@@ -362,10 +379,10 @@ JOBS: dict[str, Callable[[Path], Hashes]] = {
 }  # the longest first
 
 
-def run_jobs(*names: str) -> Hashes:
-    """The hashes of some jobs, run two at a time. Raises RuntimeError with the output of one that fails."""
+def run_jobs(*jobs: str) -> dict[str, Hashes]:
+    """The hashes that jobs make, by job, run two at a time. Raises RuntimeError with the output of one that fails."""
     with ThreadPoolExecutor(2) as pool:
-        return {name: value for hashes in pool.map(_run_job, names) for name, value in hashes.items()}
+        return dict(zip(jobs, pool.map(_run_job, jobs), strict=True))
 
 
 def _run_job(name: str) -> Hashes:
@@ -385,7 +402,7 @@ def main(arguments: list[str]) -> None:
         hashes = JOBS[arguments[1]](Path.cwd())
         print(json.dumps(hashes))
     elif arguments == ["--record"]:
-        hashes = {"probe": run_jobs("probe"), "made": run_jobs(*list(JOBS)[1:]), "vectors": vector_hashes()}
+        hashes = run_jobs(*JOBS) | {"vectors": vector_hashes()}
         RECORD.write_text(json.dumps(hashes, indent=1) + "\n")
         print(f"{RECORD}: {sum(map(len, hashes.values()))} entries")
     else:
