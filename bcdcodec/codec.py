@@ -23,11 +23,12 @@ from bcdcodec.container.payloads import pack_content
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.files.opening import check_model
 from bcdcodec.model_folder import ModelFolder, open_model
-from bcdcodec.models.dit import Condition
-from bcdcodec.models.heads.flow_basis import LEVELS, Levels
+from bcdcodec.models.base import Condition
+from bcdcodec.models.heads.alignment import LEVELS, Levels
 from bcdcodec.models.heads.residual_basis import Portrait
 from bcdcodec.models.joint import BCD, Decoded
 from bcdcodec.models.latents import Latents, open_latents, to_uint8
+from bcdcodec.models.registry import build_model
 from bcdcodec.models.windows import aligned_clip, motion_blocks, unreached_clip
 from bcdcodec.reenactment.expression import landmarks_moved, moving_as, portrait_turned
 from bcdcodec.reenactment.head_pose import turned_landmarks
@@ -355,7 +356,7 @@ def load_weights(folder: ModelFolder) -> BCD:
     """The network of a model folder in float32. Raises ModelError when weights and config disagree."""
     from safetensors.torch import load_file
 
-    model = BCD(folder.config)
+    model = build_model(folder.config)
     tensors: dict[str, Tensor] = {}
     try:
         for path in folder.weight_files:

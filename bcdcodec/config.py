@@ -1,23 +1,25 @@
-"""Configurations: frozen dataclasses, one per part of the model, that round-trip through JSON."""
+"""Configuration: frozen dataclasses that round-trip through JSON; the fields that all models have. Each model adds its own."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any, ClassVar, get_type_hints
 
 from bcdcodec.errors import ModelError
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class LatentConfig:
-    """What the diffusion model sees of a picture: pixels, or the latents of an image autoencoder."""
+    """What the networks see of a picture: pixels, or the latents of an image autoencoder."""
 
     kind: str = "pixels"  # "pixels" or "vae"
-    picture_size: int = 128  # pixels, the coded square
+    picture_size: int = 128  # pixels, side of the coded square
     size: int = 128  # latent rows = columns
     channels: int = 3
-    mean: float = 0.0  # of the pixels in [-1, 1], taken off before the networks
+    mean: float = 0.0  # of the pixels in [-1, 1], subtracted before the networks
     deviation: float = 1.0  # of the pixels, divided by before the networks
     vae: str = ""  # hub name of the AutoencoderKL (a local folder may replace it when loading)
 
@@ -29,28 +31,13 @@ class LatentConfig:
 
     @property
     def factor(self) -> int:
-        """How many pixels of a picture a side one of the model's is, for kind "pixels"."""
+        """Picture pixels per latent pixel, along one side, for kind "pixels"."""
         return self.picture_size // self.size if self.kind == "pixels" else 1
 
     @property
     def small(self) -> LatentConfig:
-        """The same for pictures that are no larger than what the networks see of them: those of training."""
+        """The same with pictures at the size that the networks see: those of training."""
         return dataclasses.replace(self, picture_size=self.size) if self.kind == "pixels" else self
-
-
-@dataclass(frozen=True)
-class EncoderConfig:
-    """T5-style encoder of section 3.1."""
-
-    width: int = 512
-    ff: int = 2048
-    layers: int = 12
-    heads: int = 8
-    frames_see_frames: bool = True  # the paper's; False: the motion of a frame is read from that frame alone
-    frames_see_queries: bool = True  # the paper's: one attention over all; False: motion costs no queries
-    queries_see_queries: bool = True  # the paper's; False: so that many queries do not drown few frames
-    stem: str = "linear"  # "linear": one projection of the flattened latent; "conv": 4x4 patches, then convolutions; "overlap": convolutions
-    stem_channels: tuple[int, ...] = ()  # of a convolutional stem: on a quarter of the grid, then on each half of that
 
 
 @dataclass(frozen=True)
@@ -61,11 +48,9 @@ class QuantiserConfig:
     codes: int = 32
     dim: int = 16  # channels per group
     alpha: float = 0.25  # scale of the distances, equation 2
-    normalise: bool = True  # zero mean, unit deviation of the motion features before the distance
+    normalise: bool = True  # motion features have zero mean and unit deviation before the distance
     hard: bool = True  # straight-through hard samples in training
-    nearest: bool = (
-        False  # in training the code a file would hold, its gradient passed to code and features; no samples
-    )
+    nearest: bool = False  # training takes the code that a file would hold, straight-through; no samples
     temperature_max: float = 1.5
     temperature_min: float = 0.1
     temperature_decay: float = 0.9999972  # factor per step
@@ -76,27 +61,20 @@ class QuantiserConfig:
 class ContentConfig:
     """Content tokens: one per cell of a grid, quantised with a uniform step."""
 
+    reference_motion: ClassVar[bool] = False  # whether the reference frame's motion codes travel with the content
+    predicted_channels: ClassVar[int] = 0  # leading channels coded as spatial differences
+    still_dim: ClassVar[int] = 0
+    appearance: ClassVar[int] = 0
+
     rows: int = 8
     columns: int = 8
-    dim: int = 32  # channels a token, Cc
-    still_dim: int = 0  # leading channels that are transform coefficients of a reference frame, not learned
-    reference_motion: bool = False  # the reference frame's own motion codes travel with the content
+    dim: int = 32  # channels a token that the networks see
+    frames: int = 2  # frames of a clip that the encoder reads the content from
     step: float = 0.25  # quantiser step at step index 0
     step_ratio: float = 2**0.25  # factor per step index
     steps: int = 16  # number of step indices
-    default_step: int = 0  # index at and about which a model learns what contents look like
-    byte_budget: int = 2048  # of one content, bytes; the encoder takes the finest quantisation of stills that fits, and more at high rates
-    predicted_channels: int = 0  # leading channels coded as spatial differences
-    still_filter: tuple[int, int, int] = (
-        48,
-        96,
-        160,
-    )  # channels at a half, a quarter and an eighth of the still's size
-    detail: tuple[
-        int, ...
-    ] = ()  # likewise, of the network that guesses what a larger picture shows beyond the still; (): it is only enlarged
-    appearance: int = 0  # pictures of what changes beyond the warp, in channels after those `dim`; as many channels of motion are their amounts
-    appearance_dim: int = 0  # transform coefficients a token of each
+    default_step: int = 0  # step index about which a model is trained
+    byte_budget: int = 2048  # of one content, bytes; the encoder takes the finest step that fits
 
     @property
     def tokens(self) -> int:
@@ -104,33 +82,11 @@ class ContentConfig:
 
     @property
     def channels(self) -> int:
-        """Channels a token in a file: `dim` and the coefficients of the pictures of change."""
-        return self.dim + self.appearance * self.appearance_dim
+        """Channels a token in a file."""
+        return self.dim
 
     def step_size(self, index: int) -> float:
         return self.step * self.step_ratio**index
-
-
-@dataclass(frozen=True)
-class DecoderConfig:
-    """Diffusion transformer of section 3.3."""
-
-    width: int = 768
-    ff: int = 3072
-    depth: int = 12
-    heads: int = 12
-    patch: int = 4  # latent pixels
-    temporal_indices: tuple[int, ...] = (0, 2, 4, 6, 8, 10)  # spatial blocks followed by a temporal one
-    mask_rate: float = 0.1  # of the condition, for classifier-free guidance
-    guidance: float = 1.5
-    motion_in_patches: bool = False  # motion also enters as an addition of its own to every patch
-    motion_patch_rank: int = 0  # channels through which it does so; 0: as many as motion has
-    flow_basis: bool = False  # a channel of motion is how much of one flow field, fitted to footage, the warp has
-    warp_grid: int = 0  # flow vectors per patch side; 0: no warp of the content picture
-    klt_output: int = 0  # the output starts in this many transform components; 0: plain linear
-    painter: tuple[
-        int, ...
-    ] = ()  # channels at a half, a quarter and an eighth of the picture's side of a U-Net after the warp
 
 
 @dataclass(frozen=True)
@@ -149,81 +105,30 @@ class DiffusionConfig:
 
 @dataclass(frozen=True)
 class WindowConfig:
-    """How a long clip is cut for the transformers: into windows."""
+    """How a long clip is cut into windows for the transformers."""
 
     length: int = 16  # frames
-    overlap: int = 0  # frames of a window that the next one shows too, where the decoder fades from one to the other
+    overlap: int = 0  # frames that consecutive windows share; the decoder cross-fades there
 
 
-@dataclass(frozen=True)
-class TrainingConfig:
-    """Optimisation, section 3.4 and tables A7, A8; a departure is commented in the preset."""
-
-    dataset: str = "heads"  # "heads": a folder of clips and procedural heads; "sprites": a folder of sprite sheets
-    batch: int = 32  # clips
-    frames: int = 50  # target frames a clip (the second half, which gives the motion)
-    content_frames: int = 50  # frames of the first half, which give the content
-    temporal_stride: int = 2  # source frames between two training frames
-    lr_decoder: float = 2e-4
-    lr_encoder: float = 1e-4
-    weight_decay: float = 0.01
-    betas: tuple[float, float] = (0.9, 0.999)
-    warmup_steps: int = 100
-    ema_decay: float = 0.9999
-    grad_clip: float = 1.0
-    rate_weight: float = 0.04  # lambda of equation 8, on squared bits
-    conditional_entropy_weight: float = 0.0  # on mean H(mu) in bits a group
-    huber: float = 0.0  # error from which the distortion grows linearly (pictures in [-1, 1]); 0: squared, equation 6
-    gradient_weight: float = 0.0  # on differences of neighbouring pixels
-    warp_weight: float = 0.0  # on the warped content picture, from which alone the flow learns
-    flow_weight: float = 0.0  # on the distance to the true flow of procedural heads (1 is half a picture)
-    adversarial_weight: float = 0.0  # on painted pictures passing for true ones, over the gradient of all else
-    adversarial_from: float = 1.0  # share of the run after which the painter alone learns, that too
-    content_weight: float = 0.0  # on the estimated bits of the tokens
-    still_steps: int = 0  # steps of the still's filter alone, before all that concerns motion
-    detail_steps: int = 0  # then of what larger pictures show beyond it
-    motion_steps: int = 0  # steps of the encoder on motion alone, before the first step of the run
-    flow_pairs: int = 0  # pairs of frames from whose flow fields the basis is fitted before that
-    stage1_split: int = 1  # stage 1 takes so many times more clips, of so many times fewer frames
-    motion_emphasis: float = 0.0  # extra weight where the clip moves
-    swap_weight: float = 0.0  # swap consistency
-    swap_motion_weight: float = 0.0  # within it, on the learning encoder reading the codes back
-    swap_content_weight: float = 0.0  # within it, on reading the given content back
-    swap_every: int = 4  # steps
-    rare_colours: float = 0.0  # power of the number of a clip's pixels of a colour by which their error counts less
-    palette_weight: float = 0.0  # on reading the clip's colours from the content tokens
-    choice_weight: float = 0.0  # on the encoder finding the code with which the decoder does best, every fourth step
-    content_mask_rate: float = 0.0  # of the samples, whose content alone is masked: motion must suffice
-    redrawn_content: float = 0.0  # of the samples, whose content frames the model redraws in another clip's motion
-    sprite_augmentation: bool = False  # flip the content frames, recolour the driving frames
-    reseed_steps: int = (
-        0  # steps after which codes that are hardly used are drawn anew (`training/dead_codes.py`); 0: never
-    )
-    parting_steps: int = (
-        0  # first steps of a run from a model, that part motions which share a code (`training/code_splitting.py`)
-    )
-    swap_from: float = 0.7  # share of the run after which swap consistency acts
-    temporal_from: float = 0.667  # share of the run after which temporal blocks act (stage 2)
-    procedural_share: float = 0.0  # of the batch: procedural heads, cross-identity pairs with exact truth
-    still_share: float = 0.0  # of the batch: single portraits moved by similarity transforms
-    shift_from: float = 0.6  # share of the run after which target and content are shifted apart
-    shift_max: float = 0.04  # of the picture, at the end of the run
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """A whole model: every field that the weights, the file and the training depend on."""
+    """What the files, the entropy tables and the codec depend on. Each model's config adds the sizes of its networks."""
+
+    model: ClassVar[str]  # which model, a key of `models/registry.py`
 
     name: str
     latent: LatentConfig
-    encoder: EncoderConfig
     quantiser: QuantiserConfig
     content: ContentConfig
-    decoder: DecoderConfig
     diffusion: DiffusionConfig
     window: WindowConfig
-    training: TrainingConfig
-    frame_rate: float = 25.0  # Hz, the rate the bitrate target refers to
+    frame_rate: float = 25.0  # Hz, the rate that the bitrate target refers to
+
+    @property
+    def training(self) -> SimpleNamespace:
+        """What `coding/reference_frame.py` asks of it until it asks `content.frames`."""
+        return SimpleNamespace(content_frames=self.content.frames, dataset=self.model)
 
     @property
     def motion_channels(self) -> int:
@@ -231,16 +136,7 @@ class ModelConfig:
         return self.quantiser.groups * self.quantiser.dim
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
-
-    @staticmethod
-    def from_json(text: str) -> ModelConfig:
-        """The config that `to_json` wrote. Raises ModelError when it is not one."""
-        try:
-            raw = json.loads(text)
-            return _build(ModelConfig, raw)
-        except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(f"model config is not readable: {error}") from error
+        return write_json(self, model=self.model)
 
 
 @dataclass(frozen=True)
@@ -269,49 +165,32 @@ class PoserConfig:
     model_fingerprint: str = ""  # 8 bytes, in hexadecimal
 
     def to_json(self) -> str:
-        return json.dumps(dataclasses.asdict(self), indent=1, sort_keys=True)
+        return write_json(self)
 
     @staticmethod
     def from_json(text: str) -> PoserConfig:
         """The config that `to_json` wrote. Raises ModelError when it is not one."""
         try:
-            return _build(PoserConfig, json.loads(text))
+            return build(PoserConfig, json.loads(text))
         except (ValueError, TypeError, KeyError) as error:
             raise ModelError(f"poser config is not readable: {error}") from error
 
 
-_PARTS = {
-    "latent": LatentConfig,
-    "encoder": EncoderConfig,
-    "quantiser": QuantiserConfig,
-    "content": ContentConfig,
-    "decoder": DecoderConfig,
-    "diffusion": DiffusionConfig,
-    "window": WindowConfig,
-    "training": TrainingConfig,
-}
+def write_json(config: Any, **more: str) -> str:
+    """The fields of a config dataclass and `more` as JSON."""
+    return json.dumps(dataclasses.asdict(config) | more, indent=1, sort_keys=True)
 
 
-# Fields that models of earlier versions carry and that nothing reads any more, each at the value that changes nothing.
-_RETIRED: dict[type, frozenset[str]] = {
-    EncoderConfig: frozenset({"refine_steps"}),
-    QuantiserConfig: frozenset({"rank"}),
-    TrainingConfig: frozenset(
-        {"commitment_weight", "motion_joins", "motion_weight", "rate_anneal", "rate_start_bits", "still_weight"}
-    ),
-}
+def build(cls: type, raw: dict) -> Any:
+    """An instance of the dataclass `cls` from its fields by name, nested ones as dictionaries.
 
-
-def _build(cls: type, raw: dict):
+    Raises TypeError for an unknown or missing field or a table of fields that is none.
+    """
     if not isinstance(raw, dict):
         raise TypeError(f"{cls.__name__} is a {type(raw).__name__}, expected fields by name")
-    values = {}
+    kinds, values = get_type_hints(cls), {}
     for key, value in raw.items():
-        if key in _RETIRED.get(cls, ()):
-            continue
-        if cls is ModelConfig and key in _PARTS:
-            value = _build(_PARTS[key], value)
-        elif isinstance(value, list):
-            value = tuple(value)
-        values[key] = value
+        if dataclasses.is_dataclass(kinds.get(key)):
+            value = build(kinds[key], value)
+        values[key] = tuple(value) if isinstance(value, list) else value
     return cls(**values)

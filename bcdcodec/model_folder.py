@@ -14,6 +14,7 @@ import numpy as np
 from bcdcodec.config import ModelConfig
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.errors import ModelError
+from bcdcodec.models.registry import read_config
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,7 @@ def open_model(name_or_folder: str | os.PathLike) -> ModelFolder:
         text = (path / CONFIG).read_text()
     except OSError as error:
         raise ModelError(f"cannot read {path / CONFIG}: {error.strerror}") from error
-    return ModelFolder(path, ModelConfig.from_json(text))
+    return ModelFolder(path, read_config(text))
 
 
 def shipped_models() -> list[str]:

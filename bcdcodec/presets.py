@@ -1,4 +1,4 @@
-"""The models of the paper and ours, as values of `ModelConfig`, next to the table they come from."""
+"""Model presets: the configs that can be trained from scratch, as values."""
 
 from __future__ import annotations
 
@@ -6,72 +6,18 @@ from dataclasses import replace
 
 from bcdcodec.config import (
     ContentConfig,
-    DecoderConfig,
     DiffusionConfig,
-    EncoderConfig,
     LatentConfig,
     ModelConfig,
     PoserConfig,
     QuantiserConfig,
-    TrainingConfig,
     WindowConfig,
 )
 from bcdcodec.errors import ModelError
+from bcdcodec.models.heads.config import HeadsConfig, HeadsContentConfig, HeadsDecoderConfig, HeadsEncoderConfig
+from bcdcodec.models.sprites.config import SpritesConfig, SpritesDecoderConfig, SpritesEncoderConfig
 
-# Table A7. The main text gives learning rates 1e-4 (decoder) and 2e-4 (encoder) and a temperature
-# from 1.1 to 0.5 with factor 0.999; the appendix, followed here, swaps and widens them.
-# The paper fixes neither the number of content tokens nor their width: one token a patch of the
-# decoder (32 / 4 = 8 a side), so that it can be concatenated with the noisy input.
-LRS3 = ModelConfig(
-    name="lrs3",
-    latent=LatentConfig("vae", 256, 32, 4, "stabilityai/stable-diffusion-2-base"),
-    encoder=EncoderConfig(width=512, ff=2048, layers=12, heads=8),
-    quantiser=QuantiserConfig(
-        groups=64,
-        codes=32,
-        dim=16,
-        alpha=1.0,
-        normalise=False,
-        hard=False,
-        temperature_max=1.5,
-        temperature_min=0.1,
-        temperature_decay=0.9999972,
-        target_bits=160.0,
-    ),
-    content=ContentConfig(rows=8, columns=8, dim=32),
-    decoder=DecoderConfig(width=768, ff=3072, depth=12, heads=12, patch=4),
-    diffusion=DiffusionConfig(steps=128),
-    window=WindowConfig(length=50),
-    training=TrainingConfig(batch=32, frames=25, content_frames=25, lr_decoder=2e-4, lr_encoder=1e-4),
-)
-
-# Table A8.
-SPRITES = ModelConfig(
-    name="sprites",
-    latent=LatentConfig("pixels", 64, 64, 3),
-    encoder=EncoderConfig(width=384, ff=1536, layers=12, heads=6),
-    quantiser=QuantiserConfig(
-        groups=1,
-        codes=64,
-        dim=384,
-        alpha=1.0,
-        normalise=False,
-        hard=False,
-        temperature_max=2.0,
-        temperature_min=0.5,
-        temperature_decay=0.9999972,
-        target_bits=6.0,
-    ),
-    content=ContentConfig(rows=8, columns=8, dim=32),
-    decoder=DecoderConfig(width=384, ff=1536, depth=12, heads=6, patch=8),
-    diffusion=DiffusionConfig(steps=50),
-    window=WindowConfig(length=8),
-    training=TrainingConfig(
-        dataset="sprites", batch=128, frames=4, content_frames=4, temporal_stride=1, lr_decoder=5e-5, lr_encoder=5e-5
-    ),
-)
-
-# The same experiment for one CPU core in an hour and a half. Departures from table A8, and why:
+# The Sprites experiment of the paper for one CPU core in an hour and a half. Departures from table A8, and why:
 # - pixels of zero mean and unit deviation: 85 % of them are black, and nothing else is learned for long;
 # - most samples at sigma_max: at lower noise the picture itself gives character and motion away;
 # - no temporal blocks, and motion read frame by frame: a frame of this dataset needs no neighbours;
@@ -88,21 +34,10 @@ SPRITES = ModelConfig(
 # - the clip's colours read from the content tokens by a linear map in training: few pixels show skin or
 #   trousers, and an hour without it did not tell them apart;
 # - errors at colours that few pixels of a clip have count more: trousers under a robe were painted between two kinds.
-SPRITES_SMALL = replace(
-    SPRITES,
+SPRITES_SMALL = SpritesConfig(
     name="sprites-small",
-    latent=LatentConfig("pixels", 64, 64, 3, mean=-0.82, deviation=0.445),
-    encoder=EncoderConfig(
-        width=256,
-        ff=1024,
-        layers=2,
-        heads=4,
-        frames_see_frames=False,
-        frames_see_queries=False,
-        queries_see_queries=False,
-        stem="conv",
-        stem_channels=(64, 128, 256),
-    ),
+    latent=LatentConfig(kind="pixels", picture_size=64, size=64, channels=3, mean=-0.82, deviation=0.445),
+    encoder=SpritesEncoderConfig(width=256, ff=1024, layers=2, heads=4, stem_channels=(64, 128, 256)),
     quantiser=QuantiserConfig(
         groups=1,
         codes=64,
@@ -115,46 +50,10 @@ SPRITES_SMALL = replace(
         temperature_decay=0.997,
         target_bits=6.0,
     ),
-    content=ContentConfig(rows=8, columns=8, dim=8, step=0.25, steps=1),
-    decoder=DecoderConfig(
-        width=256,
-        ff=1024,
-        depth=6,
-        heads=4,
-        patch=8,
-        temporal_indices=(),
-        mask_rate=0.0,
-        guidance=1.0,
-        motion_in_patches=True,
-    ),
+    content=ContentConfig(rows=8, columns=8, dim=8, frames=4, step=0.25, steps=1),
+    decoder=SpritesDecoderConfig(width=256, ff=1024, depth=6, heads=4, patch=8),
     diffusion=DiffusionConfig(sigma_data=1.0, sigma_min=0.05, share_at_max=0.85, p_mean=0.0, p_std=1.5, steps=1),
-    training=TrainingConfig(
-        dataset="sprites",
-        batch=48,
-        frames=2,
-        content_frames=4,
-        temporal_stride=1,
-        lr_decoder=1.5e-3,
-        lr_encoder=8e-4,
-        betas=(0.9, 0.99),
-        ema_decay=0.995,
-        rate_weight=0.1,
-        conditional_entropy_weight=0.02,
-        content_weight=2e-5,
-        swap_weight=0.1,
-        swap_motion_weight=2.0,
-        swap_content_weight=0.2,
-        swap_every=4,
-        swap_from=0.08,
-        choice_weight=0.5,
-        rare_colours=0.4,
-        palette_weight=0.2,
-        content_mask_rate=0.06,
-        redrawn_content=0.5,
-        sprite_augmentation=True,
-        reseed_steps=50,
-        parting_steps=380,
-    ),
+    window=WindowConfig(length=8),
 )
 
 # The default: works in pixels, with no downloaded weights, and decodes in one step.
@@ -183,90 +82,50 @@ SPRITES_SMALL = replace(
 # - no swap consistency: cross-identity pairs of procedural heads have the exact truth of what it asks for;
 # - networks see 128x128 of pictures of 256x256; what these show beyond, a U-Net guesses for the still, once, and the flow moves it;
 # - windows overlap by two frames: else every eighth frame jumps by a third more than the others.
-HEADS = ModelConfig(
+HEADS = HeadsConfig(
     name="heads",
-    latent=LatentConfig("pixels", 256, 128, 3),
-    encoder=EncoderConfig(
-        width=256,
-        ff=1024,
-        layers=4,
-        heads=4,
-        frames_see_queries=False,
-        stem="overlap",
-        stem_channels=(32, 64, 128, 256),
-    ),
+    latent=LatentConfig(kind="pixels", picture_size=256, size=128, channels=3),
+    encoder=HeadsEncoderConfig(width=256, ff=1024, layers=4, heads=4, stem="overlap", stem_channels=(32, 64, 128, 256)),
     quantiser=QuantiserConfig(
         groups=64, codes=32, dim=1, alpha=3000.0, normalise=False, nearest=True, target_bits=160.0
     ),
-    content=ContentConfig(
+    content=HeadsContentConfig(
         rows=8,
         columns=8,
         dim=196,
-        still_dim=192,
-        reference_motion=True,
+        frames=2,
         step=0.15,
         default_step=5,
         byte_budget=1500,
         predicted_channels=3,
+        still_dim=192,
+        still_filter=(48, 96, 160),
         detail=(48, 96, 160),
         appearance=8,
         appearance_dim=64,
     ),
-    decoder=DecoderConfig(
+    decoder=HeadsDecoderConfig(
         width=256,
         ff=1024,
         depth=8,
         heads=4,
         patch=16,
         temporal_indices=(3, 5, 7),
-        mask_rate=0.0,
-        guidance=1.0,
-        motion_in_patches=True,
         motion_patch_rank=32,
-        flow_basis=True,
         warp_grid=4,
         klt_output=256,
         painter=(32, 96, 160),
     ),
     diffusion=DiffusionConfig(sigma_data=0.25, sigma_max=20.0, share_at_max=0.85, p_mean=-1.0, steps=1),
     window=WindowConfig(length=8, overlap=2),
-    training=TrainingConfig(
-        batch=8,
-        frames=8,
-        content_frames=2,
-        temporal_stride=2,
-        lr_decoder=8e-4,
-        lr_encoder=4e-4,
-        ema_decay=0.998,
-        rate_weight=0.0,
-        gradient_weight=1.0,
-        huber=0.1,
-        warp_weight=1.0,
-        flow_weight=20.0,
-        adversarial_weight=0.8,
-        adversarial_from=0.8,
-        still_steps=2000,
-        detail_steps=1500,
-        motion_steps=6000,
-        flow_pairs=2400,
-        stage1_split=2,
-        motion_emphasis=2.0,
-        temporal_from=0.6,
-        warmup_steps=50,
-        shift_from=0.5,
-        procedural_share=0.5,
-        still_share=0.12,
-    ),
 )
 
 # For tests and for a first look at the format: untrained quality, a second a clip.
 TINY = replace(
     HEADS,
     name="tiny",
-    latent=LatentConfig("pixels", 32, 32, 3),
-    encoder=EncoderConfig(
-        width=32, ff=64, layers=2, heads=2, frames_see_queries=False, stem="conv", stem_channels=(8, 16)
-    ),
+    latent=LatentConfig(kind="pixels", picture_size=32, size=32, channels=3),
+    encoder=HeadsEncoderConfig(width=32, ff=64, layers=2, heads=2, stem="conv", stem_channels=(8, 16)),
     quantiser=replace(HEADS.quantiser, groups=8, codes=8, target_bits=16.0),
     content=replace(
         HEADS.content,
@@ -292,23 +151,12 @@ TINY = replace(
         painter=(4, 8, 8),
     ),
     window=WindowConfig(length=4, overlap=1),
-    training=replace(
-        HEADS.training,
-        batch=4,
-        frames=4,
-        still_steps=5,
-        detail_steps=5,
-        motion_steps=5,
-        flow_pairs=48,
-        swap_weight=0.02,
-        swap_from=0.5,
-    ),
 )
 
 # What turns a still of heads as another person's is turned, before it is shown in that one's motion.
 POSER = PoserConfig("poser", size=HEADS.latent.size, fill=(64, 96, 128))
 
-PRESETS = {config.name: config for config in (LRS3, SPRITES, SPRITES_SMALL, HEADS, TINY)}
+PRESETS = {config.name: config for config in (SPRITES_SMALL, HEADS, TINY)}
 
 
 def preset(name: str) -> ModelConfig:

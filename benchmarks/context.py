@@ -81,7 +81,7 @@ class ContextReport:
 
 def held_out_pictures(codec: Codec, data: Path, most: int | None) -> Iterator[np.ndarray]:
     """Clips uint8 [t, h, w, 3] that the model was not trained on, evenly picked ones where there are more than `most`."""
-    if codec.config.training.dataset == "sprites":
+    if codec.config.model == "sprites":
         from bcdcodec.training.data.sheets import Sheets, split
         from bcdcodec.training.data.sprite_batches import SpriteClips
 

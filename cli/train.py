@@ -75,7 +75,9 @@ def train(
         return
     from bcdcodec import presets
     from bcdcodec.device import pick_device
-    from bcdcodec.training.trainer import RunOptions, Trainer
+    from bcdcodec.training.data.run_data import RunOptions
+    from bcdcodec.training.presets import open_recipe
+    from bcdcodec.training.trainer import Trainer
 
     options = RunOptions(
         data,
@@ -93,8 +95,7 @@ def train(
     if preset == presets.POSER.name:
         _train_poser(options, model)
         return
-    config = presets.preset(preset)
-    trainer = Trainer(config, options)
+    trainer = Trainer(open_recipe(preset), options)
     trainer.run()
     click.echo(f"{out / 'checkpoint'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes")
 

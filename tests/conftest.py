@@ -40,12 +40,13 @@ def footage(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def tiny_run(footage, tmp_path_factory) -> Path:
     """A folder as `bcd train tiny` leaves it after a few steps."""
-    from bcdcodec.presets import preset
-    from bcdcodec.training.trainer import RunOptions, Trainer
+    from bcdcodec.training.data.run_data import RunOptions
+    from bcdcodec.training.presets import open_recipe
+    from bcdcodec.training.trainer import Trainer
 
     out = tmp_path_factory.mktemp("run")
     options = RunOptions(footage, out, 6, None, False, "cpu", 0, procedural_groups=4)
-    Trainer(preset("tiny"), options).run()
+    Trainer(open_recipe("tiny"), options).run()
     return out
 
 

@@ -6,9 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from bcdcodec.presets import TINY
+from bcdcodec import presets
+from bcdcodec.training.data.run_data import RunOptions
 from bcdcodec.training.discriminator import Adversary, balanced
-from bcdcodec.training.trainer import RunOptions, Trainer
+from bcdcodec.training.recipes.heads import TINY, HeadsRecipe
+from bcdcodec.training.trainer import Trainer
 
 
 def pictures(seed=0):
@@ -50,9 +52,9 @@ def test_errors_are_balanced_by_their_gradients():
 
 
 def test_in_the_end_the_painter_alone_learns(tmp_path):
-    config = replace(TINY, training=replace(TINY.training, warmup_steps=1, adversarial_from=0.7))
+    training = replace(TINY, optimiser=replace(TINY.optimiser, warmup_steps=1), adversarial_from=0.7)
     run = Trainer(
-        config,
+        HeadsRecipe(presets.TINY, training),
         RunOptions(
             data=None, out=tmp_path, steps=4, minutes=None, resume=False, device="cpu", seed=3, procedural_groups=2
         ),
@@ -60,10 +62,10 @@ def test_in_the_end_the_painter_alone_learns(tmp_path):
 
     def learned():
         before = {name: v.clone() for name, v in run.model.state_dict().items()}
-        judge = [v.clone() for v in run.adversary.state_dict().values()]
+        judge = [v.clone() for v in run.recipe.helpers["discriminator"].state_dict().values()]
         run.train_step()
         parts = {name.split(".")[0] for name, v in run.model.state_dict().items() if not torch.equal(v, before[name])}
-        return parts, not all(map(torch.equal, judge, run.adversary.state_dict().values()))
+        return parts, not all(map(torch.equal, judge, run.recipe.helpers["discriminator"].state_dict().values()))
 
     found = [learned() for _ in range(4)]
     assert "decoder" in found[0][0] and "painter" not in found[0][0] and not found[0][1]

@@ -9,10 +9,11 @@ from head_clips import head_frames
 from test_flow_basis import random_change, smooth_pictures
 
 import bcdcodec
-from bcdcodec.models.content_quantiser import FINENESS, ContentQuantiser
+from bcdcodec.models.heads.alignment import align
 from bcdcodec.models.heads.flow_basis import AMOUNT, FlowBasis, smooth_basis
+from bcdcodec.models.heads.model import HeadsModel
+from bcdcodec.models.heads.reference_image import FINENESS, ReferenceQuantiser
 from bcdcodec.models.heads.residual_basis import Appearance, CommonAppearance, fit_appearance
-from bcdcodec.models.joint import BCD
 from bcdcodec.models.warp import splat, warp
 from bcdcodec.presets import HEADS, TINY
 
@@ -83,11 +84,11 @@ def test_alignment_finds_how_much_of_a_component_a_frame_has():
     still, frames, amounts, change = opening_clip(basis)
     looks = Appearance(torch.stack([mouth(), torch.zeros(3, SIZE, SIZE)])[None], torch.ones(1, 1, SIZE, SIZE))
     start = torch.zeros_like(change)
-    found = basis.align(still.expand_as(frames), frames, start, looks)
+    found = align(basis, still.expand_as(frames), frames, start, looks)
     told = looks.amounts(found)[:, 0]
     assert torch.corrcoef(torch.stack([told, amounts]))[0, 1] > 0.9
     shown = warp(still + looks.added(found[None])[0], basis(found))
-    without = basis.align(still.expand_as(frames), frames, start)
+    without = align(basis, still.expand_as(frames), frames, start)
     assert (shown - frames).square().mean() < 0.3 * (
         warp(still.expand_as(frames), basis(without)) - frames
     ).square().mean()
@@ -117,7 +118,7 @@ def test_the_fields_of_amounts_move_nothing_and_networks_do_not_see_them():
 
 
 def test_components_are_coded_finer_than_the_still():
-    quantiser = ContentQuantiser(TINY)
+    quantiser = ReferenceQuantiser(TINY.content)
     c = TINY.content
     tokens = torch.full((1, c.tokens, c.channels), 1.0)
     values = quantiser.quantise(tokens, 2)
@@ -130,7 +131,7 @@ def test_tokens_hold_the_appearance():
     """Tokens of an unquantised clip give its components back, as far as their coefficients reach."""
     torch.manual_seed(0)
     config = replace(TINY, content=replace(TINY.content, appearance_dim=TINY.content.still_dim))
-    model = BCD(config).eval()
+    model = HeadsModel(config).eval()
     basis = smooth_basis(16)
     model.flow_basis.fit((basis.fields * basis.deviation[:, None, None, None])[:40])
     frames = torch.from_numpy(head_frames(3, 12, 32)).movedim(-1, 1).float() / 127.5 - 1
@@ -155,5 +156,5 @@ def test_a_file_of_the_tiny_model_holds_components_and_a_photo_hardly_any(tiny_m
 
 def test_heads_has_a_channel_of_motion_for_every_component():
     c = HEADS.content
-    assert BCD(TINY).flow_basis.amounts == TINY.content.appearance == 2
+    assert HeadsModel(TINY).flow_basis.amounts == TINY.content.appearance == 2
     assert 0 < c.appearance < HEADS.motion_channels and c.appearance_dim <= c.still_dim

@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bcdcodec.models.dit import Condition
+from bcdcodec.models.base import Condition
 from bcdcodec.models.group_vq import GroupVQ
+from bcdcodec.models.heads.alignment import align
 from bcdcodec.models.heads.flow_basis import FlowBasis, smooth_basis
-from bcdcodec.models.joint import BCD
+from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import HEADS, TINY
 from bcdcodec.training.data.batches import mirrored_flow
@@ -38,18 +39,18 @@ def test_alignment_finds_the_flow_between_two_pictures(size):
     basis = smooth_basis(size // 4)
     pictures, change = smooth_pictures(6, size), random_change(basis, 6)
     seen = warp(pictures, basis(change))
-    found = basis.align(pictures, seen, torch.zeros_like(change))
+    found = align(basis, pictures, seen, torch.zeros_like(change))
     before, after = ((warp(pictures, basis(x)) - seen).square().mean() for x in (torch.zeros_like(change), found))
     assert after < 0.15 * before
     # Another light is little motion.
-    dimmed = basis.align(pictures, 0.9 * seen - 0.05, torch.zeros_like(change))
+    dimmed = align(basis, pictures, 0.9 * seen - 0.05, torch.zeros_like(change))
     assert (warp(pictures, basis(dimmed)) - seen).square().mean() < 0.6 * before
 
 
 def test_equal_pictures_are_aligned_as_they_are():
     basis = smooth_basis(16)
     pictures = smooth_pictures(3, 64)
-    assert basis.align(pictures, pictures, torch.zeros(3, len(basis.deviation))).abs().max() < 1e-5
+    assert align(basis, pictures, pictures, torch.zeros(3, len(basis.deviation))).abs().max() < 1e-5
 
 
 def test_fields_are_the_principal_components_of_flows():
@@ -81,7 +82,7 @@ def test_mirrored_flows_belong_to_mirrored_pictures():
 
 def test_the_decoder_moves_the_still_by_the_difference_of_motions():
     torch.manual_seed(0)
-    model = BCD(TINY).eval()
+    model = HeadsModel(TINY).eval()
     torch.nn.init.zeros_(model.decoder.to_flow.weight)
     basis = model.flow_basis
     basis.fit(smooth_basis(16).fields[:40] * smooth_basis(16).deviation[:40, None, None, None])

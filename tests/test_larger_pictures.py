@@ -10,8 +10,8 @@ from head_clips import head_frames
 import bcdcodec
 from bcdcodec.config import LatentConfig
 from bcdcodec.errors import ModelError
-from bcdcodec.models.dit import Condition
-from bcdcodec.models.joint import BCD
+from bcdcodec.models.base import Condition
+from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.models.latents import Pixels, enlarged, open_latents, to_unit
 from bcdcodec.models.warp import warp, warped_detail
 from bcdcodec.presets import TINY, preset
@@ -19,9 +19,10 @@ from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.run_data import RunOptions, procedural_clips
 from bcdcodec.training.export import export_run
 from bcdcodec.training.pretrain_reference import teach_detail
+from bcdcodec.training.recipes.heads import TINY as TINY_TRAINING, HeadsRecipe
 from bcdcodec.training.trainer import Trainer
 
-LARGE = replace(TINY, latent=LatentConfig("pixels", 64, 32, 3), content=replace(TINY.content, detail=(8, 16, 16)))
+LARGE = replace(TINY, latent=LatentConfig(picture_size=64, size=32), content=replace(TINY.content, detail=(8, 16, 16)))
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def options(out, cache, from_model=None):
 def large_model(tmp_path_factory, cache):
     """A tiny model of pictures of twice the size of what its networks see, and the run it is from."""
     folder = tmp_path_factory.mktemp("large")
-    run = Trainer(LARGE, options(folder / "run", cache))
+    run = Trainer(HeadsRecipe(LARGE, TINY_TRAINING), options(folder / "run", cache))
     run.run()
     export_run(folder / "run", folder / "model", None, None)
     return folder / "model"
@@ -60,7 +61,7 @@ def test_networks_see_averages_and_pictures_come_back_in_size():
 
 def test_a_size_that_is_no_multiple_is_refused():
     with pytest.raises(ModelError, match="96.*64"):
-        LatentConfig("pixels", 96, 64, 3)
+        LatentConfig(picture_size=96, size=64)
 
 
 def test_detail_is_learned(cache):
@@ -68,7 +69,7 @@ def test_detail_is_learned(cache):
     fine = replace(
         LARGE, content=replace(LARGE.content, dim=98, still_dim=96, step=0.02, default_step=2, detail=(16, 24, 32))
     )
-    model, notes = BCD(fine), []
+    model, notes = HeadsModel(fine), []
     clips = procedural_clips(0, 16, 64, cache)
     latents = open_latents(LARGE.latent, "cpu")
     pictures = to_pictures(np.concatenate([clips.clip(i)[::4] for i in range(16)]))
@@ -136,10 +137,10 @@ def test_what_is_decoded_is_the_large_still_moved_and_what_networks_add(large_mo
 
 
 def test_a_model_without_detail_learns_it_alone_before_its_painter(cache, tiny_model, tmp_path):
-    run = Trainer(LARGE, options(tmp_path / "run", cache, str(tiny_model)))
-    assert run.progress == LARGE.training.adversarial_from
+    run = Trainer(HeadsRecipe(LARGE, TINY_TRAINING), options(tmp_path / "run", cache, str(tiny_model)))
+    assert run.progress == TINY_TRAINING.adversarial_from
     assert run.model.still_detail.draw.weight.any()
-    assert torch.equal(run.model.still_detail.draw.weight, run.frozen.still_detail.draw.weight)
+    assert torch.equal(run.model.still_detail.draw.weight, run.ema.still_detail.draw.weight)
     kept = run.model.still_detail.draw.weight.clone()
     run.train_step()
     assert torch.equal(run.model.still_detail.draw.weight, kept)

@@ -1,4 +1,4 @@
-"""The model against the paper: shapes and parameter counts on the meta device, and its parts' properties."""
+"""Configs that survive JSON, those of earlier versions, and the properties of the models' parts."""
 
 import json
 from dataclasses import replace
@@ -6,90 +6,65 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bcdcodec.config import QuantiserConfig
+from bcdcodec.config import DiffusionConfig, QuantiserConfig
 from bcdcodec.errors import ModelError
-from bcdcodec.models.content_quantiser import ROUNDING, ContentQuantiser, PatchTransform
-from bcdcodec.models.dit import Condition
+from bcdcodec.model_folder import SHIPPED
+from bcdcodec.models.base import Condition
+from bcdcodec.models.content_quantiser import ROUNDING
 from bcdcodec.models.edm import karras_sigmas, preconditioning, sample_heun, training_sigmas
 from bcdcodec.models.group_vq import GroupVQ, temperature_at
+from bcdcodec.models.heads.model import HeadsModel
+from bcdcodec.models.heads.reference_image import PatchTransform, ReferenceQuantiser
 from bcdcodec.models.heads.refiner import Painter
-from bcdcodec.models.joint import BCD
 from bcdcodec.models.layers import patchify, unpatchify
+from bcdcodec.models.registry import read_config
 from bcdcodec.models.warp import warp
-from bcdcodec.presets import HEADS, LRS3, PRESETS, SPRITES, TINY, preset
-
-
-def parameters(module):
-    return sum(p.numel() for p in module.parameters())
-
-
-def block_parameters(width, ff):
-    """A DiT block: qkv + out, two feed-forward maps, six modulations, all with bias."""
-    return 4 * width * width + 4 * width + 2 * width * ff + ff + width + 6 * width * width + 6 * width
-
-
-@pytest.mark.parametrize(
-    ("config", "width", "ff", "depth", "t5_width", "t5_ff", "t5_layers"),
-    [(LRS3, 768, 3072, 12, 512, 2048, 12), (SPRITES, 384, 1536, 12, 384, 1536, 12)],
-    ids=["lrs3, table A7", "sprites, table A8"],
-)
-def test_parameters_are_those_of_the_papers_tables(config, width, ff, depth, t5_width, t5_ff, t5_layers):
-    with torch.device("meta"):
-        model = BCD(config)
-    blocks = list(model.decoder.blocks) + list(model.decoder.temporal.values())
-    assert len(model.decoder.blocks) == depth and sorted(map(int, model.decoder.temporal)) == [0, 2, 4, 6, 8, 10]
-    assert all(parameters(block) == block_parameters(width, ff) for block in blocks)
-    layer = 4 * t5_width**2 + 2 * t5_width * t5_ff + 2 * t5_width
-    assert [parameters(x) for x in model.encoder.layers] == [layer] * t5_layers
-    assert tuple(model.encoder.queries.shape) == (config.content.tokens, t5_width)
-
-
-def test_lrs3_has_table_a7s_shapes():
-    with torch.device("meta"):
-        model = BCD(LRS3)
-        content, motion = model.encode(torch.zeros(2, 50, 4, 32, 32))
-        codes = model.vq.encode(motion)
-        condition = Condition(content, model.vq.lookup(codes), None)
-        out = model.denoise(torch.zeros(2, 50, 4, 32, 32), torch.ones(2), condition).latents
-    assert content.shape == (2, 64, 32) and motion.shape == (2, 50, 1024)
-    assert codes.shape == (2, 50, 64) and tuple(model.vq.codebooks.shape) == (64, 32, 16)
-    assert out.shape == (2, 50, 4, 32, 32)
-    assert LRS3.quantiser.target_bits * LRS3.frame_rate == 4000
-    assert model.decoder.blocks[0].attention.heads == 12 and model.encoder.layers[0].attention.heads == 8
-
-
-def test_sprites_has_table_a8s_shapes():
-    with torch.device("meta"):
-        model = BCD(SPRITES)
-        content, motion = model.encode(torch.zeros(2, 8, 3, 64, 64))
-        codes = model.vq.encode(motion)
-        out = model.denoise(
-            torch.zeros(2, 8, 3, 64, 64), torch.ones(2), Condition(content, model.vq.lookup(codes), None)
-        ).latents
-    assert motion.shape == (2, 8, 384) and tuple(model.vq.codebooks.shape) == (1, 64, 384)
-    assert codes.shape == (2, 8, 1) and out.shape == (2, 8, 3, 64, 64)
-    assert SPRITES.quantiser.target_bits * SPRITES.frame_rate == 150
+from bcdcodec.presets import HEADS, PRESETS, SPRITES_SMALL, TINY, preset
 
 
 @pytest.mark.parametrize("config", PRESETS.values(), ids=PRESETS)
 def test_a_preset_survives_json(config):
-    assert type(config).from_json(config.to_json()) == config
+    assert read_config(config.to_json()) == config
 
 
-def test_fields_of_earlier_versions_are_passed_over_and_unknown_ones_refused():
-    raw = json.loads(TINY.to_json())
-    raw["quantiser"]["rank"], raw["training"]["motion_joins"] = 0, 0.5
-    assert type(TINY).from_json(json.dumps(raw)) == TINY
-    raw["quantiser"]["rang"] = 1
+@pytest.mark.parametrize(("name", "config"), [("heads", HEADS), ("sprites", SPRITES_SMALL)])
+def test_the_flat_config_of_a_shipped_model_is_read_as_its_preset(name, config):
+    flat = (SHIPPED / name / "config.json").read_text()
+    assert "model" not in json.loads(flat) and read_config(flat) == replace(config, name=name)
+
+
+@pytest.mark.parametrize("name", ["heads", "sprites"])
+def test_retired_fields_of_a_flat_config_are_passed_over_and_unknown_ones_refused(name):
+    flat = json.loads((SHIPPED / name / "config.json").read_text())
+    expected = read_config(json.dumps(flat))
+    flat["quantiser"]["rank"], flat["training"]["motion_joins"], flat["encoder"]["refine_steps"] = 0, 0.5, 1
+    assert read_config(json.dumps(flat)) == expected
+    flat["quantiser"]["rang"] = 1
     with pytest.raises(ModelError, match="rang"):
-        type(TINY).from_json(json.dumps(raw))
+        read_config(json.dumps(flat))
+
+
+@pytest.mark.parametrize(
+    ("name", "part", "field", "value"),
+    [
+        ("heads", "encoder", "frames_see_queries", True),
+        ("sprites", "encoder", "stem", "linear"),
+        ("sprites", "decoder", "temporal_indices", [0]),
+    ],
+)
+def test_a_flat_config_that_asks_for_what_no_model_has_is_refused(name, part, field, value):
+    flat = json.loads((SHIPPED / name / "config.json").read_text())
+    flat[part][field] = value
+    with pytest.raises(ModelError, match=f"{part}.{field}"):
+        read_config(json.dumps(flat))
 
 
 def test_a_config_that_is_no_table_of_fields_is_refused():
-    for text in ("[]", "7", '{"name": "x", "latent": 3}', "{"):
-        for config in (TINY, PRESETS["poser"] if "poser" in PRESETS else TINY):
-            with pytest.raises(ModelError, match="not readable"):
-                type(config).from_json(text)
+    for text in ("[]", "7", '{"name": "x", "latent": 3}', '{"model": "heads", "name": "x", "latent": 3}', "{"):
+        with pytest.raises(ModelError, match="not readable"):
+            read_config(text)
+    with pytest.raises(ModelError, match="'mine'.*heads, sprites"):
+        read_config('{"model": "mine"}')
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones():
@@ -97,27 +72,9 @@ def test_an_unknown_preset_is_refused_with_the_known_ones():
         preset("huge")
 
 
-def test_a_masked_condition_has_no_influence():
-    torch.manual_seed(0)
-    model = BCD(TINY).eval()
-    for p in model.parameters():
-        torch.nn.init.normal_(p, std=0.05)
-    x = torch.randn(1, 4, 3, 32, 32)
-
-    def residual(content, keep):
-        condition = Condition(
-            content, torch.randn(1, 4, TINY.motion_channels), torch.randn(1, TINY.motion_channels), torch.tensor([keep])
-        )
-        return model.decoder(x, torch.zeros(1), condition, True).residual
-
-    a, b = torch.randn(1, 16, 26), torch.randn(1, 16, 26)
-    assert torch.allclose(residual(a, 0.0), residual(b, 0.0))
-    assert not torch.allclose(residual(a, 1.0), residual(b, 1.0))
-
-
 def test_an_untrained_warping_decoder_shows_the_content_picture_in_its_own_motion():
     torch.manual_seed(0)
-    model = BCD(TINY).eval()
+    model = HeadsModel(TINY).eval()
     pictures = torch.rand(8, 3, 32, 32) * 2 - 1
     model.transform.fit(pictures)
     tokens, motion = model.encode(pictures[None, :4])
@@ -144,7 +101,7 @@ def test_the_patch_transform_loses_nothing_with_all_components_and_orders_them_b
 
 
 def test_quantised_content_is_within_the_dead_zones_two_thirds_of_a_step():
-    quantiser = ContentQuantiser(HEADS)
+    quantiser = ReferenceQuantiser(HEADS.content)
     tokens = torch.randn(1, 64, 196)
     for index in (0, 5, 15):
         values = quantiser.quantise(tokens, index)
@@ -186,7 +143,7 @@ def test_mutual_information_is_zero_when_every_frame_is_undecided_and_full_when_
 
 
 def test_temperature_falls_to_its_minimum():
-    q = LRS3.quantiser
+    q = QuantiserConfig()
     assert temperature_at(q, 0) == 1.5 and temperature_at(q, 10**7) == 0.1
     assert temperature_at(q, 1000) == pytest.approx(1.5 * 0.9999972**1000)
 
@@ -199,7 +156,7 @@ def test_preconditioning_has_unit_variance_and_its_limits():
 
 
 def test_heun_recovers_a_gaussian_with_the_ideal_denoiser():
-    config = LRS3.diffusion
+    config = DiffusionConfig()
     mean, deviation = 3.0, 0.5
     denoise = lambda x, s: (x * deviation**2 + mean * s**2) / (deviation**2 + s**2)  # noqa: E731
     samples = sample_heun(denoise, torch.randn(20000, generator=torch.Generator().manual_seed(0)), config, 32)
@@ -236,7 +193,7 @@ def test_a_constant_flow_moves_the_picture():
 
 
 def test_the_overlapping_stem_passes_through_an_untrained_transformer():
-    encoder = BCD(HEADS).eval().encoder
+    encoder = HeadsModel(HEADS).eval().encoder
     z = torch.randn(1, 2, 3, 128, 128)
     with torch.no_grad():
         expected = encoder.to_motion(encoder.norm(encoder.stem(z[0])))[None]
@@ -245,7 +202,7 @@ def test_the_overlapping_stem_passes_through_an_untrained_transformer():
 
 def test_motion_of_the_reference_adds_nothing_to_the_patches():
     torch.manual_seed(0)
-    model = BCD(TINY).eval()
+    model = HeadsModel(TINY).eval()
     decoder = model.decoder
     for block in decoder.blocks:
         torch.nn.init.normal_(block.modulation.weight, std=0.1)
@@ -256,7 +213,7 @@ def test_motion_of_the_reference_adds_nothing_to_the_patches():
     x, content = torch.randn(1, 1, 3, 32, 32), torch.randn(1, 16, TINY.content.dim)
 
     def flow(motion):
-        return decoder(x, torch.zeros(1), Condition(content, motion, m[:, 0]), False).flow
+        return decoder(x, torch.zeros(1), Condition(content, motion, m[:, 0]), False, model.transform).flow
 
     with torch.no_grad():
         own, other = flow(m), flow(-m)
@@ -290,7 +247,7 @@ def test_the_painter_begins_as_the_identity_and_follows_the_motion():
 
 def test_what_is_painted_teaches_neither_the_warp_nor_the_still():
     torch.manual_seed(0)
-    model = BCD(TINY)
+    model = HeadsModel(TINY)
     torch.nn.init.normal_(model.painter.draw.weight, std=0.1)
     content, motion = model.encode(torch.rand(2, 4, 3, 32, 32))
     m_hat = model.vq.lookup(model.vq.encode(motion))

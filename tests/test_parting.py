@@ -1,21 +1,21 @@
 """Motions that share a code: found by trial where clips tell them apart, and parted in the first steps of a run from a model."""
 
 from dataclasses import replace
-from types import SimpleNamespace
 
 import pytest
 import torch
 from sprite_sheets import write_sheets
 from training_runs import check_resume_is_exact
 
-from bcdcodec.models.joint import BCD
+from bcdcodec.models.sprites.model import SpritesModel
 from bcdcodec.presets import preset
 from bcdcodec.training import code_splitting as parting
 from bcdcodec.training.code_splitting import clips_in_question, part_codes, with_codes
-from bcdcodec.training.data.batches import Batch
+from bcdcodec.training.data.run_data import RunOptions
+from bcdcodec.training.data.sprite_batches import SpriteBatch, SpriteBatches
 from bcdcodec.training.export import export_run
-from bcdcodec.training.objective import Schedule, rate_distortion
-from bcdcodec.training.trainer import PARTED_FROM, RunOptions, Trainer
+from bcdcodec.training.recipes.sprites import PARTED_FROM, SPRITES_SMALL, SpritesRecipe, rate_distortion
+from bcdcodec.training.trainer import Trainer
 
 SMALL = preset("sprites-small")
 TINY = replace(
@@ -23,8 +23,8 @@ TINY = replace(
     encoder=replace(SMALL.encoder, width=32, ff=64, layers=1, heads=2, stem_channels=(8, 16, 16)),
     quantiser=replace(SMALL.quantiser, codes=16, dim=8),
     decoder=replace(SMALL.decoder, width=32, ff=64, depth=2, heads=2),
-    training=replace(SMALL.training, batch=6, swap_from=0.0, reseed_steps=2, parting_steps=4),
 )
+TRAINING = replace(SPRITES_SMALL, batches=SpriteBatches(batch=6), swap_from=0.0, reseed_steps=2, parting_steps=4)
 WIDTH, CODES = TINY.quantiser.dim, TINY.quantiser.codes
 
 
@@ -37,8 +37,8 @@ def sheets(tmp_path_factory):
 def trained(sheets, tmp_path_factory):
     """The folder of a model of two steps."""
     folder = tmp_path_factory.mktemp("trained")
-    config = replace(TINY, training=replace(TINY.training, parting_steps=0))
-    Trainer(config, RunOptions(sheets, folder / "run", 2, None, False, "cpu", 3, procedural_groups=1)).run()
+    recipe = SpritesRecipe(TINY, replace(TRAINING, parting_steps=0))
+    Trainer(recipe, RunOptions(sheets, folder / "run", 2, None, False, "cpu", 3, procedural_groups=1)).run()
     export_run(folder / "run", folder / "model", sheets, None)
     return folder / "model"
 
@@ -50,7 +50,7 @@ def parted(
     codes `beside`, and a decoder that draws the frame right in the motion `truth` [n, d].
     """
     torch.manual_seed(0)
-    frozen = BCD(TINY).eval()
+    frozen = SpritesModel(TINY).eval()
     with torch.no_grad():
         frozen.vq.codebooks.copy_(20 * torch.randn_like(frozen.vq.codebooks))
         for k in set(codes):  # a code is the middle of what it stands for
@@ -67,7 +67,7 @@ def parted(
     monkeypatch.setattr(parting, "ForeignDrawing", Drawing)
     monkeypatch.setattr(parting, "_codes", lambda model, pictures: pictures[..., 0, 0, 0].long())
     pictures = lambda values: torch.tensor(values).float()[:, None, None, None, None]  # noqa: E731
-    batch = Batch(pictures(beside), pictures(codes), pictures(codes), torch.zeros(0), torch.zeros(0))
+    batch = SpriteBatch(pictures(beside), pictures(codes), pictures(codes))
     free = torch.zeros(CODES, dtype=torch.bool)
     free[unused] = True
     return part_codes(frozen, [batch], free), before, frozen.vq.codebooks[0].detach()
@@ -116,9 +116,10 @@ def test_two_codes_of_the_same_two_motions_become_one_of_each(monkeypatch):
 
 def question(sheets, tmp_path):
     """A run, its batch, codes [b, t] of that, and choices in which one of these may also be code 15."""
-    run = Trainer(TINY, RunOptions(sheets, tmp_path / "run", 4, None, False, "cpu", 3, procedural_groups=1))
-    frozen = run.frozen.eval()
-    batch = run._to_device(run.sampler.batch(0, 0.0))
+    options = RunOptions(sheets, tmp_path / "run", 4, None, False, "cpu", 3, procedural_groups=1)
+    run = Trainer(SpritesRecipe(TINY, TRAINING), options)
+    frozen = run.ema.eval()
+    batch = run.recipe.batch(run)
     codes = frozen.vq.distances(frozen.vq.features(frozen.encode_motion(batch.driving))).argmin(-1)[..., 0]
     choices = torch.arange(CODES)[:, None].repeat(1, 2)
     asked = int(codes[2, 1])
@@ -142,20 +143,20 @@ def test_frames_in_question_get_the_code_that_draws_them_better(sheets, tmp_path
     run, frozen, batch, codes, choices = question(sheets, tmp_path)
     asked = (choices[codes][..., 0] != choices[codes][..., 1]).any(1)
 
-    def denoise(x, sigma, condition, temporal):  # the truth under code 15, grey under others
-        right = (condition.motion == frozen.vq.lookup(torch.tensor([[[15]]]))).all(-1)[..., None, None, None]
-        return SimpleNamespace(latents=torch.where(right, batch.target[asked], torch.zeros_like(x)))
+    def denoise_at_max(noise, content, motion):  # the truth under code 15, grey under others
+        right = (motion == frozen.vq.lookup(torch.tensor([[[15]]]))).all(-1)[..., None, None, None]
+        return torch.where(right, batch.target[asked], torch.zeros_like(noise))
 
-    frozen.denoise = denoise
+    frozen.denoise_at_max = denoise_at_max
     expected = torch.where(choices[codes][..., 0] != choices[codes][..., 1], 15, codes)
     given = with_codes(frozen, batch, choices)
     assert torch.equal(given.codes[..., 0], expected) and (expected != codes).any()
 
     # The decoder sees them, and the encoder is to find them.
-    terms = rate_distortion(run.model, run.reader, given, Schedule(0, 0.0))
-    assert torch.equal(terms.condition.motion, run.model.vq.lookup(given.codes)) and torch.equal(
-        terms.codes, given.codes
-    )
+    seen, denoise = [], run.model.denoise
+    run.model.denoise = lambda *given: seen.append(given[3]) or denoise(*given)
+    terms, _ = rate_distortion(run.model, run.recipe.helpers["palette"], given, TRAINING, 0)
+    assert torch.equal(seen[0], run.model.vq.lookup(given.codes)) and torch.equal(terms.codes, given.codes)
     terms.total.backward()
     assert run.model.vq.codebooks.grad[0, 15].abs().sum() > 0
 
@@ -163,16 +164,16 @@ def test_frames_in_question_get_the_code_that_draws_them_better(sheets, tmp_path
 def test_a_run_from_a_model_parts_first_and_resumes_exactly(sheets, trained, tmp_path, monkeypatch):
     choices = torch.arange(CODES)[:, None].repeat(1, 2)
     choices[2] = choices[5] = torch.tensor([2, 5])
-    monkeypatch.setattr("bcdcodec.training.trainer.PARTING_BATCHES", 1)
-    monkeypatch.setattr("bcdcodec.training.trainer.part_codes", lambda frozen, batches, unused: choices)
+    monkeypatch.setattr("bcdcodec.training.recipes.sprites.PARTING_BATCHES", 1)
+    monkeypatch.setattr("bcdcodec.training.recipes.sprites.part_codes", lambda ema, batches, unused: choices)
     started = []
 
     def begin(out, steps, resume):
         options = RunOptions(
             sheets, out, steps, None, resume, "cpu", 3, procedural_groups=1, from_model=None if resume else trained
         )
-        run = Trainer(TINY, options)
-        started.append((run.begin, run.parting, run.choices.tolist()))
+        run = Trainer(SpritesRecipe(TINY, TRAINING), options)
+        started.append((run.begin, run.recipe.parting(run), run.recipe.choices.tolist()))
         return run
 
     check_resume_is_exact(begin, tmp_path)

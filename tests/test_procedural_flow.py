@@ -7,7 +7,7 @@ from test_procedural import motion, person
 
 from bcdcodec.models.warp import warp
 from bcdcodec.training.data.procedural import Identity, flow_between, render, sample_motion
-from bcdcodec.training.objective import _flow_error
+from bcdcodec.training.losses import flow_error
 
 GRID = 32
 
@@ -44,5 +44,5 @@ def test_warping_by_the_true_flow_comes_nearer_to_the_truth(seed):
 
 def test_the_flow_error_is_nought_at_the_truth_and_grows_with_the_distance():
     truth = torch.from_numpy(flow_between(person(), motion(yaw=0.2), motion(), GRID))
-    error = [_flow_error(truth[:, :, :2] + offset, truth).item() for offset in (0.0, 0.05, 0.1)]
+    error = [flow_error(truth[:, :, :2] + offset, truth).item() for offset in (0.0, 0.05, 0.1)]
     assert error[0] == pytest.approx(0, abs=1e-6) and 0.05 < error[1] < 0.08 and error[2] > 1.8 * error[1]

@@ -2,7 +2,6 @@
 
 import json
 from dataclasses import replace
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,19 +10,26 @@ from sprite_sheets import write_sheets
 from training_runs import check_resume_is_exact
 
 from bcdcodec.errors import BcdError
-from bcdcodec.models.dit import Condition
-from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import open_latents
+from bcdcodec.models.sprites.model import SpritesModel
 from bcdcodec.presets import preset
 from bcdcodec.training.data.batches import to_pictures
+from bcdcodec.training.data.run_data import RunOptions
 from bcdcodec.training.data.sheets import split
-from bcdcodec.training.data.sprite_batches import MOTION_OF, SpriteSampler
-from bcdcodec.training.dead_codes import reseed
+from bcdcodec.training.data.sprite_batches import MOTION_OF, SpriteBatch, SpriteBatches, SpriteSampler
+from bcdcodec.training.dead_codes import hardly_used, reseed
 from bcdcodec.training.evaluate_sprites import mutual_information
 from bcdcodec.training.export import export_run
-from bcdcodec.training.objective import PaletteReader, Schedule, code_choice, rarity, rate_distortion, swap_consistency
+from bcdcodec.training.losses import PaletteReader, rarity
+from bcdcodec.training.recipes.sprites import (
+    SPRITES_SMALL,
+    SpritesRecipe,
+    code_choice,
+    rate_distortion,
+    swap_consistency,
+)
 from bcdcodec.training.redrawing import redrawn_content
-from bcdcodec.training.trainer import RunOptions, Trainer
+from bcdcodec.training.trainer import Trainer
 
 SMALL = preset("sprites-small")
 TINY = replace(
@@ -31,8 +37,8 @@ TINY = replace(
     encoder=replace(SMALL.encoder, width=32, ff=64, layers=1, heads=2, stem_channels=(8, 16, 16)),
     quantiser=replace(SMALL.quantiser, dim=8),
     decoder=replace(SMALL.decoder, width=32, ff=64, depth=2, heads=2),
-    training=replace(SMALL.training, batch=6, swap_from=0.0, reseed_steps=2),
 )
+TRAINING = replace(SPRITES_SMALL, batches=SpriteBatches(batch=6), swap_from=0.0, reseed_steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -40,8 +46,13 @@ def sheets(tmp_path_factory):
     return write_sheets(tmp_path_factory.mktemp("sheets"))
 
 
-def trainer(out, sheets, steps, resume=False, config=TINY):
-    return Trainer(config, RunOptions(sheets, out, steps, None, resume, "cpu", 3, procedural_groups=1))
+def trainer(out, sheets, steps, resume=False, training=TRAINING):
+    options = RunOptions(sheets, out, steps, None, resume, "cpu", 3, procedural_groups=1)
+    return Trainer(SpritesRecipe(TINY, training), options)
+
+
+def sampler(sheets, augmentation=True):
+    return SpriteSampler.open("tiny", SpriteBatches(batch=6, augmentation=augmentation), 4, sheets, 0)
 
 
 @pytest.fixture(scope="module")
@@ -53,24 +64,21 @@ def run(sheets, tmp_path_factory):
 
 
 def test_content_and_driving_frames_are_different_frames_of_one_training_clip(sheets):
-    config = replace(TINY, training=replace(TINY.training, sprite_augmentation=False))
-    sampler = SpriteSampler.open(config, sheets, 0)
-    batch = sampler.batch(5, 0.0)
+    drawn = sampler(sheets, augmentation=False)
+    batch = drawn.batch(5)
     assert batch.content.shape == (6, 4, 3, 64, 64) and batch.target.shape == (6, 2, 3, 64, 64)
     assert torch.equal(batch.driving, batch.target)
     rng = np.random.default_rng((0, 5))
-    characters, actions = rng.choice(sampler.characters, 6), rng.integers(0, 9, 6)
+    characters, actions = rng.choice(drawn.characters, 6), rng.integers(0, 9, 6)
     for i, (character, action) in enumerate(zip(characters, actions)):
         assert character in split()[0]
-        clip = {to_pictures(sampler.sheets.frame(int(character), int(m))).numpy().tobytes() for m in MOTION_OF[action]}
+        clip = {to_pictures(drawn.sheets.frame(int(character), int(m))).numpy().tobytes() for m in MOTION_OF[action]}
         frames = [frame.numpy().tobytes() for frame in (*batch.content[i], *batch.target[i])]
         assert set(frames) <= clip
 
 
 def test_augmentation_changes_driving_and_content_but_never_the_target(sheets):
-    config = replace(TINY, training=replace(TINY.training, sprite_augmentation=False))
-    plain = SpriteSampler.open(config, sheets, 0).batch(1, 0)
-    batch = SpriteSampler.open(TINY, sheets, 0).batch(1, 0)
+    plain, batch = sampler(sheets, augmentation=False).batch(1), sampler(sheets).batch(1)
     assert torch.equal(batch.target, plain.target)
     assert not torch.equal(batch.driving, plain.driving) and not torch.equal(batch.content, plain.content)
     flipped = [torch.equal(a, b.flip(-1)) for a, b in zip(batch.content, plain.content)]
@@ -98,11 +106,11 @@ def test_a_code_hardly_used_halves_one_that_two_pictures_of_a_clip_share(tmp_pat
     with torch.no_grad():  # of one code for everything: the others are far away
         run.model.vq.codebooks[0, 1:] += 100
     before = run.model.vq.codebooks.detach().clone()
-    run._reseed()
+    run.recipe.restart_codes(run, hardly_used(run.counts))
     after = run.model.vq.codebooks.detach()
     assert (after != before).any(-1)[0].nonzero().flatten().tolist() == [0, 5]
     assert torch.allclose(after[0, 0] + after[0, 5], 2 * before[0, 0], atol=1e-4) and run.counts[0, 5] > 0
-    batch = run._to_device(run.sampler.batch(0, 0.0))
+    batch = run.recipe.batch(run)
     codes = run.model.vq.distances(run.model.vq.features(run.model.encode_motion(batch.driving))).argmin(-1)
     assert set(codes.unique().tolist()) == {0, 5}
 
@@ -167,7 +175,7 @@ def test_an_exported_model_has_the_given_name_and_swaps_characters(run, sheets, 
     report = export_run(run, tmp_path / "model", sheets, None, name="dolls")
     codec = bcdcodec.load(tmp_path / "model")
     assert codec.config.name == "dolls" and report.clips == 160
-    store = SpriteSampler.open(TINY, sheets, 0).sheets
+    store = sampler(sheets).sheets
     a, b = codec.encode(store.clip(3, 1), 8), codec.encode(store.clip(900, 7), 8)
     assert codec.decode(a, content=b).shape == (8, 64, 64, 3)
     assert a.motions[0].codes.shape == (8, 1)
@@ -180,22 +188,9 @@ def test_training_on_sprites_without_sheets_is_refused(tmp_path, run):
         export_run(run, tmp_path / "model", None, None)
 
 
-def test_the_paper_preset_trains_a_step_through_pixels(sheets, tmp_path):
-    literal = preset("sprites")
-    small = replace(
-        literal,
-        encoder=replace(literal.encoder, width=32, ff=64, layers=1, heads=2),
-        quantiser=replace(literal.quantiser, dim=8),
-        decoder=replace(literal.decoder, width=32, ff=64, depth=2, heads=2, temporal_indices=(0,)),
-        training=replace(literal.training, batch=3, temporal_from=0.0),
-    )
-    record = trainer(tmp_path / "run", sheets, 2, config=small).train_step()
-    assert np.isfinite(record["loss"])
-
-
 def test_motion_of_a_frame_read_alone_is_the_same_beside_any_other_frames():
     torch.manual_seed(0)
-    model = BCD(TINY).eval()
+    model = SpritesModel(TINY).eval()
     z = torch.randn(1, 5, 3, 64, 64)
     alone = torch.cat([model.encode_motion(z[:, i : i + 1]) for i in range(5)], 1)
     assert torch.allclose(model.encode_motion(z), alone, atol=1e-5)
@@ -204,7 +199,7 @@ def test_motion_of_a_frame_read_alone_is_the_same_beside_any_other_frames():
 
 def test_masked_content_leaves_no_trace_in_the_decoded_picture():
     torch.manual_seed(0)
-    model = BCD(TINY).eval()
+    model = SpritesModel(TINY).eval()
     for p in model.decoder.parameters():
         torch.nn.init.normal_(p, std=0.1)
     n, d = TINY.content.tokens, TINY.content.dim
@@ -212,22 +207,7 @@ def test_masked_content_leaves_no_trace_in_the_decoded_picture():
     one, other = (torch.randn(1, n, d) for _ in range(2))
 
     def picture(content, keep):
-        return model.denoise(x, sigma, Condition(content, motion, None, keep_content=torch.tensor([keep]))).latents
-
-    assert torch.equal(picture(one, 0.0), picture(other, 0.0))
-    assert not torch.allclose(picture(one, 1.0), picture(other, 1.0))
-
-
-def test_a_masked_condition_leaves_no_trace_of_motion_either():
-    torch.manual_seed(0)
-    model = BCD(TINY).eval()
-    for p in model.decoder.parameters():
-        torch.nn.init.normal_(p, std=0.1)
-    x, sigma, content = torch.randn(1, 2, 3, 64, 64), torch.full((1,), 80.0), torch.randn(1, 64, TINY.content.dim)
-    one, other = (torch.randn(1, 2, TINY.motion_channels) for _ in range(2))
-
-    def picture(motion, keep):
-        return model.denoise(x, sigma, Condition(content, motion, None, keep=torch.tensor([keep]))).latents
+        return model.denoise(x, sigma, content, motion, torch.tensor([keep]))
 
     assert torch.equal(picture(one, 0.0), picture(other, 0.0))
     assert not torch.allclose(picture(one, 1.0), picture(other, 1.0))
@@ -243,12 +223,12 @@ def test_normalised_pixels_come_back_as_they_were():
 def test_swap_consistency_asks_for_motion_and_content_back(tmp_path, sheets):
     losses = {}
     for weight in (0.0, 1.0):
-        config = replace(TINY, training=replace(TINY.training, swap_content_weight=weight))
-        run = trainer(tmp_path / f"run-{weight}", sheets, 4, config=config)
+        training = replace(TRAINING, swap_content_weight=weight)
+        run = trainer(tmp_path / f"run-{weight}", sheets, 4, training=training)
         torch.manual_seed(1)
-        batch = run._to_device(run.sampler.batch(0, 0.0))
-        terms = rate_distortion(run.model, run.reader, batch, Schedule(0, 0.0))
-        loss = swap_consistency(run.model, run.frozen.eval(), terms, slice(0, 6), False)
+        batch = run.recipe.batch(run)
+        terms, content = rate_distortion(run.model, run.recipe.helpers["palette"], batch, training, 0)
+        loss = swap_consistency(run.model, run.ema.eval(), content, terms.codes, training)
         loss.backward()
         losses[weight] = loss.item()
         assert run.model.decoder.to_residual.weight.grad.abs().sum() > 0
@@ -257,40 +237,39 @@ def test_swap_consistency_asks_for_motion_and_content_back(tmp_path, sheets):
 
 def test_redrawn_content_has_its_own_looks_and_the_motion_of_another_clip(tmp_path, sheets):
     run = trainer(tmp_path / "run", sheets, 4)
-    frozen = run.frozen.eval()
-    batch = run._to_device(run.sampler.batch(0, 0.0))
+    frozen = run.ema.eval()
+    batch = run.recipe.batch(run)
     asked = []
 
-    def denoise(x, sigma, condition, temporal):
-        asked.append(condition)
-        return SimpleNamespace(latents=torch.full_like(x, 0.25))
+    def denoise_at_max(noise, content, motion):
+        asked.append((content, motion))
+        return torch.full_like(noise, 0.25)
 
-    frozen.denoise = denoise
+    frozen.denoise_at_max = denoise_at_max
     redrawn = redrawn_content(frozen, batch, 0.5)
     assert (redrawn.content[:3] == 0.25).all() and torch.equal(redrawn.content[3:], batch.content[3:])  # half of six
     assert torch.equal(redrawn.target, batch.target) and torch.equal(redrawn.driving, batch.driving)
     tokens = frozen.encode(batch.content[:3])[0]
-    assert (asked[0].content - tokens).abs().max() < TINY.content.step
+    assert (asked[0][0] - tokens).abs().max() < TINY.content.step
     for clip, other in ((0, 2), (1, 0), (2, 1)):
-        assert torch.equal(
-            asked[0].motion[clip], frozen.vq.quantise(frozen.encode_motion(batch.content[other][None]))[0]
-        )
+        assert torch.equal(asked[0][1][clip], frozen.vq.quantise(frozen.encode_motion(batch.content[other][None]))[0])
 
 
 def test_the_choice_of_codes_is_the_one_the_decoder_does_best_with(tmp_path, sheets):
     run = trainer(tmp_path / "run", sheets, 4)
     torch.manual_seed(1)
-    batch = run._to_device(run.sampler.batch(0, 0.0))
-    terms = rate_distortion(run.model, run.reader, batch, Schedule(0, 0.0))
+    batch = run.recipe.batch(run)
+    _, content = rate_distortion(run.model, run.recipe.helpers["palette"], batch, TRAINING, 0)
+    few = SpriteBatch(*(part[:4, :1] for part in (batch.content, batch.driving, batch.target)))
     best = 7  # a decoder that shows the truth for this code and grey for all others
 
-    def denoise(x, sigma, condition, temporal):
-        right = (condition.motion == run.frozen.vq.lookup(torch.tensor([[[best]]]))).all(-1)[..., None, None, None]
-        return SimpleNamespace(latents=torch.where(right, batch.target[: len(x), :1].expand_as(x), torch.zeros_like(x)))
+    def denoise_at_max(noise, content, motion):
+        right = (motion == run.ema.vq.lookup(torch.tensor([[[best]]]))).all(-1)[..., None, None, None]
+        return torch.where(right, few.target.expand_as(noise), torch.zeros_like(noise))
 
-    run.frozen.eval().denoise = denoise
-    loss = code_choice(run.model, run.frozen, terms, batch, run.log2_p(), 4, TINY.quantiser.codes)
-    features = run.frozen.vq.features(run.model.encode_motion(batch.driving[:4, :1]))
+    run.ema.eval().denoise_at_max = denoise_at_max
+    loss = code_choice(run.model, run.ema, content[:4], few, run.log2_p(), TINY.quantiser.codes)
+    features = run.ema.vq.features(run.model.encode_motion(batch.driving[:4, :1]))
     log_p = torch.log_softmax(-TINY.quantiser.alpha * run.model.vq.distances(features)[:, 0, 0], -1)
     assert loss.item() == pytest.approx(-log_p[:, best].mean().item(), rel=1e-5)
 

@@ -8,11 +8,11 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
-from bcdcodec.models.dit import Condition
+from bcdcodec.models.base import Condition
 from bcdcodec.models.heads.denoiser import StillFilter
-from bcdcodec.models.joint import BCD
+from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.presets import TINY
-from bcdcodec.training.data.batches import BatchSampler, to_pictures
+from bcdcodec.training.data.batches import BatchSampler, ClipBatches, to_pictures
 from bcdcodec.training.data.procedural_pairs import load_pairs
 from bcdcodec.training.data.run_data import procedural_clips
 from bcdcodec.training.pretrain_reference import teach_still
@@ -28,12 +28,12 @@ def cache(tmp_path_factory):
 def taught(cache):
     """A tiny model whose filter alone has learned, and what its training noted."""
     torch.manual_seed(0)
-    model, notes = BCD(replace(TINY, content=replace(TINY.content, still_filter=(16, 24, 32)))), []
+    model, notes = HeadsModel(replace(TINY, content=replace(TINY.content, still_filter=(16, 24, 32)))), []
     clips = procedural_clips(5, 12, 32, cache)
     pictures = to_pictures(np.concatenate([clips.clip(i)[::4] for i in range(12)]))
     model.transform.fit(pictures)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    sampler = BatchSampler(TINY, clips, load_pairs(4, 0, 4, 2, 2, 32, cache), 1)
+    sampler = BatchSampler(ClipBatches(4, 4), clips, load_pairs(4, 0, 4, 2, 2, 32, cache), 1)
     teach_still(model, sampler, lambda x: x, 300, 16, 0, "cpu", notes.append)
     return model, before, notes
 

@@ -10,15 +10,20 @@ import torch
 from training_runs import check_resume_is_exact
 
 from bcdcodec.errors import BcdError
+from bcdcodec.models.heads.model import HeadsModel
+from bcdcodec.models.latents import open_latents
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import TINY
 from bcdcodec.training.checkpoint import load_sharded, save_sharded
-from bcdcodec.training.data.batches import BatchSampler, mirrored_flow, to_pictures
+from bcdcodec.training.data.batches import BatchSampler, ClipBatches, mirrored_flow, to_pictures
 from bcdcodec.training.data.clips import load_store, split_of
 from bcdcodec.training.data.procedural_pairs import load_pairs
 from bcdcodec.training.data.run_data import RunOptions, procedural_clips
-from bcdcodec.training.objective import Schedule
-from bcdcodec.training.trainer import AGAIN_FROM, Trainer
+from bcdcodec.training.evaluate import evaluate
+from bcdcodec.training.recipes.heads import AGAIN_FROM, TINY as TRAINING, HeadsRecipe
+from bcdcodec.training.trainer import Trainer
+
+FAST = replace(TRAINING, optimiser=replace(TRAINING.optimiser, warmup_steps=1))
 
 
 @pytest.fixture(scope="module")
@@ -33,11 +38,11 @@ def options(out, steps, resume=False):
     )
 
 
-def trainer(out, cache, steps, resume=False, config=TINY):
+def trainer(out, cache, steps, resume=False, training=TRAINING):
     out.mkdir(parents=True, exist_ok=True)
     if not (out / "data").exists():
         (out / "data").symlink_to(cache)
-    return Trainer(config, options(out, steps, resume))
+    return Trainer(HeadsRecipe(TINY, training), options(out, steps, resume))
 
 
 def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(tmp_path, cache):
@@ -53,10 +58,9 @@ def test_a_run_is_not_overwritten_without_resume(tmp_path, cache):
 
 
 def test_training_lowers_the_distortion_and_logs_hard_and_soft_bits(tmp_path, cache):
-    config = replace(TINY, training=replace(TINY.training, lr_decoder=3e-3, lr_encoder=2e-3, warmup_steps=1))
-    run = trainer(tmp_path / "run", cache, 60, config=config)
-    batch = run.sampler.batch(0, 0.0, temporal=False)
-    run.sampler.batch = lambda step, progress, temporal: batch
+    run = trainer(tmp_path / "run", cache, 60, training=replace(FAST, lr=3e-3))
+    batch = run.recipe.sampler.batch(0, 0.0, temporal=False)
+    run.recipe.sampler.batch = lambda step, progress, temporal: batch
     records = [run.train_step() for _ in range(40)]
     assert np.mean([r["distortion"] for r in records[-8:]]) < 0.95 * np.mean([r["distortion"] for r in records[:8]])
     assert {"H_model", "hard_bits", "mutual_information", "psnr_at_max"} <= set(records[0])
@@ -72,17 +76,33 @@ def test_a_whole_run_leaves_checkpoint_log_and_picture(tmp_path, cache):
     assert list((tmp_path / "run").glob("look-*.png")) and (tmp_path / "run" / "checkpoint" / "state.json").exists()
 
 
+@pytest.mark.parametrize("frames", [7, 1], ids=["clips shorter than two windows", "photos"])
+def test_short_validation_clips_are_measured_as_far_as_they_go(cache, frames):
+    clips, pairs = procedural_clips(5, 3, 32, cache), load_pairs(4, 0, 4, 2, 2, 32, cache)
+    short = replace(clips, lengths=np.full(3, frames))
+    torch.manual_seed(0)
+    model, log2_p = HeadsModel(TINY), torch.full((8, 8), -3.0)
+    latents = open_latents(TINY.latent, "cpu")
+    measures, picture = evaluate(model, latents, short, pairs, log2_p, False)
+    assert np.isfinite(measures.psnr_cross) and np.isfinite(measures.psnr_self) == (frames > 1)
+    assert picture.shape == ((6 if frames > 1 else 3) * 32, 7 * 32, 3)
+    nothing, picture = evaluate(model, latents, replace(clips, lengths=np.ones(3, int)), None, log2_p, False)
+    assert np.isnan(nothing.hard_bits) and picture.shape == (32, 32, 3)
+
+
 def test_batches_depend_on_seed_and_step_alone(cache):
     clips = procedural_clips(5, 3, 32, cache)
     pairs = load_pairs(4, 0, 4, 2, 2, 32, cache)
-    a, b = (BatchSampler(TINY, clips, pairs, 1) for _ in range(2))
+    a, b = (BatchSampler(ClipBatches(4, 4), clips, pairs, 1) for _ in range(2))
     a.batch(0, 0.0)
     assert torch.equal(a.batch(7, 0.2).target, b.batch(7, 0.2).target)
     assert not torch.equal(a.batch(8, 0.2).target, b.batch(7, 0.2).target)
 
 
 def test_stage_one_has_more_clips_of_fewer_frames(cache):
-    sampler = BatchSampler(TINY, procedural_clips(5, 3, 32, cache), load_pairs(4, 0, 4, 2, 2, 32, cache), 1)
+    sampler = BatchSampler(
+        ClipBatches(4, 4), procedural_clips(5, 3, 32, cache), load_pairs(4, 0, 4, 2, 2, 32, cache), 1
+    )
     one, two = sampler.batch(0, 0.0, temporal=False), sampler.batch(0, 0.9, temporal=True)
     assert one.target.shape[:2] == (8, 2) and two.target.shape[:2] == (4, 4)
 
@@ -94,12 +114,8 @@ def test_a_procedural_pair_shows_another_person_in_the_driving_motion(cache):
     assert pairs.flow.shape == (4, 3, 4, 2, 4, 8, 8)
 
 
-def test_stage_two_begins_when_the_preset_says():
-    assert not Schedule(0, 0.0).temporal(TINY) and Schedule(9, 1.0).temporal(TINY)
-
-
 def test_encoder_codes_flow_fields_and_the_stills_filter_rest_while_the_decoder_learns(tmp_path, cache):
-    run = trainer(tmp_path / "run", cache, 4, config=replace(TINY, training=replace(TINY.training, warmup_steps=1)))
+    run = trainer(tmp_path / "run", cache, 4, training=FAST)
 
     def parts():
         names = {
@@ -120,7 +136,7 @@ def test_a_run_begins_with_the_weights_of_a_model(tmp_path, cache, tiny_model):
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "data").symlink_to(cache)
     begun = replace(options(tmp_path / "run", 4), from_model=str(tiny_model))
-    run = Trainer(TINY, begun)
+    run = Trainer(HeadsRecipe(TINY, TRAINING), begun)
     theirs = load_sharded(tiny_model, "weights")
     assert all(torch.equal(v.float(), theirs[k].float()) for k, v in run.model.state_dict().items())
     assert run.progress == AGAIN_FROM
@@ -131,7 +147,7 @@ def test_a_run_begins_with_the_weights_of_a_model(tmp_path, cache, tiny_model):
         for k, v in run.model.decoder.state_dict(prefix="decoder.").items()
     )
     run.save()
-    on = Trainer(TINY, replace(begun, resume=True, from_model=None))
+    on = Trainer(HeadsRecipe(TINY, TRAINING), replace(begun, resume=True, from_model=None))
     assert on.progress == run.progress and on.origin == run.origin and on.origin.startswith("tiny ")
 
 
@@ -142,18 +158,18 @@ def test_parts_that_a_model_lacks_begin_anew_and_another_shape_is_refused(tmp_pa
     save_sharded(weights, older, "weights", None)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "data").symlink_to(cache)
-    run = Trainer(TINY, replace(options(tmp_path / "run", 4), from_model=str(older)))
-    assert run.progress == TINY.training.adversarial_from, "the painter learns alone"
-    assert not run.model.painter.draw.weight.any() and run.frozen.painter.draw.weight.shape == (16, 4, 3, 3)
+    run = Trainer(HeadsRecipe(TINY, TRAINING), replace(options(tmp_path / "run", 4), from_model=str(older)))
+    assert run.progress == TRAINING.adversarial_from, "the painter learns alone"
+    assert not run.model.painter.draw.weight.any() and run.ema.painter.draw.weight.shape == (16, 4, 3, 3)
     weights = {k: v for k, v in weights.items() if not k.startswith("still_filter.")}
     for file in older.glob("weights-*"):
         file.unlink()
     save_sharded(weights, older, "weights", None)
     with pytest.raises(BcdError, match="has no weights of painter, still_filter"):
-        Trainer(TINY, replace(options(tmp_path / "run", 4), from_model=str(older)))
+        Trainer(HeadsRecipe(TINY, TRAINING), replace(options(tmp_path / "run", 4), from_model=str(older)))
     wide = replace(TINY, decoder=replace(TINY.decoder, width=64))
     with pytest.raises(BcdError, match=r"has decoder.* preset tiny has \[64"):
-        Trainer(wide, replace(options(tmp_path / "run", 4), from_model=str(older)))
+        Trainer(HeadsRecipe(wide, TRAINING), replace(options(tmp_path / "run", 4), from_model=str(older)))
 
 
 def test_a_mirrored_pair_is_as_true_as_the_other(cache):
@@ -169,7 +185,9 @@ def test_a_mirrored_pair_is_as_true_as_the_other(cache):
 
 def test_what_drives_a_clip_is_aligned_and_decoded_with_the_content_of_another(cache):
     """A procedural head drives through another picture of itself; footage through the still that its tokens hold."""
-    sampler = BatchSampler(TINY, procedural_clips(5, 3, 32, cache), load_pairs(4, 0, 4, 2, 2, 32, cache), 1)
+    sampler = BatchSampler(
+        ClipBatches(4, 4), procedural_clips(5, 3, 32, cache), load_pairs(4, 0, 4, 2, 2, 32, cache), 1
+    )
     batch = sampler.batch(0, 0.0)
     assert batch.own.shape == (2, 3, 32, 32) and len(batch.target) == 4
     pairs = [sampler.pairs.content[g, p, 0] for g in range(4) for p in range(3)]

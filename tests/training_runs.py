@@ -23,6 +23,6 @@ def check_resume_is_exact(open_run: Callable[[Path, int, bool], Trainer], folder
     assert second.step == 3
     for _ in range(3):
         second.train_step()
-    for a, b in ((whole.model, second.model), (whole.frozen, second.frozen)):
+    for a, b in ((whole.model, second.model), (whole.ema, second.ema)):
         expected, found = a.state_dict(), b.state_dict()
         assert expected.keys() == found.keys() and all(torch.equal(expected[k], found[k]) for k in expected)

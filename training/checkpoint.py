@@ -14,8 +14,6 @@ from safetensors.torch import load_file, save_file
 from bcdcodec.errors import ModelError
 from bcdcodec.model_folder import CARD, CONFIG, ModelFolder
 
-HELPERS = ("reader", "adversary")  # parts of a run, saved beside the EMA weights, that are none of the model
-
 
 def save_sharded(tensors: dict[str, torch.Tensor], folder: Path, stem: str, shard_mib: int | None) -> None:
     """Write tensors as `stem-00001.safetensors`, ...; one file, or files of at most `shard_mib` MiB.
@@ -69,9 +67,13 @@ def load_sharded(folder: Path, stem: str) -> dict[str, torch.Tensor]:
     return tensors
 
 
-def take_weights(model: torch.nn.Module, folder: ModelFolder, preset: str) -> set[str]:
-    """Take a trained model's weights; which parts that a run learns late it lacks. Raises ModelError where it is no model of that preset."""
+def take_weights(model: torch.nn.Module, folder: ModelFolder, preset: str, late: tuple[str, ...] = ()) -> set[str]:
+    """Take a trained model's weights; the parts that it lacks of those that a run learns `late`.
+
+    Raises ModelError where it is no model of that preset.
+    """
     theirs, ours = load_sharded(folder.path, "weights"), model.state_dict()
+    model.map_state(theirs)
     for name, tensor in theirs.items():
         if name not in ours or ours[name].shape != tensor.shape:
             expected = list(ours[name].shape) if name in ours else "no such weights"
@@ -81,7 +83,7 @@ def take_weights(model: torch.nn.Module, folder: ModelFolder, preset: str) -> se
             )
         ours[name].copy_(tensor)
     missing = {name.split(".")[0] for name in ours.keys() - theirs.keys()}
-    if missing - {"painter", "still_detail"}:
+    if missing - set(late):
         raise ModelError(
             f"{folder.path} has no weights of {', '.join(sorted(missing))}: begin with a model of preset {preset}"
         )
@@ -91,24 +93,26 @@ def take_weights(model: torch.nn.Module, folder: ModelFolder, preset: str) -> se
 def save_checkpoint(
     folder: Path,
     model: torch.nn.Module,
-    ema: dict[str, torch.Tensor],
+    more: dict[str, dict[str, torch.Tensor]],
     optimiser: torch.optim.Optimizer,
     state: dict,
     shard_mib: int | None,
 ) -> None:
-    """Replace the checkpoint in `folder` as a whole: a crash leaves the old one or the new one."""
+    """Replace the checkpoint in `folder` as a whole: a crash leaves the old one or the new one.
+
+    `more`: other tensors, such as the EMA weights, by the stem of their files; `load_sharded` reads them.
+    """
     new, old = folder.with_name(folder.name + ".new"), folder.with_name(folder.name + ".old")
     for leftover in (new, old):
         shutil.rmtree(leftover, ignore_errors=True)
     new.mkdir(parents=True)
-    save_sharded(model.state_dict(), new, "model", shard_mib)
-    save_sharded(ema, new, "ema", shard_mib)
     moments = {}
     for index, values in optimiser.state_dict()["state"].items():
         for key, value in values.items():
             moments[f"{index}.{key}"] = torch.as_tensor(value)
-    if moments:
-        save_sharded(moments, new, "optimiser", shard_mib)
+    for stem, tensors in ({"model": model.state_dict(), "optimiser": moments} | more).items():
+        if tensors:
+            save_sharded(tensors, new, stem, shard_mib)
     (new / "state.json").write_text(json.dumps(state))
     if folder.exists():
         folder.rename(old)
@@ -116,8 +120,8 @@ def save_checkpoint(
     shutil.rmtree(old, ignore_errors=True)
 
 
-def load_checkpoint(folder: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> tuple[dict, dict]:
-    """Restore model and optimiser in place; return (EMA tensors, state). Raises ModelError."""
+def load_checkpoint(folder: Path, model: torch.nn.Module, optimiser: torch.optim.Optimizer) -> dict:
+    """Restore model and optimiser in place; return the state. Raises ModelError."""
     if not (folder / "state.json").exists():
         raise ModelError(f"no checkpoint in {folder}: start without --resume, or name the run's --out folder")
     model.load_state_dict(load_sharded(folder, "model"))
@@ -129,4 +133,4 @@ def load_checkpoint(folder: Path, model: torch.nn.Module, optimiser: torch.optim
             moments.setdefault(int(index), {})[key] = value
         full["state"] = moments
         optimiser.load_state_dict(full)
-    return load_sharded(folder, "ema"), json.loads((folder / "state.json").read_text())
+    return json.loads((folder / "state.json").read_text())

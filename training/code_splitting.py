@@ -14,8 +14,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bcdcodec.models.joint import BCD
-from bcdcodec.training.data.batches import Batch
+from bcdcodec.models.sprites.model import SpritesModel
+from bcdcodec.training.data.sprite_batches import SpriteBatch
 from bcdcodec.training.redrawing import ForeignDrawing, as_filed, drawing_errors
 
 LEAST = 6  # frames under a code that is tried
@@ -28,17 +28,17 @@ RATE, STEPS = 0.25, 10  # of Adam, on a code
 
 
 @torch.no_grad()
-def part_codes(frozen: BCD, batches: Sequence[Batch], unused: Tensor) -> Tensor:
-    """Part motions that share a code of the `frozen` model; between which codes [k, 2] the frames of every code are to choose.
+def part_codes(ema: SpritesModel, batches: Sequence[SpriteBatch], unused: Tensor) -> Tensor:
+    """Part motions that share a code of the `ema` model; between which codes [k, 2] the frames of every code are to choose.
 
     Another code for a motion is one of those `unused` [k] that no frame has, most error mended first; or, where two codes stand for the same
     motions in different looks, the one that fewer frames have. It is put into the model's codebook.
     """
-    codebook = frozen.vq.codebooks[0]
-    drawing = ForeignDrawing(frozen, batches)
-    driven = torch.cat([_codes(frozen, batch.driving) for batch in batches])  # [n, t]
+    codebook = ema.vq.codebooks[0]
+    drawing = ForeignDrawing(ema, batches)
+    driven = torch.cat([_codes(ema, batch.driving) for batch in batches])  # [n, t]
     own = driven.flatten()
-    beside = torch.cat([torch.cat([_codes(frozen, batch.content) for batch in batches]), driven], 1)
+    beside = torch.cat([torch.cat([_codes(ema, batch.content) for batch in batches]), driven], 1)
     beside = beside.repeat_interleave(driven.shape[1], 0)  # [n * t, tc + t], of each frame's clip
     errors = drawing.errors(torch.arange(len(own), device=own.device), codebook[own])
     choices = torch.arange(len(codebook), device=own.device)[:, None].repeat(1, 2)
@@ -64,28 +64,26 @@ def part_codes(frozen: BCD, batches: Sequence[Batch], unused: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def clips_in_question(frozen: BCD, batches: Sequence[Batch], choices: Tensor) -> Batch:
+def clips_in_question(ema: SpritesModel, batches: Sequence[SpriteBatch], choices: Tensor) -> SpriteBatch:
     """As many clips of the batches as one has, the first half, as far as there are, with a frame that is to choose between two codes."""
     count = len(batches[0].content)
     content, driving, target = (
         torch.cat([getattr(batch, part) for batch in batches]) for part in ("content", "driving", "target")
     )
-    asked = _in_question(_codes(frozen, driving), choices)
+    asked = _in_question(_codes(ema, driving), choices)
     first = asked.nonzero().flatten()[: count // 2]
     rows = torch.cat([first, (~asked).nonzero().flatten(), asked.nonzero().flatten()[len(first) :]])[:count]
     return replace(batches[0], content=content[rows], driving=driving[rows], target=target[rows])
 
 
 @torch.no_grad()
-def with_codes(frozen: BCD, batch: Batch, choices: Tensor) -> Batch:
+def with_codes(ema: SpritesModel, batch: SpriteBatch, choices: Tensor) -> SpriteBatch:
     """The batch with the codes [b, t, 1] that its driving frames are to have: of those to choose from the one that draws a frame better."""
-    codes = _codes(frozen, batch.driving)  # [b, t]
+    codes = _codes(ema, batch.driving)  # [b, t]
     rows = _in_question(codes, choices).nonzero().flatten()
     if len(rows):
-        tokens, pair = as_filed(frozen, batch.content[rows]), choices[codes[rows]]  # [r, t, 2]
-        errors = [
-            drawing_errors(frozen, tokens, frozen.vq.lookup(pair[..., i, None]), batch.target[rows]) for i in range(2)
-        ]
+        tokens, pair = as_filed(ema, batch.content[rows]), choices[codes[rows]]  # [r, t, 2]
+        errors = [drawing_errors(ema, tokens, ema.vq.lookup(pair[..., i, None]), batch.target[rows]) for i in range(2)]
         codes[rows] = pair.gather(2, torch.stack(errors, -1).argmin(-1, keepdim=True))[..., 0]
     return replace(batch, codes=codes[..., None])
 
@@ -95,9 +93,9 @@ def _in_question(codes: Tensor, choices: Tensor) -> Tensor:
     return (choices[codes] != codes[..., None]).flatten(1).any(1)
 
 
-def _codes(frozen: BCD, frames: Tensor) -> Tensor:
+def _codes(ema: SpritesModel, frames: Tensor) -> Tensor:
     """Nearest codes [b, t] of frames [b, t, c, h, w]."""
-    return frozen.vq.distances(frozen.vq.features(frozen.encode_motion(frames))).argmin(-1)[..., 0]
+    return ema.vq.distances(ema.vq.features(ema.encode_motion(frames))).argmin(-1)[..., 0]
 
 
 def _drawing_best(drawing: ForeignDrawing, frames: Tensor, code: Tensor) -> Tensor:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.models.dit import Condition
+from bcdcodec.models.base import Condition
+from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.models.heads.residual_basis import Portrait
-from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import Latents
 from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.clips import ClipStore
@@ -31,13 +31,10 @@ class Evaluation:
     mutual_information: float  # bits a frame, H(mean mu) - mean H(mu), soft
     codes_used: float  # codes a group that occur on the held-out clips
 
-    def as_dict(self) -> dict[str, float]:
-        return {key: round(value, 4) for key, value in asdict(self).items()}
-
 
 @torch.no_grad()
 def evaluate(
-    model: BCD,
+    model: HeadsModel,
     latents: Latents,
     clips: ClipStore,
     pairs: PairStore | None,
@@ -58,7 +55,9 @@ def evaluate(
     mse, mse_still, mse_moving, bits, information = [], [], [], [], []
     used: list[Tensor] = []
     rows: list[Tensor] = []
-    usable = [i for i in range(len(clips.lengths)) if clips.lengths[i] >= 2 * t]
+    usable = np.flatnonzero(clips.lengths >= 2 * t)
+    if not len(usable):  # shorter clips than two windows are better than none
+        usable = np.flatnonzero(clips.lengths >= 2)
     for count, index in enumerate(usable[:: max(1, len(usable) // most_clips)]):
         frames = to_pictures(clips.clip(index))
         half = len(frames) // 2
@@ -76,7 +75,7 @@ def evaluate(
         information.append(rate.mutual_information.item())
         used.append(codes.flatten(0, 1).cpu())
         if count < 6:
-            pick = [0, t // 3, 2 * t // 3]
+            pick = [0, target.shape[1] // 3, 2 * target.shape[1] // 3]
             rows.append(torch.cat([still[0]] + [target[0, i] for i in pick] + [decoded[0, i] for i in pick], dim=2))
     cross = ([], [], [])
     if pairs is not None:
@@ -90,9 +89,10 @@ def evaluate(
             if group < 3:
                 pick = [0, t // 3, 2 * t // 3]
                 rows.append(torch.cat([still[0]] + [b[0, i] for i in pick] + [decoded[0, i] for i in pick], dim=2))
-    codes = torch.cat(used)
-    distinct = np.mean([len(codes[:, g].unique()) for g in range(codes.shape[1])])
-    db = lambda values: float(np.mean(10 * np.log10(4 / np.array(values)))) if values else float("nan")  # noqa: E731
+    distinct = [len(codes.unique()) for codes in torch.cat(used).unbind(1)] if used else []
+    mean = lambda values: float(np.mean(values)) if len(values) else float("nan")  # noqa: E731
+    db = lambda values: mean(10 * np.log10(4 / np.array(values)))  # noqa: E731
+    rows = rows or [torch.zeros(3, size, size)]
     picture = ((torch.cat(rows, dim=1).clamp(-1, 1) + 1) * 127.5).round().byte().movedim(0, -1).cpu().numpy()
     return Evaluation(
         db(mse),
@@ -101,14 +101,14 @@ def evaluate(
         db(cross[0]),
         db(cross[1]),
         db(cross[2]),
-        float(np.mean(bits)),
-        float(np.mean(information)),
-        float(distinct),
+        mean(bits),
+        mean(information),
+        mean(distinct),
     ), picture
 
 
 def _transfer(
-    model: BCD,
+    model: HeadsModel,
     latents: Latents,
     content: Tensor,
     driving: Tensor,
@@ -121,22 +121,18 @@ def _transfer(
     `own` [b, 1, c, h, w]: a picture of the driving person, where that is not the content's.
     """
     config = model.config
-    first = content[:, 0]
     content, driving = (
         latents.encode(x.to(noise.device).flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (content, driving)
     )
     tokens, m_content = model.encode(content, 0)
     index = config.content.default_step
     tokens = model.content.dequantise(model.content.quantise(tokens, index), index)
-    reference = model.vq.quantise(m_content[:, :1])[:, 0] if config.content.reference_motion else None
-    portrait = model.portrait(tokens, reference)
-    m, curvature = model.encode_motion(driving), None
-    if model.flow_basis is not None:
-        driver = portrait
-        if own is not None:
-            picture = latents.encode(own.to(noise.device).flatten(0, 1))
-            driver = Portrait(picture, model.vq.quantise(model.encode_motion(picture[:, None]))[:, 0])
-        m, curvature = model.aligned_motion(driving, m, driver)
+    reference = model.vq.quantise(m_content[:, :1])[:, 0]
+    driver = portrait = model.portrait(tokens, reference)
+    if own is not None:
+        picture = latents.encode(own.to(noise.device).flatten(0, 1))
+        driver = Portrait(picture, model.vq.quantise(model.encode_motion(picture[:, None]))[:, 0])
+    m, curvature = model.aligned_motion(driving, model.encode_motion(driving), driver)
     codes = model.vq.encode(m, curvature=curvature)
     _, _, rate = model.vq(m, config.quantiser.temperature_min)
     b, t = driving.shape[:2]
@@ -146,5 +142,4 @@ def _transfer(
     condition = Condition(tokens, model.vq.lookup(codes), reference, foreign=foreign, portrait=portrait)
     decoded = model.denoise(x, sigma, condition, temporal).latents
     decoded = latents.decode(decoded.flatten(0, 1)).unflatten(0, (b, t)).clamp(-1, 1).cpu()
-    still = first if portrait is None else latents.decode(portrait.still).cpu()
-    return still, decoded, codes, rate
+    return latents.decode(portrait.still).cpu(), decoded, codes, rate

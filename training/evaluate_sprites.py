@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.models.dit import Condition
-from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import Latents, to_uint8
+from bcdcodec.models.sprites.model import SpritesModel
 from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.sheets import ACTIONS, CHARACTERS, FRAMES, MOTIONS, Sheets, split
 from bcdcodec.training.data.sprite_batches import MOTION_OF
@@ -33,13 +32,10 @@ class SpriteEvaluation:
     motion_information: float  # bits, of the codes about the true motion frame, 5.92 at most
     character_information: float  # bits, of the codes about the character
 
-    def as_dict(self) -> dict[str, float]:
-        return {key: round(value, 4) for key, value in asdict(self).items()}
-
 
 @torch.no_grad()
 def evaluate_sprites(
-    model: BCD, latents: Latents, sheets: Sheets, log2_p: Tensor, temporal: bool
+    model: SpritesModel, latents: Latents, sheets: Sheets, log2_p: Tensor
 ) -> tuple[SpriteEvaluation, np.ndarray]:
     """Measures and a picture uint8 [h, w, 3]: rows of the content's first frame, truth and decoded frames.
 
@@ -60,7 +56,7 @@ def evaluate_sprites(
     psnr = {}
     for name, (character, action) in cases.items():
         truth = clips(sheets, character, action_a)
-        decoded = transfer(model, latents, clips(sheets, character, action), clips(sheets, a, action_a), temporal)
+        decoded = transfer(model, latents, clips(sheets, character, action), clips(sheets, a, action_a))
         error = (decoded.astype(float) - truth).reshape(PAIRS, -1)
         psnr[name] = float(np.mean(10 * np.log10(255**2 / np.maximum((error**2).mean(1), 1e-6))))
     actions = np.array([_nearest_action(sheets, int(n), clip) for n, clip in zip(b, decoded)])
@@ -96,23 +92,20 @@ def clips(sheets: Sheets, characters: np.ndarray, actions: np.ndarray) -> np.nda
 
 
 @torch.no_grad()
-def transfer(model: BCD, latents: Latents, content: np.ndarray, driving: np.ndarray, temporal: bool) -> np.ndarray:
+def transfer(model: SpritesModel, latents: Latents, content: np.ndarray, driving: np.ndarray) -> np.ndarray:
     """Clips uint8 [n, t, h, w, 3]: the content clips' characters in the driving clips' motion, decoded in one step."""
     config = model.config
     device = next(model.parameters()).device
     z, driven = (
         latents.encode(to_pictures(x).to(device).flatten(0, 1)).unflatten(0, x.shape[:2]) for x in (content, driving)
     )
-    picked = torch.linspace(0, z.shape[1] - 1, config.training.content_frames).long()
-    tokens, m_content = model.encode(z[:, picked])
+    picked = torch.linspace(0, z.shape[1] - 1, config.content.frames).long()
+    tokens, _ = model.encode(z[:, picked])
     index = config.content.default_step
     tokens = model.content.dequantise(model.content.quantise(tokens, index), index)
     m_hat = model.vq.lookup(model.vq.encode(model.encode_motion(driven)))
-    reference = model.vq.lookup(model.vq.encode(m_content[:, :1]))[:, 0] if config.content.reference_motion else None
     noise = torch.randn(1, 1, *z.shape[2:], generator=torch.Generator().manual_seed(0)).to(device).expand_as(driven)
-    sigma = torch.full((len(z),), config.diffusion.sigma_max, device=device)
-    x = config.diffusion.sigma_max * noise
-    decoded = model.denoise(x, sigma, Condition(tokens, m_hat, reference), temporal).latents
+    decoded = model.denoise_at_max(noise, tokens, m_hat)
     return to_uint8(latents.decode(decoded.flatten(0, 1))).reshape(driving.shape)
 
 
@@ -125,7 +118,7 @@ def mutual_information(x: np.ndarray, y: np.ndarray) -> float:
     return float((joint[seen] * np.log2(joint[seen] / independent[seen])).sum())
 
 
-def _test_codes(model: BCD, latents: Latents, sheets: Sheets, characters: np.ndarray) -> Tensor:
+def _test_codes(model: SpritesModel, latents: Latents, sheets: Sheets, characters: np.ndarray) -> Tensor:
     """Codes [characters, actions, frames, g] of all clips of the characters."""
     device = next(model.parameters()).device
     out = []

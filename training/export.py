@@ -23,10 +23,11 @@ from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
 from bcdcodec.model_folder import CARD, CONFIG, TABLES, open_model
-from bcdcodec.models.joint import BCD
+from bcdcodec.models.base import VideoModel
 from bcdcodec.models.latents import Latents, open_latents
+from bcdcodec.models.registry import build_model, read_config
 from bcdcodec.models.windows import aligned_clip, motion_blocks
-from bcdcodec.training.checkpoint import HELPERS, load_sharded, replaced, save_sharded
+from bcdcodec.training.checkpoint import load_sharded, replaced, save_sharded
 from bcdcodec.training.data.clips import ClipStore, load_store
 from bcdcodec.training.data.run_data import PEOPLE_ALONE, procedural_clips
 from bcdcodec.training.data.sheets import Sheets, split
@@ -70,12 +71,11 @@ def export_model(
     Raises ModelError when the checkpoint is not one.
     """
     state = read_state(checkpoint)
-    config = ModelConfig.from_json(json.dumps(state["config"]))
+    config = read_config(json.dumps(state["config"]))
     if name is not None:
         config = replace(config, name=name)
     tensors = load_sharded(checkpoint, "ema")
-    tensors = {k: v for k, v in tensors.items() if k != "code_counts" and k.split(".")[0] not in HELPERS}
-    model = BCD(config)
+    model = build_model(config)
     # Rounded first, so that tables are fitted on what the shipped weights do.
     model.load_state_dict({k: v.half().float() if v.is_floating_point() else v for k, v in tensors.items()})
     model.eval()
@@ -122,7 +122,7 @@ class _Coded:
 
 
 @torch.inference_mode()
-def _coded(model: BCD, latents: Latents, pictures: np.ndarray) -> _Coded:
+def _coded(model: VideoModel, latents: Latents, pictures: np.ndarray) -> _Coded:
     """A clip uint8 [t, h, w, 3] as the codec codes it."""
     index = model.config.content.default_step
     tokens, shown, m = _tokens(model, latents, pictures)
@@ -135,7 +135,7 @@ def _coded(model: BCD, latents: Latents, pictures: np.ndarray) -> _Coded:
     return _Coded(_as_stored(values), m, curvature)
 
 
-def _tokens(model: BCD, latents: Latents, pictures: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+def _tokens(model: VideoModel, latents: Latents, pictures: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """Of a clip uint8 [t, h, w, 3] the content tokens [1, n, channels], their still's motion [1, m] and the frames' [t, m]."""
     m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
     return *content_tokens(model, latents, pictures, m, "cpu"), m
@@ -146,7 +146,7 @@ def _as_stored(values: Tensor) -> np.ndarray:
     return values[0].clamp(-32768, 32767).to(torch.int16).numpy()
 
 
-def _coded_clips(model: BCD, clips: ClipStore | SpriteClips, vae: str | None, max_clips: int) -> list[_Coded]:
+def _coded_clips(model: VideoModel, clips: ClipStore | SpriteClips, vae: str | None, max_clips: int) -> list[_Coded]:
     """The first frames of some training clips."""
     latents = open_latents(model.config.latent.small, "cpu", vae)
     order = np.random.default_rng(0).permutation(len(clips.lengths))[:max_clips]
@@ -154,7 +154,7 @@ def _coded_clips(model: BCD, clips: ClipStore | SpriteClips, vae: str | None, ma
 
 
 @torch.inference_mode()
-def _clip_codes(model: BCD, clips: ClipStore | SpriteClips, vae: str | None) -> list[np.ndarray]:
+def _clip_codes(model: VideoModel, clips: ClipStore | SpriteClips, vae: str | None) -> list[np.ndarray]:
     """Codes uint8 [t, g] of whole clips, as a file would hold them."""
     latents = open_latents(model.config.latent.small, "cpu", vae)
     order = np.random.default_rng(0).permutation(len(clips.lengths))
@@ -175,7 +175,7 @@ def _context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:
 
 
 @torch.inference_mode()
-def _fit_rate(model: BCD, motion: Tensor, curvature: Tensor | None) -> np.ndarray:
+def _fit_rate(model: VideoModel, motion: Tensor, curvature: Tensor | None) -> np.ndarray:
     """Set the model's code costs and rate-lambda by motion [t, m] and what its errors cost; return code counts [g, k].
 
     The tables and the choice of codes depend on each other: they are refitted in turn at each lambda.
@@ -213,7 +213,7 @@ def _content_model(config: ModelConfig, values: list[np.ndarray]) -> ContentMode
     c = config.content
     starts = [s for s in BAND_STARTS if s < c.dim]
     # After those the components' coefficients, all components' first ones first.
-    starts += [c.dim + c.appearance * s for s in BAND_STARTS if s < c.appearance_dim]
+    starts += [c.dim + c.appearance * s for s in BAND_STARTS if c.dim + c.appearance * s < c.channels]
     bands = (np.searchsorted(starts, np.arange(c.channels), side="right") - 1).astype(np.uint8)
     counts = sum(count_contexts(v, c.rows, c.columns, bands, c.predicted_channels) for v in values)
     # The pseudo count of one a symbol would else outweigh the rarer contexts.
@@ -221,7 +221,7 @@ def _content_model(config: ModelConfig, values: list[np.ndarray]) -> ContentMode
 
 
 @torch.inference_mode()
-def _contents(model: BCD, clips: ClipStore | SpriteClips, vae: str | None) -> list[np.ndarray]:
+def _contents(model: VideoModel, clips: ClipStore | SpriteClips, vae: str | None) -> list[np.ndarray]:
     """Contents int16 [n, d] of training clips, each at a step and rounding that files may have."""
     latents, c = open_latents(model.config.latent.small, "cpu", vae), model.config.content
     rng = np.random.default_rng(0)
@@ -238,7 +238,7 @@ def _contents(model: BCD, clips: ClipStore | SpriteClips, vae: str | None) -> li
     return found
 
 
-def _learned_content(model: BCD, stores: list[ClipStore | SpriteClips], vae: str | None) -> LearnedContentModel:
+def _learned_content(model: VideoModel, stores: list[ClipStore | SpriteClips], vae: str | None) -> LearnedContentModel:
     c = model.config.content
     contents = [content for store in stores for content in _contents(model, store, vae)]
     return fit_learned_content(contents, c.rows, c.columns, c.predicted_channels)
@@ -262,16 +262,14 @@ def refit_contents(source: str, out: Path, data: Path | None, vae: str | None = 
 
 def _stores(config: ModelConfig, data: Path | None, cache: Path) -> list[ClipStore | SpriteClips]:
     """The training clips that tables are fitted on; without `data` procedural heads. What is decoded or rendered is kept in `cache`."""
-    if config.training.dataset == "sprites":
+    if config.model == "sprites":
         if data is None:
             raise ModelError("the model was trained on sprite sheets: give their folder with --data")
         return [SpriteClips(Sheets.load(data), split()[0])]
     size, stores = config.latent.small.picture_size, []
     if data is not None:
         stores.append(load_store(data, "train", size, cache))
-    if data is None or config.training.procedural_share:  # the tables are for what was trained on
-        stores.append(procedural_clips(0, PEOPLE_ALONE, size, cache))
-    return stores
+    return [*stores, procedural_clips(0, PEOPLE_ALONE, size, cache)]  # the tables are for what was trained on
 
 
 def export_run(
@@ -290,7 +288,7 @@ def export_run(
     """
     checkpoint = run / "checkpoint"
     state = read_state(checkpoint)
-    config = ModelConfig.from_json(json.dumps(state["config"]))
+    config = read_config(json.dumps(state["config"]))
     stores = _stores(config, data, run / "data")
     facts = f"# {name or config.name}\n\n{state['step']} training steps, {state['elapsed_s'] / 60:.0f} minutes, seed {state['seed']}.\n"
     return export_model(

@@ -166,7 +166,7 @@ class GPT2Trainer:
         )
         self.step, self.elapsed, self.best = 0, 0.0, math.inf
         if options.resume:
-            _, state = load_checkpoint(options.out / "checkpoint", self.model, self.optimiser)
+            state = load_checkpoint(options.out / "checkpoint", self.model, self.optimiser)
             self.step, self.elapsed, self.best = state["step"], state["elapsed_s"], state["best"]
 
     @property
@@ -208,9 +208,7 @@ class GPT2Trainer:
             self._export(result)
         state = {"step": self.step, "elapsed_s": self.elapsed, "best": self.best, "seed": self.options.seed}
         self.options.out.mkdir(parents=True, exist_ok=True)
-        save_checkpoint(
-            self.options.out / "checkpoint", self.model, self.model.state_dict(), self.optimiser, state, None
-        )
+        save_checkpoint(self.options.out / "checkpoint", self.model, {}, self.optimiser, state, None)
         line = {
             "step": self.step,
             "elapsed_s": round(self.elapsed, 1),

@@ -21,16 +21,18 @@ from bcdcodec.codec import load_weights
 from bcdcodec.config import PoserConfig
 from bcdcodec.errors import ModelError
 from bcdcodec.model_folder import open_model
-from bcdcodec.models.joint import BCD, coarse_warp_error
+from bcdcodec.models.heads.alignment import align
+from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.models.latents import open_latents
 from bcdcodec.models.warp import warp
 from bcdcodec.reenactment.poser import Poser
 from bcdcodec.reenactment.poser_folder import SUBFOLDER, load_poser
-from bcdcodec.training.checkpoint import load_checkpoint, save_checkpoint, write_folder
-from bcdcodec.training.data.batches import Batch, BatchSampler, to_pictures
+from bcdcodec.training.checkpoint import load_checkpoint, load_sharded, save_checkpoint, write_folder
+from bcdcodec.training.data.batches import Batch, BatchSampler, ClipBatches, to_pictures
 from bcdcodec.training.data.procedural import MOTION_PARAMETERS
 from bcdcodec.training.data.run_data import RunOptions, load_data
 from bcdcodec.training.loop import run_to_end
+from bcdcodec.training.losses import coarse_warp_error
 from bcdcodec.training.poser_pairs import Pairs, disguised, recoloured
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.pretrain_reference import coded_still
@@ -60,7 +62,7 @@ class PoserTrainer:
         if (options.out / "checkpoint").exists() and not options.resume:
             raise ModelError(f"{options.out} holds a run: give --resume to go on with it, or another --out")
         folder = open_model(model)
-        if folder.config.content.appearance == 0 or folder.config.latent.size != config.size:
+        if folder.config.model != "heads" or folder.config.latent.size != config.size:
             raise ModelError(
                 f"model {folder.name} has no stills of {config.size} x {config.size} pixels to move: train over heads"
             )
@@ -68,20 +70,16 @@ class PoserTrainer:
         self.config = replace(config, model_name=folder.name, model_fingerprint=folder.fingerprint[:8].hex())
         self.codec = load_weights(folder).to(self.device).eval().requires_grad_(False)
         options.out.mkdir(parents=True, exist_ok=True)
-        data = replace(
-            folder.config,
-            training=replace(
-                folder.config.training,
-                batch=config.batch,
-                frames=config.frames,
-                stage1_split=1,
-                procedural_share=config.procedural_share,
-                still_share=config.still_share,
-            ),
+        batches = ClipBatches(
+            config.batch,
+            config.frames,
+            stage1_split=1,
+            procedural_share=config.procedural_share,
+            still_share=config.still_share,
         )
-        wide = replace(data, training=replace(data.training, frames=folder.config.window.length))
-        clips, self.held_out, pairs, self.held_out_pairs = load_data(wide, options)
-        self.sampler = BatchSampler(data, clips, pairs, options.seed)
+        size, length = folder.config.latent.size, folder.config.window.length
+        clips, self.held_out, pairs, self.held_out_pairs = load_data(batches, size, length, options)
+        self.sampler = BatchSampler(batches, clips, pairs, options.seed)
         self.latents = open_latents(folder.config.latent.small, self.device)
         torch.manual_seed(options.seed)
         self.model = Poser(self.config).to(self.device)
@@ -104,11 +102,9 @@ class PoserTrainer:
         )
         self.step, self.elapsed = 0, 0.0  # seconds
         if options.resume:
-            ema, state = load_checkpoint(options.out / "checkpoint", self.model, self.optimiser)
-            self.pupil.load_state_dict(
-                {k.removeprefix("pupil."): ema.pop(k) for k in list(ema) if k.startswith("pupil.")}
-            )
-            self.mean.load_state_dict(ema)
+            state = load_checkpoint(options.out / "checkpoint", self.model, self.optimiser)
+            for stem, part in (("ema", self.mean), ("pupil", self.pupil)):
+                part.load_state_dict(load_sharded(options.out / "checkpoint", stem))
             self.step, self.elapsed = state["step"], state["elapsed_s"]
         else:
             began = time.monotonic()
@@ -257,7 +253,9 @@ class PoserTrainer:
         at = len(exact)
         basis = self.codec.flow_basis
         found = basis(
-            basis.align(still[at:], target[at:], torch.zeros(len(still) - at, len(basis.deviation), device=self.device))
+            align(
+                basis, still[at:], target[at:], torch.zeros(len(still) - at, len(basis.deviation), device=self.device)
+            )
         )
         # What alignment does not bring nearer it did not understand.
         better = (warp(still[at:], found) - target[at:]).square().mean((1, 2, 3)) < (
@@ -293,11 +291,10 @@ class PoserTrainer:
                 mean.copy_(value)
 
     def save(self) -> None:
-        ema = dict(self.mean.state_dict()) | {f"pupil.{name}": value for name, value in self.pupil.state_dict().items()}
         save_checkpoint(
             self.options.out / "checkpoint",
             self.model,
-            ema,
+            {"ema": self.mean.state_dict(), "pupil": self.pupil.state_dict()},
             self.optimiser,
             {
                 "step": self.step,
@@ -377,7 +374,7 @@ class PoserTrainer:
 
 
 @torch.no_grad()
-def begin_with(model: Poser, codec: BCD) -> None:
+def begin_with(model: Poser, codec: HeadsModel) -> None:
     """Take over what the codec knows and has of the same shape: how to see heads, and its fields of flow."""
     _take(model.read.stem, codec.encoder.stem.state_dict())
     model.read.head[-1].weight *= 0.3  # at first little moves

@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bcdcodec.models.heads.alignment import align
 from bcdcodec.models.heads.flow_basis import AMOUNT, FlowBasis, smooth_basis
-from bcdcodec.models.joint import BCD
+from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.training.data.batches import BatchSampler, mirrored_flow, random_colour
 from bcdcodec.training.precision import mixed_precision
 
@@ -51,14 +52,14 @@ def align_all(basis: FlowBasis, contents: Tensor, driven: Tensor) -> Tensor:
     start = torch.zeros_like(basis.deviation)
     parts = zip(*(pictures.split(AT_ONCE) for pictures in (contents, driven)))
     return torch.cat(
-        [basis.align(a.to(start.device), b.to(start.device), start.expand(len(a), -1)).cpu() for a, b in parts]
+        [align(basis, a.to(start.device), b.to(start.device), start.expand(len(a), -1)).cpu() for a, b in parts]
     )
 
 
 class MotionPairs:
     """Pairs of pictures and the change of motion between them: footage as aligned, procedural heads by their true flow."""
 
-    def __init__(self, model: BCD, sampler: BatchSampler, count: int, seed: int):
+    def __init__(self, model: HeadsModel, sampler: BatchSampler, count: int, seed: int):
         self._model, self._sampler, self._seed = model, sampler, seed
         basis = model.flow_basis
         self.contents, self.driven = sampler.frame_pairs(np.random.default_rng((seed, 2)), count)
@@ -87,7 +88,7 @@ class MotionPairs:
 
 
 def teach_motion(
-    model: BCD,
+    model: HeadsModel,
     pairs: MotionPairs,
     encode: Callable[[Tensor], Tensor],
     steps: int,
@@ -132,7 +133,9 @@ def teach_motion(
 
 
 @torch.no_grad()
-def fit_common_appearance(model: BCD, sampler: BatchSampler, encode: Callable[[Tensor], Tensor], seed: int) -> None:
+def fit_common_appearance(
+    model: HeadsModel, sampler: BatchSampler, encode: Callable[[Tensor], Tensor], seed: int
+) -> None:
     """Fit what all people look like beyond the warps, where the encoder now says their heads are. Footage, where there is any."""
     model.eval()
     contents, driven = sampler.frame_pairs(np.random.default_rng((seed, 4)), APPEARANCE_PAIRS, only_footage=True)
@@ -142,7 +145,7 @@ def fit_common_appearance(model: BCD, sampler: BatchSampler, encode: Callable[[T
 
 
 @torch.no_grad()
-def fit_codes(model: BCD, pairs: MotionPairs, encode: Callable[[Tensor], Tensor], seed: int, note: Note) -> None:
+def fit_codes(model: HeadsModel, pairs: MotionPairs, encode: Callable[[Tensor], Tensor], seed: int, note: Note) -> None:
     """Fit the codes to motion as files will hold it: that of a still, and what differs from it."""
     model.eval()
     m = torch.cat([model.encode_motion(encode(x[:, None]))[:, 0] for x in pairs.contents.split(AT_ONCE)])

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.models.content_quantiser import NEAR_DEFAULT
 from bcdcodec.models.heads.denoiser import StillNet
-from bcdcodec.models.joint import BCD
+from bcdcodec.models.heads.model import HeadsModel
+from bcdcodec.models.heads.reference_image import NEAR_DEFAULT
 from bcdcodec.models.latents import Latents, enlarged
 from bcdcodec.training.data.batches import BatchSampler, random_tint, to_pictures
 from bcdcodec.training.data.clips import ClipStore
@@ -27,7 +27,7 @@ LOG_EVERY = 100
 
 
 def teach_still(
-    model: BCD,
+    model: HeadsModel,
     sampler: BatchSampler,
     encode: Callable[[Tensor], Tensor],
     steps: int,
@@ -49,7 +49,7 @@ def teach_still(
 
 
 def teach_detail(
-    model: BCD, clips: ClipStore, latents: Latents, steps: int, batch: int, seed: int, device: str, note: Note
+    model: HeadsModel, clips: ClipStore, latents: Latents, steps: int, batch: int, seed: int, device: str, note: Note
 ) -> None:
     """Train `model.still_detail` alone: stills as decoded, enlarged, are to look as their pictures of full size, `clips`, do."""
 
@@ -71,12 +71,12 @@ def teach_detail(
     )
 
 
-def coded_still(model: BCD, z: Tensor, rng: np.random.Generator | None) -> Tensor:
+def coded_still(model: HeadsModel, z: Tensor, rng: np.random.Generator | None) -> Tensor:
     """Pictures z [b, c, h, w] as a content's still shows them; coded at about the default step, without `rng` at that step."""
     return model.still(_coded(model, z, rng))
 
 
-def _coded(model: BCD, z: Tensor, rng: np.random.Generator | None) -> Tensor:
+def _coded(model: HeadsModel, z: Tensor, rng: np.random.Generator | None) -> Tensor:
     """Tokens [b, n, still_dim] of pictures z [b, c, h, w], coded at about the default step."""
     config = model.config.content
     off = np.zeros(len(z), np.int64) if rng is None else rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, len(z))

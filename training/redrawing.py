@@ -8,57 +8,55 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from bcdcodec.models.dit import Condition
-from bcdcodec.models.joint import BCD
-from bcdcodec.training.data.batches import Batch
+from bcdcodec.models.sprites.model import SpritesModel
+from bcdcodec.training.data.sprite_batches import SpriteBatch
 
 
 @torch.no_grad()
-def redrawn_content(frozen: BCD, batch: Batch, share: float) -> Batch:
-    """The batch, its first `share` of content frames redrawn in one step by the `frozen` copy in another clip's motion.
+def redrawn_content(ema: SpritesModel, batch: SpriteBatch, share: float) -> SpriteBatch:
+    """The batch, its first `share` of content frames redrawn in one step by the `ema` copy in another clip's motion.
 
     Both halves of a clip show one action, which the content then tells and the decoder relies on. Redrawn, they show the
-    clip's looks in another action, and the target stays a true picture. For models without a still.
+    clip's looks in another action, and the target stays a true picture.
     """
     rows = slice(round(len(batch.content) * share))
     z = batch.content[rows]
-    redrawn = in_one_step(frozen, as_filed(frozen, z), frozen.vq.quantise(frozen.encode_motion(z.roll(1, dims=0))))
+    redrawn = in_one_step(ema, as_filed(ema, z), ema.vq.quantise(ema.encode_motion(z.roll(1, dims=0))))
     return replace(batch, content=torch.cat([redrawn.to(z), batch.content[rows.stop :]]))
 
 
 @torch.no_grad()
-def foreign_errors(frozen: BCD, batch: Batch) -> Tensor:
+def foreign_errors(ema: SpritesModel, batch: SpriteBatch) -> Tensor:
     """Mean squared error [b, t] of the batch's targets, drawn in one step from its codes and contents redrawn in other motions."""
-    tokens = as_filed(frozen, redrawn_content(frozen, batch, 1.0).content)
-    return drawing_errors(frozen, tokens, frozen.vq.quantise(frozen.encode_motion(batch.driving)), batch.target)
+    tokens = as_filed(ema, redrawn_content(ema, batch, 1.0).content)
+    return drawing_errors(ema, tokens, ema.vq.quantise(ema.encode_motion(batch.driving)), batch.target)
 
 
-def as_filed(frozen: BCD, content: Tensor) -> Tensor:
+def as_filed(ema: SpritesModel, content: Tensor) -> Tensor:
     """Tokens of content frames [b, tc, c, h, w] as files hold them."""
-    index = frozen.config.content.default_step
-    return frozen.content.dequantise(frozen.content.quantise(frozen.encode(content)[0], index), index)
+    index = ema.config.content.default_step
+    return ema.content.dequantise(ema.content.quantise(ema.encode(content)[0], index), index)
 
 
-def in_one_step(frozen: BCD, tokens: Tensor, m_hat: Tensor) -> Tensor:
+def in_one_step(ema: SpritesModel, tokens: Tensor, m_hat: Tensor) -> Tensor:
     """Latents [b, t, c, h, w] of content tokens [b, ...] in motion [b, t, g * d]."""
-    latent, largest = frozen.config.latent, frozen.config.diffusion.sigma_max
-    sigma = torch.full((len(tokens),), largest, device=tokens.device)
+    latent = ema.config.latent
     noise = torch.randn((*m_hat.shape[:2], latent.channels, latent.size, latent.size), device=tokens.device)
-    return frozen.denoise(largest * noise, sigma, Condition(tokens, m_hat, None), temporal=False).latents
+    return ema.denoise_at_max(noise, tokens, m_hat)
 
 
-def drawing_errors(frozen: BCD, tokens: Tensor, m_hat: Tensor, target: Tensor) -> Tensor:
+def drawing_errors(ema: SpritesModel, tokens: Tensor, m_hat: Tensor, target: Tensor) -> Tensor:
     """Mean squared errors [b, t] of what `in_one_step` draws against the latents `target` [b, t, c, h, w]."""
-    return (in_one_step(frozen, tokens, m_hat) - target).square().mean(dim=(2, 3, 4))
+    return (in_one_step(ema, tokens, m_hat) - target).square().mean(dim=(2, 3, 4))
 
 
 class ForeignDrawing:
     """Driving frames of some batches, drawn from codes and from contents redrawn in other motions, and what is wrong with them."""
 
     @torch.no_grad()
-    def __init__(self, frozen: BCD, batches: Sequence[Batch]):
-        self._model = frozen
-        self._tokens = torch.cat([as_filed(frozen, redrawn_content(frozen, batch, 1.0).content) for batch in batches])
+    def __init__(self, ema: SpritesModel, batches: Sequence[SpriteBatch]):
+        self._model = ema
+        self._tokens = torch.cat([as_filed(ema, redrawn_content(ema, batch, 1.0).content) for batch in batches])
         self._targets = torch.cat([batch.target for batch in batches])
 
     def errors(self, frames: Tensor, m_hat: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from torch import Tensor
 from bcdcodec.coding.rate_control import between
 from bcdcodec.container import Content, Head, Motion
 from bcdcodec.errors import FormatError
-from bcdcodec.models.dit import Condition
+from bcdcodec.models.base import Condition
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.windows import overlapped
 

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.models.heads.flow_basis import QUICK
+from bcdcodec.models.heads.alignment import QUICK
 from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import Latents, to_unit
 from bcdcodec.models.warp import warp

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bcdcodec.container import Content
 from bcdcodec.container.payloads import MAX_CONTENTS
-from bcdcodec.models.heads.flow_basis import QUICK
+from bcdcodec.models.heads.alignment import QUICK
 from bcdcodec.models.heads.residual_basis import Portrait
 
 if TYPE_CHECKING:

@@ -25,6 +25,9 @@ class RateTerms:
     def mutual_information(self) -> Tensor:
         return self.H_model - self.H_conditional
 
+    def detach(self) -> RateTerms:
+        return RateTerms(self.H_model.detach(), self.H_conditional.detach())
+
 
 class GroupVQ(nn.Module):
     """`g` codebooks E_i of `k` entries with `d` channels each."""

@@ -56,8 +56,13 @@ class VaeLatents:
     """diffusers' AutoencoderKL (Stable Diffusion 2.0's for the paper's model), means scaled to unit deviation."""
 
     def __init__(self, name_or_folder: str, device: str):
-        from diffusers import AutoencoderKL
-
+        try:
+            from diffusers import AutoencoderKL
+        except ImportError as error:
+            raise ModelError(
+                f"the model works on the latents of an image autoencoder ({name_or_folder}), which needs diffusers: "
+                "pip install 'bcdcodec[vae]'"
+            ) from error
         try:
             # A whole Stable Diffusion pipeline keeps its autoencoder in a subfolder.
             within = "vae" if (Path(name_or_folder) / "vae").is_dir() or not Path(name_or_folder).exists() else None

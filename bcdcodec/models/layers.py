@@ -72,3 +72,23 @@ def unpatchify(x: Tensor, patch: int, rows: int, columns: int) -> Tensor:
     c = x.shape[2] // (patch * patch)
     x = x.view(b, rows, columns, c, patch, patch).permute(0, 3, 1, 4, 2, 5)
     return x.reshape(b, c, rows * patch, columns * patch)
+
+
+class DiTBlock(nn.Module):
+    """Attention and feed-forward modulated by the condition (AdaLN-zero), equation 13."""
+
+    def __init__(self, width: int, ff: int, heads: int):
+        super().__init__()
+        self.norm_attention = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.attention = MultiHeadAttention(width, heads, bias=True)
+        self.norm_ff = nn.LayerNorm(width, elementwise_affine=False, eps=1e-6)
+        self.ff = FeedForward(width, ff)
+        self.modulation = nn.Linear(width, 6 * width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """X [b, n, d], condition [b, 1 or n, d]."""
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(condition).chunk(6, dim=-1)
+        x = x + gate_a * self.attention(self.norm_attention(x) * (1 + scale_a) + shift_a)
+        return x + gate_f * self.ff(self.norm_ff(x) * (1 + scale_f) + shift_f)

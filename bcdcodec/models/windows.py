@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.models.heads.flow_basis import LEVELS, Levels
+from bcdcodec.models.heads.alignment import LEVELS, Levels
 from bcdcodec.models.heads.residual_basis import Portrait
 from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import Latents, to_unit

@@ -15,18 +15,19 @@ from bcdcodec.benchmarks.sprites.judge import COLUMNS
 from bcdcodec.benchmarks.sprites.pairs import BOTH, OTHER_CHARACTER, SELF, ClipSet, draw_pairs, spread
 from bcdcodec.benchmarks.sprites.transfer import Accuracy, Quality, decode_pairs, judge_pairs, measure_quality
 from bcdcodec.codec import load
-from bcdcodec.config import ModelConfig
-from bcdcodec.presets import SPRITES, SPRITES_SMALL
-from bcdcodec.training.data.batches import Batch
+from bcdcodec.models.sprites.config import SpritesConfig
+from bcdcodec.presets import SPRITES_SMALL
+from bcdcodec.training.data.run_data import RunOptions
 from bcdcodec.training.data.sheets import split
-from bcdcodec.training.data.sprite_batches import SpriteClips, SpriteSampler
+from bcdcodec.training.data.sprite_batches import SpriteBatch, SpriteBatches, SpriteClips, SpriteSampler
 from bcdcodec.training.export import export_model
-from bcdcodec.training.trainer import RunOptions, Trainer
+from bcdcodec.training.recipes import sprites
+from bcdcodec.training.recipes.sprites import SpritesRecipe, SpritesTraining
+from bcdcodec.training.trainer import Trainer
 
 TABLE_CHARACTERS = 24  # training characters whose clips the entropy tables are fitted on
 PEOPLE, PAIRS = 24, 72  # test characters whose clips are coded; pairs decoded and judged, of each case
 JUDGED = (SELF, OTHER_CHARACTER, BOTH)
-LITERAL_STEPS = 8  # of sampling with the paper's noise levels, which one step does not suit
 ROW = "row.json"
 
 # Small enough that all variants train within half an hour on one core.
@@ -35,8 +36,8 @@ BASE = replace(
     name="ablation",
     encoder=replace(SPRITES_SMALL.encoder, width=128, ff=512, stem_channels=(32, 64, 128)),
     decoder=replace(SPRITES_SMALL.decoder, width=160, ff=640, depth=4),
-    training=replace(SPRITES_SMALL.training, batch=32),
 )
+TRAINING = replace(sprites.SPRITES_SMALL, batches=SpriteBatches(batch=32))
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Variant:
 
     name: str
     about: str  # what differs from the base, and the paper's row it answers
-    config: ModelConfig
+    config: SpritesConfig
+    training: SpritesTraining
     same_frames: bool = False  # content is taken from the very frames that are to be rebuilt
 
 
@@ -65,81 +67,53 @@ class AblationRow:
     qualities: tuple[Quality, ...]
 
 
-def variants(base: ModelConfig) -> tuple[Variant, ...]:
+def variants(base: SpritesConfig, training: SpritesTraining) -> tuple[Variant, ...]:
     """The base and what is taken from it, added to it or changed in it."""
+    same_halves = replace(
+        training, swap_weight=0.0, redrawn_content=0.0, batches=replace(training.batches, augmentation=False)
+    )
+    unmasked = replace(same_halves, content_mask_rate=0.0)
     return (
-        Variant("base", "the recipe of sprites-small, target 6 bits", base),
-        Variant(
-            "literal", "the paper's recipe (table A8) in a network and at learning rates of this size", literal(base)
-        ),
+        Variant("base", "the recipe of sprites-small, target 6 bits", base, training),
         Variant(
             "halves-only",
             "cross-driven by the halves of a clip alone, as in the paper: no swap consistency, no masked "
             "content, no redrawn content, no flip or recolouring",
-            with_training(base, swap_weight=0.0, content_mask_rate=0.0, redrawn_content=0.0, sprite_augmentation=False),
+            base,
+            unmasked,
         ),
         Variant(
             "no-cross",
             "without cross-driven training (table 3): content from the very frames that are rebuilt, "
             "no swap consistency, no redrawn content, no flip or recolouring",
-            with_training(base, swap_weight=0.0, redrawn_content=0.0, sprite_augmentation=False),
+            base,
+            same_halves,
             same_frames=True,
         ),
-        Variant(
-            "no-cross-unmasked",
-            "the same without masked content either",
-            with_training(base, swap_weight=0.0, content_mask_rate=0.0, redrawn_content=0.0, sprite_augmentation=False),
-            same_frames=True,
-        ),
-        Variant("no-rate", "without the rate loss (table A6)", with_training(base, rate_weight=0.0)),
+        Variant("no-cross-unmasked", "the same without masked content either", base, unmasked, same_frames=True),
+        Variant("no-rate", "without the rate loss (table A6)", base, replace(training, rate_weight=0.0)),
         *(
             Variant(
                 f"{bits}-bits",
                 f"target {bits} bits a frame (table 3)" + (f", {codes} codes" if codes != 64 else ""),
                 with_target(base, bits, codes),
+                training,
             )
             for bits, codes in ((2, 64), (4, 64), (8, 256))
         ),
     )
 
 
-def with_training(config: ModelConfig, **changes: float | bool) -> ModelConfig:
-    """The config with other fields of TrainingConfig."""
-    return replace(config, training=replace(config.training, **changes))
-
-
-def with_target(config: ModelConfig, bits: int, codes: int) -> ModelConfig:
+def with_target(config: SpritesConfig, bits: int, codes: int) -> SpritesConfig:
     """The config with another target rate and codebook."""
     return replace(config, quantiser=replace(config.quantiser, target_bits=float(bits), codes=codes))
-
-
-def literal(base: ModelConfig) -> ModelConfig:
-    """Table A8's recipe with the widths, depths, batch and learning rates of `base`."""
-    e, d, c = base.encoder, base.decoder, base.training
-    return replace(
-        SPRITES,
-        name=f"{base.name}-literal",
-        encoder=replace(SPRITES.encoder, width=e.width, ff=e.ff, layers=e.layers, heads=e.heads),
-        decoder=replace(
-            SPRITES.decoder,
-            width=d.width,
-            ff=d.ff,
-            depth=d.depth,
-            heads=d.heads,
-            temporal_indices=tuple(range(0, d.depth, 2)),
-        ),
-        diffusion=replace(SPRITES.diffusion, steps=LITERAL_STEPS),
-        training=replace(
-            SPRITES.training, batch=c.batch, lr_decoder=c.lr_decoder, lr_encoder=c.lr_encoder, ema_decay=c.ema_decay
-        ),
-    )
 
 
 class SameFramesSampler(SpriteSampler):
     """Batches whose content frames are the frames to be rebuilt."""
 
-    def batch(self, step: int, progress: float, temporal: bool = True) -> Batch:
-        batch = super().batch(step, progress, temporal)
+    def batch(self, step: int) -> SpriteBatch:
+        batch = super().batch(step)
         return replace(batch, content=batch.target)
 
 
@@ -149,9 +123,11 @@ def train_variant(variant: Variant, data: Path, run: Path, steps: int, seed: int
     options = RunOptions(
         data, run, steps, None, resume, device, seed, procedural_groups=1, checkpoint_minutes=2, evaluate_minutes=1e9
     )
-    trainer = Trainer(variant.config, options)
+    recipe = SpritesRecipe(variant.config, variant.training)
+    trainer = Trainer(recipe, options)
     if variant.same_frames:
-        trainer.sampler = SameFramesSampler(variant.config.training, trainer.sampler.sheets, seed)
+        frames = variant.config.content.frames
+        recipe.sampler = SameFramesSampler(variant.training.batches, frames, recipe.sampler.sheets, seed)
     trainer.run()
     return trainer.elapsed / 60
 
@@ -200,7 +176,7 @@ def run_ablations(
     """
     table_clips = SpriteClips(judges.sheets, split()[0][:TABLE_CHARACTERS])
     rows = []
-    for variant in variants(BASE):
+    for variant in variants(BASE, TRAINING):
         run = out / f"{variant.name}-{steps}"
         if (run / ROW).exists():
             rows.append(json.loads((run / ROW).read_text()))
@@ -246,7 +222,7 @@ def ablations_as_markdown(rows: list[dict], steps: int) -> str:
     ]
     parts = [
         "# Sprites, ablations",
-        f"Every variant: {steps} optimiser steps of {BASE.training.batch} clips, the same small network (encoder {BASE.encoder.width} "
+        f"Every variant: {steps} optimiser steps of {TRAINING.batches.batch} clips, the same small network (encoder {BASE.encoder.width} "
         f"wide, decoder {BASE.decoder.width} wide and {BASE.decoder.depth} deep), the same seed. Bits, codes and information "
         f"(bits, of the codes on the motion frame and on skin, pants, top and hair) over the clips of {PEOPLE} test characters; PSNR against "
         f"the rendered truth and the exact judge's accuracy by clip over {PAIRS} pairs, accuracy where both character and action "

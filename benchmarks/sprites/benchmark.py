@@ -175,7 +175,7 @@ def _content_from(
 ) -> ContentResult:
     """The pairs with contents encoded anew from `frames` frames each, under the same codes."""
     clips, config = judges.clips, codec.config
-    fewer = replace(config, training=replace(config.training, content_frames=frames))
+    fewer = replace(config, content=replace(config.content, frames=frames))
     encoder = Codec(replace(codec.folder, config=fewer), codec.device)
     needed = np.unique(pairs.content)
     label = f"content from {frames}"

@@ -10,13 +10,27 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bcdcodec.config import ModelConfig
 from bcdcodec.training.data.clips import ClipStore
 from bcdcodec.training.data.procedural_pairs import PEOPLE, PairStore, mirrored_motion
 
 # Of the pictures that teach the still's filter.
 CROP_LEAST = 0.75  # of a picture's side
 CONTRAST, TINT = (0.8, 1.15), 0.08  # in which range, and by how much each channel on average
+
+
+@dataclass(frozen=True)
+class ClipBatches:
+    """What a batch of clips of heads is made of."""
+
+    batch: int  # clips
+    frames: int  # target frames a clip
+    content_frames: int = 2  # frames that give the content
+    temporal_stride: int = 2  # source frames between two training frames
+    stage1_split: int = 2  # stage 1 takes so many times more clips, of so many times fewer frames
+    procedural_share: float = 0.5  # of the batch: procedural heads, cross-identity pairs with exact truth
+    still_share: float = 0.12  # of the batch: single portraits moved by similarity transforms
+    shift_from: float = 0.5  # share of the run after which target and content are shifted apart
+    shift_max: float = 0.04  # of the picture, at the end of the run
 
 
 @dataclass(frozen=True)
@@ -49,9 +63,9 @@ def random_tint(rng: np.random.Generator, pictures: Tensor) -> Tensor:
 class BatchSampler:
     """Batches as a function of (seed, step), so that a resumed run sees the same ones."""
 
-    def __init__(self, config: ModelConfig, clips: ClipStore, pairs: PairStore | None, seed: int):
-        self.training, self.clips, self.pairs, self.seed = config.training, clips, pairs, seed
-        span = 2 * config.training.temporal_stride
+    def __init__(self, batches: ClipBatches, clips: ClipStore, pairs: PairStore | None, seed: int):
+        self.batches, self.clips, self.pairs, self.seed = batches, clips, pairs, seed
+        span = 2 * batches.temporal_stride
         self.moving = np.flatnonzero(clips.lengths >= span * 2)
         self.stills = np.flatnonzero(clips.lengths < span * 2)
         self.weights = np.minimum(clips.lengths[self.moving], 150).astype(float)
@@ -62,7 +76,7 @@ class BatchSampler:
         Before stage 2 (`temporal`) it has more clips of fewer frames: what one clip's frames teach is much alike.
         """
         rng = np.random.default_rng((self.seed, step))
-        c = self.training
+        c = self.batches
         split = 1 if temporal else c.stage1_split
         b, t = c.batch * split, c.frames // split
         procedural = round(b * c.procedural_share) if self.pairs is not None else 0
@@ -161,7 +175,7 @@ class BatchSampler:
 
     def _clip(self, rng: np.random.Generator, t: int) -> tuple[Tensor, Tensor, Tensor]:
         """Halves of a real clip: content from one, motion and target from the other."""
-        c = self.training
+        c = self.batches
         index = rng.choice(self.moving, p=self.weights / self.weights.sum())
         clip = self.clips.clip(index)
         # Strides up to 1.5 times the preset's, and as far as half of the clip in stage 1, where frames are few.
@@ -177,7 +191,7 @@ class BatchSampler:
 
     def _still(self, rng: np.random.Generator, frames: int) -> tuple[Tensor, Tensor, Tensor]:
         """One portrait under a smooth similarity motion."""
-        c = self.training
+        c = self.batches
         picture = to_pictures(self.clips.clip(int(rng.choice(self.stills)))[:1])  # [1, c, h, w]
         t = frames + c.content_frames
         ends = rng.normal(0, 1, (3, 4)) * (0.06, 0.05, 0.05, 0.08)  # shift x, y, log scale, radians

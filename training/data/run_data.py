@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.config import ModelConfig
+from bcdcodec.training.data.batches import ClipBatches
 from bcdcodec.training.data.clips import ClipStore, load_store
 from bcdcodec.training.data.procedural_pairs import PairStore, load_pairs
 
@@ -39,19 +36,20 @@ class RunOptions:
 
 
 def load_data(
-    config: ModelConfig, options: RunOptions
+    batches: ClipBatches, size: int, frames: int, options: RunOptions
 ) -> tuple[ClipStore, ClipStore, PairStore | None, PairStore | None]:
-    """Training clips, held-out clips, training pairs, held-out pairs; procedural heads stand in for missing clips."""
-    c = config.training
+    """Training clips, held-out clips, training pairs, held-out pairs; procedural heads stand in for missing clips.
+
+    Pictures of `size` pixels; pairs of at least so many `frames`.
+    """
     cache = options.out / "data"
-    size = config.latent.small.picture_size
     if options.data is not None:  # first, as a wrong folder must show before minutes of rendering
         clips, held_out = (load_store(options.data, split, size, cache) for split in ("train", "val"))
     pairs = held_out_pairs = None
-    if c.procedural_share:
-        frames = max(c.frames, config.window.length)
-        pairs = load_pairs(options.procedural_groups, 0, frames, c.content_frames, c.temporal_stride, size, cache)
-        held_out_pairs = load_pairs(12, HELD_OUT_SEED, frames, c.content_frames, c.temporal_stride, size, cache)
+    if batches.procedural_share:
+        shape = max(batches.frames, frames), batches.content_frames, batches.temporal_stride, size, cache
+        pairs = load_pairs(options.procedural_groups, 0, *shape)
+        held_out_pairs = load_pairs(12, HELD_OUT_SEED, *shape)
     if options.data is None:
         clips, held_out = (
             procedural_clips(first, people, size, cache) for first, people in ((0, PEOPLE_ALONE), (HELD_OUT_SEED, 4))
@@ -59,22 +57,12 @@ def load_data(
     return clips, held_out, pairs, held_out_pairs
 
 
-def load_large(config: ModelConfig, options: RunOptions) -> ClipStore:
-    """Training pictures at full size, of footage every LARGE_EVERY-th."""
-    size, cache = config.latent.picture_size, options.out / "data"
+def load_large(size: int, options: RunOptions) -> ClipStore:
+    """Training pictures of `size` pixels, of footage every LARGE_EVERY-th."""
+    cache = options.out / "data"
     if options.data is None:
         return procedural_clips(0, PEOPLE_ALONE, size, cache)
     return load_store(options.data, "train", size, cache, LARGE_EVERY)
-
-
-def notes_into(log: Path, began: float) -> Callable[[dict], None]:
-    """Writes records into a run's log, with the minutes since `began`."""
-
-    def note(record: dict) -> None:
-        with log.open("a") as lines:
-            lines.write(json.dumps(record | {"minutes": round((time.monotonic() - began) / 60, 2)}) + "\n")
-
-    return note
 
 
 def procedural_clips(first_seed: int, count: int, size: int, cache: Path) -> ClipStore:

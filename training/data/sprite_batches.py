@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.config import ModelConfig, TrainingConfig
 from bcdcodec.errors import ModelError
-from bcdcodec.training.data.batches import Batch, to_pictures
+from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.sheets import ACTIONS, FRAMES, Sheets, motion_frame, split
 
 MOTION_OF = np.array([[motion_frame(action, t) for t in range(FRAMES)] for action in range(len(ACTIONS))])
@@ -34,6 +33,25 @@ class SpriteClips:
         return self.sheets.clip(int(self.characters[index // len(ACTIONS)]), index % len(ACTIONS))
 
 
+@dataclass(frozen=True)
+class SpriteBatches:
+    """What a batch of sprite clips is made of."""
+
+    batch: int = 48  # clips
+    frames: int = 2  # target frames a clip
+    augmentation: bool = True  # flip the content frames, recolour the driving frames
+
+
+@dataclass(frozen=True)
+class SpriteBatch:
+    """Pictures in [-1, 1], or latents of them."""
+
+    content: Tensor  # [b, tc, c, h, w]
+    driving: Tensor  # [b, t, c, h, w]
+    target: Tensor  # [b, t, c, h, w] the same frames as the driving ones, as they were
+    codes: Tensor | None = None  # [b, t, g] that the driving frames are to have; else the model's own
+
+
 class SpriteSampler:
     """Batches as a function of (seed, step), so that a resumed run sees the same ones.
 
@@ -41,36 +59,35 @@ class SpriteSampler:
     of the same clip, and no other character in the same motion is ever shown.
     """
 
-    def __init__(self, training: TrainingConfig, sheets: Sheets, seed: int):
-        self.training, self.sheets, self.seed = training, sheets, seed
+    def __init__(self, batches: SpriteBatches, content_frames: int, sheets: Sheets, seed: int):
+        self.batches, self.content_frames, self.sheets, self.seed = batches, content_frames, sheets, seed
         self.characters, _ = split()
 
-    @staticmethod
-    def open(config: ModelConfig, folder: Path | None, seed: int) -> SpriteSampler:
+    @classmethod
+    def open(cls, preset: str, batches: SpriteBatches, content_frames: int, folder: Path | None, seed: int):
         """A sampler over a folder of sheets. Raises ModelError without a folder, BcdError for a wrong one."""
         if folder is None:
-            raise ModelError(f"preset {config.name!r} trains on sprite sheets: give their folder with --data")
-        return SpriteSampler(config.training, Sheets.load(folder), seed)
+            raise ModelError(f"preset {preset!r} trains on sprite sheets: give their folder with --data")
+        return cls(batches, content_frames, Sheets.load(folder), seed)
 
-    def batch(self, step: int, progress: float, temporal: bool = True) -> Batch:
-        """The batch of one step. The schedule's arguments are those of the other sampler and change nothing here."""
+    def batch(self, step: int) -> SpriteBatch:
+        """The batch of one step."""
         rng = np.random.default_rng((self.seed, step))
-        c = self.training
-        b, t = c.batch, c.frames
+        b, t, tc = self.batches.batch, self.batches.frames, self.content_frames
         characters = rng.choice(self.characters, b)
         actions = rng.integers(0, len(ACTIONS), b)
-        order = rng.permuted(np.tile(np.arange(FRAMES), (b, 1)), axis=1)[:, : c.content_frames + t]
+        order = rng.permuted(np.tile(np.arange(FRAMES), (b, 1)), axis=1)[:, : tc + t]
         motions = MOTION_OF[actions[:, None], order]  # [b, tc + t]
         frames = self.sheets.frames(np.repeat(characters, motions.shape[1]), motions.flatten())
         pictures = to_pictures(frames).unflatten(0, motions.shape)
-        content, target = pictures[:, : c.content_frames], pictures[:, c.content_frames :]
-        if c.sprite_augmentation:
+        content, target = pictures[:, :tc], pictures[:, tc:]
+        if self.batches.augmentation:
             flip = torch.from_numpy(rng.random(b) < 0.5)[:, None, None, None, None]
             content = torch.where(flip, content.flip(-1), content)
             driving = _recoloured(target, rng)
         else:
             driving = target
-        return Batch(content, driving, target, torch.zeros(0), torch.zeros(0))
+        return SpriteBatch(content, driving, target)
 
 
 def _recoloured(pictures: Tensor, rng: np.random.Generator) -> Tensor:

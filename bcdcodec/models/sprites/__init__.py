@@ -1,0 +1,1 @@
+"""The small `sprites` model: one motion group, learned content tokens, no warp."""
