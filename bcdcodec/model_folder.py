@@ -14,10 +14,12 @@ import numpy as np
 from bcdcodec.config import ModelConfig
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.errors import ModelError
-from bcdcodec.models.registry import read_config
+from bcdcodec.models.registry import build_model, read_config
 
 if TYPE_CHECKING:
     import torch
+
+    from bcdcodec.models.base import VideoModel
 
 SHIPPED = Path(__file__).parent / "weights"
 CONFIG, TABLES, CARD = "config.json", "tables.safetensors", "README.md"
@@ -89,13 +91,23 @@ def shipped_models() -> list[str]:
 
 
 def fill_network(model: torch.nn.Module, folder: Path, whose: str) -> None:
-    """Load the `weights-*.safetensors` of a network beside a codec's own, in float32. Raises ModelError, which begins with `whose`."""
+    """Load the `weights-*.safetensors` of a folder into a network, in float32. Raises ModelError that names `whose`."""
     from safetensors.torch import load_file
 
     tensors: dict[str, torch.Tensor] = {}
     try:
         for path in sorted(folder.glob("weights-*.safetensors")):
             tensors.update(load_file(path))
+    except Exception as error:  # safetensors raises untyped errors
+        raise ModelError(f"{whose} weights in {folder} are not readable: {error}") from error
+    try:
         model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
-    except Exception as error:  # safetensors and torch raise errors of their own
+    except RuntimeError as error:
         raise ModelError(f"{whose} weights in {folder} do not fit its config: {str(error).splitlines()[0]}") from error
+
+
+def load_weights(folder: ModelFolder) -> VideoModel:
+    """The network of a model folder in float32. Raises ModelError when weights and config disagree."""
+    model = build_model(folder.config)
+    fill_network(model, folder.path, "the model's")
+    return model

@@ -10,9 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from bcdcodec.errors import BcdError
+from bcdcodec.files import Progress
+from bcdcodec.files.decode_file import DecodeOptions, decode_file
+from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.info import describe_file
-from bcdcodec.files.transcode import Progress, decode_file, encode_file
 from bcdcodec.model_folder import DEFAULT_MODEL, open_model
+from bcdcodec.reenactment.options import ReenactmentOptions
 from bcdcodec.video import encode_png, read_pictures, write_video
 
 SECONDS = 4
@@ -60,13 +63,14 @@ def run_demo(
 
     truth = _render_people(out, size, step)
     names = {"a": "a.decoded.mp4", "b": "b.decoded.mp4"}
+    decoding = DecodeOptions(model, device, reenactment=ReenactmentOptions(landmarks=False))
     for person, decoded in names.items():
         recording = out / f"{person}.bcd"
-        encode_file(out / f"{person}.mp4", recording, model, device=device)
+        encode_file(out / f"{person}.mp4", recording, EncodeOptions(model, device))
         step()
-        decode_file(recording, out / decoded, model=model, device=device)
+        decode_file(recording, out / decoded, options=decoding)
         step()
-    decode_file(out / "a.bcd", out / "b.as-a.mp4", content=out / "b.bcd", model=model, device=device, landmarks=False)
+    decode_file(out / "a.bcd", out / "b.as-a.mp4", out / "b.bcd", decoding)
     step()
 
     original = {person: read_pictures(out / f"{person}.mp4", None, size) for person in names}

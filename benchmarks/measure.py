@@ -19,8 +19,8 @@ from bcdcodec.codec import Codec, load
 from bcdcodec.container import Recording, open_bcd
 from bcdcodec.entropy.profiles import profile_name
 from bcdcodec.errors import VideoError
+from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.recording import read
-from bcdcodec.files.transcode import encode_file
 from bcdcodec.video import Crop, encode_png, read_pictures
 
 MOMENTS = 6  # pictures in a strip
@@ -147,7 +147,7 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
 def _coded(path: Path, folder: Path, settings: Settings, kbps: float | None, codec: Codec) -> _Coded:
     """A clip encoded into a file of `folder`; `kbps` None: at the model's own rate."""
     target = folder / ("clip.bcd" if kbps is None else f"clip-{kbps:g}.bcd")
-    encode_file(path, target, settings.model, profile=settings.profile, kbps=kbps)
+    encode_file(path, target, EncodeOptions(settings.model, profile=settings.profile, kbps=kbps))
     recording, tables = read(target, settings.model), codec.folder.tables
     with open_bcd(str(target)) as reader:
         counts, seconds, head = reader.byte_counts, reader.duration_seconds, reader.head

@@ -17,10 +17,12 @@ import numpy as np
 import torch
 
 from bcdcodec.codec import Codec
+from bcdcodec.coding.content import make_content, reference_of
+from bcdcodec.coding.motion import align, motion_codes, motion_of
 from bcdcodec.container import write_recording
 from bcdcodec.errors import BcdError
+from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.recording import read
-from bcdcodec.files.transcode import encode_file
 from bcdcodec.video import read_frames, write_video
 from bcdcodec.video.source import open_source
 
@@ -49,7 +51,7 @@ from bcdcodec.files.recording import read
 from bcdcodec.codec import load
 recording = read(sys.argv[1], sys.argv[2])
 codec = load(sys.argv[2])
-next(codec.decode_stream(iter(recording.motions), recording.contents, 0))
+next(codec.decode_stream(recording, seed=0))
 print(flush=True)
 """
 
@@ -118,25 +120,26 @@ def measure_speed(codec: Codec, path: Path, profile: str, repeats: int = REPEATS
     model = str(codec.folder.path)
     with tempfile.TemporaryDirectory() as folder:
         recorded, decoded = Path(folder) / "clip.bcd", Path(folder) / "clip.mp4"
-        encode_file(path, recorded, model, profile=profile)  # also warms up
+        encode_file(path, recorded, EncodeOptions(model, profile=profile))  # also warms up
         with read_frames(path, None, codec.picture_size) as video:
             info = video.info
             frames = np.stack([picture for _, picture in video])
         recording = read(recorded, model)
         seconds = float(len(frames) / (info.frame_rate or 25))
-        features, network = _timed(lambda: codec.motion_features(frames), repeats)
-        content, choosing = _timed(lambda: codec.content_of(frames, features), repeats)
-        (motion, curvature), aligning = _timed(
-            lambda: codec.aligned(frames, features, codec.portrait(content)), repeats
+        session = codec.session
+        encoded, network = _timed(lambda: motion_of(session, frames), repeats)
+        content, choosing = _timed(lambda: make_content(session, frames, encoded), repeats)
+        (motion, hessian), aligning = _timed(
+            lambda: align(session, frames, encoded, reference_of(session, content)), repeats
         )
-        _, quantise = _timed(lambda: codec.codes_of(motion, curvature=curvature), repeats)
+        _, quantise = _timed(lambda: motion_codes(session, motion, hessian=hessian), repeats)
         _, reading = _timed(lambda: _decode_only(path), repeats)
         _, cropping = _timed(lambda: _read_all(path, codec.picture_size), repeats)
         _, writing = _timed(lambda: write_recording(io.BytesIO(), recording, codec.folder.tables), repeats)
         _, opening = _timed(lambda: read(recorded, model), repeats)
         pictures, sampling = _timed(lambda: codec.decode(recording), repeats)
         _, saving = _timed(lambda: _save(decoded, pictures, 1 / (info.frame_rate or 25)), repeats)
-        _, warm = _timed(lambda: next(codec.decode_stream(iter(recording.motions), recording.contents, 0)), repeats)
+        _, warm = _timed(lambda: next(codec.decode_stream(recording, seed=0)), repeats)
         cold = float(np.median([_seconds_to_first_line([FIRST_FRAME, str(recorded), model]) for _ in range(repeats)]))
         commands = {}
         for verb, arguments in (("encode", [path, recorded, "--profile", profile]), ("decode", [recorded, decoded])):

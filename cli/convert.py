@@ -31,63 +31,39 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 @click.option(
     "--kbps",
     type=click.FloatRange(0.01, 100),
-    help="Rate of the motion, such as 1, 2, 4 or 8; from 3 on contents grow with it. [default: the model's own]",
+    help="Rate of the motion; from 3 on the reference image gets more bytes too. [default: the model's own]",
 )
 @click.option(
     "--scenes",
     type=click.Choice(["auto", "off"]),
     default="auto",
     show_default=True,
-    help="Another content where the picture jumps, or the present one shows it badly; off: one for all.",
+    help="auto: a new reference at a scene cut, or where the warp error is too large; off: one for all.",
 )
 @click.option(
     "--profile",
     type=click.Choice(["static", "context"]),
-    help="How the motion codes are packed: each for itself, or by what came before. [default: context, if the model can]",
+    help="Entropy coding of the motion: static, or context-adaptive. [default: context, if the model has tables for it]",
 )
 def encode(
-    source: str,
-    target: str,
-    model: str,
-    crop: str | None,
-    surroundings: bool,
-    vae: str | None,
-    device: str,
-    seed: int,
-    no_audio: bool,
-    audio_kbps: float | None,
-    kbps: float | None,
-    scenes: str,
-    profile: str | None,
+    source: str, target: str, crop: str | None, no_audio: bool, audio_kbps: float | None, scenes: str, **options
 ) -> None:
     """Encode a video into a .bcd file.
 
-    IN is a video file, an animated GIF or APNG, or a folder of PNGs, of any size and frame rate. What is
-    transparent is coded on black. Sound becomes Opus, mono voice; Opus is copied.
-    - is standard input or output.
+    IN is a video file, an animated GIF or APNG, or a folder of PNGs, of any size and frame rate. Transparent
+    pixels are coded on black. Sound becomes Opus, mono voice; Opus is copied. A single picture becomes a
+    reference image for decode --content. - is standard input or output.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
-    from bcdcodec.files.transcode import AUTO_CROP, encode_file
+    from bcdcodec.files.encode_file import EncodeOptions, encode_file
+    from bcdcodec.files.square import AUTO_CROP
     from bcdcodec.video import SoundOptions, parse_crop
 
     square = parse_crop(crop) if crop and crop != AUTO_CROP else crop
     sound = None if no_audio else SoundOptions() if audio_kbps is None else SoundOptions(audio_kbps, copy=False)
     with progress_bar("encode") as progress:
-        done = encode_file(
-            source,
-            target,
-            model,
-            square,
-            device,
-            seed,
-            progress,
-            vae,
-            sound,
-            profile,
-            kbps,
-            surroundings,
-            scenes == "auto",
-        )
+        given = EncodeOptions(crop=square, sound=sound, scenes=scenes == "auto", **options)
+        done = encode_file(source, target, given, progress)
     show_notes(done.notes)
     counts = done.byte_counts
     click.echo(
@@ -100,14 +76,12 @@ def encode(
 @click.command()
 @click.argument("source", metavar="IN.bcd")
 @click.argument("target", metavar="OUT")
-@click.option("--content", metavar="OTHER.bcd", help="Show the face of this recording in the motion of IN.")
-@click.option(
-    "--relative", is_flag=True, help="With --content: begin in that face's own pose and add the changes of IN."
-)
+@click.option("--content", metavar="OTHER.bcd", help="Reenactment: show the face of OTHER in the motion of IN.")
+@click.option("--relative", is_flag=True, help="With --content: keep that face's own pose, add the changes of IN.")
 @click.option(
     "--no-landmarks",
     is_flag=True,
-    help="With --content: join both faces by networks alone, as is better for drawn ones.",
+    help="With --content: find no facial landmarks; better for drawn faces, on which detectors fail.",
 )
 @click.option(
     "--paste-back", is_flag=True, help="Show the face in the still of its surroundings, if its file holds one."
@@ -115,7 +89,7 @@ def encode(
 @click.option(
     "--steps",
     type=click.IntRange(0, 1000),
-    help="Sampling steps; 0: the picture moved by the motion alone, no network for any frame. [default: the model's]",
+    help="Sampling steps; 0: warp the reference image, run no network. [default: the model's]",
 )
 @click.option(
     "--scale",
@@ -137,52 +111,25 @@ def encode(
 )
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 def decode(
-    source: str,
-    target: str,
-    content: str | None,
-    relative: bool,
-    no_landmarks: bool,
-    paste_back: bool,
-    steps: int | None,
-    scale: int,
-    seed: int | None,
-    model: str | None,
-    vae: str | None,
-    device: str,
-    max_frames: int,
-    no_audio: bool,
+    source: str, target: str, content: str | None, relative: bool, no_landmarks: bool, no_audio: bool, **options
 ) -> None:
     """Decode a .bcd file into a video.
 
-    OUT ends in .mp4, .mkv, .webm, .gif or .apng, or is a folder for PNGs; with --content also .bcd. What
-    --content makes is marked as synthesised; head, mouth and eyes follow much better with the extra expression. - is standard
-    input or output; the output is Matroska.
+    OUT ends in .mp4, .mkv, .webm, .gif or .apng, or is a folder for PNGs; with --content also .bcd. A
+    reenactment (--content) is marked as synthesised; head, mouth and eyes follow much better with the extra
+    expression, which finds facial landmarks. - is standard input or output; the output is Matroska.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
-    from bcdcodec.files.transcode import decode_file
+    from bcdcodec.files.decode_file import DecodeOptions, decode_file
+    from bcdcodec.reenactment.options import ReenactmentOptions
 
-    if relative and content is None:
-        raise click.UsageError("--relative goes with --content")
-    if no_landmarks and content is None:
-        raise click.UsageError("--no-landmarks goes with --content")
+    for given, option in (relative, "--relative"), (no_landmarks, "--no-landmarks"):
+        if given and content is None:
+            raise click.UsageError(f"{option} goes with --content")
+    reenactment = ReenactmentOptions(relative=relative, landmarks=not no_landmarks)
     with progress_bar("decode") as progress:
-        done = decode_file(
-            source,
-            target,
-            content,
-            steps,
-            seed,
-            model,
-            device,
-            max_frames,
-            progress,
-            vae,
-            scale,
-            not no_audio,
-            paste_back,
-            relative,
-            not no_landmarks,
-        )
+        given = DecodeOptions(sound=not no_audio, reenactment=reenactment, **options)
+        done = decode_file(source, target, content, given, progress)
     show_notes(done.notes)
     click.echo(f"{target}: {done.frames} frames, {done.duration_s:.3f} s", err=target == "-")
 
@@ -192,9 +139,9 @@ def decode(
 @click.option("--model", default="heads", show_default=True, help="A shipped model, or the folder of one.")
 @DEVICE
 def demo(folder: str, model: str, device: str) -> None:
-    """Render two people, code them, and put one's face in the other's motion.
+    """Render two people, code them, and reenact one by the other.
 
-    Writes the videos, the .bcd files and demo.png, and prints what they measure.
+    Writes the videos, the .bcd files and demo.png, and prints their measures.
     """
     from bcdcodec.benchmarks.demo import run_demo
     from bcdcodec.cli.progress import progress_bar

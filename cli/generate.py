@@ -10,7 +10,7 @@ from bcdcodec.generation.config import TEMPERATURE, TOP_P
 @click.command()
 @click.argument("target", metavar="OUT.bcd")
 @click.option("--content", required=True, metavar="FILE", help="Whose face: a .bcd file, a picture or a video.")
-@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), required=True, help="Of motion to invent.")
+@click.option("--seconds", type=click.FloatRange(min=0, min_open=True), required=True, help="Of motion to generate.")
 @click.option("--prompt", metavar="FILE.bcd", help="Motion to start with.")
 @click.option(
     "--temperature",
@@ -32,27 +32,16 @@ from bcdcodec.generation.config import TEMPERATURE, TOP_P
 )
 @click.option("--model", help="Name or folder of the model. [default: the shipped one that FILE names, or heads]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-def generate(
-    target: str,
-    content: str,
-    seconds: float,
-    prompt: str | None,
-    temperature: float,
-    top_p: float,
-    seed: int,
-    gpt2: str | None,
-    model: str | None,
-    device: str,
-) -> None:
-    """Invent motion for a face: an ordinary .bcd file, marked as generated.
+def generate(target: str, content: str, seconds: float, **options) -> None:
+    """Generate motion for a face: an ordinary .bcd file, marked as generated.
 
     Do not use it on anyone who has not agreed to it.
     """
     from bcdcodec.cli.progress import progress_bar
-    from bcdcodec.generation.generate import generate_file
+    from bcdcodec.files.generate_file import GenerateOptions, generate_file
 
     with progress_bar("generate") as progress:
-        done = generate_file(content, target, seconds, prompt, gpt2, model, temperature, top_p, seed, device, progress)
+        done = generate_file(content, target, seconds, GenerateOptions(**options), progress)
     click.echo(
         f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {done.byte_counts.total} bytes, marked as generated"
     )

@@ -87,19 +87,19 @@ def clip(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def recording(clip, tiny_model) -> Path:
     """`clip`, encoded with the tiny model."""
-    from bcdcodec.files.transcode import encode_file
+    from bcdcodec.files.encode_file import EncodeOptions, encode_file
 
     path = clip.with_name("clip.bcd")
-    encode_file(clip, path, tiny_model, device="cpu")
+    encode_file(clip, path, EncodeOptions(tiny_model, "cpu"))
     return path
 
 
 @pytest.fixture(scope="session")
 def other_person(tmp_path_factory, tiny_model) -> Path:
     """Another head, encoded with the tiny model."""
-    from bcdcodec.files.transcode import encode_file
+    from bcdcodec.files.encode_file import EncodeOptions, encode_file
 
     folder = tmp_path_factory.mktemp("others")
     source = write_clip(folder / "other.mp4", head_frames(12, 30))
-    encode_file(source, folder / "other.bcd", tiny_model, device="cpu")
+    encode_file(source, folder / "other.bcd", EncodeOptions(tiny_model, "cpu"))
     return folder / "other.bcd"

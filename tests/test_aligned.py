@@ -5,6 +5,7 @@ import pytest
 from head_clips import head_frames
 
 import bcdcodec
+from bcdcodec.coding import references
 from bcdcodec.coding.encoder import StreamOptions
 from bcdcodec.model_folder import shipped_models
 
@@ -18,7 +19,7 @@ def test_aligned_motion_decodes_far_nearer_than_the_encoders_own(monkeypatch):
         return float(np.square(codec.decode(codec.encode(frames)).astype(np.float32) - frames).mean())
 
     aligned = error()
-    monkeypatch.setattr(codec, "aligned", lambda pictures, features, portrait, *levels: (features, None))
+    monkeypatch.setattr(references, "align", lambda session, pictures, motion, *how: (motion, None))
     print(f"mean squared error: {aligned:.0f} aligned, {error():.0f} by the encoder alone")
     assert aligned < 0.6 * error()
 
@@ -38,8 +39,7 @@ def test_the_frame_of_the_content_is_one_from_which_the_others_are_reached(tiny_
     codec = bcdcodec.load(tiny_model)
     frames = head_frames(8, 12, 32)
     frames[3] = np.roll(frames[3], 12, axis=1)
-    content = codec.content_of(frames, codec.motion_features(frames))
     recording = codec.encode(frames)
     still = codec.still(recording).astype(np.float32)
     errors = [float(np.square(still - f).mean()) for f in frames]
-    assert int(np.argmin(errors)) != 3 and content.reference_codes is not None
+    assert int(np.argmin(errors)) != 3 and recording.contents[0].reference_codes is not None

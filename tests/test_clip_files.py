@@ -8,7 +8,8 @@ from video_clips import read_all
 
 import bcdcodec
 from bcdcodec.errors import BcdError, LimitError, VideoError
-from bcdcodec.files.transcode import decode_file, encode_file
+from bcdcodec.files.decode_file import DecodeOptions, decode_file
+from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.video import enlarge
 
 SIDE = 32  # of the tiny model
@@ -68,7 +69,7 @@ def test_a_half_transparent_colour_and_a_transparent_palette_entry_are_mixed_wit
 def test_durations_of_a_gif_become_its_timestamps(sprite, tiny_model, tmp_path):
     durations = [100, 50, 200, 100, 30, 100, 100, 400]  # milliseconds
     source = save(sprite, tmp_path / "a.gif", duration=durations, disposal=2)
-    done = encode_file(source, tmp_path / "a.bcd", tiny_model, device="cpu")
+    done = encode_file(source, tmp_path / "a.bcd", EncodeOptions(tiny_model, "cpu"))
     (motion,) = bcdcodec.read(tmp_path / "a.bcd", tiny_model).motions
     head = bcdcodec.read(tmp_path / "a.bcd", tiny_model).head
     seconds = [float(p) * head.time_base_num / head.time_base_den for p in motion.pts]
@@ -84,7 +85,7 @@ def test_the_same_pictures_give_the_same_codes_from_every_lossless_source(sprite
     ]
     expected = bcdcodec.load(tiny_model).encode(on_black)
     for source in sources:
-        encode_file(source, tmp_path / "a.bcd", tiny_model, device="cpu")
+        encode_file(source, tmp_path / "a.bcd", EncodeOptions(tiny_model, "cpu"))
         found = bcdcodec.read(tmp_path / "a.bcd", tiny_model)
         assert found.head.crop == (0, 0, SIDE, SIDE)
         np.testing.assert_array_equal(found.motions[0].codes, expected.motions[0].codes)
@@ -94,13 +95,13 @@ def test_the_same_pictures_give_the_same_codes_from_every_lossless_source(sprite
 @pytest.fixture(scope="module")
 def coded(sprite, tiny_model, tmp_path_factory):
     path = tmp_path_factory.mktemp("coded") / "a.bcd"
-    encode_file(save_folder(sprite, path.with_name("folder")), path, tiny_model, device="cpu")
+    encode_file(save_folder(sprite, path.with_name("folder")), path, EncodeOptions(tiny_model, "cpu"))
     return path
 
 
 @pytest.mark.parametrize("name", ["a.apng", "folder"])
 def test_lossless_outputs_hold_exactly_the_decoded_pictures(coded, tiny_model, tmp_path, name):
-    decode_file(coded, tmp_path / name, model=tiny_model, device="cpu")
+    decode_file(coded, tmp_path / name, options=DecodeOptions(tiny_model, "cpu"))
     pictures = bcdcodec.load(tiny_model).decode(bcdcodec.read(coded, tiny_model))
     _, images, _ = read_all(tmp_path / name, SIDE)
     np.testing.assert_array_equal(images, pictures)
@@ -125,9 +126,9 @@ def test_enlarging_repeats_pixels():
 
 def test_scale_is_of_pictures_alone(coded, tiny_model, tmp_path):
     with pytest.raises(BcdError, match="--scale 2 enlarges pictures, .*b.bcd holds codes"):
-        decode_file(coded, tmp_path / "b.bcd", coded, model=tiny_model, device="cpu", scale=2)
+        decode_file(coded, tmp_path / "b.bcd", coded, options=DecodeOptions(tiny_model, "cpu", scale=2))
     with pytest.raises(LimitError, match="--scale 1000 makes pictures of 32000 x 32000 pixels, the limit is 16384"):
-        decode_file(coded, tmp_path / "a.mp4", model=tiny_model, device="cpu", scale=1000)
+        decode_file(coded, tmp_path / "a.mp4", options=DecodeOptions(tiny_model, "cpu", scale=1000))
     assert list(tmp_path.iterdir()) == []
 
 

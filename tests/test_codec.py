@@ -11,11 +11,15 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
+from bcdcodec.coding.content import make_content, reference_of
 from bcdcodec.coding.encoder import StreamOptions
+from bcdcodec.coding.motion import motion_of
 from bcdcodec.coding.reference_frame import content_tokens
+from bcdcodec.coding.session import open_session
 from bcdcodec.container import Content, Motion
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
+from bcdcodec.model_folder import open_model
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.warp import warp
 
@@ -99,20 +103,22 @@ def test_the_content_fits_its_budget(encoded, codec):
 
 
 @pytest.mark.parametrize("budget", [90, 140, 175])
-def test_a_still_is_coded_as_finely_as_fits(tiny_model, monkeypatch, budget):
-    codec = bcdcodec.load(tiny_model)
-    monkeypatch.setattr(
-        codec, "config", replace(codec.config, content=replace(codec.config.content, byte_budget=budget))
-    )
+def test_a_still_is_coded_as_finely_as_fits(tiny_model, budget):
+    folder = open_model(tiny_model)
+    config = replace(folder.config, content=replace(folder.config.content, byte_budget=budget))
+    session = open_session(replace(folder, config=config))
     frames = head_frames(12, 5, 32)
-    content = codec.content_of(frames, codec.motion_features(frames))
-    size = lambda x: len(pack_content(x, codec.folder.tables, codec.folder.tables.content_profile)[0])  # noqa: E731
-    tokens, _ = content_tokens(codec.model, codec.latents, frames, codec.motion_features(frames), "cpu")
+    motion = motion_of(session, frames)
+    content = make_content(session, frames, motion)
+    size = lambda x: len(pack_content(x, session.tables, session.tables.content_profile)[0])  # noqa: E731
+    tokens, _ = content_tokens(session.model, session.latents, frames, motion, "cpu")
     others = [
         replace(
-            content, step=step, values=codec.model.content.quantise(tokens, step, rounding)[0].numpy().astype(np.int16)
+            content,
+            step=step,
+            values=session.model.content.quantise(tokens, step, rounding)[0].numpy().astype(np.int16),
         )
-        for step, rounding in codec.model.content.choices()
+        for step, rounding in session.model.content.choices()
     ]
     at = next(i for i, x in enumerate(others) if x.step == content.step and np.array_equal(x.values, content.values))
     print(f"budget {budget}: {size(content)} bytes at step {content.step}, the next finer one {size(others[at - 1])}")
@@ -144,7 +150,7 @@ def test_no_steps_move_the_picture_and_ask_no_network(codec, encoded, monkeypatc
     monkeypatch.setattr(codec.model.painter, "forward", asked)
     moved = codec.decode(encoded, content, steps=0)
     assert moved.shape == drawn.shape and not np.array_equal(moved, drawn)
-    shown = codec.portrait((content or encoded).contents[0])
+    shown = reference_of(codec.session, (content or encoded).contents[0])
     if foreign:
         shown = replace(
             shown, appearance=None
@@ -194,8 +200,6 @@ def test_a_recording_of_another_model_is_refused(codec, other_model, frames):
 
 
 def test_reading_with_another_models_tables_is_refused(encoded, tiny_model, tmp_path):
-    from bcdcodec.model_folder import open_model
-
     bcdcodec.write(tmp_path / "a.bcd", encoded, tiny_model)
     foreign = tmp_path / "model"
     foreign.mkdir()
@@ -236,12 +240,12 @@ print(digest.hexdigest())
 
 
 def test_many_short_recordings_decode_at_once_as_they_do_alone(codec, monkeypatch):
-    monkeypatch.setattr("bcdcodec.codec.can_find_landmarks", lambda: False)
+    monkeypatch.setattr("bcdcodec.reenactment.retarget.can_find_landmarks", lambda: False)
     window = codec.config.window.length
     recordings = [codec.encode(head_frames(seed, window - 1, codec.picture_size)) for seed in range(3)]
     codes = np.stack([r.motions[0].codes for r in recordings])
     contents = [recordings[i].contents[0] for i in (1, 2, 0)]
-    together = codec.decode_windows(codes, contents, seed=5, steps=2, foreign=True)
+    together = codec.decode_windows(codes, contents, seed=5, steps=2, cross_identity=True)
     assert together.shape == (3, window - 1, 32, 32, 3)
     for i, (recording, other) in enumerate(zip(recordings, (1, 2, 0))):
         alone = codec.decode(recording, content=recordings[other], steps=2, seed=5)

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from bcdcodec.entropy import ModelTables
+from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.recording import read
-from bcdcodec.files.transcode import encode_file
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,7 @@ def contextual(recording):
 def static(clip, tiny_model, tmp_path_factory):
     """`contextual`, in profile static."""
     path = tmp_path_factory.mktemp("static") / "clip.bcd"
-    encode_file(clip, path, tiny_model, device="cpu", profile="static")
+    encode_file(clip, path, EncodeOptions(tiny_model, "cpu", profile="static"))
     return path
 
 

@@ -8,13 +8,15 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
-from bcdcodec import codec as codec_module
+from bcdcodec.coding.content import reference_of
 from bcdcodec.models.heads.residual_basis import Appearance, Portrait
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.warp import warp
-from bcdcodec.reenactment import landmarks
-from bcdcodec.reenactment.expression import joining_flow, landmarks_moved, moving_as, portrait_turned
+from bcdcodec.reenactment import landmarks, retarget as retargeting
+from bcdcodec.reenactment.expression import landmarks_moved, retargeted, transport_flow, turned
 from bcdcodec.reenactment.head_pose import MEAN_HEAD, turned_landmarks
+from bcdcodec.reenactment.options import ReenactmentOptions
+from bcdcodec.reenactment.retarget import retarget
 from bcdcodec.video import read_frames
 
 MARKS = np.random.default_rng(0).uniform(0.3, 0.7, (68, 2))  # fractions of the picture
@@ -31,13 +33,13 @@ DRIVERS = (
 def found(monkeypatch):
     """Landmarks that are always found, the driver's turned, a tenth of the picture further left."""
     answers = iter([OWN, DRIVERS] * 99)
-    monkeypatch.setattr(codec_module, "can_find_landmarks", lambda: True)
-    monkeypatch.setattr(codec_module, "landmark_finder", lambda: lambda picture: next(answers))
+    monkeypatch.setattr(retargeting, "can_find_landmarks", lambda: True)
+    monkeypatch.setattr(retargeting, "landmark_finder", lambda: lambda picture: next(answers))
 
 
 def test_the_flow_joins_the_landmarks_and_leaves_the_border():
     there = 0.45 + 1.2 * (MARKS - 0.5) @ np.array([[0.95, 0.3], [-0.3, 0.95]])  # a larger face, tilted
-    flow = joining_flow(MARKS, there)
+    flow = transport_flow(MARKS, there)
     places = torch.nn.functional.interpolate(flow, size=256, mode="bilinear")  # as pictures of 256x256 see it
     column, row = (MARKS * 256).astype(int).T
     off = places[0, :, row, column].T.numpy() / 2 - (there - MARKS)
@@ -48,7 +50,7 @@ def test_the_flow_joins_the_landmarks_and_leaves_the_border():
 
 def test_a_head_at_the_border_is_not_held_there():
     high = MARKS * (1, 0.5) - (0, 0.1)  # its top is cut off
-    flow = joining_flow(high, high + (0.0, 0.1))
+    flow = transport_flow(high, high + (0.0, 0.1))
     assert (flow[0, 1, 0, 10:22] - 0.2).abs().max() < 0.05, "the border above it goes with it"
     assert flow[0, :, -1].abs().max() < 0.05, "the one below does not"
 
@@ -67,14 +69,14 @@ def middle(picture):
 
 def test_a_portrait_is_turned_with_its_detail():
     portrait = Portrait(spot(32, 28), torch.zeros(1, 4), detail=spot(64, 56, 128))
-    shown = portrait_turned(portrait, MARKS, MARKS + (0.125, -0.0625))
+    shown = turned(portrait, MARKS, MARKS + (0.125, -0.0625))
     assert middle(shown.still) == pytest.approx([31.5 - 4, 27.5 + 8], abs=1)
     assert middle(shown.detail) == pytest.approx([63.5 - 8, 55.5 + 16], abs=1.5) and shown.motion is portrait.motion
 
 
 def test_pictures_of_change_lie_where_the_landmarks_are():
     change = spot(32, 28)[:, None].expand(1, 2, 3, 64, 64)
-    shown = moving_as(
+    shown = retargeted(
         Portrait(spot(9, 9), torch.zeros(1, 4)),
         MARKS,
         Appearance(change, change[:, 0, :1]),
@@ -87,7 +89,7 @@ def test_pictures_of_change_lie_where_the_landmarks_are():
 
 def test_a_point_of_the_face_moves_as_that_point_of_the_drivers_does():
     change = torch.zeros(1, 1, 3, 64, 64)
-    shown = moving_as(
+    shown = retargeted(
         Portrait(spot(9, 9), torch.zeros(1, 4)),
         MARKS,
         Appearance(change, change[:, 0, :1]),
@@ -107,7 +109,7 @@ def test_a_point_of_the_face_moves_as_that_point_of_the_drivers_does():
 def test_a_face_twice_as_large_moves_twice_as_far():
     nothing = Appearance(torch.zeros(1, 1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
     larger = [
-        moving_as(Portrait(spot(9, 9), torch.zeros(1, 4)), OWN, nothing, size * OWN + 0.2, OWN).larger
+        retargeted(Portrait(spot(9, 9), torch.zeros(1, 4)), OWN, nothing, size * OWN + 0.2, OWN).larger
         for size in (1.0, 0.8, 0.1, 8.0)
     ]
     assert larger == pytest.approx([1, 1.25, 2, 0.5]), "no further than faces can differ"
@@ -119,6 +121,11 @@ def test_landmarks_go_where_a_flow_takes_them():
     assert np.allclose(landmarks_moved(MARKS, flow), MARKS - (0.1, 0.0), atol=1e-6)
 
 
+def driven(codec, content, driver, first=None, **options):
+    """The reference of a content in the motion of a driver."""
+    return retarget(codec.session, content, driver, ReenactmentOptions(**options), first)
+
+
 @pytest.fixture(scope="module")
 def two(tiny_model):
     codec = bcdcodec.load(tiny_model)
@@ -127,25 +134,25 @@ def two(tiny_model):
 
 def test_another_faces_own_pictures_of_change_are_left_out(two, monkeypatch):
     codec, motion, face = two
-    monkeypatch.setattr(codec_module, "can_find_landmarks", lambda: False)
-    assert codec.portrait(face.contents[0]).appearance is not None
-    assert codec.portrait_moved_by(face.contents[0], motion.contents[0]).appearance is None
-    assert codec.portrait_moved_by(face.contents[0], None).appearance is None
+    monkeypatch.setattr(retargeting, "can_find_landmarks", lambda: False)
+    assert reference_of(codec.session, face.contents[0]).appearance is not None
+    assert driven(codec, face.contents[0], motion.contents[0]).appearance is None
+    assert driven(codec, face.contents[0], None).appearance is None
 
 
 def test_without_a_face_in_a_still_nothing_is_carried(two, monkeypatch):
     codec, motion, face = two
-    monkeypatch.setattr(codec_module, "can_find_landmarks", lambda: True)
-    monkeypatch.setattr(codec_module, "landmark_finder", lambda: lambda picture: None)
-    assert codec.portrait_moved_by(face.contents[0], motion.contents[0]).appearance is None
+    monkeypatch.setattr(retargeting, "can_find_landmarks", lambda: True)
+    monkeypatch.setattr(retargeting, "landmark_finder", lambda: lambda picture: None)
+    assert driven(codec, face.contents[0], motion.contents[0]).appearance is None
 
 
 def test_a_face_is_turned_as_the_drivers_and_moves_in_its_place(two, found):
     codec, motion, face = two
-    portrait = codec.portrait_moved_by(face.contents[0], motion.contents[0])
-    other, own = codec.portrait(motion.contents[0]), codec.portrait(face.contents[0])
+    portrait = driven(codec, face.contents[0], motion.contents[0])
+    other, own = reference_of(codec.session, motion.contents[0]), reference_of(codec.session, face.contents[0])
     here, there = turned_landmarks(OWN, DRIVERS)
-    expected = moving_as(portrait_turned(own, here, there), there[:68], other.appearance, DRIVERS, DRIVERS)
+    expected = retargeted(turned(own, here, there), there[:68], other.appearance, DRIVERS, DRIVERS)
     assert torch.equal(portrait.still, expected.still) and not torch.allclose(portrait.still, own.still, atol=0.1)
     assert torch.equal(portrait.motion, other.motion), "the still stands where the driver's does"
     assert torch.equal(portrait.joined, expected.joined)
@@ -156,19 +163,19 @@ def test_in_relative_motion_a_face_keeps_its_pose_and_moves_in_its_place(two, fo
     codec, motion, face = two
     other = (
         motion.contents[0].reference_codes + 1
-    ) % codec.config.quantiser.codes  # as `transcode` has it: motion is counted from another frame
+    ) % codec.config.quantiser.codes  # as in `decode_file`: motion is counted from another frame
     begins = replace(face.contents[0], reference_codes=other.astype(np.uint8))
-    portrait, own = codec.portrait_moved_by(begins, motion.contents[0], relative=True), codec.portrait(begins)
+    portrait, own = driven(codec, begins, motion.contents[0], relative=True), reference_of(codec.session, begins)
     assert torch.equal(portrait.still, own.still) and torch.equal(portrait.motion, own.motion)
-    way = codec.model.flow_basis(own.motion - codec.portrait(motion.contents[0]).motion)
+    way = codec.model.flow_basis(own.motion - reference_of(codec.session, motion.contents[0]).motion)
     now = landmarks_moved(DRIVERS, way)
     print(f"the driver's face is {np.abs(now - DRIVERS).mean():.4f} of the picture from where its still has it")
-    assert torch.equal(portrait.joined, joining_flow(OWN, now)) and not np.allclose(now, DRIVERS, atol=1e-4)
+    assert torch.equal(portrait.joined, transport_flow(OWN, now)) and not np.allclose(now, DRIVERS, atol=1e-4)
 
 
 def test_a_face_that_landmarks_join_is_drawn_by_the_drivers_flow_in_its_place(two, found, monkeypatch):
     codec, motion, face = two
-    shown = codec.portrait_moved_by(face.contents[0], motion.contents[0])
+    shown = driven(codec, face.contents[0], motion.contents[0])
     change = codec.model.vq.lookup(torch.from_numpy(motion.motions[0].codes.astype(np.int64))[None]) - shown.motion
     flow, looks = shown.moved_by(codec.model.flow_basis(change))[0], shown.looks(change, change.shape[1])[0]
     expected = to_uint8(codec.latents.decode(warp(looks, flow)))
@@ -184,19 +191,19 @@ def test_where_contents_change_the_head_stays_where_it_has_gone(two, monkeypatch
     codec, motion, face = two
     second = replace(motion.contents[0], number=1, first_frame=6)
     since = DRIVERS + (0.05, 0.0)
-    monkeypatch.setattr(codec_module, "can_find_landmarks", lambda: True)
+    monkeypatch.setattr(retargeting, "can_find_landmarks", lambda: True)
     answers = iter([OWN, since, DRIVERS])  # of the face, of the driver now, and where it began
-    monkeypatch.setattr(codec_module, "landmark_finder", lambda: lambda picture: next(answers))
-    shown = codec.portrait_moved_by(face.contents[0], second, first=motion.contents[0])
-    own = codec.portrait(face.contents[0])
-    assert torch.equal(shown.still, portrait_turned(own, *turned_landmarks(OWN, since, DRIVERS)).still)
-    assert not torch.equal(shown.still, portrait_turned(own, *turned_landmarks(OWN, since)).still)
+    monkeypatch.setattr(retargeting, "landmark_finder", lambda: lambda picture: next(answers))
+    shown = driven(codec, face.contents[0], second, first=motion.contents[0])
+    own = reference_of(codec.session, face.contents[0])
+    assert torch.equal(shown.still, turned(own, *turned_landmarks(OWN, since, DRIVERS)).still)
+    assert not torch.equal(shown.still, turned(own, *turned_landmarks(OWN, since)).still)
 
 
 def test_landmarks_are_left_out_where_that_is_asked(two, found, bcd, tiny_model, tmp_path, monkeypatch):
     codec, motion, face = two
-    monkeypatch.setattr("bcdcodec.files.transcode.can_find_landmarks", lambda: False)
-    apart = codec.portrait_moved_by(face.contents[0], motion.contents[0], landmarks=False)
+    monkeypatch.setattr("bcdcodec.files.decode_file.can_find_landmarks", lambda: False)
+    apart = driven(codec, face.contents[0], motion.contents[0], landmarks=False)
     assert apart.joined is None and apart.appearance is None
     bcdcodec.write(tmp_path / "talk.bcd", motion, tiny_model)
     bcdcodec.write(tmp_path / "face.bcd", face, tiny_model)
@@ -225,7 +232,7 @@ def test_what_landmarks_join_the_decoder_does_not_bend(two, found, monkeypatch):
     joined = codec.decode(motion, content=face)
     assert seen and all(foreign is None for foreign in seen)
     seen.clear()
-    monkeypatch.setattr(codec_module, "can_find_landmarks", lambda: False)
+    monkeypatch.setattr(retargeting, "can_find_landmarks", lambda: False)
     assert not np.array_equal(joined, codec.decode(motion, content=face))
     assert seen and all(foreign is not None for foreign in seen)
 
@@ -236,14 +243,12 @@ def test_every_scene_of_the_motion_brings_its_own(two, found, monkeypatch):
     chunk = motion.motions[0]
     chunks = (replace(chunk, codes=chunk.codes[:6]), replace(chunk, codes=chunk.codes[6:], first_frame=6, content=1))
     asked = []
-    inner = codec.portrait_moved_by
-    monkeypatch.setattr(
-        codec,
-        "portrait_moved_by",
-        lambda content, driver, *how: (
-            asked.append((content.number, driver.number, how[-1].number)) or inner(content, driver, *how)
-        ),
-    )
+
+    def noted(session, content, driver, options, first):
+        asked.append((content.number, driver.number, first.number))
+        return retarget(session, content, driver, options, first)
+
+    monkeypatch.setattr(retargeting, "retarget", noted)
     scenes = replace(motion, contents=(motion.contents[0], second), motions=chunks)
     assert codec.decode(scenes, content=face).shape[0] == 12 and asked == [(0, 0, 0), (0, 1, 0)]
 
@@ -252,8 +257,8 @@ def test_the_command_says_what_landmarks_would_bring(bcd, tiny_model, tmp_path, 
     codec, motion, face = two
     for name, recording in (("talk", motion), ("face", face)):
         bcdcodec.write(tmp_path / f"{name}.bcd", recording, tiny_model)
-    monkeypatch.setattr("bcdcodec.files.transcode.can_find_landmarks", lambda: False)
-    monkeypatch.setattr(codec_module, "can_find_landmarks", lambda: False)
+    monkeypatch.setattr("bcdcodec.files.decode_file.can_find_landmarks", lambda: False)
+    monkeypatch.setattr(retargeting, "can_find_landmarks", lambda: False)
     done = bcd(
         "decode", tmp_path / "talk.bcd", tmp_path / "out.mp4", "--content", tmp_path / "face.bcd", "--model", tiny_model
     )

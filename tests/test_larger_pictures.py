@@ -8,6 +8,8 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
+from bcdcodec.coding.content import dequantise, reference_of
+from bcdcodec.coding.decoder import noise_of
 from bcdcodec.config import LatentConfig
 from bcdcodec.errors import ModelError
 from bcdcodec.models.base import Condition
@@ -120,12 +122,12 @@ def test_a_still_moved_by_a_pixel_of_the_large_picture_stays_as_sharp():
 def test_what_is_decoded_is_the_large_still_moved_and_what_networks_add(large_model):
     codec = bcdcodec.load(large_model)
     recording = codec.encode(head_frames(7, 4, 64))
-    portrait = codec.model.detailed(codec.portrait(recording.contents[0]))
-    tokens, reference = codec.dequantised(recording.contents[0])
+    portrait = reference_of(codec.session, recording.contents[0], detailed=True)
+    tokens, reference = dequantise(codec.session, recording.contents[0])
     with torch.no_grad():
         m = codec.model.vq.lookup(torch.from_numpy(recording.motions[0].codes.astype(np.int64))[None])
         condition = Condition(tokens, m, reference, portrait=portrait)
-        noise = codec.noise(0).expand(1, 4, -1, -1, -1)
+        noise = noise_of(codec.session, 0).expand(1, 4, -1, -1, -1)
         decoded = codec.model.decode(condition, noise, 1)
         sigma = TINY.diffusion.sigma_max
         found = codec.model.denoise(sigma * noise, torch.full((1,), sigma), condition)

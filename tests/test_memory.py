@@ -12,14 +12,15 @@ from bcdcodec.video import write_video
 
 MEASURE = """
 import resource, sys
-from bcdcodec.files.transcode import decode_file, encode_file
+from bcdcodec.files.decode_file import DecodeOptions, decode_file
+from bcdcodec.files.encode_file import EncodeOptions, encode_file
 
 folder, model = sys.argv[1:]
 peaks = []
 for name in ("short", "long"):
-    encode_file(f"{folder}/{name}.mkv", f"{folder}/{name}.bcd", model, device="cpu")
+    encode_file(f"{folder}/{name}.mkv", f"{folder}/{name}.bcd", EncodeOptions(model, "cpu"))
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    decode_file(f"{folder}/{name}.bcd", f"{folder}/{name}.mp4", model=model, device="cpu")
+    decode_file(f"{folder}/{name}.bcd", f"{folder}/{name}.mp4", options=DecodeOptions(model, "cpu"))
     peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 print(*peaks)
 """

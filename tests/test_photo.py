@@ -49,9 +49,9 @@ def face(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def face_bcd(face, tiny_model):
-    from bcdcodec.files.transcode import encode_file
+    from bcdcodec.files.encode_file import EncodeOptions, encode_file
 
-    done = encode_file(face, face.with_suffix(".bcd"), tiny_model, device="cpu")
+    done = encode_file(face, face.with_suffix(".bcd"), EncodeOptions(tiny_model, "cpu"))
     assert done.frames == 0 and "without motion" in done.notes[0]
     return face.with_suffix(".bcd")
 

@@ -58,9 +58,9 @@ def through_pipe(talk, tiny_model):
 
 
 def test_encoding_through_pipes_gives_the_codes_sound_and_times_of_a_file(talk, through_pipe, tiny_model, tmp_path):
-    from bcdcodec.files.transcode import encode_file
+    from bcdcodec.files.encode_file import EncodeOptions, encode_file
 
-    encode_file(talk, tmp_path / "file.bcd", tiny_model, device="cpu")
+    encode_file(talk, tmp_path / "file.bcd", EncodeOptions(tiny_model, "cpu"))
     (tmp_path / "piped.bcd").write_bytes(through_pipe)
     file, piped = (bcdcodec.read(tmp_path / name, tiny_model) for name in ("file.bcd", "piped.bcd"))
     assert piped.complete
@@ -107,12 +107,11 @@ def test_the_face_cannot_be_looked_for_in_a_pipe(bcd, tiny_model, tmp_path):
 
 def test_chunks_are_out_before_the_source_has_ended(tiny_model):
     """Of a clip of 700 frames, two chunks are written while a third is still being read."""
-    from bcdcodec.codec import Codec, Geometry
     from bcdcodec.coding.encoder import StreamOptions
+    from bcdcodec.coding.head import Geometry, make_head
     from bcdcodec.files.append import write_live
-    from bcdcodec.model_folder import open_model
 
-    codec = Codec(open_model(tiny_model))
+    codec = bcdcodec.load(tiny_model)
     size = codec.picture_size
     pictures = head_frames(3, 20, size)
     out = io.BytesIO()
@@ -124,8 +123,8 @@ def test_chunks_are_out_before_the_source_has_ended(tiny_model):
             yield i, pictures[i % 20]
 
     video = SimpleNamespace(sound=None, time_base=Fraction(1, 25), last_duration=1)
-    head = codec.head(Geometry(size, size, (0, 0, size, size)), video.time_base, 0)
+    head = make_head(codec.folder, Geometry(size, size, (0, 0, size, size)), video.time_base, 0)
     items = codec.encode_stream(frames(), StreamOptions(scenes=False))
     written = write_live(out, head, items, video, (), codec.folder.tables)
-    assert (written.frames, written.ticks) == (700, 700)
+    assert (written.frames, written.seconds) == (700, 28)
     assert len(set(sizes)) >= 4, "head, content and two chunks were out before the last frame was read"

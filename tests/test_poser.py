@@ -10,13 +10,15 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
-from bcdcodec import codec as codec_module
 from bcdcodec.benchmarks.demo import psnr
-from bcdcodec.coding.decoder import driving_of
+from bcdcodec.coding.content import reference_of
 from bcdcodec.config import PoserConfig
+from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import HEADS, POSER
+from bcdcodec.reenactment.options import ReenactmentOptions
 from bcdcodec.reenactment.poser import Poser
+from bcdcodec.reenactment.retarget import poser_of, retarget
 from bcdcodec.training.data.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
 from bcdcodec.training.data.procedural_pairs import draw_group, load_pairs, mirrored_motion
 from bcdcodec.training.data.run_data import RunOptions
@@ -57,6 +59,11 @@ def posing_model(run, tiny_model, tmp_path_factory):
     shutil.copytree(tiny_model, folder)
     shutil.copytree(run[1] / "model", folder / "poser")
     return folder
+
+
+def driven(codec, content, driver, **options):
+    """The reference of a content in the motion of a driver."""
+    return retarget(codec.session, content, driver, ReenactmentOptions(**options))
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +159,7 @@ def test_a_poser_without_a_filler_is_read_and_warps_alone(tiny_model, tmp_path):
     path.write_text(
         json.dumps({name: value for name, value in stated.items() if not name.startswith("fill")})
     )  # as the first were
-    poser = bcdcodec.load(folder).poser
+    poser = poser_of(bcdcodec.load(folder).session)
     still = torch.rand(1, 3, 32, 32)
     picture, mask, flow = poser.turned(still, torch.randn(1, 8))
     assert mask is None and torch.equal(picture, warp(still, flow))
@@ -160,45 +167,41 @@ def test_a_poser_without_a_filler_is_read_and_warps_alone(tiny_model, tmp_path):
 
 def test_what_is_painted_has_no_detail_of_the_still(two):
     codec, motion, face = two
-    own, driver = codec.portrait(face.contents[0]), codec.portrait(motion.contents[0])
+    own, driver = reference_of(codec.session, face.contents[0]), reference_of(codec.session, motion.contents[0])
     with torch.no_grad():
-        codec.poser.fill.net.draw.bias[-16:] = 30.0  # painted all over
-    shown = codec.poser.posed(replace(own, detail=torch.ones(1, 3, 64, 64)), driver)
+        poser_of(codec.session).fill.net.draw.bias[-16:] = 30.0  # painted all over
+    shown = poser_of(codec.session).posed(replace(own, detail=torch.ones(1, 3, 64, 64)), driver)
     assert shown.detail.abs().max() < 1e-6
-    del codec.__dict__["poser"]
 
 
 def test_another_face_begins_in_the_drivers_pose_and_motion(two):
     codec, motion, face = two
-    own, driver = codec.portrait(face.contents[0]), codec.portrait(motion.contents[0])
-    at, wanted = codec.poser.read(own.still), codec.poser.read(driver.still)
-    shown = codec.portrait_moved_by(face.contents[0], motion.contents[0], landmarks=False)
-    flow = codec.poser(own.still, at, wanted - at)
+    own, driver = reference_of(codec.session, face.contents[0]), reference_of(codec.session, motion.contents[0])
+    at, wanted = poser_of(codec.session).read(own.still), poser_of(codec.session).read(driver.still)
+    shown = driven(codec, face.contents[0], motion.contents[0], landmarks=False)
+    flow = poser_of(codec.session)(own.still, at, wanted - at)
     warped = warp(own.still, flow)
-    colours, mask = codec.poser.fill(own.still, warped, flow)
+    colours, mask = poser_of(codec.session).fill(own.still, warped, flow)
     assert torch.allclose(shown.still, warped + mask * (colours - warped), atol=1e-5)
     assert not torch.equal(shown.still, own.still) and torch.equal(shown.motion, driver.motion)
 
 
 def test_relative_motion_leaves_the_face_in_its_own_pose(two):
     codec, motion, face = two
-    own = codec.portrait(face.contents[0])
-    shown = codec.portrait_moved_by(face.contents[0], motion.contents[0], relative=True)
+    own = reference_of(codec.session, face.contents[0])
+    shown = driven(codec, face.contents[0], motion.contents[0], relative=True)
     assert torch.equal(shown.still, own.still) and torch.equal(shown.motion, own.motion)
-    by = [driving_of(motion.head, motion.contents, True, relative) for relative in (False, True)]
-    pictures = [np.stack([p for _, p in codec.decode_stream(iter(motion.motions), face.contents, 0, by=b)]) for b in by]
+    options = [ReenactmentOptions(relative) for relative in (False, True)]
+    pictures = [np.stack([p for _, p in codec.decode_stream(motion, face, seed=0, options=o)]) for o in options]
     assert not np.array_equal(*pictures)
 
 
 def test_without_the_driver_or_a_poser_the_face_keeps_its_pose(two, tiny_model):
     codec, motion, face = two
     plain = bcdcodec.load(tiny_model)
-    assert plain.poser is None
-    own = codec.portrait(face.contents[0])
-    for shown in (
-        codec.portrait_moved_by(face.contents[0], None),
-        plain.portrait_moved_by(face.contents[0], motion.contents[0]),
-    ):
+    assert poser_of(plain.session) is None
+    own = reference_of(codec.session, face.contents[0])
+    for shown in (driven(codec, face.contents[0], None), driven(plain, face.contents[0], motion.contents[0])):
         assert torch.equal(shown.still, own.still) and torch.equal(shown.motion, own.motion)
     assert not np.array_equal(codec.decode(motion, content=face), plain.decode(motion, content=face))
     assert np.array_equal(codec.decode(motion), plain.decode(motion))
@@ -212,7 +215,7 @@ def test_the_poser_of_another_model_is_refused_with_both(posing_model, tmp_path)
     path = folder / "poser" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"model_fingerprint": "00" * 8}))
     with pytest.raises(bcdcodec.BcdError, match="000000000000.*" + bcdcodec.load(folder).folder.fingerprint.hex()[:12]):
-        bcdcodec.load(folder).poser
+        poser_of(bcdcodec.load(folder).session)
 
 
 def test_damaged_weights_are_refused(posing_model, tmp_path):
@@ -220,8 +223,8 @@ def test_damaged_weights_are_refused(posing_model, tmp_path):
     shutil.copytree(posing_model, folder)
     weights = next((folder / "poser").glob("weights-*"))
     weights.write_bytes(weights.read_bytes()[:1000])
-    with pytest.raises(bcdcodec.BcdError, match="do not fit"):
-        bcdcodec.load(folder).poser
+    with pytest.raises(bcdcodec.BcdError, match="poser's weights.*not readable"):
+        poser_of(bcdcodec.load(folder).session)
 
 
 def test_the_command_refuses_what_cannot_be_trained(bcd, tiny_model, tmp_path):
@@ -262,11 +265,11 @@ def test_the_shipped_one_turns_a_rendered_head_as_the_truth_is_turned():
         still, shown = (
             codec.latents.decode(p.still, p.detail)
             for p in (
-                codec.model.detailed(codec.portrait(face)),
-                codec.portrait_moved_by(face, driver, landmarks=False),
+                codec.model.detailed(reference_of(codec.session, face)),
+                driven(codec, face, driver, landmarks=False),
             )
         )
-        still, shown = (codec_module.to_uint8(x) for x in (still, shown))
+        still, shown = (to_uint8(x) for x in (still, shown))
         better.append(psnr(shown, truth) - psnr(still, truth))
     print("nearer to the truth by", [round(db, 2) for db in better], "dB")
     assert np.mean(better) > 1 and min(better) > -0.5

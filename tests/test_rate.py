@@ -9,7 +9,7 @@ import torch
 from head_clips import head_frames, write_clip
 
 import bcdcodec
-from bcdcodec.coding.encoder import StreamOptions, _rate_control
+from bcdcodec.coding.encoder import StreamOptions, make_rate_control
 from bcdcodec.coding.rate_control import STRIDES, RateControl, between, choose_rate
 from bcdcodec.config import QuantiserConfig
 from bcdcodec.container import open_bcd
@@ -51,7 +51,7 @@ def test_more_bits_are_used_and_never_do_worse(vq, motion):
 
 def test_with_plenty_of_bits_every_frame_has_its_nearest_codes(vq, motion):
     point = choose_rate(vq, motion, 1000, static_bits(vq))
-    assert (point.stride, point.price) == (1, 0)
+    assert (point.stride, point.lambda_) == (1, 0)
 
 
 def test_a_price_and_fewer_frames_do_better_than_either_alone(vq, motion):
@@ -74,10 +74,10 @@ def test_the_price_follows_what_the_clip_does(vq, motion):
 
 
 def test_a_cap_changes_nothing_below_it_and_holds_above_it(vq, motion):
-    own = choose_rate(vq, motion, 1000, static_bits(vq), (1,), least_price=0.02)
-    assert own.price == 0.02
-    capped = choose_rate(vq, motion, 0.9 * own.bits, static_bits(vq), (1,), least_price=0.02)
-    assert capped.price > 0.02 and 0.7 * own.bits < capped.bits <= 0.9 * own.bits
+    own = choose_rate(vq, motion, 1000, static_bits(vq), (1,), least_lambda=0.02)
+    assert own.lambda_ == 0.02
+    capped = choose_rate(vq, motion, 0.9 * own.bits, static_bits(vq), (1,), least_lambda=0.02)
+    assert capped.lambda_ > 0.02 and 0.7 * own.bits < capped.bits <= 0.9 * own.bits
 
 
 @pytest.mark.parametrize("target, kept", [(6.0, True), (5.5, False)])
@@ -88,8 +88,10 @@ def test_a_clip_of_rare_codes_alone_is_coded_as_it_is_where_the_target_is_all_bi
     made.log2_p.copy_(torch.log_softmax(torch.randn(1, 64), -1) / np.log(2))
     rare = (-made.log2_p[0]).argsort(descending=True)[:8]
     assert -made.log2_p[0, rare].mean() > 1.1 * 6
-    codec = SimpleNamespace(model=SimpleNamespace(vq=made), config=SimpleNamespace(quantiser=made.config), device="cpu")
-    control = _rate_control(codec, StreamOptions(), 1, 0.1)
+    session = SimpleNamespace(
+        model=SimpleNamespace(vq=made), config=SimpleNamespace(quantiser=made.config), device="cpu"
+    )
+    control = make_rate_control(session, StreamOptions(), 1, 0.1)
     clip = made.codebooks[0, rare]
     control.start(clip)
     codes = made.encode_clip(clip, control.follow(clip))[:, 0]

@@ -10,7 +10,7 @@ from head_clips import head_frames, write_clip
 import bcdcodec
 from bcdcodec.coding import encoder as encoding
 from bcdcodec.coding.encoder import StreamOptions
-from bcdcodec.coding.references import EXTRA_SECONDS, KEPT, MOST_SCENES, UNIT, FileContents, View, lost_run
+from bcdcodec.coding.references import EXTRA_SECONDS, KEPT, MAX_SCENES, UNIT, ReferenceBuffer, ReferenceEntry, bad_run
 from bcdcodec.container import Content, Motion, Recording, open_bcd
 from bcdcodec.container.payloads import MAX_CONTENTS
 
@@ -40,22 +40,22 @@ def encoded(codec, frames, **options):
 
 def test_runs_of_errors():
     errors = torch.full((5 * UNIT,), 0.5)
-    assert lost_run(errors, 1.0) == (5 * UNIT, 5 * UNIT)
+    assert bad_run(errors, 1.0) == (5 * UNIT, 5 * UNIT)
     errors[2 * UNIT : 4 * UNIT] = 2.0
-    assert lost_run(errors, 1.0) == (2 * UNIT, 4 * UNIT)
+    assert bad_run(errors, 1.0) == (2 * UNIT, 4 * UNIT)
     errors[UNIT] = 4.0  # one picture is none of a unit
-    assert lost_run(errors, 1.0) == (2 * UNIT, 4 * UNIT)
-    assert lost_run(errors[: 2 * UNIT + UNIT // 2], 1.0) == (2 * UNIT, 2 * UNIT + UNIT // 2)
-    assert lost_run(errors[: 2 * UNIT + UNIT // 2 - 1], 1.0) == (2 * UNIT + UNIT // 2 - 1,) * 2  # too few to tell
-    assert lost_run(errors[:0], 1.0) == (0, 0)
+    assert bad_run(errors, 1.0) == (2 * UNIT, 4 * UNIT)
+    assert bad_run(errors[: 2 * UNIT + UNIT // 2], 1.0) == (2 * UNIT, 2 * UNIT + UNIT // 2)
+    assert bad_run(errors[: 2 * UNIT + UNIT // 2 - 1], 1.0) == (2 * UNIT + UNIT // 2 - 1,) * 2  # too few to tell
+    assert bad_run(errors[:0], 1.0) == (0, 0)
 
 
 def test_scenes_always_find_a_number():
-    known, view = FileContents(), View(Content(0, 0, 1, 1, 0, None, np.zeros((1, 1), np.int16)), None)
+    known, view = ReferenceBuffer(), ReferenceEntry(Content(0, 0, 1, 1, 0, None, np.zeros((1, 1), np.int16)), None)
     numbers = []
     while known.spare:
         numbers.append(known.add(view).content.number)
-    assert numbers == list(range(MAX_CONTENTS - MOST_SCENES))
+    assert numbers == list(range(MAX_CONTENTS - MAX_SCENES))
     assert [view.content.number for view in known.latest] == numbers[-KEPT:]
 
 

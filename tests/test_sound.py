@@ -134,9 +134,9 @@ def talk(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def talk_bcd(talk, tiny_model):
-    from bcdcodec.files.transcode import encode_file
+    from bcdcodec.files.encode_file import EncodeOptions, encode_file
 
-    encode_file(talk, talk.with_suffix(".bcd"), tiny_model, device="cpu")
+    encode_file(talk, talk.with_suffix(".bcd"), EncodeOptions(tiny_model, "cpu"))
     return talk.with_suffix(".bcd")
 
 

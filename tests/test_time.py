@@ -28,10 +28,11 @@ def times(path):
 
 def through(source, folder, model):
     """Encode and decode a source; returns the .bcd file and the video."""
-    from bcdcodec.files.transcode import decode_file, encode_file
+    from bcdcodec.files.decode_file import DecodeOptions, decode_file
+    from bcdcodec.files.encode_file import EncodeOptions, encode_file
 
-    encode_file(source, folder / "a.bcd", model, device="cpu")
-    decode_file(folder / "a.bcd", folder / "out.mp4", model=model, device="cpu")
+    encode_file(source, folder / "a.bcd", EncodeOptions(model, "cpu"))
+    decode_file(folder / "a.bcd", folder / "out.mp4", options=DecodeOptions(model, "cpu"))
     return folder / "a.bcd", folder / "out.mp4"
 
 
@@ -107,7 +108,7 @@ def fast(codec):
 def test_left_out_frames_lie_halfway(codec, fast):
     (motion,) = fast.motions
     assert (motion.stride, motion.frames, len(motion.codes)) == (2, 70, 35)
-    ((_, vectors),) = motion_vectors(codec, iter([motion]))
+    ((_, vectors),) = motion_vectors(codec.session, iter([motion]))
     coded = codec.model.vq.lookup(torch.from_numpy(motion.codes.astype(np.int64))[None])[0]
     assert torch.equal(vectors[::2], coded)
     torch.testing.assert_close(vectors[1:-1:2], (coded[:-1] + coded[1:]) / 2)
@@ -118,9 +119,9 @@ def test_the_seam_between_chunks_changes_no_frame(codec, fast):
     (motion,) = fast.motions
     parts = [Motion(0, 0, motion.codes[:13], None, 2, 25), Motion(25, 0, motion.codes[13:], None, 2, 44)]
     whole = [Motion(0, 0, motion.codes[:12], None, 2, 24), Motion(24, 0, motion.codes[12:], None, 2, 46)]
-    vectors = torch.cat([v for _, v in motion_vectors(codec, iter(whole))])
-    torch.testing.assert_close(vectors, next(v for _, v in motion_vectors(codec, iter([motion]))))
-    shorter = torch.cat([v for _, v in motion_vectors(codec, iter(parts))])
+    vectors = torch.cat([v for _, v in motion_vectors(codec.session, iter(whole))])
+    torch.testing.assert_close(vectors, next(v for _, v in motion_vectors(codec.session, iter([motion]))))
+    shorter = torch.cat([v for _, v in motion_vectors(codec.session, iter(parts))])
     assert len(shorter) == 69
     torch.testing.assert_close(shorter[24:26], torch.stack([vectors[24], vectors[26]]))
 
@@ -128,7 +129,7 @@ def test_the_seam_between_chunks_changes_no_frame(codec, fast):
 def test_no_frame_lies_between_two_scenes(codec, fast):
     (motion,) = fast.motions
     parts = [Motion(0, 0, motion.codes[:12], None, 2, 24), Motion(24, 1, motion.codes[12:], None, 2, 46)]
-    first, _ = (v for _, v in motion_vectors(codec, iter(parts)))
+    first, _ = (v for _, v in motion_vectors(codec.session, iter(parts)))
     assert torch.equal(first[23], first[22])
 
 

@@ -61,7 +61,8 @@ def test_pictures_do_not_jump_where_windows_meet():
 
     moving = np.stack([np.abs(np.diff(frames.astype(np.float32), axis=0)).mean((1, 2, 3)) for frames in clips])
     overlapping = changes()
-    codec.config = codec.model.config = replace(codec.config, window=replace(window, overlap=0))
+    codec.model.config = replace(codec.config, window=replace(window, overlap=0))
+    codec.session = replace(codec.session, folder=replace(codec.folder, config=codec.model.config))
     apart = changes()
     at = np.arange(1, overlapping.shape[1] + 1)  # the frame that a change leads to
     meet = at % (window.length - window.overlap) == 0

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.codec import load_weights
 from bcdcodec.coding.reference_frame import content_tokens
 from bcdcodec.config import ModelConfig
 from bcdcodec.container import CHUNK_FRAMES
@@ -22,7 +21,7 @@ from bcdcodec.entropy.learned_content import LearnedContentModel
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
-from bcdcodec.model_folder import CARD, CONFIG, TABLES, open_model
+from bcdcodec.model_folder import CARD, CONFIG, TABLES, load_weights, open_model
 from bcdcodec.models.base import VideoModel
 from bcdcodec.models.latents import Latents, open_latents
 from bcdcodec.models.registry import build_model, read_config

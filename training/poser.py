@@ -17,10 +17,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bcdcodec.codec import load_weights
 from bcdcodec.config import PoserConfig
 from bcdcodec.errors import ModelError
-from bcdcodec.model_folder import open_model
+from bcdcodec.model_folder import load_weights, open_model
 from bcdcodec.models.heads.alignment import align
 from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.models.latents import open_latents

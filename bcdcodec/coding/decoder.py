@@ -1,123 +1,160 @@
-"""Motion codes -> pictures, frame by frame, while memory stays flat."""
+"""Motion codes to pictures: frame by frame with flat memory, or many short clips at once."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import chain, groupby
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from bcdcodec.coding.content import dequantise, reference_of
 from bcdcodec.coding.rate_control import between
-from bcdcodec.container import Content, Head, Motion
+from bcdcodec.coding.session import Session
+from bcdcodec.container import Content, Motion
 from bcdcodec.errors import FormatError
 from bcdcodec.models.base import Condition
+from bcdcodec.models.heads.residual_basis import Portrait
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.windows import overlapped
 
-if TYPE_CHECKING:
-    from bcdcodec.codec import Codec
-
-Vector = tuple[int, int, Tensor]  # number of the frame, number of its content, quantised motion [m]
+Key = tuple[int, int | None]  # number of the content that is shown, and of the driving recording's where that matters
 
 
-@dataclass(frozen=True)
-class Driving:
-    """Whose motion a content is shown in."""
+class References:
+    """The contents of a recording, and the condition of the decoder that each of them gives."""
 
-    foreign: bool = False  # another recording's than the content
-    drivers: tuple[Content, ...] = ()  # that recording's own contents, where they are known
-    relative: bool = False  # begin in the content's own pose, and add to it what changes from the first frame on
-    landmarks: bool = True  # join both faces by landmarks, where these can be found; False: by networks alone
+    def __init__(self, session: Session, contents: Sequence[Content]):
+        """A single content serves every motion chunk, whatever number that names."""
+        self._session = session
+        self._contents = {content.number: content for content in contents}
+        self._only = contents[0].number if len(contents) == 1 else None
 
+    def key(self, number: int) -> Key:
+        """What frames of a motion chunk that names content `number` are decoded with; equal keys share a condition."""
+        return number if self._only is None else self._only, None
 
-def driving_of(
-    head: Head, contents: tuple[Content, ...], swapped: bool, relative: bool = False, landmarks: bool = True
-) -> Driving:
-    """Whose motion the recording of `head` and `contents` brings; `swapped`: onto another recording's content."""
-    made = head.reenacted or head.generated  # then its contents are not those of the motion
-    return Driving(swapped or made, contents if swapped and not made else (), relative, landmarks)
+    def condition(self, key: Key, frame: int) -> Condition:
+        """The condition [1, ...] of frames with a key, its motion still empty; `frame`: the first of them.
+
+        Raises FormatError for a content that is missing or does not fit the model.
+        """
+        content = self._content(key[0], frame)
+        return self._of(content, reference_of(self._session, content, detailed=True))
+
+    def _content(self, number: int, frame: int) -> Content:
+        if number not in self._contents:
+            raise FormatError(f"frame {frame} asks for content {number}, the file has {len(self._contents)}")
+        return self._contents[number]
+
+    def _of(self, content: Content, reference: Portrait | None, cross_identity: bool = False) -> Condition:
+        tokens, motion = dequantise(self._session, content)
+        return Condition(
+            tokens,
+            tokens[:, :0],
+            motion if reference is None else reference.motion,
+            foreign=torch.ones(1, device=self._session.device) if cross_identity else None,
+            portrait=reference,
+        )
 
 
 @torch.inference_mode()
 def decode_frames(
-    codec: Codec, motions: Iterator[Motion], contents: tuple[Content, ...], seed: int, steps: int, by: Driving
+    session: Session, motions: Iterator[Motion], references: References, seed: int, steps: int | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """`(frame number, uint8 [h, w, 3])` one by one; one fixed noise picture for the whole clip.
+    """`(frame number, uint8 [h, w, 3])` one by one; one fixed noise picture of `seed` for the whole clip.
 
-    With a single content that one serves every motion chunk. Raises FormatError for a content that is missing.
+    `steps`: sampling steps; None: the model's; 0: the reference is warped by the motion, no network draws a frame.
+    Raises FormatError for a content that is missing, ModelError for 0 steps of a model whose motion is no flow.
     """
-    noise = codec.noise(seed)
-    by_number, driving = ({content.number: content for content in some} for some in (contents, by.drivers))
-    only = contents[0].number if len(contents) == 1 else None
-
-    def scene(vector: Vector) -> tuple[int, int | None]:
-        """Numbers of the content that a frame shows, and of the driver's."""
-        return vector[1] if only is None else only, vector[1] if vector[1] in driving else None
-
-    for (number, driver), vectors in groupby(_frames(motion_vectors(codec, motions)), key=scene):
-        first, _, vector = next(vectors)
-        if number not in by_number:
-            raise FormatError(f"frame {first} asks for content {number}, the file has {len(contents)}")
-        shown = by_number[number]
-        if by.foreign:
-            portrait = codec.portrait_moved_by(
-                shown, driving.get(driver), by.relative, by.landmarks, by.drivers[0] if by.drivers else None
-            )
-        else:
-            portrait = codec.model.detailed(codec.portrait(shown))
-        tokens, reference = codec.dequantised(shown)
-        apart = by.foreign and (
-            portrait is None or portrait.joined is None
-        )  # landmarks join faces better than the decoder does
-        clip = Condition(
-            tokens,
-            vector[None, None],
-            reference if portrait is None else portrait.motion,
-            foreign=torch.ones(1, device=codec.device) if apart else None,
-            portrait=portrait,
-        )
-
-        def windows(m_hat: Tensor) -> Tensor:
-            """Pictures [b, t, 3, h, w] in [-1, 1] of windows of quantised motion [b, t, m]."""
-            b, t = m_hat.shape[:2]
-            return codec.pictures_of(codec.model.decode(clip.of_windows(m_hat), noise.expand(b, t, -1, -1, -1), steps))
-
-        following = chain([vector], (v for _, _, v in vectors))
-        frame, overlap = (
-            first,
-            codec.config.window.overlap if steps else 0,
-        )  # without networks no frame depends on others
-        for pictures in overlapped(windows, following, codec.config.window.length, overlap):
+    window = session.config.window
+    steps = session.config.diffusion.steps if steps is None else steps
+    noise = noise_of(session, seed)
+    vectors = _frames(motion_vectors(session, motions))
+    for key, run in groupby(vectors, key=lambda vector: references.key(vector[1])):
+        frame, _, first = next(run)
+        sample = partial(_sample, session, references.condition(key, frame), noise, steps)
+        overlap = window.overlap if steps else 0  # without networks no frame depends on others
+        for pictures in overlapped(sample, chain([first], (m for _, _, m in run)), window.length, overlap):
             for picture in to_uint8(pictures):
                 yield frame, picture
                 frame += 1
 
 
-def _frames(motions: Iterator[tuple[Motion, Tensor]]) -> Iterator[Vector]:
+def _sample(session: Session, clip: Condition, noise: Tensor, steps: int, m_hat: Tensor) -> Tensor:
+    """Pictures [b, t, 3, h, w] in [-1, 1] of windows of quantised motion [b, t, m] of one clip."""
+    b, t = m_hat.shape[:2]
+    return _decoded(session, clip.of_windows(m_hat), noise.expand(b, t, -1, -1, -1), steps)
+
+
+def _decoded(session: Session, condition: Condition, noise: Tensor, steps: int) -> Tensor:
+    """Pictures [b, t, 3, h, w] in [-1, 1]."""
+    decoded = session.model.decode(condition, noise, steps)
+    large = None if decoded.large is None else decoded.large.flatten(0, 1)
+    return session.latents.decode(decoded.latents.flatten(0, 1), large).unflatten(0, decoded.latents.shape[:2])
+
+
+def noise_of(session: Session, seed: int) -> Tensor:
+    """The noise picture of a seed, the same for every frame: [1, 1, c, h, w]."""
+    latent = session.config.latent
+    shape = (1, 1, latent.channels, latent.size, latent.size)
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(session.device)
+
+
+def _frames(motions: Iterator[tuple[Motion, Tensor]]) -> Iterator[tuple[int, int, Tensor]]:
+    """Number of each frame, number of its content, its quantised motion [m]."""
     for motion, vectors in motions:
         for i, vector in enumerate(vectors):
             yield motion.first_frame + i, motion.content, vector
 
 
-def motion_vectors(codec: Codec, motions: Iterator[Motion]) -> Iterator[tuple[Motion, Tensor]]:
-    """Each chunk with the quantised motion [t, m] of its frames; between coded frames it lies on straight lines."""
+def motion_vectors(session: Session, motions: Iterator[Motion]) -> Iterator[tuple[Motion, Tensor]]:
+    """Each chunk with the quantised motion [t, m] of its frames; between coded frames it is interpolated linearly."""
     waiting: tuple[Motion, Tensor] | None = None  # whose last frames lie between it and the chunk that follows
     for motion in motions:
-        codes = torch.from_numpy(motion.codes.astype(np.int64)).to(codec.device)
-        vectors = codec.model.vq.lookup(codes[None])[0]  # [u, m]
+        codes = torch.from_numpy(motion.codes.astype(np.int64)).to(session.device)
+        vectors = session.model.vq.lookup(codes[None])[0]  # [u, m]
         if waiting is not None:
             chunk, coded = waiting
-            yield (
-                chunk,
-                between(coded, chunk.frames, chunk.stride, vectors[0] if chunk.content == motion.content else None),
-            )
+            following = vectors[0] if chunk.content == motion.content else None
+            yield chunk, between(coded, chunk.frames, chunk.stride, following)
         waiting = (motion, vectors) if motion.stride > 1 else None
         if waiting is None:
             yield motion, vectors
     if waiting is not None:
         chunk, coded = waiting
         yield chunk, between(coded, chunk.frames, chunk.stride)
+
+
+@torch.inference_mode()
+def decode_windows(
+    session: Session,
+    codes: np.ndarray,
+    contents: Sequence[Content],
+    seed: int = 0,
+    steps: int | None = None,
+    cross_identity: bool = False,
+) -> np.ndarray:
+    """Pictures uint8 [b, t, h, w, 3] of codes [b, t, g], at most a window each, under one content each.
+
+    What decoding makes of one short recording, for many at once; `cross_identity`: the contents are other people's
+    than the codes, and are moved by flow alone. Raises FormatError for a content of another shape.
+    """
+    parts = [dequantise(session, content) for content in contents]
+    tokens = torch.cat([tokens for tokens, _ in parts])  # [b, n, d]
+    motion = torch.cat([m for _, m in parts]) if session.config.content.reference_motion else None
+    b, t = codes.shape[:2]
+    padded = np.concatenate([codes, codes[:, -1:].repeat(session.config.window.length - t, axis=1)], axis=1)
+    m_hat = session.model.vq.lookup(torch.from_numpy(padded.astype(np.int64)).to(session.device))
+    reference = session.model.detailed(session.model.portrait(tokens, motion))
+    if cross_identity and reference is not None:
+        reference = replace(reference, appearance=None)
+    foreign = torch.ones(b, device=session.device) if cross_identity else None
+    condition = Condition(tokens, m_hat, motion, foreign=foreign, portrait=reference)
+    noise = noise_of(session, seed).expand(b, padded.shape[1], -1, -1, -1)
+    steps = session.config.diffusion.steps if steps is None else steps
+    pictures = to_uint8(_decoded(session, condition, noise, steps)[:, :t].flatten(0, 1))
+    return pictures.reshape(b, t, *pictures.shape[1:])

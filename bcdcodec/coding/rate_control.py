@@ -1,4 +1,4 @@
-"""The encoder's choice of codes for a given rate: every how many frames one is coded, and what a bit is worth in distance."""
+"""Rate control of the encoder: the stride of coded frames, and the Lagrangian multiplier of rate and distortion."""
 
 from __future__ import annotations
 
@@ -11,39 +11,37 @@ from torch import Tensor
 from bcdcodec.models.group_vq import GroupVQ
 
 STRIDES = (1, 2, 3, 4, 6, 8)  # of the frames at the model's rate
-CONTENT_SECONDS = (
-    4.4  # of the motion asked for: the bytes of a content beside it, where they are more than the model's budget
-)
-HISTORY_FRAMES = 250  # among which a price holds the rate: what a short burst costs, calm frames pay for
+CONTENT_SECONDS = 4.4  # of the motion asked for: bytes of a content beside it, where that is above the model's budget
+HISTORY_FRAMES = 250  # over which the rate is held: a short burst may take more, calm frames make up for it
 SPENT = 0.8
-_HALVINGS = 14  # of the interval of prices: to 1/16384
-_LARGEST_PRICE = 64.0
+_HALVINGS = 14  # of the interval of lambda: to 1/16384
+_LARGEST_LAMBDA = 64.0
 
 Bits = Callable[[Tensor], float]  # of codes [u, g], in all
 
 
 @dataclass(frozen=True)
 class RatePoint:
-    """One way to code a clip, and what it gives."""
+    """One way to code a clip, with its rate and distortion."""
 
     stride: int  # every so many frames one is coded
-    price: float  # lambda: the distance, times the quantiser's alpha, that one bit is worth
+    lambda_: float  # the distance, times the quantiser's alpha, that one bit is worth
     bits: float  # a frame, coded or not
-    distortion: float  # squared distance of the decoder's motion to the true one, a frame; what is constant over the clip left out
+    distortion: float  # squared distance of the decoded motion to the true one, a frame, without its mean over the clip
 
 
 def content_bytes(budget: int, kbps: float | None) -> int:
-    """Bytes that a content may take beside motion of `kbps` kbit/s, None: the model's own rate, for which it has `budget` bytes.
+    """Bytes that a content may take beside motion of `kbps` kbit/s; None: the model's own rate, with its `budget`.
 
-    All frames are made of the still: where much is spent on its motion, some of that is better spent on it.
+    All frames are warped from the reference image, so at higher rates a part is better spent on it.
     """
     return budget if kbps is None else max(budget, int(CONTENT_SECONDS * kbps * 1000 / 8))
 
 
 def between(vectors: Tensor, frames: int, stride: int, following: Tensor | None = None) -> Tensor:
-    """Vectors [frames, ...] of all frames from those of every `stride`-th, [u, ...], on straight lines between these.
+    """Vectors [frames, ...] of all frames, interpolated linearly from those of every `stride`-th, [u, ...].
 
-    After the last coded frame the line goes to `following`, the next coded one, [...]; without it the last is repeated.
+    After the last coded frame towards `following`, the next coded one, [...]; without it the last is repeated.
     """
     after = torch.cat([vectors[1:], (vectors[-1] if following is None else following)[None]])
     frame = torch.arange(frames, device=vectors.device)
@@ -61,41 +59,38 @@ def choose_rate(
     bits_per_frame: float,
     bits: Bits,
     strides: tuple[int, ...] = STRIDES,
-    least_price: float = 0.0,
-    curvature: Tensor | None = None,
+    least_lambda: float = 0.0,
+    hessian: Tensor | None = None,
 ) -> RatePoint:
-    """The way to code motion `m` [t, m] within `bits_per_frame`; errors cost as `curvature` [t, m, m] says, or all alike.
+    """The way to code motion `m` [t, m] within `bits_per_frame`; distortion by its `hessian` [t, m, m], or squared.
 
-    For every stride the price is the lowest, from `least_price` on, that keeps the rate. Of the strides that use at
+    For every stride lambda is the least, from `least_lambda` on, that keeps the rate. Of the strides that use at
     least SPENT of what the most costly of them does, the one of least distortion is taken; where none keeps the
     rate, the cheapest.
     """
     features = vq.features(m[None])[0]  # [t, g, d]
     groups = torch.arange(vq.config.groups, device=m.device)
+
+    def at(lambda_: float, stride: int) -> RatePoint:
+        codes = vq.encode_clip(m[::stride], lambda_, None if hessian is None else hessian[::stride])  # [u, g]
+        vectors = vq.codebooks.float()[groups, codes]  # [u, g, d]
+        error = between(vectors, len(features), stride) - features
+        error = (error - error.mean(0)).flatten(1)
+        distortion = error.square().sum() if hessian is None else torch.einsum("ti,tij,tj->", error, hessian, error)
+        return RatePoint(stride, lambda_, bits(codes) / len(features), distortion.item() / len(features))
+
     points = []
     for stride in strides:
-        coded, costs = m[::stride], None if curvature is None else curvature[::stride]
-
-        def at(price: float, coded: Tensor = coded, costs: Tensor | None = costs, stride: int = stride) -> RatePoint:
-            codes = vq.encode_clip(coded, price, costs)  # [u, g]
-            vectors = vq.codebooks.float()[groups, codes]  # [u, g, d]
-            error = between(vectors, len(features), stride) - features
-            error = (error - error.mean(0)).flatten(1)
-            distortion = (
-                error.square().sum() if curvature is None else torch.einsum("ti,tij,tj->", error, curvature, error)
-            )
-            return RatePoint(stride, price, bits(codes) / len(features), distortion.item() / len(features))
-
-        low, high = least_price, _LARGEST_PRICE
-        best = at(low)
+        low, high = least_lambda, _LARGEST_LAMBDA
+        best = at(low, stride)
         if best.bits > bits_per_frame:
-            best = at(high)
+            best = at(high, stride)
             for _ in range(_HALVINGS):
-                middle = at((low + high) / 2)
+                middle = at((low + high) / 2, stride)
                 if middle.bits > bits_per_frame:
-                    low = middle.price
+                    low = middle.lambda_
                 else:
-                    high, best = middle.price, middle
+                    high, best = middle.lambda_, middle
         points.append(best)
     within = [point for point in points if point.bits <= bits_per_frame]
     if not within:
@@ -105,7 +100,7 @@ def choose_rate(
 
 
 class RateControl:
-    """Holds a rate over a clip: the stride is chosen at its start, the price anew as motion comes."""
+    """Holds a rate over a clip: the stride is chosen at its start, lambda anew as motion comes."""
 
     def __init__(
         self,
@@ -113,25 +108,25 @@ class RateControl:
         bits_per_frame: float,
         bits: Bits,
         strides: tuple[int, ...] = STRIDES,
-        least_price: float = 0.0,
+        least_lambda: float = 0.0,
     ):
         self._vq, self._bits_per_frame, self._bits, self._strides = vq, bits_per_frame, bits, strides
-        self._least_price = least_price
+        self._least_lambda = least_lambda
         self._recent: tuple[Tensor, Tensor | None] | None = None
         self.stride = 1
 
-    def start(self, m: Tensor, curvature: Tensor | None = None) -> None:
-        """Settle the stride by the first motion [t, m] and what its errors cost [t, m, m]."""
-        self.stride = self._choose(m, curvature, self._strides).stride
-        self._recent = (m[:0], None if curvature is None else curvature[:0])
+    def start(self, m: Tensor, hessian: Tensor | None = None) -> None:
+        """Settle the stride by the first motion [t, m] and the Hessian [t, m, m] of its distortion."""
+        self.stride = self._choose(m, hessian, self._strides).stride
+        self._recent = (m[:0], None if hessian is None else hessian[:0])
 
-    def follow(self, m: Tensor, curvature: Tensor | None = None) -> float:
-        """The price for the motion that comes next, from the first on, as it is to be coded."""
-        motion, costs = self._recent
+    def follow(self, m: Tensor, hessian: Tensor | None = None) -> float:
+        """Lambda for the motion that comes next, from the first on, in the order in which it is coded."""
+        motion, hessians = self._recent
         motion = torch.cat([motion, m])[-HISTORY_FRAMES:]
-        costs = None if curvature is None else torch.cat([costs, curvature])[-HISTORY_FRAMES:]
-        self._recent = motion, costs
-        return self._choose(motion, costs, (self.stride,)).price
+        hessians = None if hessian is None else torch.cat([hessians, hessian])[-HISTORY_FRAMES:]
+        self._recent = motion, hessians
+        return self._choose(motion, hessians, (self.stride,)).lambda_
 
-    def _choose(self, m: Tensor, curvature: Tensor | None, strides: tuple[int, ...]) -> RatePoint:
-        return choose_rate(self._vq, m, self._bits_per_frame, self._bits, strides, self._least_price, curvature)
+    def _choose(self, m: Tensor, hessian: Tensor | None, strides: tuple[int, ...]) -> RatePoint:
+        return choose_rate(self._vq, m, self._bits_per_frame, self._bits, strides, self._least_lambda, hessian)

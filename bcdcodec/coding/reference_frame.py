@@ -1,4 +1,4 @@
-"""What a content is to hold of a clip: the frame from which the others are reached best, and what its warps do not show."""
+"""The reference frame of a clip, and the content tokens: its image and the residual basis of the clip."""
 
 from __future__ import annotations
 
@@ -6,21 +6,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bcdcodec.models.base import VideoModel
 from bcdcodec.models.heads.alignment import QUICK
-from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import Latents, to_unit
 from bcdcodec.models.warp import warp
 
-CANDIDATES = 8  # frames, from the middle of the motion outwards ...
+CANDIDATES = 8  # frames, from the mean motion outwards ...
 OUTERMOST = 0.8  # ... to this share of all
 PROBES = 12  # frames that each of them is aligned with
 EMPHASIS = 10.0  # extra weight of errors at mouth and eyes
-APPEARANCE_FRAMES = 40  # evenly spread, from which the appearance is learned
+BASIS_FRAMES = 40  # evenly spread, to which the residual basis is fitted
 
 
 @torch.inference_mode()
-def content_tokens(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, device: str) -> tuple[Tensor, Tensor]:
-    """Content tokens [1, n, channels] of a clip uint8 [t, h, w, 3] with motion `m` [t, m], and the motion [1, m] of its still."""
+def content_tokens(model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, device: str) -> tuple[Tensor, Tensor]:
+    """Content tokens [1, n, channels] of a clip uint8 [t, h, w, 3] with motion `m` [t, m].
+
+    And the motion [1, m] of the reference frame.
+    """
     config = model.config
     order = model.vq.from_middle(m)
     count = min(config.training.content_frames, len(pictures))
@@ -28,22 +31,22 @@ def content_tokens(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor
     picked[0] = reference_frame(model, latents, pictures, m, order, device)
     z = latents.encode(to_unit(pictures[picked], device))
     tokens, shown = model.encode(z[None], reference=0)
-    if config.content.still_dim:  # 129 bytes a content, and pictures are the same without them: the still says it all
+    if config.content.still_dim:  # they take 129 bytes a content and change no picture
         tokens[..., config.content.still_dim : config.content.dim] = 0.0
     if config.content.appearance:
-        others = np.unique(np.linspace(0, len(pictures) - 1, APPEARANCE_FRAMES).astype(int))
+        others = np.unique(np.linspace(0, len(pictures) - 1, BASIS_FRAMES).astype(int))
         frames = latents.encode(to_unit(pictures[others], device))
         tokens = model.with_appearance(tokens, z[0], frames, m[others], m[picked[0]])
     return tokens, shown[0, :1]
 
 
 @torch.inference_mode()
-def reference_frame(model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, order: Tensor, device: str) -> int:
-    """The frame of pictures uint8 [t, h, w, 3] with motion `m` [t, m] that the content should show.
+def reference_frame(model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, order: Tensor, device: str) -> int:
+    """The index of the reference frame among pictures uint8 [t, h, w, 3] with motion `m` [t, m].
 
-    The first of `order` [t], the frames by `GroupVQ.from_middle`; with a flow basis, of some about it the one that warps
-    into the others with the least error, above all at mouth and eyes: closed ones cannot be opened by a warp, open ones
-    can be closed.
+    The first of `order` [t], the frames by `GroupVQ.from_middle`; with a flow basis, of CANDIDATES about it the one of
+    least warp error over PROBES frames. Errors at mouth and eyes weigh more: a warp closes open ones, but cannot open
+    closed ones.
     """
     if model.flow_basis is None:
         return int(order[0])

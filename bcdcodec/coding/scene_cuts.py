@@ -1,4 +1,4 @@
-"""Where one scene ends and another begins: a jump of the picture that stays."""
+"""Scene cuts: a jump of the picture that stays."""
 
 from __future__ import annotations
 
@@ -6,17 +6,20 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-BLOCKS = 8  # each way, whose mean colours are compared: heads move within them, cuts change them all
+BLOCKS = 8  # each way, whose mean colours are compared: heads move within few of them, cuts change most
 JUMP = 12.0  # of 255, least mean difference of a cut ...
-CONTRAST = 4.0  # ... and least multiple of the usual difference between frames
-MEMORY = 0.9  # of the usual difference, a frame
+CONTRAST = 4.0  # ... and least multiple of the running mean difference between frames
+MEMORY = 0.9  # of the running mean, a frame
 LEAST_FRAMES = 12  # of a scene: a content costs as much as some seconds of motion
 
 Frame = tuple[int, np.ndarray]  # pts, uint8 [h, w, 3]
 
 
 def numbered_scenes(frames: Iterable[Frame], most: int) -> Iterator[tuple[int, Frame]]:
-    """Yields every frame with the number of its scene, 0 to at most `most` - 1; one frame behind, so that flashes do not count."""
+    """Yield every frame with the number of its scene, 0 to at most `most` - 1.
+
+    One frame behind its input, so that a flash of one frame is no cut.
+    """
     scene, length, usual = 0, 0, None
     before = None  # mean colours of the last frame given out
     held: tuple[Frame, np.ndarray] | None = None
@@ -40,7 +43,7 @@ def numbered_scenes(frames: Iterable[Frame], most: int) -> Iterator[tuple[int, F
 
 
 def mean_colours(picture: np.ndarray) -> np.ndarray:
-    """Mean colours of the blocks of a picture, uint8 [h, w, 3] -> float [blocks, blocks, 3]; small pictures have fewer blocks."""
+    """Mean colours of BLOCKS x BLOCKS blocks of a picture uint8 [h, w, 3], [BLOCKS, BLOCKS, 3]; fewer if it is small."""
     h, w = (min(side, BLOCKS) for side in picture.shape[:2])
     rows, columns = np.arange(h) * picture.shape[0] // h, np.arange(w) * picture.shape[1] // w
     sums = np.add.reduceat(np.add.reduceat(picture, rows, 0, dtype=np.int64), columns, 1)

@@ -13,10 +13,10 @@ from bcdcodec.video import FrameReader
 
 @dataclass(frozen=True)
 class Written:
-    """What `write_live` wrote."""
+    """What was written of a recording."""
 
     frames: int
-    ticks: int  # of the frames, the last one's as it is stated by the source
+    seconds: float  # of the frames; the last one's duration is that of the one before, or the source's
     byte_counts: ByteCounts
 
 
@@ -30,7 +30,7 @@ def write_live(
 ) -> Written:
     """Write contents and motion as they come, with the sound that came with them, to a file that is only appended to.
 
-    `head`: of a variable rate, as nobody knows yet what frames will follow. Every chunk is out before the next is begun.
+    `head`: of a variable rate, as the frames to come are not known. Every chunk is out before the next is begun.
     """
     first = end = None
     around = {still.content: still for still in stills}
@@ -56,4 +56,4 @@ def write_live(
         write_sound(end)
         writer.close()
         file.flush()
-        return Written(writer.frames, end - first, writer.byte_counts)
+        return Written(writer.frames, float((end - first) * video.time_base), writer.byte_counts)

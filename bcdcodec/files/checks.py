@@ -1,4 +1,4 @@
-"""What is checked before any work is put into a file: targets that can be written, files that fit each other and a player."""
+"""Checks before any work: targets that can be written, files of one model, times that a player can hold."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from pathlib import Path
 
 from bcdcodec.container import Head
 from bcdcodec.errors import BcdError, LimitError, ModelMismatchError
+from bcdcodec.files import PathLike
 from bcdcodec.files.pipes import is_standard
 
 MAX_TICK = 2**31 - 1  # numerator and denominator of a time base in FFmpeg
 MAX_FRAME_SECONDS = 86400
-
-PathLike = str | os.PathLike
 
 
 def check_same_model(source: PathLike, head: Head, content: PathLike, other: Head) -> None:
@@ -43,7 +42,7 @@ def checked_target(target: PathLike, *sources: PathLike | None) -> Path:
 
 
 def playable_time_base(path: PathLike, head: Head) -> Fraction:
-    """Seconds a tick. Raises LimitError where no video file can hold it: the format reaches further than FFmpeg."""
+    """Seconds a tick. Raises LimitError where no video file can hold it: the format has a larger range than FFmpeg."""
     time_base = Fraction(head.time_base_num, head.time_base_den)
     frame = time_base * max(head.frame_duration, 1)
     if max(time_base.numerator, time_base.denominator) > MAX_TICK or frame > MAX_FRAME_SECONDS:

@@ -6,8 +6,8 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from bcdcodec.coding.head import check_model
 from bcdcodec.container import BcdReader, Head, open_bcd
-from bcdcodec.container.head import MODEL_FINGERPRINT_BYTES
 from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
 from bcdcodec.files.pipes import is_standard, standard_input
 from bcdcodec.model_folder import ModelFolder, open_model, shipped_models
@@ -52,13 +52,3 @@ def model_of(head: Head, model: str | os.PathLike | None = None) -> ModelFolder:
     folder = open_model(name if model is None else model)
     check_model(head, folder)
     return folder
-
-
-def check_model(head: Head, folder: ModelFolder) -> None:
-    """Raise ModelMismatchError unless a file's HEAD names this model's weights."""
-    found = folder.fingerprint[:MODEL_FINGERPRINT_BYTES]
-    if found != head.model_fingerprint:
-        raise ModelMismatchError(
-            f"the file was made with model {head.model_name!r} ({head.model_fingerprint.hex()[:12]}), "
-            f"this is {folder.name!r} ({found.hex()[:12]}): use --model with the folder it was made with"
-        )

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bcdcodec.models.base import VideoModel
 from bcdcodec.models.heads.alignment import LEVELS, Levels
 from bcdcodec.models.heads.residual_basis import Portrait
-from bcdcodec.models.joint import BCD
 from bcdcodec.models.latents import Latents, to_unit
 
 WINDOWS_AT_ONCE = 4  # run through the network together
@@ -56,7 +56,7 @@ def overlapped(
         held = held[count * step :]
 
 
-def motion_blocks(model: BCD, latents: Latents, pictures: Iterable[np.ndarray], device: str) -> Iterator[Tensor]:
+def motion_blocks(model: VideoModel, latents: Latents, pictures: Iterable[np.ndarray], device: str) -> Iterator[Tensor]:
     """Motion [t, m] of pictures uint8 [h, w, 3], in blocks that follow one another."""
     window = model.config.window
 
@@ -69,7 +69,7 @@ def motion_blocks(model: BCD, latents: Latents, pictures: Iterable[np.ndarray], 
 
 
 def aligned_clip(
-    model: BCD,
+    model: VideoModel,
     latents: Latents,
     pictures: np.ndarray,
     m: Tensor,
@@ -77,7 +77,7 @@ def aligned_clip(
     device: str,
     levels: Levels = LEVELS,
 ) -> tuple[Tensor, Tensor]:
-    """`BCD.aligned_motion` [t, m] of a clip uint8 [t, h, w, 3] and its curvature [t, m, m], block by block.
+    """`VideoModel.aligned_motion` [t, m] of a clip uint8 [t, h, w, 3] and its curvature [t, m, m], block by block.
 
     `m` [t, m] is the encoder's, `portrait` what the clip's content shows.
     """
@@ -90,9 +90,9 @@ def aligned_clip(
 
 
 def unreached_clip(
-    model: BCD, latents: Latents, pictures: np.ndarray, m: Tensor, portrait: Portrait, device: str
+    model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, portrait: Portrait, device: str
 ) -> Tensor:
-    """`BCD.unreached` [t, 2] of a clip uint8 [t, h, w, 3] in motion `m` [t, m], block by block."""
+    """`VideoModel.unreached` [t, 2] of a clip uint8 [t, h, w, 3] in motion `m` [t, m], block by block."""
     return torch.cat(
         [
             model.unreached(latents.encode(to_unit(pictures[at], device)), m[at], portrait)

@@ -1,1 +1,1 @@
-"""One person's face in the motion of another."""
+"""Reenactment: one person's reference in the motion of another."""

@@ -1,7 +1,7 @@
-"""Another person's pose and expression on a face, by landmarks of both: it is turned as that one, and moves in the same places.
+"""Another person's pose and expression on a face, by facial landmarks of both.
 
-Expression images (Liu, Shan and Zhang 2001): a mouth that opens adds much the same dark to any face; what counts is the place,
-which landmarks of both tell.
+After expression ratio images (Liu, Shan and Zhang 2001): an opening mouth darkens any face in much the same way, so
+the driver's residual basis is warped to the place where the landmarks put that mouth.
 """
 
 from __future__ import annotations
@@ -19,51 +19,47 @@ from bcdcodec.reenactment.head_pose import head_pose
 
 GRID = 32  # cells a side of the flow
 BORDER = 5  # points a side of the picture's border, where nothing moves ...
-APART = 0.3  # ... but where the head is nearer, halves of a picture: a head that is cut off is not to be stretched
-LARGER_MOST = 2.0  # times one face may be as large as the other: more is no face
-SMOOTHING = 1e-3  # of the spline, so that landmarks a pixel off fold nothing
+APART = 0.3  # ... except nearer to the head than this, halves of a picture: a head that is cut off is not stretched
+MAX_SIZE_RATIO = 2.0  # between two faces: a larger one comes from a wrong detection
+SMOOTHING = 1e-3  # of the spline, so that landmarks a pixel off do not fold it
 
 
-def portrait_turned(portrait: Portrait, here: np.ndarray, there: np.ndarray) -> Portrait:
-    """A portrait in which points of the head `here` [n, 2] are `there`: x and y as fractions of the picture."""
-    flow = joining_flow(there, here).to(portrait.still)
-    detail = None if portrait.detail is None else warped_detail(portrait.still, portrait.detail, flow)
-    return replace(portrait, still=warp(portrait.still, flow), detail=detail)
+def turned(reference: Portrait, here: np.ndarray, there: np.ndarray) -> Portrait:
+    """A reference whose head's points `here` [n, 2] are moved to `there`: x and y as fractions of the picture."""
+    flow = transport_flow(there, here).to(reference.still)
+    detail = None if reference.detail is None else warped_detail(reference.still, reference.detail, flow)
+    return replace(reference, still=warp(reference.still, flow), detail=detail)
 
 
-def moving_as(
-    portrait: Portrait, marks: np.ndarray, appearance: Appearance, driver: np.ndarray, now: np.ndarray
+def retargeted(
+    reference: Portrait, marks: np.ndarray, basis: Appearance, driver: np.ndarray, now: np.ndarray
 ) -> Portrait:
-    """A portrait that another's motion moves in the same places, with that one's pictures of change, [1, k, c, h, w], in their place.
+    """A reference that a driver's motion moves in the same places, with the driver's residual `basis` [1, k, c, h, w].
 
-    `marks`, `driver` [68, 2]: landmarks of both stills, x and y as fractions of the picture; `now` [68, 2]: the driver's in the picture that
-    motion is counted from.
+    `marks`, `driver` [68, 2]: landmarks of both reference images, x and y as fractions of the picture; `now` [68, 2]:
+    the driver's in the picture that motion is counted from.
     """
-    flow = joining_flow(marks, driver).to(portrait.still)
-    components = appearance.components[0]
-    carried = Appearance(
-        warp(components, flow.expand(len(components), -1, -1, -1))[None], warp(appearance.salience, flow)
-    )
+    flow = transport_flow(marks, driver).to(reference.still)
+    components = basis.components[0]
+    components = warp(components, flow.expand(len(components), -1, -1, -1))[None]
     larger = head_pose(marks).size / head_pose(driver).size
     return replace(
-        portrait,
-        appearance=carried,
-        joined=joining_flow(marks, now).to(portrait.still),
-        larger=min(max(larger, 1 / LARGER_MOST), LARGER_MOST),
+        reference,
+        appearance=Appearance(components, warp(basis.salience, flow)),
+        joined=transport_flow(marks, now).to(reference.still),
+        larger=min(max(larger, 1 / MAX_SIZE_RATIO), MAX_SIZE_RATIO),
     )
 
 
 def landmarks_moved(marks: np.ndarray, flow: Tensor) -> np.ndarray:
-    """Where landmarks [n, 2] of a still are in a picture that takes it through the flow [1, 2, gh, gw]: [n, 2]."""
+    """Landmarks [n, 2] of a reference image in the picture that the flow [1, 2, gh, gw] warps from it: [n, 2]."""
     places = torch.from_numpy(2 * marks - 1).to(flow)[None, None]  # [1, 1, n, 2]
-    way = F.grid_sample(flow, places, padding_mode="border", align_corners=False)[
-        0, :, 0
-    ].T  # [n, 2], halves of a picture
+    way = F.grid_sample(flow, places, padding_mode="border", align_corners=False)[0, :, 0].T  # [n, 2] half pictures
     return marks - way.cpu().numpy() / 2
 
 
-def joining_flow(here: np.ndarray, there: np.ndarray) -> Tensor:
-    """Flow [1, 2, GRID, GRID] that takes points `here` [n, 2] to those `there`, and is nothing at the picture's border, if they are not near it.
+def transport_flow(here: np.ndarray, there: np.ndarray) -> Tensor:
+    """Flow [1, 2, GRID, GRID] that takes points `here` [n, 2] to `there`, zero at the border unless they are near it.
 
     A thin-plate spline (Bookstein 1989) in halves of a picture.
     """
@@ -81,10 +77,8 @@ def joining_flow(here: np.ndarray, there: np.ndarray) -> Tensor:
     cells = centres(GRID).double()
     x, y = torch.meshgrid(cells, cells, indexing="xy")
     places = torch.stack([x, y], -1).view(-1, 2)
-    flow = (
-        _bending(places, knots) @ weights[:-3]
-        + torch.cat([torch.ones(len(places), 1, dtype=torch.float64), places], 1) @ weights[-3:]
-    )
+    plane = torch.cat([torch.ones(len(places), 1, dtype=torch.float64), places], 1)
+    flow = _bending(places, knots) @ weights[:-3] + plane @ weights[-3:]
     return flow.T.reshape(1, 2, GRID, GRID).float()
 
 

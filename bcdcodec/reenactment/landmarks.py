@@ -1,4 +1,4 @@
-"""Where eyes, nose and mouth are in a picture: dlib's 68 landmarks. Needs the extra `expression`."""
+"""dlib's 68 facial landmarks. Needs the extra `expression`."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from bcdcodec.errors import MissingDetectorError
 
 SIDE = 384  # pixels, size at which faces are looked for
 MODULES = ("dlib", "face_recognition_models")
-FLOW_ALONE = (
-    "head, mouth and eyes follow only in part: they follow much better by landmarks, pip install 'bcdcodec[expression]'"
+NO_LANDMARKS = (
+    "without facial landmarks head, mouth and eyes follow the driver only in part: pip install 'bcdcodec[expression]'"
 )
 
 
 def can_find_landmarks() -> bool:
-    """Whether what they are found with is installed."""
+    """Whether dlib and its trained models are installed."""
     return all(importlib.util.find_spec(name) for name in MODULES)
 
 
@@ -34,7 +34,7 @@ class LandmarkFinder:
         self._predictor = dlib.shape_predictor(str(models_folder() / "shape_predictor_68_face_landmarks.dat"))
 
     def shape(self, picture: np.ndarray) -> tuple[np.ndarray, object | None]:
-        """A picture uint8 [h, w, 3] as the detector sees it, [SIDE, SIDE, 3], and dlib's shape of its first face, or None."""
+        """A picture uint8 [h, w, 3] at the detector's size [SIDE, SIDE, 3], and dlib's shape of its first face."""
         from PIL import Image
 
         picture = np.ascontiguousarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.BICUBIC))
@@ -42,14 +42,14 @@ class LandmarkFinder:
         return picture, self._predictor(picture, boxes[0]) if boxes else None
 
     def __call__(self, picture: np.ndarray) -> np.ndarray | None:
-        """Landmarks [68, 2] of the first face of a picture uint8 [h, w, 3], x and y as fractions of it; None without a face."""
+        """Landmarks [68, 2] of the first face of a picture uint8 [h, w, 3], fractions of it; None without a face."""
         _, shape = self.shape(picture)
         return None if shape is None else points(shape)
 
 
 @cache
 def landmark_finder() -> LandmarkFinder:
-    """One finder for all: its models are 100 MB. Raises MissingDetectorError."""
+    """The finder of the process, whose models are 100 MB. Raises MissingDetectorError."""
     return LandmarkFinder()
 
 
@@ -59,6 +59,6 @@ def points(shape) -> np.ndarray:
 
 
 def models_folder() -> Path:
-    """Where dlib's trained models lie."""
+    """The folder of dlib's trained models."""
     spec = importlib.util.find_spec("face_recognition_models")
     return Path(spec.submodule_search_locations[0]) / "models"

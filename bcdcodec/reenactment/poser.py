@@ -1,9 +1,8 @@
-"""A still whose head is turned and placed as that of another person's still.
+"""The poser: a network that turns and places the head of a reference image as that of another person's.
 
-Motion in a file is counted from its own person's still. On another face the same change means the same only if that face
-begins in the same pose: so before it is moved, its still is brought there. A reader says of both stills how the head in
-them is turned, in numbers that are the same for all people; what lies between becomes a flow. What a flow cannot fetch,
-as the still's head hides it, is painted.
+Motion in a file is relative to its own reference image. On another face the same change means the same only if that
+face begins in the same pose. A pose encoder reads both images; the difference becomes a flow, and disoccluded areas
+are inpainted.
 """
 
 from __future__ import annotations
@@ -22,14 +21,14 @@ from bcdcodec.models.stems import OverlapStem
 from bcdcodec.models.warp import centres, warp, warped_detail
 
 UNSHUFFLE = 4  # pixels a side of a cell of the flow
-COARSE = 4  # cells a side of a place that motion comes to
+COARSE = 4  # cells a side of a place where the pose enters the U-Net
 FLOW_SCALE = 0.1  # of what the U-Net adds: one optimiser step would else move it by pixels
-MASK_AT_FIRST = -2.0  # logits: little is painted
-PLACE_RANK = 32  # motion comes to each place through so many numbers
+MASK_AT_FIRST = -2.0  # logits: little is inpainted
+PLACE_RANK = 32  # of the map from pose to places
 
 
 class PoseReader(nn.Module):
-    """Pictures [n, c, h, w] -> how the head in them is turned and placed [n, d]."""
+    """Pictures [n, c, h, w] -> pose of the head in them [n, d]."""
 
     def __init__(self, config: PoserConfig):
         super().__init__()
@@ -43,7 +42,7 @@ class PoseReader(nn.Module):
 
 
 class FlowNet(nn.Module):
-    """A U-Net over a still, told where its head is and where it is to be: the flow."""
+    """A U-Net over a reference image, conditioned on the pose of its head and the one it is to have: the flow."""
 
     def __init__(self, config: PoserConfig):
         super().__init__()
@@ -68,7 +67,7 @@ class FlowNet(nn.Module):
         nn.init.zeros_(self.to_flow.bias)
 
     def forward(self, still: Tensor, at: Tensor, change: Tensor) -> Tensor:
-        """Stills [n, c, h, w] whose heads are read as `at` [n, d] and are to be `change` [n, d] away: flow [n, 2, gh, gw]."""
+        """Flow [n, 2, gh, gw] for images [n, c, h, w] of pose `at` [n, d], which is to change by `change` [n, d]."""
         c = self.condition(torch.cat([at, change], 1))
         seen = torch.cat([F.pixel_unshuffle(still, UNSHUFFLE), self.places.expand(len(still), -1, -1, -1)], 1)
         fine = self.fine_in(self.embed(seen.contiguous(memory_format=torch.channels_last)), c)
@@ -83,7 +82,7 @@ class FlowNet(nn.Module):
 
 
 class Filler(nn.Module):
-    """What a turned head uncovers: colours, and a mask that says where these are to be seen."""
+    """Inpaints what a turned head uncovers: colours, and a mask of where they are used."""
 
     def __init__(self, config: PoserConfig):
         super().__init__()
@@ -93,14 +92,14 @@ class Filler(nn.Module):
             self.net.draw.bias[channels * UNSHUFFLE**2 :] = MASK_AT_FIRST
 
     def forward(self, still: Tensor, warped: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:
-        """Stills and their warps [n, c, h, w] by flow [n, 2, gh, gw]: colours [n, c, h, w] in [-1, 1], mask [n, 1, h, w] in 0..1."""
+        """Colours [n, c, h, w] in [-1, 1] and mask [n, 1, h, w] in 0..1; `warped` by flow [n, 2, gh, gw]."""
         flow = F.interpolate(flow, size=still.shape[-2:], mode="bilinear", align_corners=False)
         drawn = self.net(torch.cat([warped, still, flow], 1))
         return drawn[:, :-1].tanh(), drawn[:, -1:].sigmoid()
 
 
 class Poser(nn.Module):
-    """Stills in the poses of other people's."""
+    """Reference images in the poses of other people's."""
 
     def __init__(self, config: PoserConfig):
         super().__init__()
@@ -108,26 +107,26 @@ class Poser(nn.Module):
         self.read = PoseReader(config)
         self.flow = FlowNet(config)
         self.fill = Filler(config) if config.fill else None
-        # What heads do most: the codec's own fields, which move at once what a U-Net takes hours to.
+        # The codec's own flow basis: heads move at once, which a U-Net takes hours to learn.
         cells = config.size // UNSHUFFLE
         self.register_buffer("fields", torch.zeros(config.pose, 2, cells, cells))
 
     def forward(self, still: Tensor, at: Tensor, change: Tensor) -> Tensor:
-        """The flow [n, 2, gh, gw] that turns stills [n, c, h, w], whose heads are read as `at` [n, d], by `change` [n, d]."""
+        """The flow [n, 2, gh, gw] that turns images [n, c, h, w] of pose `at` [n, d] by `change` [n, d]."""
         flow = self.flow(still, at, change)
         with torch.autocast(still.device.type, enabled=False):
             return flow + torch.tensordot(change.float(), self.fields.float(), dims=1)
 
-    def posed(self, portrait: Portrait, other: Portrait) -> Portrait:
-        """A portrait whose head is turned and placed as the other's, and which stands for that one's motion; of single contents."""
-        still, mask, flow = self.turned(portrait.still, self.read(other.still))
-        detail = None if portrait.detail is None else warped_detail(portrait.still, portrait.detail, flow)
-        if detail is not None and mask is not None:  # what is painted has none
+    def posed(self, reference: Portrait, other: Portrait) -> Portrait:
+        """A reference [1, ...] in the pose of the other, and with its motion."""
+        still, mask, flow = self.turned(reference.still, self.read(other.still))
+        detail = None if reference.detail is None else warped_detail(reference.still, reference.detail, flow)
+        if detail is not None and mask is not None:  # what is inpainted has none
             detail = detail * (1 - F.interpolate(mask, size=detail.shape[-2:], mode="bilinear", align_corners=False))
-        return replace(portrait, still=still, motion=other.motion, detail=detail)
+        return replace(reference, still=still, motion=other.motion, detail=detail)
 
     def turned(self, still: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
-        """Stills [n, c, h, w] whose heads are read as `wanted` [n, d] then; where they are painted [n, 1, h, w]; the flow [n, 2, gh, gw]."""
+        """Images [n, c, h, w] in the pose `wanted` [n, d], mask of inpainting [n, 1, h, w], flow [n, 2, gh, gw]."""
         at = self.read(still)
         flow = self(still, at, wanted - at)
         warped = warp(still, flow)

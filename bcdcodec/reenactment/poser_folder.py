@@ -29,7 +29,7 @@ def load_poser(folder: ModelFolder, device: str) -> Poser | None:
     config = PoserConfig.from_json((path / CONFIG).read_text())
     if config.model_fingerprint != folder.fingerprint[:8].hex():
         raise ModelError(
-            f"the poser in {path} turns stills of model {config.model_name!r} ({config.model_fingerprint[:12]}), "
+            f"the poser in {path} is of model {config.model_name!r} ({config.model_fingerprint[:12]}), "
             f"beside it is {folder.name!r} ({folder.fingerprint[:8].hex()[:12]}): remove it or train another"
         )
     model = Poser(config)

@@ -1,10 +1,8 @@
-"""A still or a recording to a new recording: its face, in motion that a GPT-2 invents."""
+"""A reference image or a recording to a new recording: its face, in motion that a GPT-2 generates."""
 
 from __future__ import annotations
 
-import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +12,8 @@ from bcdcodec.container import CHUNK_FRAMES, ByteCounts, Content, Head, Motion, 
 from bcdcodec.container.head import TABLES_FINGERPRINT_BYTES
 from bcdcodec.device import pick_device
 from bcdcodec.errors import BcdError, ModelMismatchError
+from bcdcodec.files import PathLike, Progress
+from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.opening import model_of, naming, open_sound
 from bcdcodec.generation.config import TEMPERATURE, TOP_P
 from bcdcodec.generation.store import load_gpt2, open_gpt2
@@ -21,8 +21,18 @@ from bcdcodec.model_folder import DEFAULT_MODEL, ModelFolder
 
 MAX_SECONDS = 3600
 
-PathLike = str | os.PathLike
-Progress = Callable[[int, int | None], None]
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """How motion is generated."""
+
+    prompt: PathLike | None = None  # a `.bcd` file whose motion comes first
+    gpt2: PathLike | None = None  # folder of a GPT-2; None: the one shipped with the model
+    model: PathLike | None = None  # name or folder; None: the shipped one the content names, for pictures the default
+    temperature: float = TEMPERATURE  # 0: always the most probable code
+    top_p: float = TOP_P  # draw from the most probable codes that together have this share
+    seed: int = 0  # of the draws
+    device: str = "auto"  # auto, cpu, cuda or cuda:N
 
 
 @dataclass(frozen=True)
@@ -38,44 +48,37 @@ def generate_file(
     content: PathLike,
     target: PathLike,
     seconds: float,
-    prompt: PathLike | None = None,
-    gpt2: PathLike | None = None,
-    model: PathLike | None = None,
-    temperature: float = TEMPERATURE,
-    top_p: float = TOP_P,
-    seed: int = 0,
-    device: str = "auto",
+    options: GenerateOptions | None = None,
     progress: Progress | None = None,
 ) -> GenerateSummary:
-    """Write a recording of `content`'s face that moves for `seconds`, marked as generated; after the motion of `prompt`, if given.
+    """Write a recording of `content`'s face that moves for `seconds`, after the prompt's motion; marked as generated.
 
-    `content`: a `.bcd` file, or a picture or video whose still is taken; `gpt2`: the folder of one, else the one
-    shipped with the model; `model`: a name or folder, else the shipped one that `content` names (for pictures: the default).
+    `content`: a `.bcd` file, or a picture or video that is encoded first.
     Raises FormatError and its kinds for damaged files, ModelError, ModelMismatchError, BcdError.
     """
-    target = Path(target)
+    options, target = options or GenerateOptions(), Path(target)
     if target.suffix.lower() != ".bcd":
         raise BcdError(f"cannot generate into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
     if not 0 < seconds <= MAX_SECONDS:
         raise BcdError(f"cannot generate {seconds:g} seconds, expected above 0 and at most {MAX_SECONDS}")
     with tempfile.TemporaryDirectory() as work:
         if Path(content).suffix.lower() != ".bcd":
-            content = _encoded(content, Path(work) / "still.bcd", model, device)
-        head, still, folder = _content_of(content, model)
-    path, config = open_gpt2(gpt2, head)
-    codes = [_codes_of(prompt, head, folder)] if prompt else []
+            encoded = Path(work) / "reference.bcd"
+            encode_file(
+                content, encoded, EncodeOptions(options.model or DEFAULT_MODEL, device=options.device, sound=None)
+            )
+            content = encoded
+        head, reference, folder = _content_of(content, options.model)
+    path, config = open_gpt2(options.gpt2, head)
+    codes = [_codes_of(options.prompt, head, folder)] if options.prompt else []
 
-    from bcdcodec.generation.sampling import (
-        SamplingOptions,
-        pose_of,
-        sample_motion,
-    )  # after the cheap checks: torch takes seconds
+    from bcdcodec.generation.sampling import SamplingOptions, pose_of, sample_motion  # torch takes seconds to load
 
-    options = SamplingOptions(temperature, top_p, seed)
-    network = load_gpt2(path, config, pick_device(device))
+    sampling = SamplingOptions(options.temperature, options.top_p, options.seed)
+    network = load_gpt2(path, config, pick_device(options.device))
     count = max(1, round(seconds * folder.config.frame_rate))
-    before = codes[0] if prompt else pose_of(still, head.groups)
-    for i, frame in enumerate(sample_motion(network, still.values, before, count, options)):
+    before = codes[0] if codes else pose_of(reference, head.groups)
+    for i, frame in enumerate(sample_motion(network, reference.values, before, count, sampling)):
         codes.append(frame[None])
         if progress:
             progress(i + 1, count)
@@ -92,17 +95,15 @@ def generate_file(
         entropy_profile=profile,
         tables_fingerprint=folder.tables.fingerprint(profile, head.content_profile)[:TABLES_FINGERPRINT_BYTES],
     )
-    how = {"generated": True, "gpt2": config.name, "temperature": temperature, "top_p": top_p, "seed": seed}
-    counts = write_recording(target, Recording(head, (still,), tuple(motions), how), folder.tables)
+    how = {
+        "generated": True,
+        "gpt2": config.name,
+        "temperature": options.temperature,
+        "top_p": options.top_p,
+        "seed": options.seed,
+    }
+    counts = write_recording(target, Recording(head, (reference,), tuple(motions), how), folder.tables)
     return GenerateSummary(len(merged), len(merged) / folder.config.frame_rate, counts)
-
-
-def _encoded(picture: PathLike, target: Path, model: PathLike | None, device: str) -> Path:
-    """The file of a picture's or video's content."""
-    from bcdcodec.files.transcode import encode_file
-
-    encode_file(picture, target, DEFAULT_MODEL if model is None else model, device=device, sound=None)
-    return target
 
 
 def _content_of(path: PathLike, model: PathLike | None) -> tuple[Head, Content, ModelFolder]:

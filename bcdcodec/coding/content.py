@@ -1,0 +1,80 @@
+"""A clip's content for a file, and the reference that a content of a file holds."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bcdcodec.coding.rate_control import content_bytes
+from bcdcodec.coding.reference_frame import content_tokens
+from bcdcodec.coding.session import Session
+from bcdcodec.container import Content
+from bcdcodec.container.payloads import pack_content
+from bcdcodec.errors import FormatError
+from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.latents import to_uint8
+
+
+@torch.inference_mode()
+def make_content(session: Session, pictures: np.ndarray, motion: Tensor, kbps: float | None = None) -> Content:
+    """The content of a clip uint8 [t, h, w, 3] with motion [t, m], at the finest step that `content_bytes` allows.
+
+    `kbps`: rate of the motion beside it, kbit/s; None: the model's own.
+    """
+    model, config, tables = session.model, session.config.content, session.tables
+    budget = content_bytes(config.byte_budget, kbps)
+    tokens, m = content_tokens(model, session.latents, pictures, motion, session.device)
+    codes = model.vq.encode_clip(m)[0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
+
+    def coded(choice: tuple[int, float]) -> Content:
+        values = model.content.quantise(tokens, *choice)[0].clamp(-32768, 32767).to(torch.int16).cpu().numpy()
+        return Content(0, 0, config.rows, config.columns, choice[0], codes, values)
+
+    def fits(choice: tuple[int, float]) -> bool:
+        return len(pack_content(coded(choice), tables, tables.content_profile)[0]) <= budget
+
+    choices = model.content.choices()
+    return coded(choices[min(bisect_left(choices, True, key=fits), len(choices) - 1)])
+
+
+def dequantise(session: Session, content: Content) -> tuple[Tensor, Tensor | None]:
+    """Tokens [1, n, d] and reference motion [1, g * d'] of a content, the latter None for models without it.
+
+    Raises FormatError for a content that does not fit the model.
+    """
+    config = session.config.content
+    if (content.rows, content.columns, content.values.shape[1]) != (config.rows, config.columns, config.channels):
+        raise FormatError(
+            f"content is {content.rows}x{content.columns}x{content.values.shape[1]}, "
+            f"the model has {config.rows}x{config.columns}x{config.channels}"
+        )
+    if content.step >= config.steps:
+        raise FormatError(f"content has step index {content.step}, the model knows 0 to {config.steps - 1}")
+    if config.reference_motion != (content.reference_codes is not None):
+        raise FormatError("content and model disagree on the reference frame's motion codes")
+    values = torch.from_numpy(content.values.astype(np.int32))[None].to(session.device)
+    tokens = session.model.content.dequantise(values, content.step)
+    if content.reference_codes is None:
+        return tokens, None
+    codes = torch.from_numpy(content.reference_codes.astype(np.int64))[None, None].to(session.device)
+    return tokens, session.model.vq.lookup(codes)[:, 0]
+
+
+@torch.inference_mode()
+def reference_of(session: Session, content: Content, detailed: bool = False) -> Portrait | None:
+    """The reference that a content holds; None for models whose tokens hold no image.
+
+    `detailed`: with what pictures larger than the latents show; the decoder needs it, the encoder does not.
+    """
+    reference = session.model.portrait(*dequantise(session, content))
+    return session.model.detailed(reference) if detailed else reference
+
+
+@torch.inference_mode()
+def reference_image(session: Session, content: Content) -> np.ndarray | None:
+    """The reference image that a content holds, uint8 [h, w, 3]; None for models whose tokens hold no image."""
+    reference = reference_of(session, content, detailed=True)
+    return None if reference is None else to_uint8(session.latents.decode(reference.still, reference.detail))[0]

@@ -1,0 +1,13 @@
+"""How a reenactment is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ReenactmentOptions:
+    """How the motion of one recording drives the reference of another."""
+
+    relative: bool = False  # keep the reference's own pose, and add to it the changes since the driver's first frame
+    landmarks: bool = True  # find facial landmarks where they can be found; False for drawn faces, which detectors miss
