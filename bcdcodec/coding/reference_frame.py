@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bcdcodec.models.base import VideoModel
-from bcdcodec.models.heads.alignment import QUICK
+from bcdcodec.models.heads.alignment import QUICK, align
 from bcdcodec.models.latents import Latents, to_unit
 from bcdcodec.models.warp import warp
 
@@ -59,6 +59,6 @@ def reference_frame(model: VideoModel, latents: Latents, pictures: np.ndarray, m
     errors = []
     for i, candidate in enumerate(candidates):
         still = shown[i].expand_as(goals)
-        change = model.flow_basis.align(still, goals, m[probes] - m[candidate], levels=QUICK)
+        change = align(model.flow_basis, still, goals, m[probes] - m[candidate], levels=QUICK)
         errors.append((weight * (warp(still, model.flow_basis(change)) - goals).square()).mean())
     return int(candidates[int(torch.stack(errors).argmin())])
