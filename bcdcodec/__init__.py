@@ -2,7 +2,7 @@
 
 import bcdcodec
 codec = bcdcodec.load("heads")                       # a shipped model, or the folder of one
-clip = codec.encode(frames)                          # uint8 [t, h, w, 3] -> Clip of codes and content
+clip = codec.encode(frames)                          # uint8 [t, h, w, 3] -> content and motion codes
 bcdcodec.write("talk.bcd", clip)
 frames = codec.decode(bcdcodec.read("talk.bcd"))     # uint8 [t, h, w, 3]
 other = codec.decode(clip, content=codec.encode(face))

@@ -14,7 +14,7 @@ import numpy as np
 from bcdcodec.config import ModelConfig
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.errors import ModelError
-from bcdcodec.models.registry import read_config
+from bcdcodec.models.registry import build_model, read_config
 
 if TYPE_CHECKING:
     import torch
@@ -108,8 +108,6 @@ def fill_network(model: torch.nn.Module, folder: Path, whose: str) -> None:
 
 def load_weights(folder: ModelFolder) -> VideoModel:
     """The network of a model folder in float32. Raises ModelError when weights and config disagree."""
-    from bcdcodec.models.registry import build_model
-
     model = build_model(folder.config)
     fill_network(model, folder.path, "the model's")
     return model

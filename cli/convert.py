@@ -43,7 +43,7 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 @click.option(
     "--profile",
     type=click.Choice(["static", "context"]),
-    help="Entropy coding of the motion: static, or context-adaptive. [default: context, if the model has tables for it]",
+    help="Entropy coding of the motion, context is adaptive. [default: context, if the model has tables for it]",
 )
 def encode(
     source: str, target: str, crop: str | None, no_audio: bool, audio_kbps: float | None, scenes: str, **options

@@ -1,4 +1,4 @@
-"""The `bcd` command: its verbs, loaded when they are used, and how errors reach the user."""
+"""The `bcd` command: its verbs, imported when they are used, and its error messages."""
 
 from __future__ import annotations
 

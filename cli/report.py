@@ -11,7 +11,7 @@ import click
 @click.argument("path", metavar="FILE")
 @click.option("--json", "as_json", is_flag=True, help="All facts, for programs.")
 def info(path: str, as_json: bool) -> None:
-    """Tell what a .bcd file holds and where its bytes go."""
+    """Show what a .bcd file holds and how many bytes each part takes."""
     from bcdcodec.files.info import describe_file
 
     facts = describe_file(path)
@@ -25,12 +25,12 @@ def info(path: str, as_json: bool) -> None:
         ("model", f"{facts['model']} ({facts['model_fingerprint'][:12]}), {facts['groups']} x {facts['codes']} codes"),
         (
             "picture",
-            f"{facts['width']} x {facts['height']}, from {w} x {h} at ({x}, {y}) of {facts['source_width']} x {facts['source_height']}, "
-            f"{100 * facts['coded_share']:.0f} % of its area",
+            f"{facts['width']} x {facts['height']}, from {w} x {h} at ({x}, {y}) of {facts['source_width']} x "
+            f"{facts['source_height']}, {100 * facts['coded_share']:.0f} % of its area",
         ),
         (
             "frames",
-            "none: a face without motion, for decode --content"
+            "none: a reference image without motion, for decode --content"
             if facts["complete"] and not facts["frames"]
             else f"{facts['frames']}, {facts['duration_s']:.3f} s, {frame_rate}{_between(facts)}",
         ),
@@ -42,7 +42,8 @@ def info(path: str, as_json: bool) -> None:
         ("motion", f"{size['motion']} bytes{_rate(kbps['motion'])}{bits}, profile {facts['entropy_profile']}"),
         (
             "content",
-            f"{size['content']} bytes, {facts['contents']} content{'s' * (facts['contents'] != 1)} ({each or '-'}), profile {facts['content_profile']}",
+            f"{size['content']} bytes, {facts['contents']} content{'s' * (facts['contents'] != 1)} ({each or '-'}), "
+            f"profile {facts['content_profile']}",
         ),
         ("container", f"{size['container']} bytes, with motion{_rate(kbps['motion_container']) or ' -'}"),
         ("audio", f"{size['audio']} bytes{_sound(facts)}"),
@@ -95,7 +96,7 @@ def models() -> None:
 
 def _between(facts: dict) -> str:
     frames, coded = facts["frames"], facts["coded_frames"]
-    return "" if coded == frames else f"; {coded} of them are coded, the motion of the others lies between"
+    return "" if coded == frames else f"; {coded} of them are coded, the motion of the others is interpolated"
 
 
 def _sound(facts: dict) -> str:

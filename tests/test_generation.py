@@ -228,7 +228,7 @@ def test_what_does_not_fit_is_refused_in_one_line(recording, trained, other_mode
     for options, said in (
         (("--content", recording, "--model", tiny_model), "bcd train gpt2"),
         (("--content", recording, "--model", tiny_model, "--gpt2", tmp_path), "config.json"),
-        (("--content", clip, "--model", other_model, "--gpt2", trained / "model"), "speaks the codes"),
+        (("--content", clip, "--model", other_model, "--gpt2", trained / "model"), "is of model"),
     ):
         done = bcd("generate", out, "--seconds", 1, *options)
         assert done.code == 1 and said in done.err and not out.exists()

@@ -62,7 +62,7 @@ def test_a_photo_makes_a_small_file_of_a_content_alone(bcd, face_bcd, tiny_model
         assert reader.byte_counts.motion == 0
         assert reader.head.crop == (0, 8, 80, 80)
     assert bcd("verify", face_bcd, "--model", tiny_model).code == 0
-    assert "a face without motion" in bcd("info", face_bcd).out
+    assert "a reference image without motion" in bcd("info", face_bcd).out
     facts = json.loads(bcd("info", face_bcd, "--json").out)
     assert facts["frames"] == 0 and facts["kbps"]["total"] is None and facts["bits_per_frame"] is None
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from bcdcodec.models.base import VideoModel
-from bcdcodec.models.heads.alignment import QUICK
+from bcdcodec.models.heads.alignment import QUICK, align
 from bcdcodec.models.latents import Latents, to_unit
 from bcdcodec.models.warp import warp
 
@@ -19,9 +19,7 @@ BASIS_FRAMES = 40  # evenly spread, to which the residual basis is fitted
 
 
 @torch.inference_mode()
-def content_tokens(
-    model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, device: str
-) -> tuple[Tensor, Tensor]:
+def content_tokens(model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, device: str) -> tuple[Tensor, Tensor]:
     """Content tokens [1, n, channels] of a clip uint8 [t, h, w, 3] with motion `m` [t, m].
 
     And the motion [1, m] of the reference frame.
@@ -43,9 +41,7 @@ def content_tokens(
 
 
 @torch.inference_mode()
-def reference_frame(
-    model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, order: Tensor, device: str
-) -> int:
+def reference_frame(model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, order: Tensor, device: str) -> int:
     """The index of the reference frame among pictures uint8 [t, h, w, 3] with motion `m` [t, m].
 
     The first of `order` [t], the frames by `GroupVQ.from_middle`; with a flow basis, of CANDIDATES about it the one of
@@ -63,6 +59,6 @@ def reference_frame(
     errors = []
     for i, candidate in enumerate(candidates):
         still = shown[i].expand_as(goals)
-        change = model.flow_basis.align(still, goals, m[probes] - m[candidate], levels=QUICK)
+        change = align(model.flow_basis, still, goals, m[probes] - m[candidate], levels=QUICK)
         errors.append((weight * (warp(still, model.flow_basis(change)) - goals).square()).mean())
     return int(candidates[int(torch.stack(errors).argmin())])

@@ -43,7 +43,7 @@ def numbered_scenes(frames: Iterable[Frame], most: int) -> Iterator[tuple[int, F
 
 
 def mean_colours(picture: np.ndarray) -> np.ndarray:
-    """Mean colours of BLOCKS x BLOCKS blocks of a picture uint8 [h, w, 3], [BLOCKS, BLOCKS, 3]; fewer if it is small."""
+    """Mean colours [BLOCKS, BLOCKS, 3] of the blocks of a picture uint8 [h, w, 3]; fewer blocks if it is small."""
     h, w = (min(side, BLOCKS) for side in picture.shape[:2])
     rows, columns = np.arange(h) * picture.shape[0] // h, np.arange(w) * picture.shape[1] // w
     sums = np.add.reduceat(np.add.reduceat(picture, rows, 0, dtype=np.int64), columns, 1)

@@ -12,8 +12,8 @@ Layout = Mapping[str, tuple[type, tuple[int, ...]]]  # type and shape by name
 def keep_arrays(owner: object, layout: Layout, whose: str, limits: Mapping[type, int]) -> None:
     """Put a read-only copy in place of every array of a frozen `owner`.
 
-    Raises ModelError, which begins with `whose`, for another type or shape than in `layout`, or values of a type in `limits` beyond
-    plus or minus its limit.
+    Raises ModelError that names `whose`, for another type or shape than in `layout`, or values of a type in `limits`
+    beyond plus or minus its limit.
     """
     for name, (dtype, shape) in layout.items():
         given = np.asarray(getattr(owner, name))

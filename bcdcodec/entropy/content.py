@@ -63,7 +63,7 @@ class ContentModel:
         return values
 
     def all_contexts(self, residuals: np.ndarray, rows: int, columns: int) -> np.ndarray:
-        """Return the row of `tables` of every one of the residuals [n, d], int64 [n, d]: what `contexts` says, at once."""
+        """Return the row of `tables` for each of the residuals [n, d], int64 [n, d]: `contexts` of all at once."""
         n, d = residuals.shape
         magnitudes = np.abs(residuals)
         magnitudes[:, : self.predicted_channels] = (
@@ -170,7 +170,7 @@ def symbols_of(residuals: np.ndarray) -> np.ndarray:
 def count_contexts(
     values: np.ndarray, rows: int, columns: int, band_of_channel: np.ndarray, predicted_channels: int
 ) -> np.ndarray:
-    """Return how often each symbol comes in each context, int64 [bands * 10, 128], for fitting tables to `values` [n, d]."""
+    """Return counts of symbols by context, int64 [bands * 10, 128], of `values` [n, d], to fit tables to."""
     shape = (BUCKETS * (int(band_of_channel.max()) + 1), SYMBOLS)
     model = ContentModel(FrequencyTables.from_counts(np.zeros(shape, np.int64)), band_of_channel, predicted_channels)
     residuals = model.residuals(_checked(values, rows, columns), rows, columns)

@@ -1,4 +1,6 @@
-"""Motion codes to bytes and back, profile `context`: per frame which groups change, then what the changed ones become."""
+"""Motion codes to bytes and back, profile `context`: per frame which groups change, then their new codes."""
+
+from itertools import pairwise
 
 import numpy as np
 
@@ -19,11 +21,11 @@ def encode_context(codes: np.ndarray, tables: ContextTables) -> bytes:
 
 
 def write_context(encoder: RangeEncoder, codes: np.ndarray, tables: ContextTables) -> None:
-    """Append `codes` uint8 [t, g] to an encoder: for a frame one call of `encode`, then one of `encode_under` if any code changes."""
+    """Append `codes` uint8 [t, g] to an encoder: per frame the changes, then the new codes if there are any."""
     state = ContextState(tables)
     encoder.encode(tables.first, codes[0], np.arange(codes.shape[1]))
     state.begin(codes[0])
-    for before, frame in zip(codes, codes[1:]):
+    for before, frame in pairwise(codes):
         moved = before != frame  # [g]
         logits = state.change_logits()
         changes = 0
@@ -45,10 +47,11 @@ def decode_context(data: bytes, frames: int, tables: ContextTables) -> np.ndarra
 def decode_context_prefix(data: bytes, frames: int, tables: ContextTables) -> np.ndarray:
     """Return codes uint8 [t, g], t <= frames: the frames a payload cut after `data` holds for certain.
 
-    As for the static profile: a symbol on which the continuations with zeros and with ones agree is the one that was written.
+    As for the static profile: a symbol is certain if continuations with zeros and with ones agree on it.
     """
     groups = tables.first.n_tables
-    # a change and its code cost at most 32 bits, so this many ones outlast any stream; the extra words fill the coder's window
+    # A change and its code cost at most 32 bits, so this many ones are longer than any stream; the extra words fill
+    # the coder's window.
     missing = max(0, 4 * frames * groups - len(data)) + 16
     codes = []
     try:

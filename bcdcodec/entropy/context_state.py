@@ -52,7 +52,10 @@ class ContextState:
         return self._activity_logits[stage][digits(changes)][digits(self.frame_changes)]
 
     def seen(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Return of `groups` [n] the code [n], the one before its last change [n] or -1, changes from that code [n, k] and to all [n, k]."""
+        """Return for `groups` [n]: code [n], the code before its last change [n] or -1, and counts of changes [n, k].
+
+        The counts are of changes from that code, and of changes to each code.
+        """
         codes = self._codes[groups]
         return codes, self._former[groups], self._followed[groups, codes].astype(np.int64), self._arrived[groups]
 

@@ -70,7 +70,7 @@ class ContextTables:
             raise ModelError(f"context tables: weights are {self.weights.tolist()}, the limit is {MAX_WEIGHT}")
 
     def fingerprint(self) -> bytes:
-        """Return the SHA-256 (32 bytes) of the first frame's tables' fingerprint and all arrays, little-endian, in the order above."""
+        """Return the SHA-256 (32 bytes) of the first tables' fingerprint and all arrays in order, little-endian."""
         digest = hashlib.sha256(self.first.fingerprint())
         for data in little_endian(self, self._layout()):
             digest.update(data)
@@ -82,7 +82,7 @@ class ContextTables:
 
 
 def array_layout(g: int, k: int) -> dict[str, tuple[type, tuple[int, ...]]]:
-    """Return type and shape of every array of ContextTables beside `first` and `pairs`, in the order of the fingerprint."""
+    """Return type and shape of the arrays of ContextTables but `first` and `pairs`, in the fingerprint's order."""
     return {
         "code_logits": (np.int16, (g, k)),
         "age_logits": (np.int16, (AGES,)),
@@ -94,7 +94,10 @@ def array_layout(g: int, k: int) -> dict[str, tuple[type, tuple[int, ...]]]:
 
 
 def change_frequencies() -> np.ndarray:
-    """Return uint32 [6144, 2], how often of 65536 a group stays or changes at logit -3072..3071: straight between knots 128 apart."""
+    """Return frequencies uint32 [6144, 2], of 65536, that a group stays or changes at logit -3072..3071.
+
+    Linear between knots 128 apart.
+    """
     knots = np.array([*_KNOTS, *(FREQUENCY_TOTAL - p for p in _KNOTS[-2::-1])])  # [49]
     knot, part = np.divmod(np.arange(2 * (LARGEST_LOGIT + 1)), 128)
     changes = (knots[knot] * (128 - part) + knots[knot + 1] * part) >> 7

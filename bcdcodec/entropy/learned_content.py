@@ -1,4 +1,4 @@
-"""Content profile `learned`: a small network of integers says from coded neighbours how large a value is to be expected."""
+"""Content profile `learned`: a small integer network predicts the magnitude of a value from coded neighbours."""
 
 import hashlib
 import struct
@@ -17,7 +17,7 @@ MAX_CHANNELS = 65535
 LARGEST_BIAS = 1 << 30
 _LARGEST_SUM = 1023
 _BLOCK = 64  # channels at once, which bounds what is gathered for a large content
-# What sums of magnitudes are taken over: the token itself, its four neighbours, its four diagonal ones; channels j - last .. j - first.
+# Sums of magnitudes: of the token, its four neighbours, its four diagonal ones; channels j - last .. j - first.
 _OWN = ((1, 1), (2, 2), (3, 3), (4, 4), (8, 8), (5, 7), (9, 24), (25, MAX_CHANNELS))
 _BESIDE = ((1, 1), (2, 2), (3, 3), (4, 8), (9, 24))
 _DIAGONAL = ((1, 1), (2, 8), (9, 24))
@@ -52,7 +52,8 @@ class LearnedContentModel:
         d, h = self.unit_bias.shape if np.ndim(self.unit_bias) == 2 else (0, 0)
         if not 1 <= d <= MAX_CHANNELS or not 1 <= h <= MAX_UNITS:
             raise ModelError(
-                f"learned content tables are for {d} channels and {h} units, expected 1 to {MAX_CHANNELS} and 1 to {MAX_UNITS}"
+                f"learned content tables are for {d} channels and {h} units, "
+                f"expected 1 to {MAX_CHANNELS} and 1 to {MAX_UNITS}"
             )
         keep_arrays(self, array_layout(d, h), "learned content tables", {np.int32: LARGEST_BIAS})
         if not 0 <= self.predicted_channels <= d:
@@ -60,7 +61,8 @@ class LearnedContentModel:
         if self.tables.n_tables != self.predicted_channels + CLASSES:
             found, expected = self.tables.n_tables, self.predicted_channels + CLASSES
             raise ModelError(
-                f"there are {found} learned content tables, {self.predicted_channels} predicted channels want {expected}"
+                f"there are {found} learned content tables, "
+                f"{self.predicted_channels} predicted channels want {expected}"
             )
 
     @property
@@ -68,7 +70,10 @@ class LearnedContentModel:
         return len(self.unit_bias)
 
     def fingerprint(self) -> bytes:
-        """Return the SHA-256 (32 bytes) of the tables' fingerprint, u32 predicted channels and all arrays, little-endian, in the order above."""
+        """Return the SHA-256 (32 bytes) of the tables' fingerprint, u32 predicted channels and all arrays in order.
+
+        All little-endian.
+        """
         digest = hashlib.sha256(self.tables.fingerprint() + struct.pack("<I", self.predicted_channels))
         for data in little_endian(self, array_layout(*self.unit_bias.shape)):
             digest.update(data)
@@ -95,7 +100,7 @@ class LearnedContentModel:
         return values
 
     def all_contexts(self, residuals: np.ndarray, rows: int, columns: int) -> np.ndarray:
-        """Return the row of `tables` of every one of the residuals [n, d], int64 [n, d]: what `contexts` says, at once."""
+        """Return the row of `tables` for each of the residuals [n, d], int64 [n, d]: `contexts` of all at once."""
         contexts = self.contexts(rows, columns)
         contexts.add(residuals.T)
         blocks = range(0, self.channels, _BLOCK)
@@ -111,10 +116,10 @@ class LearnedContexts:
 
     def __init__(self, model: LearnedContentModel, rows: int, columns: int):
         self._model, self._grid = model, (rows, columns)
-        # Whole numbers in float64, as BLAS multiplies no integers: all sums are below 2^53 and so exact, in whatever order.
+        # Integers in float64, as BLAS multiplies no integers: all sums are below 2^53 and so exact in any order.
         weights = (model.unit_weights, model.output_weights, model.direct_weights)
         self._unit_weights, self._output_weights, self._direct_weights = (w.astype(np.float64) for w in weights)
-        # Sums over the channels before each channel, [d + 1, n]: of a token's magnitudes, its neighbours', its diagonal neighbours'.
+        # Sums of magnitudes over the channels before each, [d + 1, n]: of a token, its neighbours, its diagonal ones.
         self._own, self._beside, self._diagonal = (
             np.zeros((model.channels + 1, rows * columns), np.int64) for _ in range(3)
         )
@@ -125,7 +130,7 @@ class LearnedContexts:
         return self.rows_of(np.array([self._channel]))[0]
 
     def features(self, channels: np.ndarray) -> np.ndarray:
-        """Return what the network sees of every token for `channels` [c], int64 [c, n, 16]; those before must be known."""
+        """Return the network's input of all tokens for `channels` [c], int64 [c, n, 16]; earlier ones must be known."""
         spans = [(self._own, span) for span in _OWN] + [(self._beside, span) for span in _BESIDE]
         spans += [(self._diagonal, span) for span in _DIAGONAL]
         since = lambda back: np.maximum(channels - back, 0)  # noqa: E731
@@ -170,7 +175,7 @@ def array_layout(d: int, h: int) -> dict[str, tuple[type, tuple[int, ...]]]:
 
 
 def _predicted(grid: np.ndarray, y: int, x: int) -> np.ndarray:
-    """Return what grid [rows, columns, c] is expected to be at (y, x), int64 [c], from left, above and both: the median edge detector of LOCO-I."""
+    """Return the prediction of grid [rows, columns, c] at (y, x), int64 [c]: LOCO-I's median edge detector."""
     if not y or not x:
         return grid[y, x - 1] if x else grid[y - 1, x] if y else np.zeros_like(grid[0, 0])
     left, above, corner = grid[y, x - 1], grid[y - 1, x], grid[y - 1, x - 1]

@@ -57,7 +57,8 @@ class ModelTables:
             found, expected = ((each.channels, each.predicted_channels) for each in (self.learned, self.content))
             if found != expected:
                 raise ModelError(
-                    f"learned content tables are for {found[0]} channels, {found[1]} of them predicted, the others for {expected[0]}, {expected[1]}"
+                    f"learned content tables are for {found[0]} channels, {found[1]} of them predicted, "
+                    f"the others for {expected[0]}, {expected[1]}"
                 )
 
     @property
@@ -94,10 +95,10 @@ class ModelTables:
         return self.learned
 
     def fingerprint(self, profile: int = PROFILE_STATIC, content_profile: int = CONTENT_NEIGHBOURS) -> bytes:
-        """Return the SHA-256 (32 bytes) of both tables' fingerprints, u32 predicted channels and the bands, one byte each.
+        """Return the SHA-256 (32 bytes) of both tables' fingerprints, u32 predicted channels and a byte for each band.
 
-        In content profile learned: the SHA-256 of that and of these tables' fingerprint; in profile context then the SHA-256 of
-        what there is and of the context tables' fingerprint, so that a model which gets such tables later keeps its files.
+        In content profile learned: the SHA-256 of that and of these tables' fingerprint; in profile context then the
+        SHA-256 of that and of the context tables' fingerprint. So a model that gets such tables later keeps its files.
         Raises ModelError if it has none.
         """
         content = self.content

@@ -1,4 +1,4 @@
-"""Range coder over integer frequency tables: constriction's queue coder with its rounding pinned and its tail trimmed."""
+"""Range coder over integer frequency tables: constriction's queue coder, rounding pinned and tail trimmed."""
 
 import numpy as np
 
@@ -25,7 +25,7 @@ class RangeEncoder:
         self._family = stream.model.Categorical(perfect=False)
 
     def encode(self, tables: FrequencyTables, symbols: np.ndarray, table_index: np.ndarray) -> None:
-        """Append `symbols` [n], symbol i under row `table_index[i]` of `tables`; FormatError for a symbol outside the alphabet."""
+        """Append `symbols` [n], symbol i under row `table_index[i]` of `tables`; FormatError for one that they lack."""
         symbols = np.asarray(symbols).ravel()
         table_index = np.asarray(table_index).ravel()
         if symbols.shape != table_index.shape:
@@ -39,7 +39,7 @@ class RangeEncoder:
             self._coder.encode(symbols[part].astype(np.int32), self._family, tables.coder_weights[table_index[part]])
 
     def encode_under(self, frequencies: np.ndarray, symbols: np.ndarray) -> None:
-        """Append `symbols` [n], symbol i under frequencies [n, n_symbols] made on the way: each at least 1, 65536 a row."""
+        """Append `symbols` [n], symbol i under row i of frequencies [n, n_symbols]: each at least 1, 65536 a row."""
         self._coder.encode(symbols.astype(np.int32), self._family, exact_weights(frequencies))
 
     def finish(self) -> bytes:
@@ -78,7 +78,10 @@ class RangeDecoder:
         self._family = stream.model.Categorical(perfect=False)
 
     def decode(self, tables: FrequencyTables, table_index: np.ndarray) -> np.ndarray:
-        """Return the next symbols, int32 [n], symbol i under row `table_index[i]` [n]; FormatError for bytes no encoder writes."""
+        """Return the next symbols, int32 [n], symbol i under row `table_index[i]` [n].
+
+        Raises FormatError for bytes that no encoder writes.
+        """
         table_index = np.asarray(table_index).ravel()
         parts = []
         for start in range(0, table_index.size, BATCH):
@@ -87,7 +90,7 @@ class RangeDecoder:
         return np.concatenate(parts) if parts else np.zeros(0, np.int32)
 
     def decode_under(self, frequencies: np.ndarray) -> np.ndarray:
-        """Return the next symbols, int32 [n], symbol i under row i of `frequencies` [n, n_symbols], as in `encode_under`."""
+        """Return the next symbols, int32 [n], symbol i under row i of `frequencies`; see `encode_under`."""
         return self._decode(exact_weights(frequencies))
 
     def _decode(self, weights: np.ndarray) -> np.ndarray:

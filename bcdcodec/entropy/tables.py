@@ -86,7 +86,7 @@ class FrequencyTables:
         return cls(frequencies)
 
     def fingerprint(self) -> bytes:
-        """Return the SHA-256 (32 bytes) of u32 n_tables, u32 n_symbols, then all frequencies as u32, little-endian, row by row."""
+        """Return the SHA-256 (32 bytes) of n_tables, n_symbols and all frequencies row by row, as little-endian u32."""
         digest = hashlib.sha256(struct.pack("<II", self.n_tables, self.n_symbols))
         digest.update(self.frequencies.astype("<u4").tobytes())
         return digest.digest()
@@ -108,7 +108,7 @@ class FrequencyTables:
 
 
 def exact_weights(frequencies: np.ndarray) -> np.ndarray:
-    """Return weights float32 [n, n_symbols] for frequencies whose rows sum to 65536, for which constriction's rounding is exact.
+    """Return weights float32 [n, n_symbols] for frequencies, 65536 a row, that constriction rounds exactly.
 
     constriction puts the left boundary of symbol i at floor(sum of weights before i * scale) + i with
     scale = (2**24 - n_symbols) / sum of weights. With weights 256 * frequency - 1 the sum is

@@ -64,7 +64,7 @@ class EncodeSummary:
 def encode_file(
     source: PathLike, target: PathLike, options: EncodeOptions | None = None, progress: Progress | None = None
 ) -> EncodeSummary:
-    """Encode a video (or a folder of PNGs) into the file `target`, whole or not at all; `-` is standard input or output.
+    """Encode a video, or a folder of PNGs, into a `.bcd` file, whole or not at all; `-` is standard input or output.
 
     A single picture becomes a content without motion, for reenactment. Standard output gets every chunk as it is
     ready, with the times of all frames. The first frame is moved to time 0; distances between frames stay exact. Of

@@ -1,4 +1,4 @@
-"""What a `.bcd` file or a model folder says of itself, as plain dicts for people and programs. Needs no torch."""
+"""The facts of a `.bcd` file or a model folder, as plain dicts. Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from bcdcodec.model_folder import CARD, ModelFolder, open_model, shipped_models
 def describe_file(path: str | os.PathLike) -> dict:
     """The facts of a `.bcd` file, read without its model; only JSON types.
 
-    Bytes are of the file: `motion` and `content` the coded parts, `container` everything else; kbps are
-    thousands of bits a second of shown time (None for no time). Of a file that ends early (`complete`
-    False) the frames and times are those of its whole chunks.
+    Bytes are of the file: `motion` and `content` the coded parts, `container` everything else; kbps are kbit/s of
+    the frames' duration, None for no frames. Of a truncated file (`complete` False) all figures are those of its
+    whole chunks.
     Raises FormatError and its kinds for a damaged file, BcdError for one that cannot be read.
     """
     with open_sound(path) as reader:
@@ -32,7 +32,7 @@ def describe_file(path: str | os.PathLike) -> dict:
             "model": head.model_name,
             "model_fingerprint": head.model_fingerprint.hex(),
             "frames": reader.frames,
-            "coded_frames": reader.coded_frames,  # the others lie between these
+            "coded_frames": reader.coded_frames,  # the others are interpolated
             "width": head.coded_width,
             "height": head.coded_height,
             "duration_s": seconds,
@@ -40,9 +40,7 @@ def describe_file(path: str | os.PathLike) -> dict:
             "source_width": head.source_width,
             "source_height": head.source_height,
             "crop": list(head.crop),
-            "coded_share": head.crop[2]
-            * head.crop[3]
-            / (head.source_width * head.source_height),  # of the picture's area
+            "coded_share": head.crop[2] * head.crop[3] / (head.source_width * head.source_height),  # of the picture
             "groups": head.groups,
             "codes": head.codes,
             "entropy_profile": profile_name(head.entropy_profile),
@@ -51,12 +49,8 @@ def describe_file(path: str | os.PathLike) -> dict:
             "content_bytes_each": [size for name, _, size in reader.chunks if name == "CONT"],  # with their few fields
             "bits_per_frame": counts.motion * 8 / reader.coded_frames if reader.frames else None,  # coded ones
             "bytes": {
-                "motion": counts.motion,
-                "content": counts.content,
-                "container": counts.container,
-                "audio": counts.audio,
-                "surroundings": counts.surroundings,
-                "total": counts.total,
+                name: getattr(counts, name)
+                for name in ("motion", "content", "container", "audio", "surroundings", "total")
             },
             "kbps": {
                 "motion": kbps(counts.motion),
@@ -78,7 +72,7 @@ def describe_file(path: str | os.PathLike) -> dict:
 
 
 def check_file(path: str | os.PathLike, model: str | os.PathLike | None = None) -> VerifyReport:
-    """Verify a file as far as the models at hand allow: its codes are checked with `model`, or the shipped one it names.
+    """Verify a file; its codes too where its model is given, or shipped.
 
     Raises BcdError where there is nothing to check, ModelMismatchError if `model` is not the file's.
     """
@@ -92,7 +86,7 @@ def check_file(path: str | os.PathLike, model: str | os.PathLike | None = None) 
             try:
                 return verify_file(path, open_model(name).tables)
             except ModelMismatchError:
-                pass  # made with other weights of that name: the bytes can still be checked
+                pass  # made with other weights of that name: its bytes can still be checked
         return verify_file(path)
 
 

@@ -1,4 +1,4 @@
-"""Opening `.bcd` files by path, with the model they name, and errors that say which file they are about."""
+"""Opens `.bcd` files by path, with the model they name; errors say which file they are about."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bcdcodec.model_folder import ModelFolder, open_model, shipped_models
 
 @contextmanager
 def naming(path: str | os.PathLike) -> Iterator[None]:
-    """Put the file's name before errors about its bytes or its model, as two files may be open."""
+    """Put the file's name before errors about its bytes or its model; two files may be open."""
     try:
         yield
     except (FormatError, ModelError, ModelMismatchError) as error:
@@ -24,7 +24,7 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
 
 @contextmanager
 def open_sound(path: str | os.PathLike) -> Iterator[BcdReader]:
-    """An open `.bcd` file without a fault; one that merely ends early has none. `-` is standard input, read to its end.
+    """An open `.bcd` file without a fault; a truncated file has none. `-` is standard input, read to its end.
 
     Raises FormatError and its kinds for any fault, BcdError when the file cannot be read.
     """

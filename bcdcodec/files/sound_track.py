@@ -1,4 +1,4 @@
-"""Sound on its way between files: kept aside while pictures are encoded, handed on in step while they are decoded."""
+"""Sound between files: buffered while pictures are encoded, interleaved with them while they are decoded."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _LENGTH_BYTES = 4
 
 
 class AudioSpool:
-    """Sound in the order it was added, on disk but for its first MiB; iterate it once all is added."""
+    """Sound in the order it was added, above 1 MiB on disk; iterate it once all is added."""
 
     def __init__(self):
         self._file = tempfile.SpooledTemporaryFile(max_size=_MEMORY_BYTES)

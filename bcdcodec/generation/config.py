@@ -1,4 +1,4 @@
-"""Sizes and training of the motion GPT-2, and what its codes are of; presets next to the paper's table A9."""
+"""Sizes and training of the motion GPT-2 and the model of its codes; presets, the paper's is table A9."""
 
 from __future__ import annotations
 
@@ -8,21 +8,18 @@ from dataclasses import dataclass
 
 from bcdcodec.errors import ModelError
 
-TEMPERATURE, TOP_P = (
-    0.8,
-    0.95,
-)  # of the draws, by default: at 1 people are restless, and one sprite of eighty changes its action
+TEMPERATURE, TOP_P = 0.8, 0.95  # defaults: at temperature 1 people move too much, and 1 of 80 sprites changes action
 
 
 @dataclass(frozen=True)
 class GPT2Config:
-    """The network, its training, and the model whose codes it speaks."""
+    """The network, its training, and the model on whose codes it was trained."""
 
     name: str
     width: int = 256
     layers: int = 6
     heads: int = 4
-    frames: int = 128  # that it looks back at, beside the content
+    frames: int = 128  # of context, beside the content
     dropout: float = 0.1
     batch: int = 16  # clips
     lr: float = 3e-4
@@ -30,9 +27,9 @@ class GPT2Config:
     betas: tuple[float, float] = (0.9, 0.999)
     warmup_steps: int = 100
     content_dropout: float = 0.0  # share of the training clips whose content is hidden
-    content_rank: int = 0  # channels the content goes through on its way to the width; 0: none
-    half_rate_share: float = 0.5  # of the clips, of which every second frame is taken
-    # of the codes, filled in from the files
+    content_rank: int = 0  # of the map from the content to the width; 0: full
+    half_rate_share: float = 0.5  # share of the training clips of which every second frame is taken
+    # filled in from the training files
     groups: int = 64
     codes: int = 32
     content_values: int = 0  # tokens * channels of a content
@@ -55,12 +52,12 @@ class GPT2Config:
 # Table A9: batch 256 in all, 32 on each of eight H100. The paper states neither the context's length nor a dropout.
 LRS3 = GPT2Config("gpt2-lrs3", width=1024, layers=12, heads=8, frames=250, dropout=0.0, batch=256, lr=1e-4)
 
-# As small as two CPU cores can train within minutes on half an hour of video. Of a hundred people a content soon says
-# which clip follows: hidden from half of the clips, motion has to be told from the frames before, as for a new face.
-# A content of heads has 45,000 values: at full width its embedding would be two thirds of the network.
+# As small as two CPU cores can train within minutes on half an hour of video. With a hundred people the content soon
+# tells which clip follows; hidden from half of the clips, motion must be predicted from the frames before, as for a new
+# face. A content of heads has 45,000 values: at full rank its embedding would be two thirds of the network.
 HEADS = GPT2Config("gpt2-heads", lr=1e-3, content_dropout=0.5, content_rank=32)
 
-# Clips of eight frames in one order: half the rate would be another action.
+# Clips of eight frames: at half the rate they would show another action.
 SPRITES = GPT2Config("gpt2-sprites", width=128, layers=4, heads=4, frames=8, batch=64, lr=1e-3, half_rate_share=0.0)
 
 TINY = GPT2Config("gpt2-tiny", width=32, layers=2, heads=2, frames=16, dropout=0.0, batch=8, lr=3e-3, warmup_steps=5)

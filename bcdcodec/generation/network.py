@@ -1,4 +1,4 @@
-"""GPT-2 whose words are frames: the content first, then the sums of each frame's code embeddings (section A.2)."""
+"""GPT-2 whose tokens are frames: the content first, then the sum of each frame's code embeddings (section A.2)."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class MotionGPT(nn.Module):
         self.register_buffer("offsets", torch.arange(g) * k, persistent=False)
 
     def embed_content(self, values: Tensor) -> Tensor:
-        """Content values [b, n * d], as coded, -> [b, 1, width]; their scale does not matter."""
+        """Content values [b, n * d], as coded, at any scale -> [b, 1, width]."""
         return self.content(F.layer_norm(values.float(), values.shape[-1:]))[:, None]
 
     def embed_frames(self, codes: Tensor) -> Tensor:
@@ -58,7 +58,7 @@ class MotionGPT(nn.Module):
         return self._logits(self.gpt2(inputs_embeds=x).last_hidden_state)
 
     def extend(self, x: Tensor, cache) -> tuple[Tensor, object]:
-        """Logits [b, g, k] after embeddings [b, t, width] that follow those in the cache (None: nothing), and the new cache."""
+        """Logits [b, g, k] after embeddings [b, t, width] that follow the cache (None: nothing), and the new cache."""
         out = self.gpt2(inputs_embeds=x, past_key_values=cache, use_cache=True)
         return self._logits(out.last_hidden_state[:, -1:])[:, 0], out.past_key_values
 

@@ -1,4 +1,4 @@
-"""Draws motion from a MotionGPT frame by frame, with cached keys and values."""
+"""Samples motion from a MotionGPT frame by frame, with cached keys and values."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SamplingOptions:
 
 
 def pose_of(content: Content, groups: int) -> np.ndarray:
-    """Codes uint8 [1, g] of the content's own picture, from which motion goes on; [0, g] of a model without them."""
+    """Codes uint8 [1, g] of the reference frame, from which motion goes on; [0, g] of a model without them."""
     return np.zeros((0, groups), np.uint8) if content.reference_codes is None else content.reference_codes[None]
 
 
@@ -41,8 +41,8 @@ def sample_motion(
 ) -> Iterator[np.ndarray]:
     """Yield `frames` frames of codes uint8 [g] that follow the content `values` [n, d] and the prompt's codes [t, g].
 
-    Where the network's context is full it goes on from the content and the later half of what it saw, so that
-    motion can be of any length.
+    When the network's context is full it goes on from the content and the later half of the frames, so that motion
+    can be of any length.
     """
     model.eval()
     device = model.heads.weight.device

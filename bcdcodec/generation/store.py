@@ -14,16 +14,17 @@ SUBFOLDER = "gpt2"  # of a shipped model
 
 
 def open_gpt2(folder: str | os.PathLike | None, head: Head) -> tuple[Path, GPT2Config]:
-    """The folder (None: the one shipped with the model that `head` names) and its config; errors as in `open_gpt2_for`."""
+    """`open_gpt2_for` the model that `head` names."""
     return open_gpt2_for(folder, head.model_name, head.model_fingerprint)
 
 
 def open_gpt2_for(
     folder: str | os.PathLike | None, model_name: str, model_fingerprint: bytes
 ) -> tuple[Path, GPT2Config]:
-    """The folder of a GPT-2 for the codes of one model, 8 bytes of whose fingerprint are given, and its config.
+    """The folder of a GPT-2 for the codes of one model, and its config; None: the folder shipped with that model.
 
-    Raises ModelError where there is none, ModelMismatchError for one that speaks another model's codes.
+    `model_fingerprint`: its first 8 bytes. Raises ModelError where there is none, ModelMismatchError for one that was
+    trained on another model's codes.
     """
     path = SHIPPED / model_name / SUBFOLDER if folder is None else Path(folder)
     if not (path / CONFIG).is_file():
@@ -35,7 +36,7 @@ def open_gpt2_for(
     config = GPT2Config.from_json((path / CONFIG).read_text())
     if config.model_fingerprint != model_fingerprint.hex():
         raise ModelMismatchError(
-            f"the GPT-2 in {path} speaks the codes of model {config.model_name!r} ({config.model_fingerprint[:12]}), "
+            f"the GPT-2 in {path} is of model {config.model_name!r} ({config.model_fingerprint[:12]}), "
             f"the content is of {model_name!r} ({model_fingerprint.hex()[:12]}): train one with `bcd train gpt2`"
         )
     return path, config

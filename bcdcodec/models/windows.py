@@ -77,7 +77,7 @@ def aligned_clip(
     device: str,
     levels: Levels = LEVELS,
 ) -> tuple[Tensor, Tensor]:
-    """`BCD.aligned_motion` [t, m] of a clip uint8 [t, h, w, 3] and its curvature [t, m, m], block by block.
+    """`VideoModel.aligned_motion` [t, m] of a clip uint8 [t, h, w, 3] and its curvature [t, m, m], block by block.
 
     `m` [t, m] is the encoder's, `portrait` what the clip's content shows.
     """
@@ -92,7 +92,7 @@ def aligned_clip(
 def unreached_clip(
     model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, portrait: Portrait, device: str
 ) -> Tensor:
-    """`BCD.unreached` [t, 2] of a clip uint8 [t, h, w, 3] in motion `m` [t, m], block by block."""
+    """`VideoModel.unreached` [t, 2] of a clip uint8 [t, h, w, 3] in motion `m` [t, m], block by block."""
     return torch.cat(
         [
             model.unreached(latents.encode(to_unit(pictures[at], device)), m[at], portrait)

@@ -52,11 +52,6 @@ class FlowBasis(nn.Module):
         gram = torch.einsum("nmdp,kdp->nmk", weighted, fields) + torch.diag((FLOW_NOISE / self.deviation) ** 2)
         return torch.linalg.solve(gram, torch.einsum("nmdp,ndp->nm", weighted, flow.flatten(2)))
 
-    def align(self, *arguments, **options) -> Tensor:
-        from bcdcodec.models.heads.alignment import align
-
-        return align(self, *arguments, **options)
-
     @torch.no_grad()
     def fit(self, flows: Tensor) -> None:
         """Take the principal components of flows [n, 2, g, g], which may point anywhere: about zero, not their mean."""
