@@ -255,5 +255,5 @@ def test_what_is_painted_teaches_neither_the_warp_nor_the_still():
     out = model.denoise(torch.randn(2, 4, 3, 32, 32), torch.full((2,), 20.0), condition)
     out.latents.square().mean().backward()
     learns = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
-    assert "painter.draw.weight" in learns and "decoder.to_residual.weight" in learns
+    assert "painter.unet.draw.weight" in learns and "decoder.to_residual.weight" in learns
     assert not any(name.startswith("still_filter") or name.startswith("decoder.to_flow") for name in learns)

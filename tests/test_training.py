@@ -160,15 +160,15 @@ def test_parts_that_a_model_lacks_begin_anew_and_another_shape_is_refused(tmp_pa
     (tmp_path / "run" / "data").symlink_to(cache)
     run = Trainer(HeadsRecipe(TINY, TRAINING), replace(options(tmp_path / "run", 4), from_model=str(older)))
     assert run.progress == TRAINING.adversarial_from, "the painter learns alone"
-    assert not run.model.painter.draw.weight.any() and run.ema.painter.draw.weight.shape == (16, 4, 3, 3)
+    assert not run.model.painter.unet.draw.weight.any() and run.ema.painter.unet.draw.weight.shape == (16, 4, 3, 3)
     weights = {k: v for k, v in weights.items() if not k.startswith("still_filter.")}
     for file in older.glob("weights-*"):
         file.unlink()
     save_sharded(weights, older, "weights", None)
-    with pytest.raises(BcdError, match="has no weights of painter, still_filter"):
+    with pytest.raises(BcdError, match="preset tiny: it has no weights of painter, no weights of still_filter"):
         Trainer(HeadsRecipe(TINY, TRAINING), replace(options(tmp_path / "run", 4), from_model=str(older)))
     wide = replace(TINY, decoder=replace(TINY.decoder, width=64))
-    with pytest.raises(BcdError, match=r"has decoder.* preset tiny has \[64"):
+    with pytest.raises(BcdError, match=r"no model of preset tiny: size mismatch for decoder"):
         Trainer(HeadsRecipe(wide, TRAINING), replace(options(tmp_path / "run", 4), from_model=str(older)))
 
 

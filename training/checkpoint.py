@@ -72,21 +72,16 @@ def take_weights(model: torch.nn.Module, folder: ModelFolder, preset: str, late:
 
     Raises ModelError where it is no model of that preset.
     """
-    theirs, ours = load_sharded(folder.path, "weights"), model.state_dict()
-    model.map_state(theirs)
-    for name, tensor in theirs.items():
-        if name not in ours or ours[name].shape != tensor.shape:
-            expected = list(ours[name].shape) if name in ours else "no such weights"
-            raise ModelError(
-                f"{folder.path} has {name} {list(tensor.shape)}, preset {preset} has {expected}: "
-                "begin with a model of that preset"
-            )
-        ours[name].copy_(tensor)
-    missing = {name.split(".")[0] for name in ours.keys() - theirs.keys()}
-    if missing - set(late):
+    try:
+        found = model.load_state_dict(load_sharded(folder.path, "weights"), strict=False)
+    except RuntimeError as error:  # its second line names the first weights of another shape
         raise ModelError(
-            f"{folder.path} has no weights of {', '.join(sorted(missing))}: begin with a model of preset {preset}"
-        )
+            f"{folder.path} is no model of preset {preset}: {str(error).splitlines()[1].strip()}"
+        ) from error
+    missing = {name.split(".")[0] for name in found.missing_keys}
+    if found.unexpected_keys or missing - set(late):
+        wrong = [f"weights {name} too many" for name in found.unexpected_keys] + [f"no weights of {p}" for p in missing]
+        raise ModelError(f"{folder.path} is no model of preset {preset}: it has {', '.join(sorted(wrong))}")
     return missing
 
 

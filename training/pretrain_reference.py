@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.models.heads.denoiser import StillNet
 from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.models.heads.reference_image import NEAR_DEFAULT
 from bcdcodec.models.latents import Latents, enlarged
+from bcdcodec.models.unet import UNet
 from bcdcodec.training.data.batches import BatchSampler, random_tint, to_pictures
 from bcdcodec.training.data.clips import ClipStore
 from bcdcodec.training.precision import mixed_precision
@@ -85,7 +85,7 @@ def _coded(model: HeadsModel, z: Tensor, rng: np.random.Generator | None) -> Ten
 
 
 def _learn(
-    net: StillNet,
+    net: UNet,
     draw: Callable[[np.random.Generator], tuple[Tensor, Tensor]],
     run: Callable[[Tensor], Tensor],
     name: str,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from bcdcodec.config import ModelConfig
 from bcdcodec.models.content_quantiser import ContentQuantiser
@@ -65,28 +65,3 @@ class VideoModel(Protocol):
 
     def decode(self, condition: Condition, noise: Tensor, steps: int) -> Decoded:
         """Sample latents from unit noise [b, t, c, h, w] in `steps` EDM steps."""
-
-
-class OlderWeights(nn.Module):
-    """A module that loads the tensors of earlier versions, whose modules had other names."""
-
-    renamed: ClassVar[
-        dict[str, str | None]
-    ] = {}  # beginning of a tensor's name -> as it is now; None: nothing reads it
-
-    def __init__(self):
-        super().__init__()
-        self.register_load_state_dict_pre_hook(_map_state)
-
-    def map_state(self, state: dict[str, Tensor]) -> None:
-        """Rename the tensors of an earlier version, in place."""
-        for name in list(state):
-            old = next((old for old in self.renamed if name.startswith(old)), None)
-            if old is not None:
-                tensor, new = state.pop(name), self.renamed[old]
-                if new is not None:
-                    state[new + name.removeprefix(old)] = tensor
-
-
-def _map_state(module: OlderWeights, state: dict[str, Tensor], *_) -> None:
-    module.map_state(state)

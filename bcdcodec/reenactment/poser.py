@@ -14,10 +14,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import PoserConfig
-from bcdcodec.models.heads.denoiser import StillNet
-from bcdcodec.models.heads.refiner import FilmBlock
 from bcdcodec.models.heads.residual_basis import Portrait
 from bcdcodec.models.stems import OverlapStem
+from bcdcodec.models.unet import ResidualBlock as FilmBlock, UNet as StillNet
 from bcdcodec.models.warp import centres, warp, warped_detail
 
 UNSHUFFLE = 4  # pixels a side of a cell of the flow

@@ -152,7 +152,7 @@ class HeadsRecipe:
             still = denoised.still.detach()[:, None].expand_as(batch.target)
             shown = [x.flatten(0, 1) for x in (denoised.latents, batch.target, still)]
             loss_g = discriminator.deceived(*shown)
-            factor = balanced(terms.total, loss_g, run.model.painter.draw.weight)
+            factor = balanced(terms.total, loss_g, run.model.painter.unet.draw.weight)
             total = total + (c.adversarial_weight * factor * loss_g + discriminator.told(*shown))
         return replace(terms, total=total)
 

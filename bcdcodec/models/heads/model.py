@@ -5,20 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bcdcodec.models.base import Condition, Decoded, OlderWeights
+from bcdcodec.models.base import Condition, Decoded
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.heads.alignment import LEVELS, Levels, align, align_with_hessian
 from bcdcodec.models.heads.config import HeadsConfig
-from bcdcodec.models.heads.denoiser import StillFilter, StillNet
+from bcdcodec.models.heads.denoiser import StillFilter
 from bcdcodec.models.heads.dit import HeadsDiT
 from bcdcodec.models.heads.encoder import HeadsEncoder
 from bcdcodec.models.heads.flow_basis import FlowBasis
 from bcdcodec.models.heads.reference_image import PatchTransform, ReferenceQuantiser
 from bcdcodec.models.heads.refiner import Painter
 from bcdcodec.models.heads.residual_basis import Appearance, CommonAppearance, Portrait, fit_appearance
+from bcdcodec.models.load_older import rename_on_load
+from bcdcodec.models.unet import UNet
 from bcdcodec.models.warp import warp, warp_large
 
 
@@ -33,10 +35,8 @@ class Denoised:
     warped: Tensor  # [b, t, c, h, w] that through the flow
 
 
-class HeadsModel(OlderWeights):
+class HeadsModel(nn.Module):
     """Bitrate-controlled diffusion over pixels [b, t, 3, h, w] in [-1, 1], as corrections of a warped reference image."""
-
-    renamed = {"decoder.null_motion": None, "decoder.null_content": None}
 
     def __init__(self, config: HeadsConfig):
         super().__init__()
@@ -51,11 +51,19 @@ class HeadsModel(OlderWeights):
         self.flow_basis = FlowBasis(config.motion_channels, side * d.warp_grid, content.appearance)
         self.common = CommonAppearance(content.appearance, latent.channels, latent.size, config.motion_channels)
         self.still_filter = StillFilter(latent.channels, content.still_filter)
-        self.still_detail: StillNet | None = None
+        self.still_detail: UNet | None = None
         if content.detail:
-            self.still_detail = StillNet(latent.channels, latent.channels, content.detail, latent.factor)
+            self.still_detail = UNet(latent.channels, latent.channels, content.detail, latent.factor)
         components = max(content.still_dim, d.klt_output)
         self.transform = PatchTransform(d.patch, latent.channels, content.rows, content.columns, components)
+        rename_on_load(
+            self,
+            {
+                r"decoder\.null_(motion|content)": None,
+                r"painter\.tokens\.": "painter.unet.coarse_input.",
+                r"painter\.(?!condition|unet)": "painter.unet.",
+            },
+        )
 
     def encode(self, z: Tensor, reference: int = 0) -> tuple[Tensor, Tensor]:
         """Content tokens [b, n, d] and motion [b, t, m] of latents [b, t, c, h, w].

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bcdcodec.errors import ModelError
-from bcdcodec.models.base import Condition, Decoded, OlderWeights
+from bcdcodec.models.base import Condition, Decoded
 from bcdcodec.models.content_quantiser import ContentQuantiser
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.group_vq import GroupVQ
+from bcdcodec.models.load_older import rename_on_load
 from bcdcodec.models.sprites.config import SpritesConfig
 from bcdcodec.models.sprites.dit import SpritesDiT
 from bcdcodec.models.sprites.encoder import SpritesEncoder
 
 
-class SpritesModel(OlderWeights):
+class SpritesModel(nn.Module):
     """Bitrate-controlled diffusion of normalised pixels [b, t, 3, 64, 64]; content tokens are learned."""
 
     flow_basis = painter = None  # parts of other models that the codec asks for
-
-    renamed = {"decoder.null_motion": None}
 
     def __init__(self, config: SpritesConfig):
         super().__init__()
@@ -29,6 +28,7 @@ class SpritesModel(OlderWeights):
         self.vq = GroupVQ(config.quantiser)
         self.content = ContentQuantiser(config.content)
         self.decoder = SpritesDiT(config)
+        rename_on_load(self, {r"decoder\.null_motion": None})
 
     def encode(self, z: Tensor, reference: int = 0) -> tuple[Tensor, Tensor]:
         """Content tokens [b, n, d] and motion [b, t, m] of latents [b, t, c, h, w]; no frame is a reference."""
