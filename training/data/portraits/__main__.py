@@ -8,9 +8,6 @@ from pathlib import Path
 import click
 import cv2
 import numpy as np
-from tqdm import tqdm
-
-from bcdcodec.errors import BcdError
 from bcdcodec.training.data.landmarker import Landmarker
 from bcdcodec.training.data.portraits.driving import Performance, performance, read_drivers, training_clips
 from bcdcodec.training.data.portraits.head import Head, load_head
@@ -18,6 +15,9 @@ from bcdcodec.training.data.portraits.person import prepare
 from bcdcodec.training.data.portraits.render import render
 from bcdcodec.training.data.portraits.script import takes
 from bcdcodec.training.data.portraits.store import picture, records, write
+from tqdm import tqdm
+
+from bcdcodec.errors import BcdError
 
 
 def make_portrait(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 # dlib's 68 points as points of the landmarker, a common choice; the jaw's are on the outline of the face.
 DLIB = [
     162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,

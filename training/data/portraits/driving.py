@@ -9,11 +9,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
-from bcdcodec.errors import BcdError
 from bcdcodec.training.data.landmarker import BLENDSHAPES, POINTS, Landmarker
 from bcdcodec.training.data.portraits.fit import solve_pose
 from bcdcodec.training.data.portraits.head import Head
+
+from bcdcodec.errors import BcdError
 
 SIDE = 256  # pixels, the clips' pictures
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from bcdcodec.training.data.portraits.correspondence import SURFACE
 
 from bcdcodec.errors import BcdError
-from bcdcodec.training.data.portraits.correspondence import SURFACE
 
 IDENTITIES = 50  # modes of identity that a fit uses
 MATERIALS = {"face": "M_Face", "teeth": "M_Teeth", "gums": "M_GumsTongue"}
@@ -22,6 +22,7 @@ EAR = 7.3  # |x| beyond which the mesh is an ear
 DEEP = 2.5  # z behind which it isn't drawn
 BELOW_JAW = 0.9  # so far below the jaw's line the face ends
 FACE_TOP = 11.0
+JAW_LEAST = 1.0  # units by which an open jaw moves the lower teeth at least
 PATCH_MOST = 1500  # vertices; what hangs together and is larger is the face itself
 
 
@@ -36,6 +37,8 @@ class Head:
     face: np.ndarray  # int32 [f, 3] triangles
     teeth: np.ndarray  # int32 [f, 3]
     gums: np.ndarray  # int32 [f, 3]
+    upper_teeth: np.ndarray  # int [k] vertices
+    lower_teeth: np.ndarray  # int [k]: those that the jaw moves
     upper_lip: np.ndarray  # int [k] inner contour, from the right corner of the mouth (small x) to the left
     lower_lip: np.ndarray
     upper_lids: tuple[
@@ -84,10 +87,12 @@ def load_head(path: Path) -> Head:
     lower = _path(edges, marks[[36, 41, 40, 39]]), _path(edges, marks[[42, 47, 46, 45]])
     hidden = _behind(face, edges, [*lips, *upper, *lower])
     face = face[~np.isin(face, hidden).any(1)]
+    teeth = np.unique(new[part["teeth"]])
+    low = np.linalg.norm(expression[names.index("jawOpen")][teeth], axis=1) > JAW_LEAST
     return Head(
         vertices[source], identity, expression, names, face.astype(np.int32),
         new[part["teeth"]].astype(np.int32), new[part["gums"]].astype(np.int32),
-        *lips, upper, lower, np.array(eyes, np.float32), marks, new[SURFACE], source,
+        teeth[~low], teeth[low], *lips, upper, lower, np.array(eyes, np.float32), marks, new[SURFACE], source,
     )  # fmt: skip
 
 

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-
 from bcdcodec.training.data.portraits.contour import Opening
+from bcdcodec.training.data.portraits.fit import Pose
 from bcdcodec.training.data.portraits.head import Head
 from bcdcodec.training.data.portraits.person import PAD, Person
 from bcdcodec.training.data.portraits.raster import rasterise
 
 FINE = 2  # drawn so much larger
-FADE = 2.2  # units of the head, depth behind the lips at which light has fallen to 1/e
+FADE = 3.0  # units of the head, depth behind the lips at which light has fallen to 1/e
 GUMS = np.array([0.72, 0.36, 0.36], np.float32)  # of the colour of skin
+OPEN = 0.32  # gap over width of the photographed mouth, from which on it shows more than the upper teeth
+FRONT = 9.6  # z of the teeth that the plane of the photographed ones goes through
 CAVITY = np.array([0.16, 0.07, 0.06], np.float32)
 
 
-def inner_mouth(head: Head, person: Person, seen: np.ndarray, scale: float, hole: Opening) -> np.ndarray:
+def inner_mouth(head: Head, person: Person, seen: np.ndarray, pose: Pose, hole: Opening) -> np.ndarray:
     """The picture [h, w, 3] float32 of what is seen in the box of the opening. `seen` [v, 3]: vertices in the picture."""
     rows, columns = hole.box
     h, w = rows.stop - rows.start, columns.stop - columns.start
@@ -26,36 +28,66 @@ def inner_mouth(head: Head, person: Person, seen: np.ndarray, scale: float, hole
     local = seen.copy()
     local[:, 0] = (local[:, 0] - hole.x + 0.5) * FINE - 0.5
     local[:, 1] = (local[:, 1] - hole.y + 0.5) * FINE - 0.5
-    lips = np.median(seen[np.r_[head.upper_lip, head.lower_lip], 2])
-    triangles = np.concatenate([head.teeth, head.gums])
-    surface = rasterise(local, triangles, w * FINE, h * FINE)
+    local[:, 2] *= FINE
+    lips = float(np.median(seen[np.r_[head.upper_lip, head.lower_lip], 2]))
+    # Teeth that the photograph shows are taken from it; where it shows some, the mesh adds no upper ones.
+    photographed = _photographed(head, person, seen, hole)
+    teeth = head.teeth if photographed is None else head.teeth[np.isin(head.teeth[:, 0], head.lower_teeth)]
+    surface = rasterise(local, np.concatenate([teeth, head.gums]), w * FINE, h * FINE)
     if len(surface.pixel):
-        tooth = surface.corners.min(1) <= head.teeth.max()
-        tooth &= surface.corners.min(1) >= head.teeth.min()
-        a, b, c = (local[surface.corners[:, k]] * (1, 1, FINE) for k in range(3))
+        corner = surface.corners.min(1)
+        tooth = (corner >= head.teeth.min()) & (corner <= head.teeth.max())
+        a, b, c = (local[surface.corners[:, k]] for k in range(3))
         normal = np.cross(b - a, c - a)
         facing = np.abs(normal[:, 2]) / np.maximum(np.linalg.norm(normal, axis=1), 1e-9)
-        deep = np.maximum(lips - surface.depth, 0) / scale
-        shade = np.exp(-deep / FADE) * (0.35 + 0.65 * facing)
-        colour = np.where(tooth[:, None], person.teeth * 1.12, light * GUMS) * shade[:, None].astype(np.float32)
+        deep = np.maximum(lips - surface.depth / FINE, 0) / pose.scale
+        shade = np.exp(-deep / FADE) * (0.45 + 0.55 * facing)
+        colour = np.where(tooth[:, None], person.teeth * 1.1, light * GUMS) * shade[:, None].astype(np.float32)
         picture[surface.pixel] = np.maximum(colour, light * CAVITY)
-        _photographed(person, surface, tooth, picture)
     picture = picture.reshape(h * FINE, w * FINE, 3)
     picture = cv2.resize(picture, (w, h), interpolation=cv2.INTER_AREA)
     # the lips' shadow
     shadow = 1 - 0.45 * np.exp(-np.maximum(hole.above, 0) / 1.5) - 0.15 * np.exp(-np.maximum(hole.below, 0) / 1.5)
-    return picture * shadow[..., None]
+    picture = picture * shadow[..., None]
+    if photographed is not None:
+        colour, share = photographed
+        picture += (colour - picture) * share[..., None]
+    return picture
 
 
-def _photographed(person: Person, surface, tooth: np.ndarray, picture: np.ndarray) -> None:
-    """Teeth that the photograph shows keep their looks."""
-    if person.mouth.gap < 3 or not tooth.any():
-        return
-    place = surface.at(person.seen)[tooth, :2].astype(np.float32)
-    inside = np.clip(np.minimum(person.mouth.above, person.mouth.below) - 0.7, 0, 1).astype(np.float32)
-    inside *= (person.mouth.along > 0.03) & (person.mouth.along < 0.97)
-    local = place - (person.mouth.x, person.mouth.y)
-    share = cv2.remap(inside, local[None].astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)[0]
-    colour = cv2.remap(person.wide, place[None] + np.float32(PAD), None, cv2.INTER_LINEAR)[0]
-    index = surface.pixel[tooth]
-    picture[index] = picture[index] * (1 - share[:, None]) + colour * share[:, None]
+def _photographed(head: Head, person: Person, seen: np.ndarray, hole: Opening) -> tuple[np.ndarray, np.ndarray] | None:
+    """Colour [h, w, 3] and coverage [h, w] of the teeth that the photograph shows; None where it shows none.
+
+    The part of the photograph between the lips moves with the skull; of an open mouth its lower half with the jaw.
+    """
+    mouth = person.mouth
+    if mouth.gap < 3.5:
+        return None
+    length = float(np.linalg.norm(person.seen[head.upper_lip[0], :2] - person.seen[head.upper_lip[-1], :2]))
+    split = 0.55 if mouth.gap > OPEN * length else 1.0  # of the height of the opening: what belongs to the upper jaw
+    depth = np.clip(np.minimum(mouth.above, mouth.below) + 0.2, 0, 1) * (mouth.along > 0.02) * (mouth.along < 0.98)
+    height = np.maximum(mouth.above + mouth.below, 1e-3)
+    upper = depth * np.clip((split - mouth.above / height) * height + 0.5, 0, 1)
+    rows, columns = hole.box
+    grid = np.stack(np.meshgrid(np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop)), -1)
+    colour = np.zeros((*grid.shape[:2], 3), np.float32)
+    share = np.zeros(grid.shape[:2], np.float32)
+    parts = (
+        [(upper, head.upper_teeth)] if split == 1 else [(depth - upper, head.lower_teeth), (upper, head.upper_teeth)]
+    )
+    for cover, vertices in parts:
+        front = vertices[head.vertices[vertices, 2] > FRONT]
+        move = _similar(seen[front], person.seen[front])
+        place = (grid.astype(np.float32) @ move[:, :2].T + move[:, 2]).astype(np.float32)
+        local = place - np.float32([mouth.x, mouth.y])
+        own = cv2.remap(cover.astype(np.float32), local, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        part = cv2.remap(person.wide, place + np.float32(PAD), None, cv2.INTER_LINEAR)
+        colour += (part - colour) * own[..., None]
+        share = np.maximum(share, own)
+    return colour, share
+
+
+def _similar(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """The affine map [2, 3] that takes points [k, >=2] nearest to others."""
+    known = np.c_[a[:, :2], np.ones(len(a))]
+    return np.linalg.lstsq(known, b[:, :2], rcond=None)[0].T.astype(np.float32)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
 from bcdcodec.training.data.landmarker import Face
 from bcdcodec.training.data.portraits.contour import Opening, opening
 from bcdcodec.training.data.portraits.fit import Fit, Pose, fit
@@ -20,6 +19,10 @@ FACE_WIDTH = (0.40, 0.60)  # of the crop
 ERROR_MOST = 0.05  # of the fit, in distances between the eyes' outer corners
 BLINK_GAIN = (0.7, 2.0)
 EYEBALL = 1.25  # units of the head, radius
+FACING_LEAST = (
+    0.45  # cosine to the viewer below which the sides of the face are not drawn by the mesh: they'd be stretched
+)
+SIDE_FROM, TOP_FROM, BELOW = 4.5, 7.0, -5.0  # units of the head: |x|, y from which on that holds
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,7 @@ class Eye:
 class Person:
     """What is drawn from."""
 
+    face: np.ndarray  # int32 [f, 3] triangles of the head that are drawn
     wide: np.ndarray  # float32 [SIDE + 2 PAD, SIDE + 2 PAD, 3] the photograph
     skin: np.ndarray  # the same, mouth and eyes filled with the skin around them
     lid: np.ndarray  # the same, smooth skin without lashes
@@ -80,13 +84,14 @@ def prepare(head: Head, photograph: np.ndarray, face: Face, rng: np.random.Gener
     )
     shape = found.neutral + np.tensordot(found.expression, head.expression, 1)
     seen = found.pose.project(shape)
-    surface = rasterise(seen, head.face, SIDE, SIDE)
+    drawn = head.face[_facing(head, seen)]
+    surface = rasterise(seen, drawn, SIDE, SIDE)
     depth = np.full(SIDE * SIDE, -np.inf, np.float32)
     depth[surface.pixel] = surface.depth
     ratio = SIDE / FIELD
     small = seen.copy()
     small[:, :2] = (small[:, :2] + 0.5) / ratio - 0.5
-    grid = rasterise(small, head.face, FIELD, FIELD)
+    grid = rasterise(small, drawn, FIELD, FIELD)
     mouth = opening(seen[head.upper_lip, :2], seen[head.lower_lip, :2], SIDE, 10)
     eyes = tuple(opening(seen[head.upper_lids[k], :2], seen[head.lower_lids[k], :2], SIDE, 14) for k in range(2))
     skin, lid, filled = _clean(wide, mouth, eyes)
@@ -95,9 +100,20 @@ def prepare(head: Head, photograph: np.ndarray, face: Face, rng: np.random.Gener
     balls = tuple(_eye(wide, eyes[k], irises[k][:, :2], gains[k]) for k in range(2))
     light = _light(wide, points)
     return Person(
+        drawn,
         wide, skin, lid, filled, found, shape.astype(np.float32), seen, depth.reshape(SIDE, SIDE), grid, mouth, balls, eyes,
         _teeth_colour(wide, mouth, light), light, float(np.linalg.norm(points[234, :2] - points[454, :2])),
     )  # fmt: skip
+
+
+def _facing(head: Head, seen: np.ndarray) -> np.ndarray:
+    """Which triangles [f] the mesh draws: those on the sides only where the photograph shows them from the front."""
+    a, b, c = (seen[head.face[:, k]].astype(np.float64) for k in range(3))
+    normal = np.cross(c - a, b - a)
+    facing = normal[:, 2] / np.maximum(np.linalg.norm(normal, axis=1), 1e-12)
+    middle = head.vertices[head.face].mean(1)
+    side = (np.abs(middle[:, 0]) > SIDE_FROM) | (middle[:, 1] > TOP_FROM) | (middle[:, 1] < BELOW)
+    return ~side | (facing > FACING_LEAST)
 
 
 def _crop(photograph: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, float, np.ndarray]:

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-
 from bcdcodec.training.data.portraits.contour import Opening, opening
 from bcdcodec.training.data.portraits.fit import Pose
 from bcdcodec.training.data.portraits.head import Head
@@ -68,7 +67,7 @@ def render(head: Head, person: Person, motion: Motion) -> Frame:
     pose = turned(person.fit.pose, motion)
     seen = pose.project(shape)
     still = person.fit.pose.project(shape)  # the same face in the photograph's pose
-    surface = rasterise(seen, head.face, SIDE, SIDE)
+    surface = rasterise(seen, person.face, SIDE, SIDE)
     mouth = opening(seen[head.upper_lip, :2], seen[head.lower_lip, :2], SIDE)
     eyes = [opening(seen[head.upper_lids[k], :2], seen[head.lower_lids[k], :2], SIDE) for k in range(2)]
     place, known = _skin_source(head, person, seen, still, surface)
@@ -81,7 +80,7 @@ def render(head: Head, person: Person, motion: Motion) -> Frame:
     cover = np.zeros((SIDE, SIDE), np.float32)
     if mouth.gap > 0.3:
         cover[mouth.box] = mouth.cover
-        inside = inner_mouth(head, person, seen, pose.scale, mouth)
+        inside = inner_mouth(head, person, seen, pose, mouth)
         share = mouth.cover[..., None]
         skin[mouth.box] = skin[mouth.box] * (1 - share) + inside * share
         visible &= cover < 0.02

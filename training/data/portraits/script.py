@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-
 from bcdcodec.training.data.portraits.driving import Performance
 from bcdcodec.training.data.portraits.head import Head
 from bcdcodec.training.data.portraits.person import Person

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-
 from bcdcodec.training.data.landmarker import POINTS, Landmarker
 from bcdcodec.training.data.portraits.person import FIELD, Person
 from bcdcodec.training.data.portraits.render import Frame
