@@ -9,35 +9,13 @@ import click
 import cv2
 import numpy as np
 from bcdcodec.training.data.landmarker import Landmarker
-from bcdcodec.training.data.portraits.driving import Performance, performance, read_drivers, training_clips
-from bcdcodec.training.data.portraits.head import Head, load_head
-from bcdcodec.training.data.portraits.person import prepare
-from bcdcodec.training.data.portraits.render import render
-from bcdcodec.training.data.portraits.script import takes
-from bcdcodec.training.data.portraits.store import picture, records, write
+from bcdcodec.training.data.portraits.driving import perform, read_drivers, training_clips
+from bcdcodec.training.data.portraits.head import load_head
+from bcdcodec.training.data.portraits.portrait import make_portrait
+from bcdcodec.training.data.portraits.store import picture, write
 from tqdm import tqdm
 
 from bcdcodec.errors import BcdError
-
-
-def make_portrait(
-    head: Head, landmarker: Landmarker, performances: list[Performance], path: Path, frames: int, seed: int
-) -> dict[str, np.ndarray] | None:
-    """The arrays of one photograph's file; None without a face that fits. The same for the same name and seed."""
-    photograph = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if photograph is None:
-        raise BcdError(f"{path}: no picture that can be read")
-    photograph = np.ascontiguousarray(photograph[..., ::-1])
-    face = landmarker(photograph)
-    if face is None:
-        return None
-    rng = np.random.default_rng([seed, zlib.crc32(path.stem.encode())])
-    person = prepare(head, photograph, face, rng)
-    if person is None:
-        return None
-    scenes = takes(head, person, performances, frames - 1, rng)
-    drawn = [render(head, person, scene.motion) for scene in scenes]
-    return records(person, drawn, scenes, [p.name for p in performances], landmarker)
 
 
 @click.command(help="Re-animate portraits with the motion of talking people: one .npz a portrait.")
@@ -74,8 +52,10 @@ def main(portraits, head_path, task, clips, driving, out, frames, seed, part, li
         raise BcdError(f"{portraits}: no .jpg or .png")
     out.mkdir(parents=True, exist_ok=True)
     head, landmarker = load_head(head_path), Landmarker(task)
-    drivers = read_drivers(training_clips(clips), landmarker, driving or out / "driving")
-    performances = [performance(driver, head) for driver in drivers]
+    driving = driving or out / "driving"
+    drivers = read_drivers(training_clips(clips), landmarker, driving)
+    performances = [p for p in (perform(d, head, driving) for d in tqdm(drivers, unit="clip")) if p is not None]
+    del drivers
     for path in tqdm(paths, unit="portrait"):
         target = out / f"{path.stem}.npz"
         if target.is_file() or (out / f"{path.stem}.refused").is_file():

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+STEEPEST = 4.0  # slope of a contour, to which its distance is corrected
+
 
 @dataclass(frozen=True)
 class Opening:
@@ -14,8 +16,8 @@ class Opening:
     x: int  # left of the box, pixels
     y: int  # top
     cover: np.ndarray  # float32 [h, w], 0 to 1: inside
-    above: np.ndarray  # float32 [h, w] pixels below the upper contour (negative above it)
-    below: np.ndarray  # float32 [h, w] pixels above the lower contour
+    above: np.ndarray  # float32 [h, w] distance below the upper contour, pixels (negative above it)
+    below: np.ndarray  # float32 [h, w] the same above the lower contour
     along: np.ndarray  # float32 [h, w] place between the corners, 0 to 1
     gap: float  # pixels, widest
 
@@ -38,17 +40,22 @@ def opening(upper: np.ndarray, lower: np.ndarray, size: int, margin: int = 6) ->
     grid = np.stack(np.meshgrid(np.arange(low[0], high[0]), np.arange(low[1], high[1])), -1).astype(np.float32)
     local = grid - corners[0].astype(np.float32)
     u, v = local @ axis.astype(np.float32), local @ down.astype(np.float32)
-    heights = []
-    for line in (upper, lower):
+    heights, distances = [], []
+    for line, sign in ((upper, 1.0), (lower, -1.0)):
         place = (line - corners[0]) @ np.stack([axis, down], 1)
-        order = np.maximum.accumulate(place[:, 0])
-        heights.append(np.interp(u.ravel(), order, place[:, 1]).reshape(u.shape).astype(np.float32))
-    above, below = v - heights[0], heights[1] - v
+        order = np.maximum.accumulate(place[:, 0]) + np.arange(len(place)) * 1e-6
+        slope = np.gradient(place[:, 1], order + np.arange(len(place)) * 1e-3)
+        height = np.interp(u.ravel(), order, place[:, 1]).reshape(u.shape)
+        steep = np.interp(u.ravel(), order, slope.clip(-STEEPEST, STEEPEST)).reshape(u.shape)
+        heights.append(height.astype(np.float32))
+        distances.append((sign * (v - height) / np.sqrt(1 + steep**2)).astype(np.float32))
+    above, below = distances
+    gaps = heights[1] - heights[0]
     ends = np.clip(u + 0.5, 0, 1) * np.clip(length - u + 0.5, 0, 1)
     # of a gap narrower than a pixel only so much is covered
-    cover = np.clip(np.minimum(above, below) + 0.5, 0, 1) * np.clip(above + below, 0, 1) * ends
+    cover = np.clip(np.minimum(above, below) + 0.5, 0, 1) * np.clip(gaps, 0, 1) * ends
     inside = (u > 0) & (u < length)
-    gap = float((heights[1] - heights[0])[inside].max()) if inside.any() else 0.0
+    gap = float(gaps[inside].max()) if inside.any() else 0.0
     return Opening(
         int(low[0]), int(low[1]), cover.astype(np.float32), above, below, (u / length).astype(np.float32), gap
     )

@@ -18,8 +18,8 @@ EYES = (
     (362, 398, 384, 385, 386, 387, 388, 466, 263),
     (362, 382, 381, 380, 374, 373, 390, 249, 263),
 )
-# The vertex of ICT-FaceKit that each of the landmarker's 468 points of the surface lies on: the one nearest in the mean of
-# some 75 frontal photographs, to which the head was fitted by dlib's points first.
+# The vertex of ICT-FaceKit that each of the landmarker's 468 points of the surface lies on: the one nearest in the mean
+# of some 75 frontal photographs, to which the head was fitted by dlib's points first.
 SURFACE = [
     0, 4553, 1147, 951, 4857, 4942, 4511, 571, 2013, 1398, 1643, 5525, 5523, 5523, 5515, 5516, 5514, 5518, 7, 4554,
     4917, 277, 1102, 1095, 1107, 1119, 1350, 1968, 641, 684, 547, 2160, 794, 1507, 852, 37, 62, 2081, 6040, 5695,

@@ -1,21 +1,22 @@
-"""Expressions of the talking people that drive the portraits: the landmarker's points and blendshapes, a file a clip."""
+"""What the talking people do that drive the portraits: expression, gaze and pose of every frame of their clips."""
 
 from __future__ import annotations
 
 import csv
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from bcdcodec.training.data.landmarker import BLENDSHAPES, POINTS, Landmarker
-from bcdcodec.training.data.portraits.fit import solve_pose
+from bcdcodec.training.data.landmarker import POINTS, Landmarker
+from bcdcodec.training.data.portraits.fit import fit_expressions
 from bcdcodec.training.data.portraits.head import Head
+from bcdcodec.training.data.portraits.person import blink_gains
+from bcdcodec.training.data.portraits.store import write
 
 from bcdcodec.errors import BcdError
 
-SIDE = 256  # pixels, the clips' pictures
+FRAMES_LEAST = 16  # of a clip in which the face is seen
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,7 @@ def read_drivers(clips: list[Path], landmarker: Landmarker, cache: Path) -> list
     for clip in clips:
         path = cache / f"{clip.stem}.npz"
         if not path.is_file():
-            temporary = path.with_suffix(f".{os.getpid()}.tmp")
-            with temporary.open("wb") as file:
-                np.savez(file, **_watch(clip, landmarker))
-            os.replace(temporary, path)
+            write(path, _watch(clip, landmarker))
         with np.load(path, allow_pickle=False) as values:
             drivers.append(Driver(clip.stem, values["points"], values["blendshapes"], values["found"]))
     return drivers
@@ -72,98 +70,65 @@ def _watch(clip: Path, landmarker: Landmarker) -> dict[str, np.ndarray]:
     return {"points": np.stack(points), "blendshapes": np.stack(shapes).astype(np.float32), "found": np.array(found)}
 
 
-# The landmarker's blendshapes as expressions of the head: `browInnerUp` and `cheekPuff` are one there and two here.
-_SIDES = {"Left": "_L", "Right": "_R"}
-STILL = (
-    10,
-    151,
-    9,
-    8,
-    168,
-    6,
-    197,
-    195,
-    5,
-    4,
-    1,
-    33,
-    133,
-    362,
-    263,
-    127,
-    356,
-    234,
-    454,
-    162,
-    389,
-    109,
-    338,
-    67,
-    297,
-    103,
-    332,
-    54,
-    284,
-)  # fmt: skip - points that expressions hardly move
-NEUTRAL = 25  # percentile over a clip's frames of a blendshape, taken as its face at rest
-SMOOTH, SMOOTH_BLINK = 1.0, 0.5  # frames, of the temporal Gaussian
+REST = 25  # percentile over a clip's frames of an expression's weight, taken as its face at rest
+SMOOTH, SMOOTH_BLINK = 1.0, 0.6  # frames, of the temporal Gaussian
+GAZE_GAIN = 1.4  # the landmarker sees 0.7 of a turn of the eyes (measured on rendered faces)
 EYE_WIDTH = 2.6  # units of the head, between the corners
 EYEBALL = 1.25
 
 
 @dataclass(frozen=True)
 class Performance:
-    """A driver's motion: differences to its face at rest."""
+    """What a driver does, as the head's expressions."""
 
     name: str
-    expression: np.ndarray  # float32 [t, 57]
-    gaze: np.ndarray  # float32 [t, 2] radians, right and down
-    rotation: np.ndarray  # float32 [t, 3] rotation vectors
+    expression: np.ndarray  # float32 [t, 57] weights
+    rest: np.ndarray  # float32 [57]
+    gaze: np.ndarray  # float32 [t, 2] radians to the picture's right and down, from the median
+    rotation: np.ndarray  # float32 [t, 3] rotation vectors from the mean pose, axes of the camera
     usable: np.ndarray  # bool [t]
 
 
-def expressions(blendshapes: np.ndarray, names: tuple[str, ...]) -> np.ndarray:
-    """Blendshapes [t, 52] as weights of the head's expressions [t, 57]."""
-    weights = np.zeros((len(blendshapes), len(names)), np.float32)
-    for k, name in enumerate(BLENDSHAPES):
-        short = name
-        for side, end in _SIDES.items():
-            if name.endswith(side) and name not in ("jawLeft", "jawRight", "mouthLeft", "mouthRight"):
-                short = name[: -len(side)] + end
-        for i, own in enumerate(names):
-            if own == short or own[:-2] == short:
-                weights[:, i] = blendshapes[:, k]
-    return weights
+def perform(driver: Driver, head: Head, cache: Path) -> Performance | None:
+    """A driver's motion, smoothed over time; None where its face is seen in too few frames. Cached by its name."""
+    path = cache / f"{driver.name}.fit.npz"
+    if driver.found.sum() < FRAMES_LEAST:
+        return None
+    if not path.is_file():
+        expression, rotation, neutral = fit_expressions(head, driver.points[driver.found].astype(np.float64))
+        gains = blink_gains(head, neutral)
+        for name, gain in zip(("eyeBlink_R", "eyeBlink_L"), gains, strict=True):
+            expression[:, head.names.index(name)] /= gain  # 1 shuts this person's eye
+        write(path, {"expression": expression, "rotation": rotation})
+    with np.load(path, allow_pickle=False) as values:
+        expression, rotation = values["expression"], values["rotation"]
+    smooth = smooth_over_time(expression, SMOOTH)
+    blinks = [head.names.index(n) for n in ("eyeBlink_L", "eyeBlink_R")]
+    smooth[:, blinks] = smooth_over_time(expression[:, blinks], SMOOTH_BLINK)
+    rotation = smooth_over_time(rotation, SMOOTH)
+    middle = _nearest_rotation(rotation.mean(0))
+    turns = np.stack([cv2.Rodrigues(_nearest_rotation(m) @ middle.T)[0][:, 0] for m in rotation]).astype(np.float32)
+    gaze = np.stack([_gaze(p) for p in driver.points[driver.found]])
+    gaze = smooth_over_time((gaze - np.median(gaze, axis=0)) * GAZE_GAIN, SMOOTH_BLINK)
+    every = len(driver.found)
+    whole = [np.zeros((every, *v.shape[1:]), np.float32) for v in (smooth, gaze, turns)]
+    for target, value in zip(whole, (smooth, gaze, turns), strict=True):
+        target[driver.found] = value
+    rest = np.percentile(smooth, REST, axis=0).astype(np.float32)
+    return Performance(driver.name, whole[0], rest, whole[1], whole[2], driver.found)
 
 
-def performance(driver: Driver, head: Head) -> Performance:
-    """A driver's motion, smoothed over time, relative to its own rest."""
-    from scipy.ndimage import gaussian_filter1d
+def smooth_over_time(values: np.ndarray, sigma: float) -> np.ndarray:
+    """Values [t, ...] under a Gaussian of `sigma` frames; the ends are held."""
+    reach = int(3 * sigma + 1)
+    kernel = np.exp(-((np.arange(-reach, reach + 1) / sigma) ** 2) / 2)
+    padded = np.concatenate([values[:1].repeat(reach, 0), values, values[-1:].repeat(reach, 0)])
+    return sum(k * padded[i : i + len(values)] for i, k in enumerate(kernel / kernel.sum()))
 
-    shapes = driver.blendshapes.astype(np.float32)
-    smooth = gaussian_filter1d(shapes, SMOOTH, axis=0, mode="nearest")
-    blink = [BLENDSHAPES.index(n) for n in ("eyeBlinkLeft", "eyeBlinkRight")]
-    smooth[:, blink] = gaussian_filter1d(shapes[:, blink], SMOOTH_BLINK, axis=0, mode="nearest")
-    rest = np.percentile(smooth[driver.found], NEUTRAL, axis=0) if driver.found.any() else smooth.mean(0)
-    points = gaussian_filter1d(driver.points.astype(np.float64), SMOOTH, axis=0, mode="nearest")
-    still = np.array(STILL)
-    shape = head.vertices[head.surface[still]].astype(np.float64)
-    weight = np.ones(len(still))
-    matrices = []
-    for t in range(len(points)):
-        if driver.found[t]:
-            matrices.append(solve_pose(shape, points[t, still, :2], weight).rotation)
-        else:
-            matrices.append(matrices[-1] if matrices else np.eye(3))
-    matrices = np.stack(matrices)
-    u, _, vt = np.linalg.svd(matrices.mean(0))
-    middle = u @ vt
-    turns = np.stack([cv2.Rodrigues(m @ middle.T)[0][:, 0] for m in matrices]).astype(np.float32)
-    gaze = np.stack([_gaze(p) for p in points])
-    gaze = gaze - np.median(gaze[driver.found], axis=0) if driver.found.any() else gaze * 0
-    return Performance(
-        driver.name, expressions(smooth - rest, head.names), gaze.astype(np.float32), turns, driver.found
-    )
+
+def _nearest_rotation(matrix: np.ndarray) -> np.ndarray:
+    u, _, vt = np.linalg.svd(matrix)
+    return u @ vt
 
 
 def _gaze(points: np.ndarray) -> np.ndarray:

@@ -10,7 +10,9 @@ from bcdcodec.training.data.portraits.head import Head
 
 ROUNDS = 8  # pose and shape in turn
 LANDMARK_SIGMA = 0.08  # units of the head, of a landmark
-EXPRESSION_SIGMA = 0.4
+EXPRESSION_SIGMA = 0.4  # of the weights, least squares' prior
+DRIVER_SIGMA = 0.3  # the same for a clip, where the identity is known
+POSE_ROUNDS = 10  # from nothing; 3 from the frame before
 SMOOTHNESS = 1.5  # units of the head, reach of what is left over
 
 
@@ -38,10 +40,11 @@ class Fit:
     expression: np.ndarray  # float32 [57]
     pose: Pose
     error: float  # of the landmarks before the exact correction, in distances between the eyes' outer corners
+    identity: np.ndarray  # float32 [m]
 
 
 def contours(head: Head, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices [k] on lips and lids and where they are [k, 2], from the landmarker's denser contours by length of arc."""
+    """Vertices [k] on lips and lids and where they are [k, 2], by arc length of the landmarker's contours."""
     vertices, places = [], []
     for way, marks in zip(
         (
@@ -72,7 +75,7 @@ def _arc(line: np.ndarray) -> np.ndarray:
 
 def solve_pose(shape: np.ndarray, seen: np.ndarray, weight: np.ndarray, first: np.ndarray | None = None) -> Pose:
     """The scaled orthographic pose in which vertices [k, 3] come nearest to pixels [k, 2], weights [k]."""
-    w = weight / weight.sum()
+    w, rounds = weight / weight.sum(), POSE_ROUNDS if first is None else 3
     mean, place = w @ shape, w @ seen
     x, y = shape - mean, (seen - place) * (1, -1)
     if first is None:
@@ -83,7 +86,7 @@ def solve_pose(shape: np.ndarray, seen: np.ndarray, weight: np.ndarray, first: n
     else:
         scale = float(np.sqrt((w[:, None] * y**2).sum() / (w[:, None] * (x @ first[:2].T) ** 2).sum()))
     rotation = first
-    for _ in range(10):
+    for _ in range(rounds):
         whole = np.c_[y, scale * x @ rotation[2]]
         u, values, vt = np.linalg.svd((w[:, None] * whole).T @ x)
         sign = np.array([1.0, 1.0, np.linalg.det(u @ vt)])
@@ -96,33 +99,69 @@ def solve_pose(shape: np.ndarray, seen: np.ndarray, weight: np.ndarray, first: n
 def fit(head: Head, points: np.ndarray) -> Fit:
     """The head fitted to the landmarker's points [478, 3] of a photograph, pixels."""
     lips, places = contours(head, points)
-    vertices = np.r_[head.surface[FACE], lips]
-    seen = np.concatenate([points[FACE, :2], places]).astype(np.float64)
-    weight = np.r_[np.full(len(FACE), 0.25), np.full(len(lips), 1.0)]
-    identity, expression = np.zeros(len(head.identity)), np.zeros(len(head.names))
+    vertices, seen, weight = _constraints(head, points, lips, places)
     modes = np.concatenate([head.identity[:, vertices], head.expression[:, vertices]]).astype(np.float64)
-    m = len(identity)
-    prior = np.r_[np.ones(m), np.full(len(expression), 1 / EXPRESSION_SIGMA**2)]
-    values = np.zeros(len(modes))
+    m = len(head.identity)
+    prior = np.r_[np.ones(m), np.full(len(head.names), 1 / EXPRESSION_SIGMA**2)]
     mean = head.vertices[vertices].astype(np.float64)
-    pose = None
-    for _ in range(ROUNDS):
+    values, pose = _alternate(modes, mean, seen, weight, prior, m)
+    left = seen - pose.project((mean + np.tensordot(values, modes, 1)).astype(np.float32))[:, :2]
+    eyes = np.linalg.norm(points[33, :2] - points[263, :2])
+    error = float(np.linalg.norm(left, axis=1).mean() / eyes)
+    identity, expression = values[:m].astype(np.float32), values[m:].astype(np.float32)
+    neutral = head.shape(identity, np.zeros(len(expression), np.float32))
+    neutral = neutral + _spread(head, vertices, left * (1, -1) / pose.scale, pose.rotation)
+    return Fit(neutral.astype(np.float32), expression, pose, error, identity)
+
+
+def fit_expressions(head: Head, points: np.ndarray, identities: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Expressions [t, 57], rotations [t, 3, 3] and the neutral [v, 3] of one person from landmarks [t, 478, 3].
+
+    The identity is the mean of what `identities` frames give, spread over the clip; then only expression and pose move.
+    """
+    some = [fit(head, points[t]) for t in np.unique(np.linspace(0, len(points) - 1, identities).round().astype(int))]
+    neutral = np.mean([f.neutral for f in some], axis=0)
+    prior = np.full(len(head.names), 1 / DRIVER_SIGMA**2)
+    expressions, rotations, pose = [], [], None
+    vertices = _constraints(head, points[0], *contours(head, points[0]))[0]
+    modes, mean = head.expression[:, vertices].astype(np.float64), neutral[vertices].astype(np.float64)
+    for frame in points:
+        _, seen, weight = _constraints(head, frame, *contours(head, frame))
+        start = expressions[-1] if expressions else None
+        values, pose = _alternate(modes, mean, seen, weight, prior, 0, start, pose, 2)
+        expressions.append(values)
+        rotations.append(pose.rotation)
+    return np.array(expressions, np.float32), np.array(rotations), neutral
+
+
+def _constraints(head: Head, points: np.ndarray, lips: np.ndarray, places: np.ndarray):
+    """Vertices [k], where they are seen [k, 2], weights [k]."""
+    seen = np.concatenate([points[FACE, :2], places]).astype(np.float64)
+    return np.r_[head.surface[FACE], lips], seen, np.r_[np.full(len(FACE), 0.25), np.full(len(lips), 1.0)]
+
+
+def _alternate(
+    modes: np.ndarray,
+    mean: np.ndarray,
+    seen: np.ndarray,
+    weight: np.ndarray,
+    prior: np.ndarray,
+    free: int,
+    values: np.ndarray | None = None,
+    pose: Pose | None = None,
+    rounds: int = ROUNDS,
+) -> tuple[np.ndarray, Pose]:
+    """Amounts of modes [n, k, 3] over a mean [k, 3] and the pose that show it at `seen`, each for the other in turn."""
+    values = np.zeros(len(modes)) if values is None else values
+    root = np.repeat(weight, 2) ** 0.5 / LANDMARK_SIGMA
+    for _ in range(rounds):
         shape = mean + np.tensordot(values, modes, 1)
         pose = solve_pose(shape, seen, weight, None if pose is None else pose.rotation)
         # what the camera shows, in units of the head
         target = (seen - pose.shift) * (1, -1) / pose.scale - mean @ pose.rotation[:2].T
-        a = (modes @ pose.rotation[:2].T).reshape(len(modes), -1).T
-        root = np.repeat(weight, 2) ** 0.5 / LANDMARK_SIGMA
-        a, b = a * root[:, None], target.reshape(-1) * root
-        values = _bounded(a.T @ a + np.diag(prior), a.T @ b, m)
-    shape = mean + np.tensordot(values, modes, 1)
-    left = seen - pose.project(shape.astype(np.float32))[:, :2]
-    eyes = np.linalg.norm(points[33, :2] - points[263, :2])
-    error = float(np.linalg.norm(left, axis=1).mean() / eyes)
-    identity, expression = values[:m], values[m:].astype(np.float32)
-    neutral = head.shape(identity.astype(np.float32), np.zeros(len(expression), np.float32))
-    neutral = neutral + _spread(head, vertices, left * (1, -1) / pose.scale, pose.rotation)
-    return Fit(neutral.astype(np.float32), expression, pose, error)
+        a = (modes @ pose.rotation[:2].T).reshape(len(modes), -1).T * root[:, None]
+        values = _bounded(a.T @ a + np.diag(prior), a.T @ (target.reshape(-1) * root), free)
+    return values, pose
 
 
 def _bounded(a: np.ndarray, b: np.ndarray, free: int) -> np.ndarray:
@@ -150,7 +189,7 @@ def _spread(head: Head, vertices: np.ndarray, left: np.ndarray, rotation: np.nda
     kernel = _kernel(at, at)
     kernel[np.diag_indices(len(at))] += 0.02
     amount = np.linalg.solve(kernel, value)
-    moved = _kernel(head.vertices.astype(np.float64), at) @ amount  # [v, 2]
+    moved = _kernel(head.vertices, at.astype(np.float32)) @ amount.astype(np.float32)  # [v, 2]
     return moved @ rotation[:2]
 
 

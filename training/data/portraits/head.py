@@ -106,7 +106,7 @@ def _drawn(vertices: np.ndarray, marks: np.ndarray, triangles: np.ndarray) -> np
 
 
 def _behind(triangles: np.ndarray, edges: dict, contours: list[np.ndarray]) -> list[int]:
-    """Vertices inside the contours of lips and lids: the inside of the lips, the lids' edges. They join holes of the mesh."""
+    """Vertices inside the contours of lips and lids: the lips' inner side, the lids' edges. They join holes."""
     pairs = np.sort(np.concatenate([triangles[:, [0, 1]], triangles[:, [1, 2]], triangles[:, [2, 0]]]), 1)
     pairs, counts = np.unique(pairs, axis=0, return_counts=True)
     rim = {int(v) for v in pairs[counts == 1].ravel()}

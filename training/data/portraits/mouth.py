@@ -1,4 +1,4 @@
-"""The inside of the mouth: teeth, gums and tongue of the head's mesh, lit as the face is, darker the deeper they lie."""
+"""The inside of the mouth: teeth, gums and tongue of the head's mesh, lit as the face is, darker with depth."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from bcdcodec.training.data.portraits.person import PAD, Person
 from bcdcodec.training.data.portraits.raster import rasterise
 
 FINE = 2  # drawn so much larger
-FADE = 3.0  # units of the head, depth behind the lips at which light has fallen to 1/e
+FADE = 4.5  # units of the head, depth behind the lips at which light has fallen to 1/e
+TEETH_FADE = 2.0  # the same for teeth: molars lie in the cheeks' shadow
 GUMS = np.array([0.72, 0.36, 0.36], np.float32)  # of the colour of skin
 OPEN = 0.32  # gap over width of the photographed mouth, from which on it shows more than the upper teeth
 FRONT = 9.6  # z of the teeth that the plane of the photographed ones goes through
@@ -19,13 +20,17 @@ CAVITY = np.array([0.16, 0.07, 0.06], np.float32)
 
 
 def inner_mouth(head: Head, person: Person, seen: np.ndarray, pose: Pose, hole: Opening) -> np.ndarray:
-    """The picture [h, w, 3] float32 of what is seen in the box of the opening. `seen` [v, 3]: vertices in the picture."""
+    """The picture [h, w, 3] float32 in the box of the opening. `seen` [v, 3]: vertices in the picture, pixels."""
     rows, columns = hole.box
     h, w = rows.stop - rows.start, columns.stop - columns.start
     light = person.light
     picture = np.empty((h * FINE * w * FINE, 3), np.float32)
     picture[:] = light * CAVITY
     local = seen.copy()
+    for vertices, drop in ((head.upper_teeth, person.teeth_drop[0]), (head.lower_teeth, person.teeth_drop[1])):
+        local[vertices, 1] += drop * pose.scale
+    tongue = np.unique(head.gums)
+    local[tongue, 1] += person.teeth_drop[2] * pose.scale
     local[:, 0] = (local[:, 0] - hole.x + 0.5) * FINE - 0.5
     local[:, 1] = (local[:, 1] - hole.y + 0.5) * FINE - 0.5
     local[:, 2] *= FINE
@@ -41,7 +46,11 @@ def inner_mouth(head: Head, person: Person, seen: np.ndarray, pose: Pose, hole: 
         normal = np.cross(b - a, c - a)
         facing = np.abs(normal[:, 2]) / np.maximum(np.linalg.norm(normal, axis=1), 1e-9)
         deep = np.maximum(lips - surface.depth / FINE, 0) / pose.scale
-        shade = np.exp(-deep / FADE) * (0.45 + 0.55 * facing)
+        shade = np.exp(-deep / np.where(tooth, TEETH_FADE, FADE)) * (0.55 + 0.45 * facing)
+        # light enters from the front and from above: it falls on the tongue, not on the palate
+        below = np.clip(hole.above / np.maximum(hole.above + hole.below, 1), 0, 1)
+        lit = 0.35 + 0.65 * cv2.resize(below, (w * FINE, h * FINE)).reshape(-1)[surface.pixel]
+        shade = shade * np.where(tooth, 1, lit)
         colour = np.where(tooth[:, None], person.teeth * 1.1, light * GUMS) * shade[:, None].astype(np.float32)
         picture[surface.pixel] = np.maximum(colour, light * CAVITY)
     picture = picture.reshape(h * FINE, w * FINE, 3)

@@ -1,14 +1,14 @@
-"""A photograph made ready to be moved: cropped, the head fitted, openings filled with skin, eyeballs and teeth taken apart."""
+"""A photograph made ready to be moved: cropped, the head fitted, eyeballs and the inside of the mouth taken out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from bcdcodec.training.data.landmarker import Face
 from bcdcodec.training.data.portraits.contour import Opening, opening
 from bcdcodec.training.data.portraits.fit import Fit, Pose, fit
+from bcdcodec.training.data.portraits.glasses import stiffness, wears_glasses
 from bcdcodec.training.data.portraits.head import Head
 from bcdcodec.training.data.portraits.raster import Surface, rasterise
 
@@ -55,8 +55,10 @@ class Person:
     eyes: tuple[Eye, Eye]
     openings: tuple[Opening, Opening]
     teeth: np.ndarray  # float32 [3] colour
+    teeth_drop: np.ndarray  # [3] by how much upper teeth, lower teeth, tongue lie lower than the mean head's, units
     light: np.ndarray  # float32 [3] colour of skin in the light
     face_width: float  # pixels
+    stiff: np.ndarray | None  # float32 [v, 1] share of its expression that a vertex follows, under spectacles
 
     @property
     def photograph(self) -> np.ndarray:
@@ -69,19 +71,18 @@ def to_bytes(picture: np.ndarray) -> np.ndarray:
     return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
 
-def prepare(head: Head, photograph: np.ndarray, face: Face, rng: np.random.Generator) -> Person | None:
-    """A person from a photograph uint8 [h, w, 3] and its landmarks; None where the head does not fit."""
-    found = fit(head, face.points)
+def prepare(head: Head, photograph: np.ndarray, points: np.ndarray, rng: np.random.Generator) -> Person | None:
+    """A person from a photograph uint8 [h, w, 3] and its landmarks [478, 3]; None where the head does not fit."""
+    found = fit(head, points)
     if found.error > ERROR_MOST:
         return None
-    wide, scale, corner = _crop(photograph, face.points, rng)
-    points = face.points.copy()
+    glasses = wears_glasses(photograph, points)
+    wide, scale, corner = _crop(photograph, points, rng)
+    points = points.copy()
     points[:, :2] = (points[:, :2] + 0.5 - corner) * scale - 0.5
     points[:, 2] *= scale
     shift = (found.pose.shift + 0.5 - corner) * scale - 0.5
-    found = Fit(
-        found.neutral, found.expression, Pose(found.pose.rotation, found.pose.scale * scale, shift), found.error
-    )
+    found = replace(found, pose=Pose(found.pose.rotation, found.pose.scale * scale, shift))
     shape = found.neutral + np.tensordot(found.expression, head.expression, 1)
     seen = found.pose.project(shape)
     drawn = head.face[_facing(head, seen)]
@@ -95,15 +96,30 @@ def prepare(head: Head, photograph: np.ndarray, face: Face, rng: np.random.Gener
     mouth = opening(seen[head.upper_lip, :2], seen[head.lower_lip, :2], SIDE, 10)
     eyes = tuple(opening(seen[head.upper_lids[k], :2], seen[head.lower_lids[k], :2], SIDE, 14) for k in range(2))
     skin, lid, filled = _clean(wide, mouth, eyes)
-    gains = _blink_gains(head, found)
+    gains = blink_gains(head, found.neutral)
     irises = sorted((points[468:473], points[473:478]), key=lambda p: p[0, 0])
     balls = tuple(_eye(wide, eyes[k], irises[k][:, :2], gains[k]) for k in range(2))
     light = _light(wide, points)
     return Person(
-        drawn,
-        wide, skin, lid, filled, found, shape.astype(np.float32), seen, depth.reshape(SIDE, SIDE), grid, mouth, balls, eyes,
-        _teeth_colour(wide, mouth, light), light, float(np.linalg.norm(points[234, :2] - points[454, :2])),
-    )  # fmt: skip
+        face=drawn,
+        wide=wide,
+        skin=skin,
+        lid=lid,
+        filled=filled,
+        fit=found,
+        shape=shape.astype(np.float32),
+        seen=seen,
+        depth=depth.reshape(SIDE, SIDE),
+        grid=grid,
+        mouth=mouth,
+        eyes=balls,
+        openings=eyes,
+        teeth=_teeth_colour(wide, mouth, light),
+        teeth_drop=rng.uniform((0.0, -0.5, -0.9), (0.45, 0.1, 0.0)),
+        light=light,
+        face_width=float(np.linalg.norm(points[234, :2] - points[454, :2])),
+        stiff=stiffness(head) if glasses else None,
+    )
 
 
 def _facing(head: Head, seen: np.ndarray) -> np.ndarray:
@@ -182,13 +198,13 @@ def _clean(
     return skin, lid, hole[inside, inside].astype(np.float32)
 
 
-def _blink_gains(head: Head, found: Fit) -> tuple[float, float]:
+def blink_gains(head: Head, neutral: np.ndarray) -> tuple[float, float]:
     """By how much the blink's weight is multiplied, so that 1 shuts each eye: [right, left]."""
     gains = []
     for k, name in enumerate(("eyeBlink_R", "eyeBlink_L")):
         middle = slice(len(head.upper_lids[k]) // 3, -len(head.upper_lids[k]) // 3)
         upper, lower = head.upper_lids[k][middle], head.lower_lids[k][middle]
-        gap = found.neutral[upper, 1].mean() - found.neutral[lower, 1].mean()
+        gap = neutral[upper, 1].mean() - neutral[lower, 1].mean()
         blink = head.expression[head.names.index(name)]
         closes = -(blink[upper, 1].mean() - blink[lower, 1].mean())
         gains.append(float(np.clip(gap / max(closes, 1e-3) * 1.05, *BLINK_GAIN)))

@@ -43,8 +43,8 @@ class Surface:
 def rasterise(vertices: np.ndarray, triangles: np.ndarray, width: int, height: int, front: bool = True) -> Surface:
     """The nearest surface at every pixel's centre (whole numbers).
 
-    vertices float32 [v, 3]: x right, y down, depth (larger is nearer). `front`: only triangles that face the viewer, those
-    whose corners run clockwise in the picture, as ICT-FaceKit's do.
+    vertices float32 [v, 3]: x right, y down, depth (larger is nearer). `front`: only triangles that face the viewer,
+    those whose corners run counterclockwise in the picture, as ICT-FaceKit's do.
     """
     x, y = vertices[:, 0][triangles], vertices[:, 1][triangles]  # [f, 3]
     double = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])

@@ -1,4 +1,4 @@
-"""A person in another expression, gaze and pose: the picture, its exact flow from the photograph, what is visible, the mouth."""
+"""A person in another expression, gaze and pose: the picture, its exact flow, what is visible, the mouth."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ PIVOT = np.array([0.0, -9.0, -1.0], np.float32)  # units of the head, where it t
 POSE_UP, POSE_DOWN = 0.95, 0.6  # widths of the face over which the turn of the head fades: hair, neck
 EXPRESSION_FADE = 0.35  # the same for its expression
 EYE_PLANE = 9.2  # z of the front of the eyeballs
+JUMP = 2.5  # pixels of the photograph between neighbours, from which on they are two surfaces
 SAME_SURFACE = 0.25  # units of the head, by which a source may lie behind what the photograph shows
 
 _Y, _X = np.mgrid[:SIDE, :SIDE].astype(np.float32)
@@ -63,7 +64,8 @@ def render(head: Head, person: Person, motion: Motion) -> Frame:
     weights = motion.expression - person.fit.expression
     for k, name in enumerate(("eyeBlink_R", "eyeBlink_L")):
         weights[head.names.index(name)] *= person.eyes[k].blink_gain
-    shape = person.shape + np.tensordot(weights.astype(np.float32), head.expression, 1)
+    moved = np.tensordot(weights.astype(np.float32), head.expression, 1)
+    shape = person.shape + (moved if person.stiff is None else moved * person.stiff)
     pose = turned(person.fit.pose, motion)
     seen = pose.project(shape)
     still = person.fit.pose.project(shape)  # the same face in the photograph's pose
@@ -84,6 +86,7 @@ def render(head: Head, person: Person, motion: Motion) -> Frame:
         share = mouth.cover[..., None]
         skin[mouth.box] = skin[mouth.box] * (1 - share) + inside * share
         visible &= cover < 0.02
+    visible &= ~_soften_edges(skin, place)
     flow = (place - np.stack([_X, _Y], -1)) / SIDE
     small = cv2.resize(flow, (FIELD, FIELD), interpolation=cv2.INTER_AREA)
     inverse = _inverse(person, seen, small, forward)
@@ -94,13 +97,27 @@ def render(head: Head, person: Person, motion: Motion) -> Frame:
     )  # fmt: skip
 
 
+def _soften_edges(picture: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Antialiases where one surface ends before another: one sample a pixel leaves steps. Returns where [h, w]."""
+    jump = np.zeros((SIDE, SIDE), np.float32)
+    jump[:, 1:] = np.abs(np.diff(place[..., 0], axis=1)) + np.abs(np.diff(place[..., 1], axis=1))
+    jump[1:] = np.maximum(jump[1:], np.abs(np.diff(place[..., 0], axis=0)) + np.abs(np.diff(place[..., 1], axis=0)))
+    edge = cv2.GaussianBlur(np.clip((jump - JUMP) / JUMP, 0, 1), (3, 3), 0.8) * 1.5
+    rows, columns = np.nonzero(edge > 0.01)
+    if len(rows):
+        soft = cv2.GaussianBlur(picture, (3, 3), 0.8)
+        share = np.clip(edge[rows, columns], 0, 1)[:, None]
+        picture[rows, columns] += (soft[rows, columns] - picture[rows, columns]) * share
+    return edge > 0.01
+
+
 def _sample(picture: np.ndarray, place: np.ndarray) -> np.ndarray:
     """A padded picture at places [h, w, 2] of the crop."""
     return cv2.remap(picture, place + np.float32(PAD), None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
 
 
 def _skin_source(head: Head, person: Person, seen, still, surface) -> tuple[np.ndarray, np.ndarray]:
-    """Where in the photograph every pixel of the picture comes from [SIDE, SIDE, 2], and where the face's mesh says so."""
+    """Where in the photograph every pixel comes from [SIDE, SIDE, 2], and where the face's mesh says so."""
     known = np.zeros(SIDE * SIDE, bool)
     known[surface.pixel] = True
     # two parts: by the turn of the head (seen to still), by its expression (still to the photograph)
@@ -144,7 +161,7 @@ def _smooth(x: np.ndarray) -> np.ndarray:
 def _visible(person: Person, surface, place: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Whether the photograph shows the surface that the picture shows [SIDE, SIDE]."""
     x, y = place[..., 0], place[..., 1]
-    visible = (x >= -0.5) & (x <= SIDE - 0.5) & (y >= -0.5) & (y <= SIDE - 0.5)
+    visible = (x >= 0) & (x <= SIDE - 1) & (y >= 0) & (y <= SIDE - 1)
     depth = surface.at(person.seen[:, 2])
     column, row = (np.clip(np.rint(v[known]), 0, SIDE - 1).astype(int) for v in (x, y))
     shown = person.depth[row, column]

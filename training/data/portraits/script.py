@@ -40,8 +40,8 @@ def _group(head: Head, person: Person, performances: list[Performance], rng, mom
     driver = int(rng.integers(len(performances)))
     actor = performances[driver]
     keep = float(rng.choice([1.0, 0.5, 0.0], p=[0.35, 0.2, 0.45]))  # of the photograph's own expression
-    gain = rng.uniform(0.9, 1.3)
-    jaw = rng.uniform(1.3, 2.2) if rng.random() < 0.4 or wild else 1.0
+    gain = rng.uniform(0.9, 1.2)
+    jaw = rng.uniform(1.2, 2.0) if rng.random() < 0.35 or wild else 1.0
     turn_gain = rng.uniform(1.0, 2.0)
     turn = rng.normal(0, np.radians([2.5, 4.5, 2.0])) * (1.5 if wild else 1.0)
     gaze = rng.uniform(-0.5, 0.5, 2) * (1, 0.5) if rng.random() < 0.3 else np.zeros(2)
@@ -49,14 +49,14 @@ def _group(head: Head, person: Person, performances: list[Performance], rng, mom
     usable = np.flatnonzero(actor.usable)
     if len(usable) < 8:
         return _group(head, person, performances, rng, moments, wild)
-    result = []
+    result, i = [], head.names.index("jawOpen")
     # moments far apart: one from each part of the clip, the one of largest expression at times
     for k in range(moments):
         part = usable[
             len(usable) * k // moments : max(len(usable) * (k + 1) // moments, len(usable) * k // moments + 1)
         ]
         if rng.random() < 0.5:
-            energy = np.abs(actor.expression[part]).sum(1) + 1e-3
+            energy = np.abs(actor.expression[part] - actor.rest).sum(1) + 1e-3
             frame = int(rng.choice(part, p=energy**2 / (energy**2).sum()))
         else:
             frame = int(rng.choice(part))
@@ -64,9 +64,10 @@ def _group(head: Head, person: Person, performances: list[Performance], rng, mom
         shut = rng.uniform(0.5, 1.1) if rng.random() < (0.3 if wild else 0.2) else 0.0
         drift = rng.normal(0, 0.006, 2)
         for step, t in enumerate((frame, other)):
-            expression = keep * person.fit.expression + gain * actor.expression[t]
-            i = head.names.index("jawOpen")
-            expression[i] = keep * person.fit.expression[i] + jaw * gain * actor.expression[t, i] + (0.15 * wild)
+            expression = keep * person.fit.expression + (1 - keep) * actor.rest
+            own = gain * (actor.expression[t] - actor.rest)
+            own[i] = jaw * own[i] + 0.15 * wild
+            expression = expression + own
             for name in ("eyeBlink_R", "eyeBlink_L"):
                 expression[head.names.index(name)] += shut * (1 - 0.2 * step)
             vector = turn + turn_gain * actor.rotation[t]
