@@ -81,6 +81,7 @@ def small_head() -> Head:
         gums=np.array([(first, first + 2, first + 1)], np.int32),
         upper_teeth=np.unique(teeth[0]),
         lower_teeth=np.unique(teeth[1]),
+        lower_jaw=teeth[1].astype(np.int32),
         upper_lip=mouth[0],
         lower_lip=mouth[1],
         upper_lids=(eyes[0][0], eyes[1][0]),

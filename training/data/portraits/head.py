@@ -39,6 +39,7 @@ class Head:
     gums: np.ndarray  # int32 [f, 3]
     upper_teeth: np.ndarray  # int [k] vertices
     lower_teeth: np.ndarray  # int [k]: those that the jaw moves
+    lower_jaw: np.ndarray  # int32 [f, 3] triangles of the lower teeth
     upper_lip: np.ndarray  # int [k] inner contour, from the right corner of the mouth (small x) to the left
     lower_lip: np.ndarray
     upper_lids: tuple[
@@ -74,8 +75,8 @@ def load_head(path: Path) -> Head:
         source = np.concatenate([np.unique(part["face"]), np.unique(part["teeth"]), np.unique(part["gums"])])
         new = np.full(len(vertices), -1)
         new[source] = np.arange(len(source))
-        identity = z["ID"][:IDENTITIES].astype(np.float32)[:, source]
-        expression = z["EX"].astype(np.float32)[:, source]
+        identity = np.ascontiguousarray(z["ID"][:IDENTITIES].astype(np.float32)[:, source])
+        expression = np.ascontiguousarray(z["EX"].astype(np.float32)[:, source])
     face = new[part["face"]]
     edges = defaultdict(dict)
     for a, b, c in face:
@@ -89,10 +90,13 @@ def load_head(path: Path) -> Head:
     face = face[~np.isin(face, hidden).any(1)]
     teeth = np.unique(new[part["teeth"]])
     low = np.linalg.norm(expression[names.index("jawOpen")][teeth], axis=1) > JAW_LEAST
+    lower_jaw = new[part["teeth"]].astype(np.int32)
+    lower_jaw = lower_jaw[np.isin(lower_jaw[:, 0], teeth[low])]
     return Head(
         vertices[source], identity, expression, names, face.astype(np.int32),
         new[part["teeth"]].astype(np.int32), new[part["gums"]].astype(np.int32),
-        teeth[~low], teeth[low], *lips, upper, lower, np.array(eyes, np.float32), marks, new[SURFACE], source,
+        teeth[~low], teeth[low], lower_jaw, *lips, upper, lower,
+        np.array(eyes, np.float32), marks, new[SURFACE], source,
     )  # fmt: skip
 
 

@@ -37,8 +37,8 @@ def inner_mouth(head: Head, person: Person, seen: np.ndarray, pose: Pose, hole: 
     lips = float(np.median(seen[np.r_[head.upper_lip, head.lower_lip], 2]))
     # Teeth that the photograph shows are taken from it; where it shows some, the mesh adds no upper ones.
     photographed = _photographed(head, person, seen, hole)
-    teeth = head.teeth if photographed is None else head.teeth[np.isin(head.teeth[:, 0], head.lower_teeth)]
-    surface = rasterise(local, np.concatenate([teeth, head.gums]), w * FINE, h * FINE)
+    triangles = np.concatenate([head.teeth if photographed is None else head.lower_jaw, head.gums])
+    surface = rasterise(local, triangles, w * FINE, h * FINE)
     if len(surface.pixel):
         corner = surface.corners.min(1)
         tooth = (corner >= head.teeth.min()) & (corner <= head.teeth.max())

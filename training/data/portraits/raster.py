@@ -46,10 +46,10 @@ def rasterise(vertices: np.ndarray, triangles: np.ndarray, width: int, height: i
     vertices float32 [v, 3]: x right, y down, depth (larger is nearer). `front`: only triangles that face the viewer,
     those whose corners run counterclockwise in the picture, as ICT-FaceKit's do.
     """
-    x, y = vertices[:, 0][triangles], vertices[:, 1][triangles]  # [f, 3]
-    double = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (x[:, 2] - x[:, 0]) * (y[:, 1] - y[:, 0])
-    left, right = np.ceil(x.min(1)).astype(np.int32), np.floor(x.max(1)).astype(np.int32)
-    top, low = np.ceil(y.min(1)).astype(np.int32), np.floor(y.max(1)).astype(np.int32)
+    x, y = (np.ascontiguousarray(vertices[:, k])[triangles.T] for k in range(2))  # [3, f]
+    double = (x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0])
+    left, top = (np.ceil(np.minimum(np.minimum(v[0], v[1]), v[2])).astype(np.int32) for v in (x, y))
+    right, low = (np.floor(np.maximum(np.maximum(v[0], v[1]), v[2])).astype(np.int32) for v in (x, y))
     keep = (right >= left) & (low >= top) & (right >= 0) & (left < width) & (low >= 0) & (top < height)
     keep &= (double < -1e-9) if front else (np.abs(double) > 1e-9)
     chosen = np.flatnonzero(keep)
@@ -61,31 +61,32 @@ def rasterise(vertices: np.ndarray, triangles: np.ndarray, width: int, height: i
         smallest = box
         if not len(group):
             continue
-        gx, gy = x[group], y[group]
-        px = left[group][:, None] + np.arange(box)  # [g, box]
-        py = top[group][:, None] + np.arange(box)
+        (gx0, gx1, gx2), (gy0, gy1, gy2) = x[:, group, None], y[:, group, None]  # [g, 1] each
+        px = (left[group][:, None] + np.arange(box)).astype(np.float32)  # [g, box]
+        py = (top[group][:, None] + np.arange(box)).astype(np.float32)
         inverse = (1 / double[group])[:, None, None]
         # weights are affine in x and y: one product a row and a column
-        a = ((gy[:, 1] - gy[:, 2])[:, None] * (px - gx[:, 2:3]))[:, None, :]
-        a = (a + ((gx[:, 2] - gx[:, 1])[:, None] * (py - gy[:, 2:3]))[:, :, None]) * inverse
-        b = ((gy[:, 2] - gy[:, 0])[:, None] * (px - gx[:, 2:3]))[:, None, :]
-        b = (b + ((gx[:, 0] - gx[:, 2])[:, None] * (py - gy[:, 2:3]))[:, :, None]) * inverse
+        a = ((gy1 - gy2) * (px - gx2))[:, None, :]
+        a = (a + ((gx2 - gx1) * (py - gy2))[:, :, None]) * inverse
+        b = ((gy2 - gy0) * (px - gx2))[:, None, :]
+        b = (b + ((gx0 - gx2) * (py - gy2))[:, :, None]) * inverse
         c = 1 - a - b
-        inside = (a >= -EDGE) & (b >= -EDGE) & (c >= -EDGE)
+        inside = np.minimum(np.minimum(a, b), c) >= -EDGE
         inside &= ((px >= 0) & (px < width))[:, None, :] & ((py >= 0) & (py < height))[:, :, None]
         g, r, k = np.nonzero(inside)
-        pixels.append(py[g, r] * width + px[g, k])
+        pixels.append((top[group][g] + r) * width + left[group][g] + k)
         tris.append(group[g])
         weights.append(np.stack([a[g, r, k], b[g, r, k], c[g, r, k]], 1))
     if not pixels:
         return Surface(
             np.zeros(0, np.int64), np.zeros((0, 3), np.int64), np.zeros((0, 3), np.float32), np.zeros(0, np.float32)
         )
-    pixel, tri, weight = np.concatenate(pixels), np.concatenate(tris), np.concatenate(weights).astype(np.float32)
+    pixel, tri, weight = np.concatenate(pixels), np.concatenate(tris), np.concatenate(weights)
     depth = (vertices[:, 2][triangles[tri]] * weight).sum(1)
     nearest = np.full(width * height, -np.inf, np.float32)
     np.maximum.at(nearest, pixel, depth)
+    winner = np.full(width * height, -1)
     best = np.flatnonzero(depth >= nearest[pixel])
-    _, first = np.unique(pixel[best], return_index=True)  # two triangles share an edge
-    best = best[first]
+    winner[pixel[best]] = best  # where two triangles share an edge, the later one
+    best = winner[winner >= 0]
     return Surface(pixel[best], triangles[tri[best]], weight[best], depth[best])

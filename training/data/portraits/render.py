@@ -134,10 +134,7 @@ def _skin_source(head: Head, person: Person, seen, still, surface) -> tuple[np.n
         cv2.fillPoly(face, [way.round().astype(np.int32)], 1)
     spread = parts.reshape(-1, 4)[nearest_outside(~known)]
     away = cv2.distanceTransform(1 - face, cv2.DIST_L2, 5)
-    soft = cv2.GaussianBlur(spread, (0, 0), 7)
-    softer = cv2.resize(
-        cv2.GaussianBlur(cv2.resize(spread, (64, 64), interpolation=cv2.INTER_AREA), (0, 0), 6), (SIDE, SIDE)
-    )
+    soft, softer = _blurred(spread, 2, 7), _blurred(spread, 4, 24)
     spread += (soft - spread) * np.clip(away / 10, 0, 1)[..., None]
     spread += (softer - spread) * np.clip((away - 8) / 30, 0, 1)[..., None]
     width = person.face_width
@@ -151,6 +148,12 @@ def _skin_source(head: Head, person: Person, seen, still, surface) -> tuple[np.n
     flow[..., 0] += _X
     flow[..., 1] += _Y
     return flow, known
+
+
+def _blurred(values: np.ndarray, ratio: int, sigma: float) -> np.ndarray:
+    """Values [SIDE, SIDE, k] under a Gaussian of `sigma` pixels, at a `ratio`-th of the size."""
+    small = cv2.resize(values, (SIDE // ratio, SIDE // ratio), interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / ratio), (SIDE, SIDE))
 
 
 def _smooth(x: np.ndarray) -> np.ndarray:
