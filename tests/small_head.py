@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+
 from bcdcodec.training.data.portraits.correspondence import EYES, LIPS
 from bcdcodec.training.data.portraits.fit import Pose
 from bcdcodec.training.data.portraits.head import Head

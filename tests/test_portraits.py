@@ -8,6 +8,9 @@ import pytest
 
 cv2 = pytest.importorskip("cv2", reason="portraits need opencv-python-headless")
 
+from small_head import NAMES, POSE, landmarks, photograph, small_head  # noqa: E402
+
+from bcdcodec.errors import BcdError  # noqa: E402
 from bcdcodec.training.data.portraits import portrait as portrait_file  # noqa: E402
 from bcdcodec.training.data.portraits.contour import opening  # noqa: E402
 from bcdcodec.training.data.portraits.driving import Performance, smooth_over_time, training_clips  # noqa: E402
@@ -17,9 +20,6 @@ from bcdcodec.training.data.portraits.person import FIELD, SIDE, blink_gains, pr
 from bcdcodec.training.data.portraits.raster import rasterise  # noqa: E402
 from bcdcodec.training.data.portraits.render import Motion, render, rotation  # noqa: E402
 from bcdcodec.training.data.portraits.store import jpegs, picture, write  # noqa: E402
-from small_head import NAMES, POSE, landmarks, photograph, small_head  # noqa: E402
-
-from bcdcodec.errors import BcdError  # noqa: E402
 
 SHARED = Path("/work/shared") if Path("/work/shared/models/ict_facekit.npz").is_file() else None
 

@@ -8,14 +8,14 @@ from pathlib import Path
 import click
 import cv2
 import numpy as np
+from tqdm import tqdm
+
+from bcdcodec.errors import BcdError
 from bcdcodec.training.data.landmarker import Landmarker
 from bcdcodec.training.data.portraits.driving import perform, read_drivers, training_clips
 from bcdcodec.training.data.portraits.head import load_head
 from bcdcodec.training.data.portraits.portrait import make_portrait
 from bcdcodec.training.data.portraits.store import picture, write
-from tqdm import tqdm
-
-from bcdcodec.errors import BcdError
 
 
 @click.command(help="Re-animate portraits with the motion of talking people: one .npz a portrait.")

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from bcdcodec.errors import BcdError
 from bcdcodec.training.data.landmarker import POINTS, Landmarker
 from bcdcodec.training.data.portraits.fit import fit_expressions
 from bcdcodec.training.data.portraits.head import Head
 from bcdcodec.training.data.portraits.person import blink_gains
 from bcdcodec.training.data.portraits.store import write
-
-from bcdcodec.errors import BcdError
 
 FRAMES_LEAST = 16  # of a clip in which the face is seen
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from bcdcodec.training.data.portraits.correspondence import EYES, FACE, LIPS
 from bcdcodec.training.data.portraits.head import Head
 

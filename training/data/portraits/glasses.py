@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+
 from bcdcodec.training.data.portraits.head import Head
 
 RIGHT, LEFT = 33, 263  # the eyes' outer corners among the landmarker's points

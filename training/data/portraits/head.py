@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from bcdcodec.training.data.portraits.correspondence import SURFACE
 
 from bcdcodec.errors import BcdError
+from bcdcodec.training.data.portraits.correspondence import SURFACE
 
 IDENTITIES = 50  # modes of identity that a fit uses
 MATERIALS = {"face": "M_Face", "teeth": "M_Teeth", "gums": "M_GumsTongue"}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
+
 from bcdcodec.training.data.portraits.contour import Opening, opening
 from bcdcodec.training.data.portraits.fit import Fit, Pose, fit
 from bcdcodec.training.data.portraits.glasses import stiffness, wears_glasses

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from bcdcodec.errors import BcdError
 from bcdcodec.training.data.landmarker import POINTS, Landmarker
 from bcdcodec.training.data.portraits.driving import Performance
 from bcdcodec.training.data.portraits.head import Head
@@ -14,8 +16,6 @@ from bcdcodec.training.data.portraits.person import FIELD, SIDE, Person, prepare
 from bcdcodec.training.data.portraits.render import Frame, render
 from bcdcodec.training.data.portraits.script import Take, takes
 from bcdcodec.training.data.portraits.store import jpegs
-
-from bcdcodec.errors import BcdError
 
 
 def make_portrait(

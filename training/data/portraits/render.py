@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+
 from bcdcodec.training.data.portraits.contour import Opening, opening
 from bcdcodec.training.data.portraits.fit import Pose
 from bcdcodec.training.data.portraits.head import Head

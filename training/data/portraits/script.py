@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+
 from bcdcodec.training.data.portraits.driving import Performance
 from bcdcodec.training.data.portraits.head import Head
 from bcdcodec.training.data.portraits.person import Person
