@@ -15,7 +15,6 @@ FINE = 2  # drawn so much larger
 FADE = 4.5  # units of the head, depth behind the lips at which light has fallen to 1/e
 TEETH_FADE = 2.0  # the same for teeth: molars lie in the cheeks' shadow
 GUMS = np.array([0.72, 0.36, 0.36], np.float32)  # of the colour of skin
-OPEN = 0.32  # gap over width of the photographed mouth, from which on it shows more than the upper teeth
 FRONT = 9.6  # z of the teeth that the plane of the photographed ones goes through
 CAVITY = np.array([0.16, 0.07, 0.06], np.float32)
 
@@ -66,32 +65,23 @@ def inner_mouth(head: Head, person: Person, seen: np.ndarray, pose: Pose, hole: 
 
 
 def _photographed(head: Head, person: Person, seen: np.ndarray, hole: Opening) -> tuple[np.ndarray, np.ndarray] | None:
-    """Colour [h, w, 3] and coverage [h, w] of the teeth that the photograph shows; None where it shows none.
-
-    The part of the photograph between the lips moves with the skull; of an open mouth its lower half with the jaw.
-    """
-    mouth = person.mouth
-    if mouth.gap < 3.5:
+    """Colour [h, w, 3] and coverage [h, w] of the teeth that the photograph shows; None where it shows none."""
+    teeth = person.photographed_teeth
+    if teeth is None:
         return None
-    length = float(np.linalg.norm(person.seen[head.upper_lip[0], :2] - person.seen[head.upper_lip[-1], :2]))
-    split = 0.55 if mouth.gap > OPEN * length else 1.0  # of the height of the opening: what belongs to the upper jaw
-    depth = np.clip(np.minimum(mouth.above, mouth.below) + 0.2, 0, 1) * (mouth.along > 0.02) * (mouth.along < 0.98)
-    height = np.maximum(mouth.above + mouth.below, 1e-3)
-    upper = depth * np.clip((split - mouth.above / height) * height + 0.5, 0, 1)
     rows, columns = hole.box
     grid = np.stack(np.meshgrid(np.arange(columns.start, columns.stop), np.arange(rows.start, rows.stop)), -1)
     colour = np.zeros((*grid.shape[:2], 3), np.float32)
     share = np.zeros(grid.shape[:2], np.float32)
-    parts = (
-        [(upper, head.upper_teeth)] if split == 1 else [(depth - upper, head.lower_teeth), (upper, head.upper_teeth)]
-    )
-    for cover, vertices in parts:
+    for cover, vertices in ((teeth.lower, head.lower_teeth), (teeth.upper, head.upper_teeth)):
+        if cover is None:
+            continue
         front = vertices[head.vertices[vertices, 2] > FRONT]
         move = _similar(seen[front], person.seen[front])
-        place = (grid.astype(np.float32) @ move[:, :2].T + move[:, 2]).astype(np.float32)
-        local = place - np.float32([mouth.x, mouth.y])
-        own = cv2.remap(cover.astype(np.float32), local, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-        part = cv2.remap(person.wide, place + np.float32(PAD), None, cv2.INTER_LINEAR)
+        place = grid @ move[:, :2].T + move[:, 2] + np.float32([PAD - teeth.x, PAD - teeth.y])
+        place = place.astype(np.float32)
+        own = cv2.remap(cover, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        part = cv2.remap(teeth.picture, place, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         colour += (part - colour) * own[..., None]
         share = np.maximum(share, own)
     return colour, share

@@ -12,6 +12,7 @@ from bcdcodec.training.data.portraits.fit import Fit, Pose, fit
 from bcdcodec.training.data.portraits.glasses import stiffness, wears_glasses
 from bcdcodec.training.data.portraits.head import Head
 from bcdcodec.training.data.portraits.raster import Surface, rasterise
+from bcdcodec.training.data.portraits.teeth import Teeth, photographed_teeth
 
 SIDE = 256  # pixels, the pictures
 FIELD = 128  # pixels, flow and masks
@@ -19,6 +20,7 @@ PAD = 64  # pixels of the photograph kept around the crop
 FACE_WIDTH = (0.40, 0.60)  # of the crop
 ERROR_MOST = 0.05  # of the fit, in distances between the eyes' outer corners
 BLINK_GAIN = (0.7, 2.0)
+LID_LEVEL = 0.7  # of the median brightness around an eye, below which a pixel is no skin of a lid
 EYEBALL = 1.25  # units of the head, radius
 FACING_LEAST = (
     0.45  # cosine to the viewer below which the sides of the face are not drawn by the mesh: they'd be stretched
@@ -56,6 +58,7 @@ class Person:
     eyes: tuple[Eye, Eye]
     openings: tuple[Opening, Opening]
     teeth: np.ndarray  # float32 [3] colour
+    photographed_teeth: Teeth | None
     teeth_drop: np.ndarray  # [3] by how much upper teeth, lower teeth, tongue lie lower than the mean head's, units
     light: np.ndarray  # float32 [3] colour of skin in the light
     face_width: float  # pixels
@@ -116,6 +119,7 @@ def prepare(head: Head, photograph: np.ndarray, points: np.ndarray, rng: np.rand
         eyes=balls,
         openings=eyes,
         teeth=_teeth_colour(wide, mouth, light),
+        photographed_teeth=photographed_teeth(wide, PAD, mouth, found.pose.scale, light),
         teeth_drop=rng.uniform((0.0, -0.5, -0.9), (0.45, 0.1, 0.0)),
         light=light,
         face_width=float(np.linalg.norm(points[234, :2] - points[454, :2])),
@@ -193,9 +197,13 @@ def _clean(
     weight = (~lashes).astype(np.float32)
     for box in (e.box for e in eyes):
         rows, columns = (slice(max(s.start + PAD - 16, 0), s.stop + PAD + 16) for s in box)
-        w = weight[rows, columns]
+        level = wide[rows, columns].mean(-1)
+        bright = (
+            np.clip(level / max(float(np.median(level)), 1) / LID_LEVEL - 1, 0, 0.25) * 4
+        )  # neither brows nor frames
+        w = weight[rows, columns] * (bright + 0.02).astype(np.float32)
         total = cv2.GaussianBlur(w, (0, 0), 4)[..., None]
-        lid[rows, columns] = cv2.GaussianBlur(wide[rows, columns] * w[..., None], (0, 0), 4) / np.maximum(total, 1e-3)
+        lid[rows, columns] = cv2.GaussianBlur(wide[rows, columns] * w[..., None], (0, 0), 4) / np.maximum(total, 1e-4)
     return skin, lid, hole[inside, inside].astype(np.float32)
 
 
