@@ -14,9 +14,11 @@ from bcdcodec.errors import BcdError  # noqa: E402
 from bcdcodec.training.data.portraits import portrait as portrait_file  # noqa: E402
 from bcdcodec.training.data.portraits.contour import opening  # noqa: E402
 from bcdcodec.training.data.portraits.driving import Performance, smooth_over_time, training_clips  # noqa: E402
+from bcdcodec.training.data.portraits.eyes import blink_gains  # noqa: E402
 from bcdcodec.training.data.portraits.fit import Pose, fit, fit_expressions  # noqa: E402
 from bcdcodec.training.data.portraits.glasses import stiffness  # noqa: E402
-from bcdcodec.training.data.portraits.person import FIELD, SIDE, blink_gains, prepare  # noqa: E402
+from bcdcodec.training.data.portraits.person import prepare  # noqa: E402
+from bcdcodec.training.data.portraits.pictures import FIELD, SIDE  # noqa: E402
 from bcdcodec.training.data.portraits.raster import rasterise  # noqa: E402
 from bcdcodec.training.data.portraits.render import Motion, render, rotation  # noqa: E402
 from bcdcodec.training.data.portraits.store import jpegs, picture, write  # noqa: E402

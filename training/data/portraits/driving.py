@@ -11,9 +11,9 @@ import numpy as np
 
 from bcdcodec.errors import BcdError
 from bcdcodec.training.data.landmarker import POINTS, Landmarker
+from bcdcodec.training.data.portraits.eyes import EYEBALL, blink_gains
 from bcdcodec.training.data.portraits.fit import fit_expressions
 from bcdcodec.training.data.portraits.head import Head
-from bcdcodec.training.data.portraits.person import blink_gains
 from bcdcodec.training.data.portraits.store import write
 
 FRAMES_LEAST = 16  # of a clip in which the face is seen
@@ -77,7 +77,6 @@ SMOOTH, SMOOTH_BLINK = 0.7, 0.5  # frames, of the temporal Gaussian
 GAIN, GAINS = 1.2, {"eyeBlink": 1.6, "brow": 1.6}  # of expressions, by the beginning of their names
 GAZE_GAIN = 2.0
 EYE_WIDTH = 2.6  # units of the head, between the corners
-EYEBALL = 1.25
 
 
 @dataclass(frozen=True)

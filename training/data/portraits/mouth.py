@@ -8,7 +8,8 @@ import numpy as np
 from bcdcodec.training.data.portraits.contour import Opening
 from bcdcodec.training.data.portraits.fit import Pose
 from bcdcodec.training.data.portraits.head import Head
-from bcdcodec.training.data.portraits.person import PAD, Person
+from bcdcodec.training.data.portraits.person import Person
+from bcdcodec.training.data.portraits.pictures import PAD
 from bcdcodec.training.data.portraits.raster import rasterise
 
 FINE = 2  # drawn so much larger

@@ -12,7 +12,8 @@ from bcdcodec.errors import BcdError
 from bcdcodec.training.data.landmarker import POINTS, Landmarker
 from bcdcodec.training.data.portraits.driving import Performance
 from bcdcodec.training.data.portraits.head import Head
-from bcdcodec.training.data.portraits.person import FIELD, SIDE, Person, prepare
+from bcdcodec.training.data.portraits.person import Person, prepare
+from bcdcodec.training.data.portraits.pictures import FIELD, SIDE
 from bcdcodec.training.data.portraits.render import Frame, render
 from bcdcodec.training.data.portraits.script import Take, takes
 from bcdcodec.training.data.portraits.store import jpegs

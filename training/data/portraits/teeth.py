@@ -64,3 +64,19 @@ def photographed_teeth(wide: np.ndarray, pad: int, mouth: Opening, scale: float,
 def _width(mouth: Opening) -> float:
     """Distance between the corners, pixels."""
     return 1 / max(float(np.hypot(*(np.gradient(mouth.along, axis=k).mean() for k in range(2)))), 1e-6)
+
+
+def teeth_colour(wide: np.ndarray, pad: int, mouth: Opening, light: np.ndarray) -> np.ndarray:
+    """Colour of the teeth: as photographed where they show, else by the skin's brightness."""
+    level = float(light.mean())
+    chroma = light / max(level, 1)
+    guess = min(level * 1.05, 225) * (0.75 + 0.25 * chroma) * np.array([1.0, 0.95, 0.87])
+    if mouth.gap > 3:
+        box = tuple(slice(s.start + pad, s.stop + pad) for s in mouth.box)
+        inside = wide[box][mouth.cover > 0.9]
+        if len(inside) > 12:
+            bright = np.percentile(inside, 80, axis=0)
+            grey = bright.max() - bright.min() < 0.5 * bright.max()
+            if grey and bright.mean() > 0.55 * level:
+                return bright.astype(np.float32)
+    return guess.astype(np.float32)
