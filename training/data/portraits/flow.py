@@ -1,0 +1,89 @@
+"""Flow between the photograph and a picture: exact on the face, spread over hair and background, and its inverse."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from bcdcodec.training.data.portraits.head import Head
+from bcdcodec.training.data.portraits.person import Person
+from bcdcodec.training.data.portraits.pictures import FIELD, SIDE, nearest_outside
+from bcdcodec.training.data.portraits.raster import Surface
+
+POSE_UP, POSE_DOWN = 0.95, 0.6  # widths of the face over which the turn of the head fades: hair, neck
+EXPRESSION_FADE = 0.35  # the same for its expression
+
+_Y, _X = np.mgrid[:SIDE, :SIDE].astype(np.float32)
+
+
+def source(
+    head: Head, person: Person, seen: np.ndarray, still: np.ndarray, surface: Surface
+) -> tuple[np.ndarray, np.ndarray]:
+    """Where in the photograph every pixel comes from [SIDE, SIDE, 2], and where the face's mesh says so.
+
+    `seen` [v, 3]: vertices in the picture; `still`: the same shape in the photograph's pose; `surface`: what is seen.
+    """
+    known = np.zeros(SIDE * SIDE, bool)
+    known[surface.pixel] = True
+    # two parts: by the turn of the head (seen to still), by its expression (still to the photograph)
+    parts = np.zeros((SIDE * SIDE, 4), np.float32)
+    middle = surface.at(still)[:, :2]
+    parts[surface.pixel, 2:] = surface.at(person.seen)[:, :2] - middle
+    parts[surface.pixel, 0] = middle[:, 0] - surface.pixel % SIDE
+    parts[surface.pixel, 1] = middle[:, 1] - surface.pixel // SIDE
+    known = known.reshape(SIDE, SIDE)
+    parts = parts.reshape(SIDE, SIDE, 4)
+    face = known.astype(np.uint8)
+    for lines in ((head.upper_lip, head.lower_lip), *zip(head.upper_lids, head.lower_lids, strict=True)):
+        way = np.concatenate([seen[lines[0], :2], seen[lines[1][::-1], :2]])
+        cv2.fillPoly(face, [way.round().astype(np.int32)], 1)
+    spread = parts.reshape(-1, 4)[nearest_outside(~known)]
+    away = cv2.distanceTransform(1 - face, cv2.DIST_L2, 5)
+    soft, softer = _blurred(spread, 2, 7), _blurred(spread, 4, 24)
+    spread += (soft - spread) * np.clip(away / 10, 0, 1)[..., None]
+    spread += (softer - spread) * np.clip((away - 8) / 30, 0, 1)[..., None]
+    width = person.face_width
+    eye_line, chin = seen[head.landmarks[27], 1], seen[head.landmarks[8], 1]
+    down = _smooth((_Y - eye_line) / max(chin - eye_line, 1))
+    length = width * (POSE_UP + (POSE_DOWN - POSE_UP) * down)
+    pose_share = 1 - _smooth(away / length)
+    own_share = 1 - _smooth(away / (EXPRESSION_FADE * width * (1 + 0.4 * down)))
+    flow = spread[..., :2] * pose_share[..., None] + spread[..., 2:] * own_share[..., None]
+    flow[known] = (parts[..., :2] + parts[..., 2:])[known]
+    flow[..., 0] += _X
+    flow[..., 1] += _Y
+    return flow, known
+
+
+def _blurred(values: np.ndarray, ratio: int, sigma: float) -> np.ndarray:
+    """Values [SIDE, SIDE, k] under a Gaussian of `sigma` pixels, at a `ratio`-th of the size."""
+    small = cv2.resize(values, (SIDE // ratio, SIDE // ratio), interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / ratio), (SIDE, SIDE))
+
+
+def _smooth(x: np.ndarray) -> np.ndarray:
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+def inverse(person: Person, seen: np.ndarray, flow: np.ndarray, eyes: np.ndarray) -> np.ndarray:
+    """Where every pixel of the photograph goes [FIELD, FIELD, 2], widths of the picture."""
+    y, x = np.mgrid[:FIELD, :FIELD].astype(np.float32)
+    back = -flow
+    pixels = flow * FIELD
+    for _ in range(6):  # what lies outside the mesh: the fixed point
+        at = np.stack([x, y], -1) + back * FIELD
+        back = -cv2.remap(pixels, at, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE) / FIELD
+    grid = person.grid
+    target = (grid.at(seen)[:, :2] + 0.5) / SIDE
+    flat = back.reshape(-1, 2)
+    flat[grid.pixel, 0] = target[:, 0] - (grid.pixel % FIELD + 0.5) / FIELD
+    flat[grid.pixel, 1] = target[:, 1] - (grid.pixel // FIELD + 0.5) / FIELD
+    ratio = SIDE // FIELD
+    for hole in person.openings:
+        open_ = np.zeros((SIDE, SIDE), np.float32)
+        open_[hole.box] = hole.cover
+        r, c = np.nonzero(cv2.resize(open_, (FIELD, FIELD), interpolation=cv2.INTER_AREA) > 0.5)
+        middle = np.stack([c, r], 1).astype(np.float32) * ratio + (ratio - 1) / 2
+        back[r, c] = (middle @ eyes[:, :2].T + eyes[:, 2] - middle) / SIDE
+    return back
