@@ -1,0 +1,153 @@
+"""MediaPipe's face landmarker: 478 points of a face and 52 ARKit blendshapes. Needs `ai-edge-litert` and `opencv-python-headless`.
+
+The `.task` file is a zip of three networks: a face detector (BlazeFace, 128x128), the landmarks (256x256) and the
+blendshapes (146 of the points). Pre- and post-processing follow MediaPipe's graphs (Apache-2.0).
+"""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from bcdcodec.errors import BcdError
+
+POINTS = 478
+BLENDSHAPES = (
+    "_neutral browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft "
+    "cheekSquintRight eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight eyeLookInLeft eyeLookInRight "
+    "eyeLookOutLeft eyeLookOutRight eyeLookUpLeft eyeLookUpRight eyeSquintLeft eyeSquintRight eyeWideLeft eyeWideRight "
+    "jawForward jawLeft jawOpen jawRight mouthClose mouthDimpleLeft mouthDimpleRight mouthFrownLeft mouthFrownRight "
+    "mouthFunnel mouthLeft mouthLowerDownLeft mouthLowerDownRight mouthPressLeft mouthPressRight mouthPucker mouthRight "
+    "mouthRollLower mouthRollUpper mouthShrugLower mouthShrugUpper mouthSmileLeft mouthSmileRight mouthStretchLeft "
+    "mouthStretchRight mouthUpperUpLeft mouthUpperUpRight noseSneerLeft noseSneerRight"
+).split()
+
+# The points that the blendshape network reads, in its order.
+BLENDSHAPE_POINTS = [
+    0, 1, 4, 5, 6, 7, 8, 10, 13, 14, 17, 21, 33, 37, 39, 40, 46, 52, 53, 54, 55, 58, 61, 63, 65, 66, 67, 70, 78, 80, 81, 82,
+    84, 87, 88, 91, 93, 95, 103, 105, 107, 109, 127, 132, 133, 136, 144, 145, 146, 148, 149, 150, 152, 153, 154, 155, 157,
+    158, 159, 160, 161, 162, 163, 168, 172, 173, 176, 178, 181, 185, 191, 195, 197, 234, 246, 249, 251, 263, 267, 269, 270,
+    276, 282, 283, 284, 285, 288, 291, 293, 295, 296, 297, 300, 308, 310, 311, 312, 314, 317, 318, 321, 323, 324,
+    332, 334, 336, 338, 356, 361, 362, 365, 373, 374, 375, 377, 378, 379, 380, 381, 382, 384, 385, 386, 387, 388, 389, 390,
+    397, 398, 400, 402, 405, 409, 415, 454, 466, 468, 469, 470, 471, 472, 473, 474, 475, 476, 477,
+]  # fmt: skip
+
+DETECTOR_SIDE, SIDE = 128, 256  # pixels, inputs of the networks
+SCORE_LEAST = 0.5  # of the detector and of the landmarks' presence
+EYE_RIGHT, EYE_LEFT = 33, 263  # outer corners, which give the roll
+ENLARGED = 1.5  # the region of interest over the face's box
+
+
+@dataclass(frozen=True)
+class Face:
+    """What the landmarker sees in one picture."""
+
+    points: np.ndarray  # float32 [478, 3], pixels of the picture; depth in the same unit, smaller is nearer
+    blendshapes: np.ndarray  # float32 [52], 0 to 1
+    score: float  # presence, 0 to 1
+
+
+class Landmarker:
+    """Runs the three networks on one core. Raises BcdError where a package or the file is missing."""
+
+    def __init__(self, task: Path):
+        try:
+            import cv2
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise BcdError(f"{error.name} is missing: pip install ai-edge-litert opencv-python-headless") from error
+        if not Path(task).is_file():
+            raise BcdError(f"{task}: no such file; it is MediaPipe's face_landmarker.task")
+        self._cv2 = cv2
+        self._networks = {}
+        with zipfile.ZipFile(task) as archive:
+            for name in ("face_detector", "face_landmarks_detector", "face_blendshapes"):
+                network = Interpreter(model_content=archive.read(f"{name}.tflite"), num_threads=1)
+                network.allocate_tensors()
+                self._networks[name] = network
+        self._anchors = _anchors()
+
+    def __call__(self, picture: np.ndarray, near: np.ndarray | None = None) -> Face | None:
+        """The face of a picture uint8 [h, w, 3], RGB; None without one.
+
+        `near` [478, >=2]: points of the face in a picture much like this one, which spare the detector.
+        """
+        region = self._detect(picture) if near is None else _region_of_points(near)
+        if region is None:
+            return None
+        face = self._landmarks(picture, region)
+        if face is None or near is not None:
+            return face
+        return self._landmarks(picture, _region_of_points(face.points)) or face  # again in a better region
+
+    def _run(self, name: str, value: np.ndarray) -> list[np.ndarray]:
+        network = self._networks[name]
+        network.set_tensor(network.get_input_details()[0]["index"], value)
+        network.invoke()
+        return [network.get_tensor(d["index"]).copy() for d in network.get_output_details()]
+
+    def _detect(self, picture: np.ndarray) -> np.ndarray | None:
+        """The best face's region: centre x, y, side (pixels), roll (radians)."""
+        h, w = picture.shape[:2]
+        side = max(h, w)
+        left, top = (side - w) // 2, (side - h) // 2
+        square = np.zeros((side, side, 3), np.uint8)
+        square[top : top + h, left : left + w] = picture
+        small = self._cv2.resize(square, (DETECTOR_SIDE, DETECTOR_SIDE), interpolation=self._cv2.INTER_AREA)
+        boxes, scores = self._run("face_detector", (small[None].astype(np.float32) - 127.5) / 127.5)
+        best = int(scores[0, :, 0].argmax())
+        if 1 / (1 + np.exp(-float(scores[0, best, 0]))) < SCORE_LEAST:
+            return None
+        values = boxes[0, best].reshape(8, 2) / DETECTOR_SIDE
+        points = values + self._anchors[best]  # centre, (size), eyes, nose, mouth, ears
+        size = values[1]
+        (x0, y0), (x1, y1) = points[2] * side, points[3] * side
+        roll = np.arctan2(y1 - y0, x1 - x0)
+        centre = points[0] * side - (left, top)
+        return np.array([*centre, size.max() * side * ENLARGED, roll])
+
+    def _landmarks(self, picture: np.ndarray, region: np.ndarray) -> Face | None:
+        cx, cy, side, roll = region
+        scale = side / SIDE
+        cos, sin = np.cos(roll) * scale, np.sin(roll) * scale
+        to_picture = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
+        middle = (SIDE - 1) / 2
+        to_picture[:, 2] = (cx, cy) - to_picture[:, :2] @ (middle, middle)
+        cv2 = self._cv2
+        crop = cv2.warpAffine(picture, to_picture, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        raw, presence, *_ = sorted(
+            self._run("face_landmarks_detector", crop[None].astype(np.float32) / 255), key=lambda a: -a.ndim * 1000 - a.size
+        )
+        score = 1 / (1 + np.exp(-float(presence.ravel()[0])))
+        if score < SCORE_LEAST:
+            return None
+        points = raw.reshape(POINTS, 3).astype(np.float64)
+        points[:, :2] = points[:, :2] @ to_picture[:, :2].T + to_picture[:, 2]
+        points[:, 2] *= scale
+        points = points.astype(np.float32)
+        (shapes,) = self._run("face_blendshapes", points[None, BLENDSHAPE_POINTS, :2])
+        return Face(points, shapes.reshape(-1), score)
+
+
+def _anchors() -> np.ndarray:
+    """Centres of BlazeFace's 896 anchors [896, 2], fractions of the picture: 16x16 twice, 8x8 six times."""
+    layers = []
+    for cells, each in ((16, 2), (8, 6)):
+        y, x = np.mgrid[:cells, :cells]
+        layers.append(np.repeat((np.stack([x, y], -1).reshape(-1, 2) + 0.5) / cells, each, axis=0))
+    return np.concatenate(layers)
+
+
+def _region_of_points(points: np.ndarray) -> np.ndarray:
+    """The region of a face of known points: as `Landmarker._detect`."""
+    points = points[:, :2].astype(np.float64)
+    dx, dy = points[EYE_LEFT] - points[EYE_RIGHT]
+    roll = np.arctan2(dy, dx)
+    turn = np.array([[np.cos(roll), np.sin(roll)], [-np.sin(roll), np.cos(roll)]])
+    turned = points @ turn.T
+    low, high = turned.min(0), turned.max(0)
+    centre = turn.T @ ((low + high) / 2)
+    return np.array([*centre, (high - low).max() * ENLARGED, roll])
