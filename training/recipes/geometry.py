@@ -27,14 +27,12 @@ from bcdcodec.training.data.aligned_pairs import Pairs, PairSource, Portrait, al
 from bcdcodec.training.data.head_pose import canonical_face
 from bcdcodec.training.recipes import run as runs
 
-LANDMARKS_USED = 468 + 10  # all, irises too
-
 
 @dataclass(frozen=True)
 class Schedule:
     """How long and how fast."""
 
-    batch: int = 32  # pairs
+    batch: int = 24  # pairs
     portraits: float = 0.6  # share of a batch
     lr: float = 1e-3
     warmup: int = 100  # steps
@@ -66,16 +64,17 @@ def losses(geometry: Geometry, pairs: Pairs) -> dict[str, Tensor]:
     out["landmarks"] = (importance * error).sum() / importance.sum()
     mouth = F.binary_cross_entropy_with_logits(geometry.mouth, pairs.mouth, weight=weight)
     out["mouth"] = mouth / weight.mean()
-    warped = warp(pairs.reference, geometry.flow)
-    fine = F.interpolate(weight, size=warped.shape[-2:], mode="bilinear", align_corners=False)
-    shown = 1 - geometry.occlusion.detach().sigmoid()
-    shown = fine * F.interpolate(shown, size=warped.shape[-2:], mode="bilinear", align_corners=False)
-    total = fine.sum() * 3
-    out["warped"] = (shown * charbonnier(warped - pairs.target, 0.02)).sum() / total
-    out["warped_coarse"] = _coarse(warped, pairs.target, shown)
+    # Pictures are compared on the grid of the flow.
+    reduction = pairs.reference.shape[-1] // weight.shape[-1]
+    reference, target = F.avg_pool2d(pairs.reference, reduction), F.avg_pool2d(pairs.target, reduction)
+    warped = warp(reference, geometry.flow)
+    shown = weight * (1 - geometry.occlusion.detach().sigmoid())
+    total = weight.sum() * 3
+    out["warped"] = (shown * charbonnier(warped - target, 0.02)).sum() / total
+    out["warped_coarse"] = _coarse(warped, target, shown)
     # The fill does not excuse the flow: it is laid over a warp that it does not move.
     composed = compose(warped.detach(), geometry)
-    out["composed"] = (fine * charbonnier(composed - pairs.target, 0.02)).sum() / total
+    out["composed"] = (weight * charbonnier(composed - target, 0.02)).sum() / total
     return out
 
 

@@ -112,7 +112,7 @@ def averaged(folder: Path) -> dict[str, Tensor]:
 
 def optimisers(network: nn.Module, blocks: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
     """Muon for the matrices of the transformer's blocks, AdamW for all else (Jordan 2024)."""
-    matrices = [p for p in blocks.parameters() if p.ndim == 2]
+    matrices = [p for name, p in blocks.named_parameters() if p.ndim == 2 and "modulation" not in name]
     chosen = {id(p) for p in matrices}
     rest = [p for p in network.parameters() if id(p) not in chosen and p.requires_grad]
     return [

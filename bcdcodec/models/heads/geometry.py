@@ -21,11 +21,11 @@ class GeometryConfig:
     """Sizes of the geometry network."""
 
     frame: int = 192  # pixels, side of the face-aligned frame
-    patch: int = 12  # pixels, side of a patch
+    patch: int = 16  # pixels, side of a patch
     margin: int = 4  # pixels around a patch that its token also sees
     cell: int = 2  # pixels, spacing of the flow
     width: int = 256  # channels of a token
-    blocks: int = 6
+    blocks: int = 4
     heads: int = 4
     rank: int = 48  # of the bias that position and motion give together
     motion: int = 54  # numbers of base motion: blendshapes, pitch, yaw
@@ -76,9 +76,8 @@ class GeometryNetwork(nn.Module):
         nn.init.zeros_(self.to_rest.weight)
         nn.init.zeros_(self.to_rest.bias)
         nn.init.normal_(self.to_flow.weight, std=0.002)
-        hann = torch.hann_window(window, periodic=False) if window < 3 else (torch.arange(window) + 0.5) / window
-        hann = torch.sin(torch.pi * hann) ** 2 if window >= 3 else hann
-        self.register_buffer("blend", (hann[:, None] * hann[None]).flatten(), persistent=False)  # sums to 1
+        hann = torch.sin(torch.pi * (torch.arange(window) + 0.5) / window) ** 2  # windows half over one another add to 1
+        self.register_buffer("blend", (hann[:, None] * hann[None]).flatten(), persistent=False)
 
     def forward(self, reference: Tensor, motion_reference: Tensor, motion: Tensor) -> Geometry:
         """Reference [b, 3, s, s] (-1 to 1) and motions [b, m] -> `Geometry`."""
