@@ -115,16 +115,20 @@ class Portrait:
         usable = found & np.isfinite(self.motion).all(1)
         self.usable = np.flatnonzero(usable)
 
-    def read(self, frames: np.ndarray) -> dict[str, np.ndarray]:
-        """Pictures uint8 [n, 256, 256, 3] of frames, and their flow, inverse, visible and mouth arrays."""
+    def pictures(self, frames: np.ndarray) -> np.ndarray:
+        """Pictures uint8 [n, 256, 256, 3] of frames."""
         from PIL import Image
 
         with np.load(self.path) as file:
             jpeg, offset = file["jpeg"], file["jpeg_offset"]
-            arrays = {name: file[name][frames] for name in ("flow", "inverse", "visible", "mouth")}
         blobs = [jpeg[offset[i] : offset[i + 1]].tobytes() for i in frames]
-        arrays["pictures"] = np.stack([np.asarray(Image.open(io.BytesIO(blob)).convert("RGB")) for blob in blobs])
-        return arrays
+        return np.stack([np.asarray(Image.open(io.BytesIO(blob)).convert("RGB")) for blob in blobs])
+
+    def read(self, frames: np.ndarray) -> dict[str, np.ndarray]:
+        """Pictures of frames, and their flow, inverse, visible and mouth arrays."""
+        with np.load(self.path) as file:
+            arrays = {name: file[name][frames] for name in ("flow", "inverse", "visible", "mouth")}
+        return arrays | {"pictures": self.pictures(frames)}
 
 
 @dataclass

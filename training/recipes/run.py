@@ -173,3 +173,12 @@ class Clock:
             return False
         self.last = now
         return True
+
+
+def progress(folder: Path) -> dict[str, float]:
+    """Steps and hours of a run's last checkpoint."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "checkpoint.safetensors", "pt") as file:
+        metadata = file.metadata()
+    return {"step": int(metadata["step"]), "hours": round(float(metadata["seconds"]) / 3600, 3)}
