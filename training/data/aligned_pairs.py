@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from torch.nn import functional as F
 
 from bcdcodec.errors import BcdError
 from bcdcodec.models.heads.alignment_frame import crop, positions, to_frame, to_picture
-from bcdcodec.training.data.head_pose import head_pose, roll_and_turn
+from bcdcodec.training.data.head_pose import canonical_face, head_pose, roll_and_turn
 from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.teacher import read_frames
 
@@ -25,7 +26,11 @@ FRAME_CENTIMETRES = 22.0  # side of the face-aligned frame on the canonical face
 MOTION = ("blendshapes", 52), ("pitch, yaw (radians)", 2), ("centre x, y, log side, roll: the similarity", 4)
 INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 EYE_CORNERS, MOUTH_POINTS = ((33, 133), (362, 263)), (61, 291, 13, 14)
-FLOW_SIDE = 128  # cells, of the portraits' flow
+# Points of the face's outline: they slide along the skin when the head turns. Those of the chin do not.
+OUTLINE = (
+    10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 176, 149, 150, 136, 172, 58,
+    132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
+)  # fmt: skip
 PICTURE = 256  # pixels, of all pictures
 
 
@@ -40,9 +45,15 @@ class Frames:
 
 
 def motion_of(labels) -> np.ndarray:
-    """The 58 numbers of the teacher for each frame, of labels as `teacher` writes them for 256x256 pictures: [t, 58]."""
+    """The teacher's 58 numbers of each frame [t, 58], of labels as `teacher` writes them for 256x256 pictures."""
     centre, side = labels["centre"] / PICTURE, labels["scale"] * FRAME_CENTIMETRES / PICTURE
-    parts = labels["blendshapes"], labels["turn"], centre, np.log(side)[:, None], labels["roll"][:, None]
+    parts = (
+        labels["blendshapes"],
+        labels["turn"],
+        centre,
+        np.log(np.maximum(side, 1e-3))[:, None],
+        labels["roll"][:, None],
+    )
     return np.concatenate(parts, 1).astype(np.float32)
 
 
@@ -129,6 +140,18 @@ class Portrait:
         with np.load(self.path) as file:
             arrays = {name: file[name][frames] for name in ("flow", "inverse", "visible", "mouth")}
         return arrays | {"pictures": self.pictures(frames)}
+
+
+def load_portraits(folder: Path, landmarker: Path) -> list[Portrait]:
+    """All portraits of a folder; those that cannot be read, because they are just being written, are left out."""
+    canonical = canonical_face(landmarker)
+    portraits = []
+    for path in sorted(folder.glob("*.npz")):
+        try:
+            portraits.append(Portrait(path, canonical))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            print(f"{path} is left out: {error}")
+    return portraits
 
 
 @dataclass
@@ -261,7 +284,9 @@ def _carried_flow(tensors: dict[str, Tensor], similarity: Tensor, cells: int) ->
     here = positions(cells).expand(p, -1, -1, -1)  # [p, n, n, 2]
     in_target = to_picture(similarity[:, 1], here)
     # The store's flow is in picture widths, positions run from -1 to 1: twice as much.
-    maps = torch.cat([2 * tensors["flow"].permute(0, 3, 1, 2), _channel(tensors["visible"][:, 1]), _channel(tensors["mouth"])], 1)
+    maps = torch.cat(
+        [2 * tensors["flow"].permute(0, 3, 1, 2), _channel(tensors["visible"][:, 1]), _channel(tensors["mouth"])], 1
+    )
     at = _sample(maps, in_target)  # [p, 4, n, n]
     in_photograph = in_target + at[:, :2].permute(0, 2, 3, 1)
     inverse = _sample(2 * tensors["inverse"].permute(0, 3, 1, 2), in_photograph)
@@ -287,7 +312,7 @@ def _inner_mouth(points: Tensor, cells: int) -> Tensor:
     fine = 2 * cells
     out = np.zeros((len(points), fine, fine), np.uint8)
     corners = ((points[:, INNER_LIPS] + 1) * (fine / 2) - 0.5) * 16
-    for mask, polygon in zip(out, corners.round().int().numpy()):
+    for mask, polygon in zip(out, corners.round().int().numpy(), strict=True):
         cv2.fillPoly(mask, [polygon], 1, shift=4)
     return F.avg_pool2d(torch.from_numpy(out)[:, None].float(), 2)
 

@@ -19,7 +19,7 @@ class FrameSource:
         self.seed = seed
 
     def raw(self, number: int, batch: int, share: float) -> dict[str, np.ndarray]:
-        """Pictures uint8 [b, 256, 256, 3] and motion [b, 58], `share` of them from portraits, four of each; augmentation."""
+        """Pictures uint8 [b, 256, 256, 3], motion [b, 58], augmentation; `share` of them from portraits, four of each."""
         rng = np.random.default_rng([self.seed, 1, number])
         pictures, motion = [], []
         for _ in range(round(batch * share / 4) if self.portraits else 0):

@@ -36,7 +36,14 @@ def labels(points: np.ndarray, blendshapes: np.ndarray, found: np.ndarray, canon
     """What an npz holds, of the landmarker's output; `canonical` as `canonical_face` returns it."""
     R, scale, centre = head_pose(points, *canonical)
     roll, turn = roll_and_turn(R)
-    arrays = {"points": points, "blendshapes": blendshapes, "turn": turn, "roll": roll, "scale": scale, "centre": centre}
+    arrays = {
+        "points": points,
+        "blendshapes": blendshapes,
+        "turn": turn,
+        "roll": roll,
+        "scale": scale,
+        "centre": centre,
+    }
     return {**{name: value.astype(np.float32) for name, value in arrays.items()}, "found": found}
 
 

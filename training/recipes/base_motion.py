@@ -25,8 +25,7 @@ from torch.nn import functional as F
 
 from bcdcodec.models.heads.alignment_frame import crop
 from bcdcodec.models.heads.base_motion import BaseMotion, BaseMotionConfig, corrected, correction_between
-from bcdcodec.training.data.aligned_pairs import Portrait, load_clips
-from bcdcodec.training.data.head_pose import canonical_face
+from bcdcodec.training.data.aligned_pairs import load_clips, load_portraits
 from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.single_frames import FrameSource
 from bcdcodec.training.recipes import run as runs
@@ -65,7 +64,7 @@ def importance() -> Tensor:
 
 
 def relative(similarity: Tensor, window: Tensor) -> Tensor:
-    """A similarity in the picture as one in the window of it that another similarity shows: [b, 4], [b, 4] -> [b, 4]."""
+    """A similarity in the picture as one in the window that another similarity shows: [b, 4], [b, 4] -> [b, 4]."""
     correction = correction_between(window, similarity)
     return torch.cat([correction[:, :2] + 0.5, correction[:, 2:]], 1)
 
@@ -110,7 +109,14 @@ def _expression(said: Tensor, right: Tensor, weight: Tensor) -> Tensor:
 
 def weights(schedule: Schedule) -> dict[str, float]:
     """What each loss counts; `bits` is only logged."""
-    return {"locate": 0.5, "place": 0.3, "expression": 5.0, "commitment": 0.1, "codebook": 1.0, "rate": schedule.rate_weight}
+    return {
+        "locate": 0.5,
+        "place": 0.3,
+        "expression": 5.0,
+        "commitment": 0.1,
+        "codebook": 1.0,
+        "rate": schedule.rate_weight,
+    }
 
 
 def train(options: argparse.Namespace, schedule: Schedule, config: BaseMotionConfig) -> None:
@@ -118,9 +124,8 @@ def train(options: argparse.Namespace, schedule: Schedule, config: BaseMotionCon
     torch.manual_seed(schedule.seed)
     model = BaseMotion(config)
     clips = load_clips(options.clips / "train")
-    canonical = canonical_face(options.landmarker)
-    paths = sorted(options.portraits.glob("*.npz")) if options.portraits else []
-    source = FrameSource(clips, [Portrait(path, canonical) for path in paths], schedule.seed)
+    portraits = load_portraits(options.portraits, options.landmarker) if options.portraits else []
+    source = FrameSource(clips, portraits, schedule.seed)
     optimisers = runs.optimisers(model, model.reader.layers, schedule.lr, schedule.weight_decay)
     run = runs.Run(options.run, model, optimisers, schedule.decay)
     if not run.resume():
@@ -186,7 +191,7 @@ def parser() -> argparse.ArgumentParser:
     parse = argparse.ArgumentParser(description="Train the encoder of the base motion from the teacher's labels.")
     parse.add_argument("--clips", type=Path, required=True, help="folder of prepared clips (train and val)")
     parse.add_argument("--portraits", type=Path, help="folder of re-animated portraits")
-    parse.add_argument("--landmarker", type=Path, required=True, help="MediaPipe's face_landmarker.task")
+    parse.add_argument("--landmarker", type=Path, help="MediaPipe's face_landmarker.task, for --portraits")
     parse.add_argument("--run", type=Path, required=True, help="folder of the run")
     parse.add_argument("--steps", type=int, default=10**9, help="end after so many steps")
     parse.add_argument("--save", type=float, default=180, help="seconds between checkpoints")

@@ -57,7 +57,8 @@ def decode_clip(network: GeometryNetwork, clip: Frames, frames: np.ndarray) -> d
     return {
         "source": faces[1:], "held": reference, "warped": warped, "composed": compose(warped, geometry),
         "points": points[1:], "landmark_miss": points[1:] + at - points[:1], "landmark_held": points[1:] - points[:1],
-        "mouth": geometry.mouth, "occlusion": geometry.occlusion, "weight": region_weight(points[1:], network.config.cells),
+        "mouth": geometry.mouth, "occlusion": geometry.occlusion,
+        "weight": region_weight(points[1:], network.config.cells),
     }  # fmt: skip
 
 
@@ -96,7 +97,7 @@ def evaluate(network: GeometryNetwork, clips: dict[str, Frames], frames: int, ju
                 decoded = [judge(picture) for picture in as_pictures(out[kind])] if kind != "held" else None
                 if decoded is None:  # one picture for all
                     decoded = [judge(as_pictures(out["held"][:1])[0])] * len(seen)
-                openings[name, kind].append([(a, b) for a, b in zip(seen, decoded) if a and b])
+                openings[name, kind].append([(a, b) for a, b in zip(seen, decoded, strict=True) if a and b])
         jaw = clip.motion[picked]
         hardest.append((float(jaw[:, [JAW]].std() + jaw[:, 52:54].std()), out, jaw))
     result = {}

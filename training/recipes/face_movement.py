@@ -25,7 +25,7 @@ class Movement:
 def dlib_judge() -> Judge:
     """Openings by dlib's 68 landmarks, as `benchmarks.faces` defines them. Raises BcdError without dlib."""
     from bcdcodec.benchmarks.faces import eye_opening, mouth_opening
-    from bcdcodec.landmarks import landmark_finder
+    from bcdcodec.reenactment.landmarks import landmark_finder
 
     finder = landmark_finder()
 
@@ -74,6 +74,12 @@ def movement(clips: list[list[tuple[tuple[float, float], tuple[float, float]]]])
             cov = np.cov(a.T, bias=True)
             slopes.append(cov[0, 1] / cov[0, 0])
             correlations.append(cov[0, 1] / np.sqrt(cov[0, 0] * cov[1, 1]) if cov[1, 1] > 1e-12 else 0.0)
-        values.append((float(np.median(slopes)) if slopes else 0.0, float(np.median(correlations)) if slopes else 0.0, len(slopes)))
+        values.append(
+            (
+                float(np.median(slopes)) if slopes else 0.0,
+                float(np.median(correlations)) if slopes else 0.0,
+                len(slopes),
+            )
+        )
     (ms, mc, n), (es, ec, _) = values
     return Movement(ms, mc, es, ec, n)

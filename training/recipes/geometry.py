@@ -23,8 +23,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bcdcodec.models.heads.geometry import Geometry, GeometryConfig, GeometryNetwork, compose, warp
-from bcdcodec.training.data.aligned_pairs import Pairs, PairSource, Portrait, aligned, load_clips, prepare_clips
-from bcdcodec.training.data.head_pose import canonical_face
+from bcdcodec.training.data.aligned_pairs import (
+    OUTLINE,
+    Pairs,
+    PairSource,
+    aligned,
+    load_clips,
+    load_portraits,
+    prepare_clips,
+)
 from bcdcodec.training.recipes import run as runs
 
 
@@ -58,8 +65,11 @@ def losses(geometry: Geometry, pairs: Pairs) -> dict[str, Tensor]:
         hidden = F.binary_cross_entropy_with_logits(geometry.occlusion[:p], 1 - pairs.visible, weight=weight[:p])
         out["occlusion"] = hidden / weight[:p].mean()
     # Where a landmark of the target was in the reference: correspondences of real faces.
-    at = F.grid_sample(geometry.flow, pairs.points[:, :, None], align_corners=False)[..., 0].transpose(1, 2)  # [b, k, 2]
+    at = F.grid_sample(geometry.flow, pairs.points[:, :, None], align_corners=False)[..., 0].transpose(
+        1, 2
+    )  # [b, k, 2]
     importance = F.grid_sample(weight, pairs.points[:, :, None], align_corners=False)[:, 0, :, 0]  # [b, k]; 0 outside
+    importance[:, OUTLINE] = 0
     error = charbonnier((at - (pairs.points_reference - pairs.points)) * half, 1.0).sum(-1)
     out["landmarks"] = (importance * error).sum() / importance.sum()
     mouth = F.binary_cross_entropy_with_logits(geometry.mouth, pairs.mouth, weight=weight)
@@ -86,7 +96,8 @@ def _coarse(picture: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 WEIGHTS = {
-    "flow": 1.0, "occlusion": 1.0, "landmarks": 0.5, "mouth": 1.0, "warped": 10.0, "warped_coarse": 10.0, "composed": 10.0,
+    "flow": 1.0, "occlusion": 1.0, "landmarks": 0.5, "mouth": 1.0,
+    "warped": 10.0, "warped_coarse": 10.0, "composed": 10.0,
 }  # fmt: skip
 
 
@@ -115,7 +126,9 @@ def train(options: argparse.Namespace, schedule: Schedule, config: GeometryConfi
     if not run.resume():
         set_motion_statistics(network, source)
         run.average = runs.Average(network, schedule.decay)
-    (options.run / "config.json").write_text(json.dumps({"geometry": asdict(config), "schedule": asdict(schedule)}, indent=1))
+    (options.run / "config.json").write_text(
+        json.dumps({"geometry": asdict(config), "schedule": asdict(schedule)}, indent=1)
+    )
     stop = []
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.append(1))
@@ -143,7 +156,10 @@ def train(options: argparse.Namespace, schedule: Schedule, config: GeometryConfi
         for name, value in {"loss": loss, "norm": norm, **terms}.items():
             sums[name] = sums.get(name, 0.0) + float(value.detach())
         if run.step % options.every == 0:
-            run.log(**{name: value / options.every for name, value in sums.items()}, rate=options.every / (now - start))
+            run.log(
+                **{name: value / options.every for name, value in sums.items()},
+                steps_per_second=options.every / (now - start),
+            )
             sums, start = {}, now
         done = stop or run.step >= options.steps
         if save_now() or done:
@@ -155,9 +171,7 @@ def train(options: argparse.Namespace, schedule: Schedule, config: GeometryConfi
 
 def open_source(options: argparse.Namespace, config: GeometryConfig, seed: int) -> PairSource:
     """The clips and portraits that the options name."""
-    canonical = canonical_face(options.landmarker)
-    paths = sorted(options.portraits.glob("*.npz")) if options.portraits else []
-    portraits = [Portrait(path, canonical) for path in paths]
+    portraits = load_portraits(options.portraits, options.landmarker) if options.portraits else []
     return PairSource(load_clips(options.clips / "train"), portraits, config.frame, config.cells, seed)
 
 

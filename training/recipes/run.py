@@ -98,7 +98,9 @@ def take(network: nn.Module, tensors: dict[str, Tensor]) -> None:
         found = tensors.get(name)
         if found is None or found.shape != tensor.shape:
             shape = "missing" if found is None else list(found.shape)
-            raise BcdError(f"checkpoint: {name} is {shape}, the network has {list(tensor.shape)}: use another --run folder")
+            raise BcdError(
+                f"checkpoint: {name} is {shape}, the network has {list(tensor.shape)}: use another --run folder"
+            )
     network.load_state_dict({name: tensors[name] for name in own})
 
 

@@ -31,7 +31,7 @@ def crop(picture: Tensor, similarity: Tensor, size: int, mode: str = "bilinear")
 
 
 def paste(face: Tensor, mask: Tensor, similarity: Tensor, picture: Tensor) -> Tensor:
-    """A frame [b, c, s, s] put over a picture [b, c, h, h] where its mask [b or 1, 1, s, s] is above 0 -> [b, c, h, h]."""
+    """A frame [b, c, s, s] blended over a picture [b, c, h, h] by its mask [b or 1, 1, s, s] -> [b, c, h, h]."""
     grid = to_frame(similarity, positions(picture.shape[-1], picture).expand(len(picture), -1, -1, -1))
     both = torch.cat([face, mask.expand(len(face), -1, -1, -1)], 1)
     # Outside the frame the mask is 0, so what is sampled there does not matter.

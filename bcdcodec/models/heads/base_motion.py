@@ -46,7 +46,7 @@ class Stem(nn.Module):
     def __init__(self, widths: tuple[int, ...], side: int):
         super().__init__()
         layers: list[nn.Module] = [nn.Conv2d(3, widths[0], 8, stride=4, padding=2)]
-        for before, after in zip(widths[:-1], widths[1:]):
+        for before, after in zip(widths[:-1], widths[1:], strict=True):
             layers += [nn.BatchNorm2d(before), nn.ReLU(), nn.Conv2d(before, after, 4, stride=2, padding=1)]
         self.layers = nn.Sequential(*layers, nn.BatchNorm2d(widths[-1]), nn.ReLU())
         cells = side // 4 // 2 ** (len(widths) - 1)
@@ -58,14 +58,16 @@ class Stem(nn.Module):
 
 
 class Locator(nn.Module):
-    """The similarity of the face-aligned frame: picture [b, 3, 64, 64] (-1 to 1) -> [b, 4]. Coarse: a tenth of the frame."""
+    """The similarity of the face-aligned frame, coarsely: picture [b, 3, 64, 64] (-1 to 1) -> [b, 4]."""
 
     def __init__(self, config: BaseMotionConfig):
         super().__init__()
         self.stem = Stem(config.locator_stem, config.picture)
         cells = self.stem.position.shape[0]
         width = config.locator_stem[-1]
-        self.head = nn.Sequential(nn.Linear(cells * width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 4))
+        self.head = nn.Sequential(
+            nn.Linear(cells * width, width), nn.BatchNorm1d(width), nn.ReLU(), nn.Linear(width, 4)
+        )
         self.register_buffer("mean", torch.tensor([0.5, 0.5, -0.3, 0.0]))
         self.register_buffer("scale", torch.tensor([0.1, 0.1, 0.2, 0.15]))
 
@@ -125,7 +127,7 @@ class BaseMotion(nn.Module):
         return crop(pictures, wider, self.config.crop)
 
     def read(self, pictures: Tensor, similarity: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Features [b, g * d] and similarity [b, 4] of pictures [b, 3, h, h], -1 to 1; near a `similarity` if one is given."""
+        """Features [b, g * d] and similarity [b, 4] of pictures [b, 3, h, h], -1 to 1; near a `similarity` if given."""
         if similarity is None:
             small = F.interpolate(pictures, size=(self.config.picture,) * 2, mode="bilinear", antialias=True)
             similarity = self.locator(small)

@@ -64,7 +64,9 @@ class GeometryNetwork(nn.Module):
         self.register_buffer("motion_scale", torch.ones(c.motion))
         self.embed = nn.Linear(3 * (c.patch + 2 * c.margin) ** 2, c.width)
         self.position = nn.Parameter(0.02 * torch.randn(n, c.width))
-        self.condition = nn.Sequential(nn.Linear(3 * c.motion, c.width), nn.SiLU(), nn.Linear(c.width, c.width), nn.SiLU())
+        self.condition = nn.Sequential(
+            nn.Linear(3 * c.motion, c.width), nn.SiLU(), nn.Linear(c.width, c.width), nn.SiLU()
+        )
         self.amounts = nn.Linear(c.width, c.rank)
         self.by_position = nn.Parameter(0.02 * torch.randn(c.rank, n * c.width))
         self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.blocks))
@@ -76,7 +78,9 @@ class GeometryNetwork(nn.Module):
         nn.init.zeros_(self.to_rest.weight)
         nn.init.zeros_(self.to_rest.bias)
         nn.init.normal_(self.to_flow.weight, std=0.002)
-        hann = torch.sin(torch.pi * (torch.arange(window) + 0.5) / window) ** 2  # windows half over one another add to 1
+        hann = (
+            torch.sin(torch.pi * (torch.arange(window) + 0.5) / window) ** 2
+        )  # windows half over one another add to 1
         self.register_buffer("blend", (hann[:, None] * hann[None]).flatten(), persistent=False)
 
     def forward(self, reference: Tensor, motion_reference: Tensor, motion: Tensor) -> Geometry:
