@@ -142,16 +142,22 @@ class Portrait:
         return arrays | {"pictures": self.pictures(frames)}
 
 
-def load_portraits(folder: Path, landmarker: Path) -> list[Portrait]:
-    """All portraits of a folder; those that cannot be read, because they are just being written, are left out."""
-    canonical = canonical_face(landmarker)
-    portraits = []
-    for path in sorted(folder.glob("*.npz")):
-        try:
-            portraits.append(Portrait(path, canonical))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-            print(f"{path} is left out: {error}")
-    return portraits
+class PortraitFolder:
+    """The portraits of a folder that may still grow; those with fewer than two usable pictures are left out."""
+
+    def __init__(self, folder: Path, landmarker: Path):
+        self.folder, self.canonical = folder, canonical_face(landmarker)
+        self.known: dict[str, Portrait] = {}
+
+    def read(self) -> list[Portrait]:
+        """All portraits that are there now, by name; each is opened once."""
+        for path in sorted(self.folder.glob("*.npz")):
+            if path.name not in self.known:
+                try:
+                    self.known[path.name] = Portrait(path, self.canonical)
+                except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+                    print(f"{path} is left out: {error}")
+        return [portrait for _, portrait in sorted(self.known.items()) if len(portrait.usable) >= 2]
 
 
 @dataclass
@@ -179,7 +185,7 @@ class PairSource:
         for i, name in enumerate(clips):
             people.setdefault(name.split("_")[0], []).append(i)
         self.people = list(people.values())
-        self.portraits = [portrait for portrait in portraits if len(portrait.usable) >= 2]
+        self.portraits = portraits
         self.size, self.cells, self.seed = size, cells, seed
 
     def raw(self, number: int, batch: int, share: float) -> dict[str, np.ndarray]:

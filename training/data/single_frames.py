@@ -15,11 +15,11 @@ class FrameSource:
         for name, clip in clips.items():
             people.setdefault(name.split("_")[0], []).append(clip)
         self.people = list(people.values())
-        self.portraits = [portrait for portrait in portraits if len(portrait.usable)]
+        self.portraits = portraits
         self.seed = seed
 
     def raw(self, number: int, batch: int, share: float) -> dict[str, np.ndarray]:
-        """Pictures uint8 [b, 256, 256, 3], motion [b, 58], augmentation; `share` of them from portraits, four of each."""
+        """Pictures uint8 [b, 256, 256, 3] and motion [b, 58]; `share` of them from portraits, four pictures of each."""
         rng = np.random.default_rng([self.seed, 1, number])
         pictures, motion = [], []
         for _ in range(round(batch * share / 4) if self.portraits else 0):

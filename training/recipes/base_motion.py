@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from bcdcodec.models.heads.alignment_frame import crop
 from bcdcodec.models.heads.base_motion import BaseMotion, BaseMotionConfig, corrected, correction_between
-from bcdcodec.training.data.aligned_pairs import load_clips, load_portraits
+from bcdcodec.training.data.aligned_pairs import PortraitFolder, load_clips
 from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.single_frames import FrameSource
 from bcdcodec.training.recipes import run as runs
@@ -124,7 +124,7 @@ def train(options: argparse.Namespace, schedule: Schedule, config: BaseMotionCon
     torch.manual_seed(schedule.seed)
     model = BaseMotion(config)
     clips = load_clips(options.clips / "train")
-    portraits = load_portraits(options.portraits, options.landmarker) if options.portraits else []
+    portraits = PortraitFolder(options.portraits, options.landmarker).read() if options.portraits else []
     source = FrameSource(clips, portraits, schedule.seed)
     optimisers = runs.optimisers(model, model.reader.layers, schedule.lr, schedule.weight_decay)
     run = runs.Run(options.run, model, optimisers, schedule.decay)

@@ -33,9 +33,10 @@ PROBED = {
 
 
 def adaptive_bits(clips: list[np.ndarray], codes: int = 32, same: float = 8.0) -> np.ndarray:
-    """Bits a frame of each group [g], given its code in the frame before; clips int [t, g]. Counts start at 0.1 a code,
-    `same` for the code that stays.
-    """  # fmt: skip
+    """Bits a frame of each group [g], given its code in the frame before; clips int [t, g].
+
+    Counts start at 0.1 a code, and `same` times that for the code that stays.
+    """
     groups = clips[0].shape[1]
     counts = np.full((groups, codes + 1, codes), 0.1)
     counts[:, np.arange(codes), np.arange(codes)] += same * 0.1

@@ -27,9 +27,9 @@ from bcdcodec.training.data.aligned_pairs import (
     OUTLINE,
     Pairs,
     PairSource,
+    PortraitFolder,
     aligned,
     load_clips,
-    load_portraits,
     prepare_clips,
 )
 from bcdcodec.training.recipes import run as runs
@@ -45,6 +45,7 @@ class Schedule:
     warmup: int = 100  # steps
     weight_decay: float = 0.01
     decay: float = 0.998  # of the averaged weights
+    reread: int = 50  # steps after which new portraits are looked for
     seed: int = 0
 
 
@@ -121,6 +122,13 @@ def train(options: argparse.Namespace, schedule: Schedule, config: GeometryConfi
     torch.manual_seed(schedule.seed)
     network = GeometryNetwork(config)
     source = open_source(options, config, schedule.seed)
+    folder = PortraitFolder(options.portraits, options.landmarker) if options.portraits else None
+
+    def make(number: int) -> dict:
+        if folder and (number % schedule.reread == 0 or not source.portraits):
+            source.portraits = folder.read()
+        return source.raw(number, schedule.batch, schedule.portraits)
+
     optimisers = runs.optimisers(network, network.blocks, schedule.lr, schedule.weight_decay)
     run = runs.Run(options.run, network, optimisers, schedule.decay)
     if not run.resume():
@@ -134,8 +142,8 @@ def train(options: argparse.Namespace, schedule: Schedule, config: GeometryConfi
         signal.signal(name, lambda *_: stop.append(1))
     save_now, start, sums = runs.Clock(options.save), time.time(), {}
     print(f"{sum(p.numel() for p in network.parameters()) / 1e6:.1f} M parameters; step {run.step}; "
-          f"{len(source.clips)} clips, {len(source.portraits)} portraits", flush=True)  # fmt: skip
-    batches = runs.ahead(lambda i: source.raw(i, schedule.batch, schedule.portraits), run.step)
+          f"{len(source.clips)} clips, {len(folder.read()) if folder else 0} portraits", flush=True)  # fmt: skip
+    batches = runs.ahead(make, run.step)
     last = time.time()
     for raw in batches:
         runs.set_rate(optimisers, options.lr_scale * schedule.lr * min(1, (run.step + 1) / schedule.warmup))
@@ -170,9 +178,8 @@ def train(options: argparse.Namespace, schedule: Schedule, config: GeometryConfi
 
 
 def open_source(options: argparse.Namespace, config: GeometryConfig, seed: int) -> PairSource:
-    """The clips and portraits that the options name."""
-    portraits = load_portraits(options.portraits, options.landmarker) if options.portraits else []
-    return PairSource(load_clips(options.clips / "train"), portraits, config.frame, config.cells, seed)
+    """The clips that the options name; portraits are added as they are read."""
+    return PairSource(load_clips(options.clips / "train"), [], config.frame, config.cells, seed)
 
 
 def parser() -> argparse.ArgumentParser:
