@@ -31,6 +31,8 @@ OUTLINE = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 176, 149, 150, 136, 172, 58,
     132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
+HEAD_PLACE, HEAD_RADII = (0.0, 0.0), (0.8, 1.0)  # ellipse in the face-aligned frame
+OUTSIDE = 0.1  # weight around the head
 PICTURE = 256  # pixels, of all pictures
 
 
@@ -171,7 +173,7 @@ class Pairs:
     points_reference: Tensor  # [b, 478, 2] positions in the reference's frame
     points: Tensor  # [b, 478, 2] positions in the target's frame
     mouth: Tensor  # [b, 1, n, n] 0 to 1: inside of the mouth
-    weight: Tensor  # [b, 1, n, n] from 1, higher at eyes and mouth
+    weight: Tensor  # [b, 1, n, n] 1 on the head, more at eyes and mouth, less around
     flow: Tensor  # [p, 2, n, n] exact, portraits alone
     visible: Tensor  # [p, 1, n, n] where the reference shows what is there
 
@@ -324,9 +326,14 @@ def _inner_mouth(points: Tensor, cells: int) -> Tensor:
 
 
 def region_weight(points: Tensor, cells: int, eyes: float = 8.0, mouth: float = 5.0) -> Tensor:
-    """How much cells count: 1, and more at the eyes and the mouth: positions [b, 478, 2] -> [b, 1, n, n]."""
+    """How much cells count: 1 on the head, more at the eyes and the mouth: positions [b, 478, 2] -> [b, 1, n, n].
+
+    Little around the head: what lies there follows the head's place in the picture, which the network is not told.
+    """
     here = positions(cells)  # [1, n, n, 2]
-    weight = torch.ones(len(points), cells, cells)
+    outside = ((here - torch.tensor(HEAD_PLACE)) / torch.tensor(HEAD_RADII)).norm(dim=-1)
+    weight = OUTSIDE + (1 - OUTSIDE) * ((1.15 - outside) / 0.3).clamp(0, 1)  # falls from 0.85 to 1.15 radii
+    weight = weight.repeat(len(points), 1, 1)
     regions = [(points[:, pair].mean(1), (0.19, 0.11), eyes) for pair in EYE_CORNERS]
     regions.append((points[:, MOUTH_POINTS].mean(1), (0.30, 0.20), mouth))
     for centre, radii, extra in regions:
