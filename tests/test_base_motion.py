@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bcdcodec.errors import BcdError
+from bcdcodec.errors import BcdError, ModelError
 from bcdcodec.models.heads.alignment_frame import crop, paste, positions, soft_mask, to_frame, to_picture
+from bcdcodec.models.heads.base_layer import BaseLayer, load_base_layer, move_around
 from bcdcodec.models.heads.base_motion import BaseMotion, BaseMotionConfig, corrected, correction_between
 from bcdcodec.models.heads.geometry import Geometry, GeometryConfig, GeometryNetwork, compose, warp
 from bcdcodec.training.data.aligned_pairs import _carried_flow, load_clips, mirrored_motion
@@ -261,3 +262,29 @@ def test_teacher_finds_a_frontal_head_upright(tmp_path):
     roll, turn = roll_and_turn(R)
     assert np.abs([roll[0], *turn[0]]).max() < 1e-6 and scale[0] == pytest.approx(10)
     assert weights.sum() == pytest.approx(1) and (weights > 0).sum() == 25
+
+
+def test_base_layer_with_unchanged_codes_returns_the_reference():
+    torch.manual_seed(0)
+    layer = BaseLayer(SMALL_MOTION, SMALL).eval()
+    torch.nn.init.constant_(layer.geometry.to_rest.bias, -30.0)  # nothing is occluded
+    reference = smooth_picture(1, 64)[0]
+    codes = layer.encode(reference[None])
+    out = layer.decode(reference, codes[0], codes.expand(2, -1))
+    assert out.shape == (2, 3, 64, 64)
+    assert (out - reference).abs().mean() < 0.03
+
+
+def test_head_moves_and_far_corners_rest():
+    reference = smooth_picture(1, 64)[0]
+    before, after = torch.tensor([[0.4, 0.4, -1.2, 0.0]]), torch.tensor([[0.45, 0.4, -1.2, 0.0]])
+    out = move_around(reference, before, after)[0]
+    y, x = int(0.4 * 64), int(0.45 * 64)
+    shift = int(round(0.05 * 64))
+    assert (out[:, y, x] - reference[:, y, x - shift]).abs().max() < 0.1
+    assert torch.allclose(out[:, -1, -1], reference[:, -1, -1])
+
+
+def test_folder_that_is_no_base_layer_is_refused(tmp_path):
+    with pytest.raises(ModelError, match="no exported base layer"):
+        load_base_layer(tmp_path)

@@ -144,19 +144,19 @@ class Portrait:
         return arrays | {"pictures": self.pictures(frames)}
 
 
-class PortraitFolder:
-    """The portraits of a folder that may still grow; those with fewer than two usable pictures are left out."""
+class PortraitFolders:
+    """The portraits of folders that may still grow; those with fewer than two usable pictures are left out."""
 
-    def __init__(self, folder: Path, landmarker: Path):
-        self.folder, self.canonical = folder, canonical_face(landmarker)
+    def __init__(self, folders: list[Path], landmarker: Path):
+        self.folders, self.canonical = folders, canonical_face(landmarker)
         self.known: dict[str, Portrait] = {}
 
     def read(self) -> list[Portrait]:
         """All portraits that are there now, by name; each is opened once."""
-        for path in sorted(self.folder.glob("*.npz")):
-            if path.name not in self.known:
+        for path in sorted(path for folder in self.folders for path in folder.glob("*.npz")):
+            if str(path) not in self.known:
                 try:
-                    self.known[path.name] = Portrait(path, self.canonical)
+                    self.known[str(path)] = Portrait(path, self.canonical)
                 except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                     print(f"{path} is left out: {error}")
         return [portrait for _, portrait in sorted(self.known.items()) if len(portrait.usable) >= 2]

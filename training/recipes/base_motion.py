@@ -25,7 +25,7 @@ from torch.nn import functional as F
 
 from bcdcodec.models.heads.alignment_frame import crop
 from bcdcodec.models.heads.base_motion import BaseMotion, BaseMotionConfig, corrected, correction_between
-from bcdcodec.training.data.aligned_pairs import PortraitFolder, load_clips
+from bcdcodec.training.data.aligned_pairs import PortraitFolders, load_clips
 from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.single_frames import FrameSource
 from bcdcodec.training.recipes import run as runs
@@ -124,7 +124,7 @@ def train(options: argparse.Namespace, schedule: Schedule, config: BaseMotionCon
     torch.manual_seed(schedule.seed)
     model = BaseMotion(config)
     clips = load_clips(options.clips / "train")
-    portraits = PortraitFolder(options.portraits, options.landmarker).read() if options.portraits else []
+    portraits = PortraitFolders(options.portraits, options.landmarker).read() if options.portraits else []
     source = FrameSource(clips, portraits, schedule.seed)
     optimisers = runs.optimisers(model, model.reader.layers, schedule.lr, schedule.weight_decay)
     run = runs.Run(options.run, model, optimisers, schedule.decay)
@@ -190,7 +190,7 @@ def parser() -> argparse.ArgumentParser:
     """The command's options."""
     parse = argparse.ArgumentParser(description="Train the encoder of the base motion from the teacher's labels.")
     parse.add_argument("--clips", type=Path, required=True, help="folder of prepared clips (train and val)")
-    parse.add_argument("--portraits", type=Path, help="folder of re-animated portraits")
+    parse.add_argument("--portraits", type=Path, nargs="*", help="folders of re-animated portraits")
     parse.add_argument("--landmarker", type=Path, help="MediaPipe's face_landmarker.task, for --portraits")
     parse.add_argument("--run", type=Path, required=True, help="folder of the run")
     parse.add_argument("--steps", type=int, default=10**9, help="end after so many steps")

@@ -27,7 +27,7 @@ from bcdcodec.training.data.aligned_pairs import (
     OUTLINE,
     Pairs,
     PairSource,
-    PortraitFolder,
+    PortraitFolders,
     aligned,
     load_clips,
     prepare_clips,
@@ -122,7 +122,7 @@ def train(options: argparse.Namespace, schedule: Schedule, config: GeometryConfi
     torch.manual_seed(schedule.seed)
     network = GeometryNetwork(config)
     source = open_source(options, config, schedule.seed)
-    folder = PortraitFolder(options.portraits, options.landmarker) if options.portraits else None
+    folder = PortraitFolders(options.portraits, options.landmarker) if options.portraits else None
 
     def make(number: int) -> dict:
         if folder and (number % schedule.reread == 0 or not source.portraits):
@@ -188,7 +188,7 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--prepare", type=Path, help="folder of .mp4 clips: write their frames to --clips and end")
     parse.add_argument("--teacher", type=Path, help="labels of the clips, for --prepare")
     parse.add_argument("--clips", type=Path, required=True, help="folder of prepared clips (train and val)")
-    parse.add_argument("--portraits", type=Path, help="folder of re-animated portraits")
+    parse.add_argument("--portraits", type=Path, nargs="*", help="folders of re-animated portraits")
     parse.add_argument("--landmarker", type=Path, help="MediaPipe's face_landmarker.task, for its canonical face")
     parse.add_argument("--run", type=Path, help="folder of the run")
     parse.add_argument("--steps", type=int, default=10**9, help="end after so many steps")
