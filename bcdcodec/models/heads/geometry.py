@@ -1,0 +1,167 @@
+"""Geometry of a face in the face-aligned frame: how the reference image moves and where it must be drawn anew.
+
+A transformer over patches of the reference; the base motion enters by adaptive layer norm (AdaLN, as in DiT) and by a
+low-rank bias of each patch. Each token gives a window of the flow field; windows overlap by half and are blended.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdcodec.models.heads.alignment_frame import positions
+
+
+@dataclass(frozen=True)
+class GeometryConfig:
+    """Sizes of the geometry network."""
+
+    frame: int = 192  # pixels, side of the face-aligned frame
+    patch: int = 16  # pixels, side of a patch
+    margin: int = 4  # pixels around a patch that its token also sees
+    cell: int = 2  # pixels, spacing of the flow
+    width: int = 256  # channels of a token
+    blocks: int = 4
+    heads: int = 4
+    rank: int = 48  # of the bias that position and motion give together
+    motion: int = 54  # numbers of base motion: blendshapes, pitch, yaw
+
+    @property
+    def grid(self) -> int:
+        """Patches on a side."""
+        return self.frame // self.patch
+
+    @property
+    def cells(self) -> int:
+        """Flow cells on a side."""
+        return self.frame // self.cell
+
+
+class Geometry(NamedTuple):
+    """What the network says of a target, on the grid of cells, in the target's frame."""
+
+    flow: Tensor  # [b, 2, n, n] x and y, 1 is half the frame: where in the reference a cell looks, minus its own place
+    occlusion: Tensor  # [b, 1, n, n] logit: the reference does not show what is here
+    mouth: Tensor  # [b, 1, n, n] logit: here is the inside of the mouth
+    fill: Tensor  # [b, 3, n, n] -1 to 1: the colour where the reference does not show it
+
+
+class GeometryNetwork(nn.Module):
+    """Reference image, its motion and the target's motion -> `Geometry`. Without a difference of motion the flow is 0."""
+
+    CHANNELS = 7  # flow x and y, occlusion, mouth, fill
+
+    def __init__(self, config: GeometryConfig):
+        super().__init__()
+        self.config = c = config
+        n, window = c.grid**2, 2 * c.patch // c.cell
+        # Mean and deviation of each number of the motion, set from training data.
+        self.register_buffer("motion_mean", torch.zeros(c.motion))
+        self.register_buffer("motion_scale", torch.ones(c.motion))
+        self.embed = nn.Linear(3 * (c.patch + 2 * c.margin) ** 2, c.width)
+        self.position = nn.Parameter(0.02 * torch.randn(n, c.width))
+        self.condition = nn.Sequential(
+            nn.Linear(3 * c.motion, c.width), nn.SiLU(), nn.Linear(c.width, c.width), nn.SiLU()
+        )
+        self.amounts = nn.Linear(c.width, c.rank)
+        self.by_position = nn.Parameter(0.02 * torch.randn(c.rank, n * c.width))
+        self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.blocks))
+        self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
+        # The flow is a learned basis of tokens times the difference of motion: linear in it but for what tokens say.
+        self.difference = nn.Linear(c.motion, c.width, bias=False)
+        self.to_flow = nn.Linear(c.width, 2 * window**2, bias=False)
+        self.to_rest = nn.Linear(c.width, (self.CHANNELS - 2) * window**2)
+        nn.init.zeros_(self.to_rest.weight)
+        nn.init.zeros_(self.to_rest.bias)
+        nn.init.normal_(self.to_flow.weight, std=0.002)
+        hann = (
+            torch.sin(torch.pi * (torch.arange(window) + 0.5) / window) ** 2
+        )  # windows half over one another add to 1
+        self.register_buffer("blend", (hann[:, None] * hann[None]).flatten(), persistent=False)
+
+    def forward(self, reference: Tensor, motion_reference: Tensor, motion: Tensor) -> Geometry:
+        """Reference [b, 3, s, s] (-1 to 1) and motions [b, m] -> `Geometry`."""
+        c, b = self.config, len(reference)
+        before = (motion_reference - self.motion_mean) / self.motion_scale
+        after = (motion - self.motion_mean) / self.motion_scale
+        padded = F.pad(reference, [c.margin] * 4, mode="replicate")
+        patches = F.unfold(padded, c.patch + 2 * c.margin, stride=c.patch).transpose(1, 2)  # [b, n, 3 * side ** 2]
+        condition = self.condition(torch.cat([after, before, after - before], -1))  # [b, d]
+        bias = (self.amounts(condition) @ self.by_position.to(condition.dtype)).view(b, c.grid**2, c.width)
+        x = self.embed(patches) + self.position + bias
+        for block in self.blocks:
+            x = block(x, condition)
+        x = self.norm(x)
+        flow = self.to_flow(x * self.difference(after - before)[:, None])
+        windows = torch.cat([flow, self.to_rest(x)], -1)  # [b, n, 7 * window ** 2]
+        out = self._overlap(windows.float())
+        return Geometry(out[:, :2], out[:, 2:3], out[:, 3:4], out[:, 4:])
+
+    def _overlap(self, windows: Tensor) -> Tensor:
+        """Windows of tokens added up: [b, n, channels * window ** 2] -> [b, channels, cells, cells]."""
+        c, b = self.config, len(windows)
+        step = c.patch // c.cell
+        g, half = c.grid, step // 2
+        # A window is two steps wide and starts half a step before its patch: shifted sums of four quarters.
+        w = (windows.view(b, g, g, self.CHANNELS, -1) * self.blend).view(b, g, g, self.CHANNELS, 2, step, 2, step)
+        out = windows.new_zeros(b, self.CHANNELS, g + 1, step, g + 1, step)
+        for i in (0, 1):
+            for j in (0, 1):
+                part = w[:, :, :, :, i, :, j, :].permute(0, 3, 1, 4, 2, 5)  # [b, channels, g, step, g, step]
+                out[:, :, i : i + g, :, j : j + g, :] = out[:, :, i : i + g, :, j : j + g, :] + part
+        out = out.reshape(b, self.CHANNELS, (g + 1) * step, (g + 1) * step)
+        # At the border of the frame only half of the windows are there.
+        weight = torch.ones(c.cells + step, device=windows.device)
+        edge = torch.sin(torch.pi * (torch.arange(step, device=windows.device) + 0.5) / (2 * step)) ** 2
+        weight[:step], weight[-step:] = edge, edge.flip(0)
+        out = out / (weight[:, None] * weight[None])
+        return out[:, :, half : half + c.cells, half : half + c.cells]
+
+
+class Block(nn.Module):
+    """Transformer block with AdaLN-Zero (DiT, figure 3)."""
+
+    def __init__(self, width: int, heads: int):
+        super().__init__()
+        self.heads = heads
+        self.norm = nn.LayerNorm(width, elementwise_affine=False)
+        self.modulation = nn.Linear(width, 6 * width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+        self.ff_in = nn.Linear(width, 4 * width)
+        self.ff_out = nn.Linear(4 * width, width)
+        nn.init.zeros_(self.modulation.weight)
+        nn.init.zeros_(self.modulation.bias)
+
+    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
+        """Tokens [b, n, d] under a condition [b, d] -> [b, n, d]."""
+        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(condition)[:, None].chunk(6, -1)
+        x = x + (1 + gate_a) * self._attention(self.norm(x) * (1 + scale_a) + shift_a)
+        hidden = F.gelu(self.ff_in(self.norm(x) * (1 + scale_f) + shift_f), approximate="tanh")
+        return x + (1 + gate_f) * self.ff_out(hidden)
+
+    def _attention(self, x: Tensor) -> Tensor:
+        b, n, d = x.shape
+        q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
+        weights = ((q * (d // self.heads) ** -0.5) @ k.transpose(-1, -2)).softmax(-1)
+        return self.out((weights.to(v.dtype) @ v).transpose(1, 2).reshape(b, n, d))
+
+
+def warp(reference: Tensor, flow: Tensor) -> Tensor:
+    """The reference [b, c, s, s] seen through flow [b, 2, n, n], enlarged to its size -> [b, c, s, s]."""
+    size = reference.shape[-1]
+    flow = F.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False)
+    grid = positions(size, flow) + flow.permute(0, 2, 3, 1)
+    return F.grid_sample(reference, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def compose(warped: Tensor, geometry: Geometry) -> Tensor:
+    """The warped reference [b, 3, s, s] with the fill where the reference does not show what is there."""
+    size = warped.shape[-1]
+    rest = torch.cat([geometry.occlusion.sigmoid(), geometry.fill], 1)
+    rest = F.interpolate(rest, size=(size, size), mode="bilinear", align_corners=False)
+    return warped + rest[:, :1] * (rest[:, 1:] - warped)

@@ -1,0 +1,209 @@
+"""Train the encoder of the base motion: it reads from a frame what the teacher says of it, through group VQ.
+
+    python -m bcdcodec.training.recipes.base_motion --run DIR ...
+
+Data: frames of clips (prepared by `recipes.geometry --prepare`) and re-animated portraits.
+Schedule: continuous features first; then the codebooks are seeded from them and the nearest code is used, with
+straight-through gradients; then the rate term (equations 3 to 8) lowers the entropy of the codes to a target.
+Losses: the teacher's 54 numbers of expression and turn in their deviations, more for jaw, lids, gaze and turn; the
+similarity of the face-aligned frame; commitment; rate.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bcdcodec.models.heads.alignment_frame import crop
+from bcdcodec.models.heads.base_motion import BaseMotion, BaseMotionConfig, corrected, correction_between
+from bcdcodec.training.data.aligned_pairs import PortraitFolders, load_clips
+from bcdcodec.training.data.landmarker import BLENDSHAPES
+from bcdcodec.training.data.single_frames import FrameSource
+from bcdcodec.training.recipes import run as runs
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long and how fast."""
+
+    batch: int = 48  # frames
+    portraits: float = 0.4  # share of a batch
+    lr: float = 1e-3
+    warmup: int = 50  # steps
+    quantise_from: int = 400  # step from which the nearest code is used
+    rate_from: int = 700  # step from which the rate term counts
+    target_bits: float = 60.0  # bits a frame of the 16 groups, entropy of the batch histogram
+    rate_weight: float = 0.002
+    temperature: float = 0.3  # of the histogram
+    weight_decay: float = 0.01
+    decay: float = 0.995  # of the averaged weights
+    seed: int = 0
+
+
+def importance() -> Tensor:
+    """How much each of the 54 numbers counts."""
+    weight = torch.ones(54)
+    for i, name in enumerate(BLENDSHAPES):
+        if name == "jawOpen" or name.startswith("eyeBlink"):
+            weight[i] = 4
+        elif name.startswith(("eyeLook", "mouth", "brow")):
+            weight[i] = 1.5
+        elif name == "_neutral":
+            weight[i] = 0
+    weight[52:] = 4
+    return weight / weight.sum()
+
+
+def relative(similarity: Tensor, window: Tensor) -> Tensor:
+    """A similarity in the picture as one in the window that another similarity shows: [b, 4], [b, 4] -> [b, 4]."""
+    correction = correction_between(window, similarity)
+    return torch.cat([correction[:, :2] + 0.5, correction[:, 2:]], 1)
+
+
+def losses(model: BaseMotion, raw: dict, schedule: Schedule, step: int) -> dict[str, Tensor]:
+    """Losses by name, of a batch of `FrameSource.raw`."""
+    tensors = {key: torch.from_numpy(value) for key, value in raw.items()}
+    motion = tensors["motion"]
+    expression, similarity = motion[:, :54], motion[:, 54:]
+    pictures = tensors["pictures"].permute(0, 3, 1, 2).float() / 127.5 - 1
+    pictures = (pictures * tensors["gain"][:, :, None, None] + tensors["bias"][:, :, None, None]).clamp(-1, 1)
+    small = crop(F.avg_pool2d(pictures, 2), tensors["window"], model.config.picture)
+    near = corrected(similarity, tensors["jitter"])
+    with torch.autocast("cpu", torch.bfloat16):
+        located = model.locator(small)
+        features, correction = model.reader(model.view(pictures, near))
+    out = {}
+    place = (located - relative(similarity, tensors["window"])) / model.locator.scale
+    out["locate"] = F.smooth_l1_loss(place, torch.zeros_like(place), beta=0.1)
+    correction = (correction - correction_between(near, similarity)) / 0.02
+    out["place"] = F.smooth_l1_loss(correction, torch.zeros_like(correction), beta=0.5)
+    right, weight = (expression - model.expression_mean) / model.expression_scale, importance()
+    smooth = model.continuous(features)
+    if step < schedule.quantise_from:
+        out["expression"] = _expression(model.to_expression(smooth), right, weight)
+        return out
+    m_hat, rate = model.quantised(features, schedule.temperature)
+    out["expression"] = _expression(model.to_expression(m_hat), right, weight)
+    code = m_hat.detach()
+    out["commitment"] = (smooth - code).square().mean()
+    codes = model.quantiser.lookup(model.quantiser.encode(features[:, None]))[:, 0]
+    out["codebook"] = (codes - smooth.detach()).square().mean()
+    out["bits"] = rate.H_model
+    if step >= schedule.rate_from:
+        out["rate"] = F.relu(rate.H_model - schedule.target_bits).square()
+    return out
+
+
+def _expression(said: Tensor, right: Tensor, weight: Tensor) -> Tensor:
+    return (weight * F.smooth_l1_loss(said, right, reduction="none", beta=1.0)).sum(1).mean()
+
+
+def weights(schedule: Schedule) -> dict[str, float]:
+    """What each loss counts; `bits` is only logged."""
+    return {
+        "locate": 0.5,
+        "place": 0.3,
+        "expression": 5.0,
+        "commitment": 0.1,
+        "codebook": 1.0,
+        "rate": schedule.rate_weight,
+    }
+
+
+def train(options: argparse.Namespace, schedule: Schedule, config: BaseMotionConfig) -> None:
+    """Train until `--steps` or a signal; save every `--save` seconds and at the end."""
+    torch.manual_seed(schedule.seed)
+    model = BaseMotion(config)
+    clips = load_clips(options.clips / "train")
+    portraits = PortraitFolders(options.portraits, options.landmarker).read() if options.portraits else []
+    source = FrameSource(clips, portraits, schedule.seed)
+    optimisers = runs.optimisers(model, model.reader.layers, schedule.lr, schedule.weight_decay)
+    run = runs.Run(options.run, model, optimisers, schedule.decay)
+    if not run.resume():
+        motion = torch.cat([torch.from_numpy(clip.motion[clip.found]) for clip in clips.values()])[:, :54]
+        model.expression_mean.copy_(motion.mean(0))
+        model.expression_scale.copy_(motion.std(0).clamp_min(0.04))
+        run.average = runs.Average(model, schedule.decay)
+    (options.run / "config.json").write_text(
+        json.dumps({"base_motion": asdict(config), "schedule": asdict(schedule)}, indent=1)
+    )
+    stop = []
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.append(1))
+    save_now, sums, last = runs.Clock(options.save), {}, time.time()
+    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters; step {run.step}; "
+          f"{len(clips)} clips, {len(source.portraits)} portraits", flush=True)  # fmt: skip
+    batches = runs.ahead(lambda i: source.raw(i, schedule.batch, schedule.portraits), run.step)
+    for raw in batches:
+        if run.step == schedule.quantise_from:
+            seed_codebooks(model, source, schedule)
+        runs.set_rate(optimisers, options.lr_scale * schedule.lr * min(1, (run.step + 1) / schedule.warmup))
+        terms = losses(model, raw, schedule, run.step)
+        counts = weights(schedule)
+        loss = sum(counts[name] * term for name, term in terms.items() if name in counts)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+        for optimiser in optimisers:
+            optimiser.step()
+        run.average.update(model, run.step)
+        run.step += 1
+        now = time.time()
+        run.seconds, last = run.seconds + now - last, now
+        for name, value in {"loss": loss, **terms}.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
+        if run.step % options.every == 0:
+            run.log(**{name: value / options.every for name, value in sums.items()})
+            sums = {}
+        done = stop or run.step >= options.steps
+        if save_now() or done:
+            run.save()
+        if done:
+            break
+    batches.close()
+
+
+@torch.no_grad()
+def seed_codebooks(model: BaseMotion, source: FrameSource, schedule: Schedule) -> None:
+    """Draw the codes from features of some batches."""
+    model.eval()
+    features = []
+    for number in range(8):
+        raw = source.raw(10**6 + number, schedule.batch, schedule.portraits)
+        pictures = torch.from_numpy(raw["pictures"]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        features.append(model.reader(model.view(pictures, torch.from_numpy(raw["motion"])[:, 54:]))[0])
+    model.quantiser.seed_codebooks(torch.cat(features)[:, None], torch.Generator().manual_seed(schedule.seed))
+    model.train()
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command's options."""
+    parse = argparse.ArgumentParser(description="Train the encoder of the base motion from the teacher's labels.")
+    parse.add_argument("--clips", type=Path, required=True, help="folder of prepared clips (train and val)")
+    parse.add_argument("--portraits", type=Path, nargs="*", help="folders of re-animated portraits")
+    parse.add_argument("--landmarker", type=Path, help="MediaPipe's face_landmarker.task, for --portraits")
+    parse.add_argument("--run", type=Path, required=True, help="folder of the run")
+    parse.add_argument("--steps", type=int, default=10**9, help="end after so many steps")
+    parse.add_argument("--save", type=float, default=180, help="seconds between checkpoints")
+    parse.add_argument("--every", type=int, default=20, help="steps between lines of the log")
+    parse.add_argument("--lr-scale", type=float, default=1.0, help="factor on the learning rate")
+    return parse
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train."""
+    train(parser().parse_args(arguments), Schedule(), BaseMotionConfig())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

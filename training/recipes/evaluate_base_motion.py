@@ -1,0 +1,124 @@
+"""Measure the encoder of the base motion on `val`: what its codes say against the teacher, and their entropy.
+
+    python -m bcdcodec.training.recipes.evaluate_base_motion --run DIR --clips DIR --teacher DIR --manifest CSV
+
+R2 of each number is taken over all frames of all clips; `probe` fits a linear map from the quantised features on half
+of the people and is measured on the other half. Entropy is the length of an adaptive code: each code is given the
+code of its group in the frame before, and counts are learned from the frames coded so far.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bcdcodec.models.heads.base_motion import BaseMotion, BaseMotionConfig
+from bcdcodec.training.data.aligned_pairs import motion_of
+from bcdcodec.training.data.landmarker import BLENDSHAPES
+from bcdcodec.training.data.teacher import read_frames
+from bcdcodec.training.recipes import run as runs
+
+PROBED = {
+    "pitch": [52], "yaw": [53], "jaw": [BLENDSHAPES.index("jawOpen")],
+    "blink": [BLENDSHAPES.index(f"eyeBlink{side}") for side in ("Left", "Right")],
+    "gaze": [i for i, name in enumerate(BLENDSHAPES) if name.startswith(("eyeLookIn", "eyeLookOut"))],
+    "smile": [BLENDSHAPES.index(f"mouthSmile{side}") for side in ("Left", "Right")],
+}  # fmt: skip
+
+
+def adaptive_bits(clips: list[np.ndarray], codes: int = 32, same: float = 8.0) -> np.ndarray:
+    """Bits a frame of each group [g], given its code in the frame before; clips int [t, g].
+
+    Counts start at 0.1 a code, and `same` times that for the code that stays.
+    """
+    groups = clips[0].shape[1]
+    counts = np.full((groups, codes + 1, codes), 0.1)
+    counts[:, np.arange(codes), np.arange(codes)] += same * 0.1
+    g, bits, frames = np.arange(groups), np.zeros(groups), 0
+    for clip in clips:
+        before = np.full(groups, codes)  # no code before the first frame
+        for row in clip:
+            table = counts[g, before]
+            bits -= np.log2(table[g, row] / table.sum(1))
+            counts[g, before, row] += 1
+            before, frames = row, frames + 1
+    return bits / frames
+
+
+@torch.no_grad()
+def encode_clip(model: BaseMotion, frames: np.ndarray, batch: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
+    """Quantised features [t, g * d] and codes [t, groups] of frames uint8 [t, h, w, 3]."""
+    features, codes = [], []
+    for i in range(0, len(frames), batch):
+        pictures = torch.from_numpy(frames[i : i + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1
+        with torch.autocast("cpu", torch.bfloat16):
+            f, similarity = model.read(pictures)
+        codes.append(model.encode(f.float(), similarity.float()))
+        features.append(model.quantiser.lookup(codes[-1][:, None, : model.config.groups])[:, 0])
+    return torch.cat(features), torch.cat(codes)
+
+
+def r2(said: np.ndarray, right: np.ndarray, columns: list[int]) -> float:
+    """Share of the variance of columns that is said, their mean."""
+    error, whole = (said - right)[:, columns], right[:, columns] - right[:, columns].mean(0)
+    return float(np.mean(1 - (error**2).sum(0) / (whole**2).sum(0)))
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Evaluate a run's averaged weights."""
+    parse = argparse.ArgumentParser(description="Measure the encoder of the base motion on val.")
+    parse.add_argument("--run", type=Path, required=True, help="folder of the run")
+    parse.add_argument("--clips", type=Path, required=True, help="folder of .mp4 clips, manifest.csv beside it")
+    parse.add_argument("--teacher", type=Path, required=True, help="labels of the clips")
+    parse.add_argument("--count", type=int, default=76, help="clips, evenly picked")
+    parse.add_argument("--frames", type=int, default=125, help="leading frames of a clip")
+    options = parse.parse_args(arguments)
+    config = json.loads((options.run / "config.json").read_text())
+    model = BaseMotion(
+        BaseMotionConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config["base_motion"].items()})
+    )
+    runs.take(model, runs.averaged(options.run))
+    model.eval()
+    with open(options.clips.parent / "manifest.csv", newline="") as file:
+        rows = [(Path(r["file"]).stem, r["identity"]) for r in csv.DictReader(file) if r["split"] == "val"]
+    rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(options.count, len(rows))).astype(int)]
+    said, right, features, all_codes, people = [], [], [], [], []
+    for name, person in rows:
+        frames = []
+        for frame in read_frames(options.clips / f"{name}.mp4"):
+            frames.append(frame)
+            if len(frames) == options.frames:
+                break
+        f, codes = encode_clip(model, np.stack(frames))
+        with np.load(options.teacher / f"{name}.npz") as file:
+            right.append(motion_of({key: file[key][: len(frames)] for key in file.files}))
+        said.append(model.decode(codes).detach().numpy())
+        features.append(f.numpy())
+        all_codes.append(codes.numpy())
+        people += [person] * len(frames)
+    said, right, features = (np.concatenate(x) for x in (said, right, features))
+    half = np.isin(people, sorted(set(people))[::2])
+    x = np.concatenate([features, np.ones((len(features), 1))], 1)
+    fit = np.linalg.solve(x[half].T @ x[half] + 1e-2 * np.eye(x.shape[1]), x[half].T @ right[half])
+    probe = x @ fit
+    bits = adaptive_bits(all_codes)
+    g = model.config.groups
+    side = np.exp(right[:, 56])
+    result = runs.progress(options.run) | {"clips": len(rows), "frames": len(said)}
+    result |= {f"r2_{name}": r2(said, right, columns) for name, columns in PROBED.items()}
+    result |= {f"probe_r2_{name}": r2(probe[~half], right[~half], columns) for name, columns in PROBED.items()}
+    result |= {"bits_expression": bits[:g].sum(), "bits_place": bits[g:].sum(), "bits": bits.sum()}
+    result["place_error"] = np.linalg.norm((said - right)[:, 54:56], axis=1).mean() / side.mean()  # sides of the frame
+    result["side_error"] = np.abs((said - right)[:, 56]).mean()  # log
+    result["roll_error"] = np.degrees(np.abs((said - right)[:, 57]).mean())  # degrees
+    print(json.dumps({key: round(float(value), 4) for key, value in result.items()}, indent=1))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,186 @@
+"""A training run that can stop at any moment and go on exactly: weights, their average, optimisers, step and log."""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from bcdcodec.errors import BcdError
+
+
+class Average:
+    """Exponential moving average of a network's parameters; buffers are copied."""
+
+    def __init__(self, network: nn.Module, decay: float):
+        self.decay = decay
+        self.tensors = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+    @torch.no_grad()
+    def update(self, network: nn.Module, step: int) -> None:
+        """Move towards the network; faster in the first steps."""
+        share = 1 - min(self.decay, (1 + step) / (10 + step))
+        for name, tensor in network.state_dict().items():
+            if tensor.is_floating_point():
+                self.tensors[name].lerp_(tensor, share)
+            else:
+                self.tensors[name].copy_(tensor)
+
+
+class Run:
+    """Folder of one training run: `checkpoint.safetensors`, replaced as a whole, and `log.jsonl`."""
+
+    def __init__(self, folder: Path, network: nn.Module, optimisers: list[torch.optim.Optimizer], decay: float):
+        self.folder, self.network, self.optimisers = folder, network, optimisers
+        self.average = Average(network, decay)
+        self.step, self.seconds = 0, 0.0  # steps done, and the time they took in all sessions
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where the run's state lies."""
+        return self.folder / "checkpoint.safetensors"
+
+    def save(self) -> None:
+        """Write everything the run needs to go on."""
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.tensors.items()}
+        for i, optimiser in enumerate(self.optimisers):
+            for key, state in optimiser.state_dict()["state"].items():
+                tensors |= {f"optimiser{i}.{key}.{name}": torch.as_tensor(value) for name, value in state.items()}
+        tensors = {name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}
+        part = self.checkpoint.with_suffix(".part")
+        save_file(tensors, part, {"step": str(self.step), "seconds": str(self.seconds)})
+        os.replace(part, self.checkpoint)
+
+    def resume(self) -> bool:
+        """Take up the state of the folder, if it has one. Raises BcdError if it is that of another network."""
+        if not self.checkpoint.exists():
+            return False
+        from safetensors import safe_open
+
+        with safe_open(self.checkpoint, "pt") as file:
+            metadata = file.metadata()
+        tensors = load_file(self.checkpoint)
+        take(self.network, {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
+        for name in self.average.tensors:
+            self.average.tensors[name] = tensors[f"average.{name}"]
+        for i, optimiser in enumerate(self.optimisers):
+            state: dict[int, dict[str, Tensor]] = {}
+            for key, value in tensors.items():
+                if key.startswith(f"optimiser{i}."):
+                    _, index, name = key.split(".")
+                    state.setdefault(int(index), {})[name] = value
+            optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+        self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
+        return True
+
+    def log(self, **values: float) -> None:
+        """Add a line to the log."""
+        line = {"step": self.step, "hours": round(self.seconds / 3600, 4)}
+        line |= {key: round(float(value), 5) for key, value in values.items()}
+        with open(self.folder / "log.jsonl", "a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+def take(network: nn.Module, tensors: dict[str, Tensor]) -> None:
+    """Load weights. Raises BcdError, with both shapes, if they are of another network."""
+    own = network.state_dict()
+    for name, tensor in own.items():
+        found = tensors.get(name)
+        if found is None or found.shape != tensor.shape:
+            shape = "missing" if found is None else list(found.shape)
+            raise BcdError(
+                f"checkpoint: {name} is {shape}, the network has {list(tensor.shape)}: use another --run folder"
+            )
+    network.load_state_dict({name: tensors[name] for name in own})
+
+
+def averaged(folder: Path) -> dict[str, Tensor]:
+    """The averaged weights of a run's folder. Raises BcdError where there is none."""
+    path = folder / "checkpoint.safetensors"
+    if not path.exists():
+        raise BcdError(f"{path}: no such file; train first")
+    return {k.removeprefix("average."): v for k, v in load_file(path).items() if k.startswith("average.")}
+
+
+def optimisers(network: nn.Module, blocks: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the transformer's blocks, AdamW for all else (Jordan 2024)."""
+    matrices = [p for name, p in blocks.named_parameters() if p.ndim == 2 and "modulation" not in name]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in network.parameters() if id(p) not in chosen and p.requires_grad]
+    return [
+        torch.optim.Muon(matrices, lr=lr, weight_decay=weight_decay, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(rest, lr=lr, betas=(0.9, 0.99), weight_decay=weight_decay),
+    ]
+
+
+def set_rate(optimisers: list[torch.optim.Optimizer], lr: float) -> None:
+    """Set the learning rate of all."""
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+
+
+def ahead(make: Callable[[int], object], first: int, depth: int = 3) -> Iterator[object]:
+    """make(first), make(first + 1), ... made by a thread before they are asked for."""
+    made: queue.Queue = queue.Queue(depth)
+    stop = threading.Event()
+
+    def work() -> None:
+        number = first
+        while not stop.is_set():
+            try:
+                item = make(number)
+            except BaseException as error:  # handed on to whoever asks
+                item = error
+            while not stop.is_set():
+                try:
+                    made.put(item, timeout=0.5)
+                    break
+                except queue.Full:
+                    continue
+            number += 1
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = made.get()
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+class Clock:
+    """Says when so many seconds have passed since it last said so."""
+
+    def __init__(self, seconds: float):
+        self.seconds, self.last = seconds, time.time()
+
+    def __call__(self) -> bool:
+        now = time.time()
+        if now - self.last < self.seconds:
+            return False
+        self.last = now
+        return True
+
+
+def progress(folder: Path) -> dict[str, float]:
+    """Steps and hours of a run's last checkpoint."""
+    from safetensors import safe_open
+
+    with safe_open(folder / "checkpoint.safetensors", "pt") as file:
+        metadata = file.metadata()
+    return {"step": int(metadata["step"]), "hours": round(float(metadata["seconds"]) / 3600, 3)}
