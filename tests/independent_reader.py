@@ -10,6 +10,7 @@ from statistics import mode
 
 from independent_content import learned_table, predicted_value
 from independent_context import ContextChunk, context_frame
+from independent_picture import picture
 
 THRESHOLDS = (0, 1, 2, 3, 5, 8, 12, 18, 28)
 KNOWN = {b"HEAD", b"TABL", b"CONT", b"MOTN", b"AUDI", b"mETa", b"iNDX", b"TAIL"}
@@ -160,15 +161,36 @@ def read_head(payload):
     return head | {"generated": bool(ignorable & 1), "reenacted": bool(ignorable & 2)}
 
 
-def read_content(payload, tables, motion, profile=0):
-    """Sections 3 and 15; returns (reference codes or None, values [n][d])."""
-    at, fields = 0, []
-    for _ in range(5):
+def read_picture(payload, at, number, keys):
+    """Sections 3 and 16; returns ((width, height, base or None, unit), position after them)."""
+    fields = []
+    for _ in range(4):
         value, at = varint(payload, at)
         fields.append(value)
-    rows, columns, d = fields[2:]
-    flags = fields[0] % 4
-    decoder = RangeDecoder(payload[at + 1 :])
+    width, height, distance, size = fields
+    if not (16 <= width <= 2048 and 16 <= height <= 2048 and 1 <= size <= 1 << 20) or len(payload) < at + size:
+        raise ValueError("picture")
+    base, unit = number - distance if distance else None, payload[at : at + size]
+    picture(number, width, height, base, unit, keys)
+    return (width, height, base, unit), at + size
+
+
+def read_content(payload, tables, motion, profile, keys):
+    """Sections 3 and 15; returns (reference codes or None, values [n][d], picture or None)."""
+    numbered, at = varint(payload, 0)
+    _, at = varint(payload, at)
+    rows, at = varint(payload, at)
+    columns = d = 0
+    flags, shown = numbered % 4, None
+    if rows or not flags & 2:
+        columns, at = varint(payload, at)
+        d, at = varint(payload, at)
+        at += 1  # step
+        if not rows * columns * d:
+            raise ValueError("no tokens")
+    if flags & 2:
+        shown, at = read_picture(payload, at, numbered // 4, keys)
+    decoder = RangeDecoder(payload[at:])
     reference = [decoder.symbol(table) for table in motion] if flags & 1 else None
     v = {}
 
@@ -198,12 +220,12 @@ def read_content(payload, tables, motion, profile=0):
             for _ in range(length - 1):
                 x = 2 * x + decoder.symbol([0, 32768, 65536])
             v[r, c, j] = (x + 63) * (-1 if decoder.symbol([0, 32768, 65536]) else 1)
-    for j in range(tables.predicted):
+    for j in range(tables.predicted if rows else 0):
         for r, c in grid:
             v[r, c, j] += (
                 predicted_value(v, r, c, j) if profile else v[r, c - 1, j] if c else v[r - 1, c, j] if r else 0
             )
-    return reference, [[v[r, c, j] for j in range(d)] for r, c in grid]
+    return reference, [[v[r, c, j] for j in range(d)] for r, c in grid], shown
 
 
 def read_pts(payload, at, frames):
@@ -298,12 +320,12 @@ def read_audio(payload, first):
 
 
 def read(data, tables):
-    """Return {"head": fields, "contents": [(reference, values)], "codes": [u][g], "pts": [t] or None, "used": [t],
+    """Return {"head": fields, "contents": [(reference, values, picture)], "codes": [u][g], "pts": [t] or None, "used": [t],
     "sound": [channels, pre-skip, delay, gain] or None, "packets": [(first sample, bytes)],
     "surroundings": [(content, bytes)], "complete": bool}.
     """
     contents, codes, pts, used, complete = [], [], [], [], False
-    sound, packets, heard, surroundings = None, [], 0, []
+    sound, packets, heard, surroundings, keys = None, [], 0, [], {}
     motion = [cumulative(row) for row in tables.motion_frequencies]
     for kind, payload, whole in chunks(data):
         if kind == b"HEAD":
@@ -314,7 +336,7 @@ def read(data, tables):
             flat = struct.unpack(f"<{groups * k}H", payload)
             motion = [cumulative(flat[i * k : (i + 1) * k]) for i in range(groups)]
         elif kind == b"CONT" and whole:
-            contents.append(read_content(payload, tables, motion, head["content_profile"]))
+            contents.append(read_content(payload, tables, motion, head["content_profile"], keys))
         elif kind == b"MOTN":
             try:
                 first, content, new, ticks, frames = read_motion(payload, motion, whole, context)

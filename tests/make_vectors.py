@@ -27,6 +27,7 @@ from vector_parts import (
     learned,
     motion_for,
     numbers,
+    picture_for,
     put,
     recording,
     sound_for,
@@ -35,14 +36,121 @@ from vector_parts import (
     with_chunk,
     with_payload,
 )
+from vector_pictures import DECODED, INTER, KEY, ODD, OTHER_KEY, STILL
 
-from bcdcodec.container import Surroundings, write_recording
+from bcdcodec.container import Content, Picture, Surroundings, write_recording
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk
 from bcdcodec.container.metadata import pack_metadata
 from bcdcodec.container.varint import pack_varint
 from bcdcodec.entropy.profiles import PROFILE_CONTEXT
 
 VECTORS = Path(__file__).parent / "vectors"
+
+
+# The pictures of each vector, in the order of its contents.
+PICTURES = {
+    "picture": [KEY],
+    "picture_refined": [KEY],
+    "picture_inter": [KEY, INTER, OTHER_KEY, INTER],
+    "picture_still": [STILL],
+    "picture_odd": [ODD],
+}
+
+
+def picture_vectors() -> dict[str, tuple[str, bytes]]:
+    """Return name -> (tables' name, bytes) of the files with reference pictures."""
+    contents = {
+        "picture": [picture_for(SMALL, 0, KEY)],
+        "picture_refined": [replace(content_for(SMALL), picture=KEY)],
+        "picture_inter": [
+            picture_for(SMALL, 0, KEY),
+            replace(content_for(SMALL, 1, 2), picture=INTER),
+            content_for(SMALL, 2, 4),
+            picture_for(SMALL, 3, OTHER_KEY, 6),
+            replace(picture_for(SMALL, 4, INTER, 8), reference_codes=content_for(SMALL, 4).reference_codes),
+        ],
+        "picture_still": [picture_for(SMALL, 0, STILL)],
+        "picture_odd": [picture_for(SMALL, 0, ODD)],
+    }
+
+    def file(contents: list[Content]) -> bytes:
+        motions = [motion_for(SMALL, 2 * i, 2, i) for i in range(len(contents))]
+        return file_bytes(recording(contents=contents, motions=motions), SMALL)
+
+    return {name: ("small", file(given)) for name, given in contents.items()}
+
+
+def faulty_picture_vectors() -> dict[str, tuple[str, bytes, str]]:
+    """Return name -> (tables' name, bytes, class of the error) of files whose reference pictures no file may hold."""
+
+    def content(number: int, picture: Picture, **stated: int) -> bytes:
+        """Return a CONT of a picture alone; `stated`: other values of its fields."""
+        distance = 0 if picture.base is None else number - picture.base
+        fields = {"width": picture.width, "height": picture.height, "distance": distance, "bytes": len(picture.unit)}
+        start = (4 * number + 2, 0, 0, *(fields | stated).values())
+        return b"".join(map(pack_varint, start)) + picture.unit
+
+    def file(*contents: bytes) -> tuple[str, bytes, str]:
+        parts = split(file_bytes(recording(), SMALL))
+        parts[1:2] = [(b"CONT", payload) for payload in contents]
+        return "small", join(parts), "FormatError"
+
+    def limit(**stated: int) -> tuple[str, bytes, str]:
+        return *file(content(0, KEY, **stated))[:2], "LimitError"
+
+    def unit(change) -> tuple[str, bytes, str]:
+        """Return a file whose picture has another unit, its length stated right."""
+        return file(content(0, replace(KEY, unit=change(KEY.unit))))
+
+    def sequence(at: int, bits: int) -> tuple[str, bytes, str]:
+        """Return a file with bits of a byte of the sequence header's payload changed."""
+        return unit(lambda u: put(u, 2 + at, bytes([u[2 + at] ^ bits])))
+
+    def frame(at: int, bits: int) -> tuple[str, bytes, str]:
+        """Return a file with bits of a byte of the frame's payload changed."""
+        start = 2 + KEY.unit[1] + 3
+        return unit(lambda u: put(u, start + at, bytes([u[start + at] ^ bits])))
+
+    key, header = content(0, KEY), KEY.unit[: 2 + KEY.unit[1]]
+    inter = replace(INTER, base=1)
+    return {
+        "picture_too_wide": limit(width=2049),
+        "picture_too_low": limit(height=15),
+        "picture_empty": limit(bytes=0),
+        "picture_of_too_many_bytes": limit(bytes=(1 << 20) + 1),
+        "picture_cut": (*file(key[:-1])[:2], "TruncatedError"),
+        "picture_of_another_size": file(content(0, KEY, width=95)),
+        "picture_values_without_rows": file(put(key, 2, b"\1")[:3] + b"\0\6\3" + key[3:]),
+        "picture_with_temporal_delimiter": unit(lambda u: b"\x12\0" + u),
+        "picture_with_metadata": unit(lambda u: u + b"\x2a\1\x80"),
+        "picture_with_padding": unit(lambda u: u + b"\0"),
+        "picture_of_two_frames": unit(lambda u: u + INTER.unit),
+        "picture_of_two_keys": unit(lambda u: u + u),
+        "picture_without_sequence": unit(lambda u: u[len(header) :]),
+        "picture_without_frame": unit(lambda u: header),
+        "picture_of_reserved_obu_bit": unit(lambda u: bytes([u[0] | 1]) + u[1:]),
+        "picture_of_long_obu_size": unit(lambda u: u[:1] + bytes([u[1] | 0x80, 0]) + u[2:]),
+        "picture_of_profile_1": sequence(0, 0x20),
+        "picture_of_two_operating_points": sequence(1, 0x10),
+        "picture_of_10_bits": sequence(8, 0x04),
+        "picture_without_colour": sequence(8, 0x02),
+        "picture_of_limited_range": sequence(9, 0x80),
+        "picture_with_film_grain": sequence(9, 0x08),
+        "picture_with_superresolution": sequence(8, 0x20),
+        "picture_shows_existing_frame": frame(0, 0x80),
+        "picture_not_shown": frame(0, 0x10),
+        "picture_of_overridden_size": frame(0, 0x02),
+        "picture_of_two_tiles": frame(2, 0x40),
+        "picture_is_inter_without_base": file(content(0, replace(INTER, base=None))),
+        "picture_refers_before_the_first": file(content(0, INTER, distance=1)),
+        "picture_refers_to_tokens": file(split(file_bytes(recording(), SMALL))[1][1], content(1, INTER)),
+        "picture_refers_to_inter": file(key, content(1, INTER), content(2, inter)),
+        "picture_refers_to_another_size": file(content(0, OTHER_KEY), content(1, INTER)),
+        "picture_refers_to_a_still": file(
+            content(0, STILL), content(1, replace(INTER, width=STILL.width, height=STILL.height))
+        ),
+        "picture_is_key_with_base": file(key, content(1, replace(KEY, base=0))),
+    }
 
 
 def valid_vectors() -> dict[str, tuple[str, bytes]]:
@@ -130,6 +238,7 @@ def valid_vectors() -> dict[str, tuple[str, bytes]]:
         "no_tail": ("small", plain[:tail_start]),
         "cut_in_motion": ("small", plain[: tail_start - 3]),
         "cut_in_header": ("small", plain[: last_motion + 5]),
+        **picture_vectors(),
     }
 
 
@@ -208,7 +317,6 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "content_too_large": ("small", content(lambda p: huge_grid), "LimitError"),
         "content_empty_grid": ("small", content(lambda p: put(p, 2, b"\0")), "FormatError"),
         "content_channels": ("small", content(lambda p: put(p, 4, b"\x07")), "FormatError"),
-        "content_flags": ("small", content(lambda p: put(p, 0, b"\x02")), "UnsupportedError"),
         "content_late": ("small", content(lambda p: put(p, 1, b"\x01")), "FormatError"),
         "motion_4097_frames": ("small", motion(lambda p: p[:1] + pack_varint(4 * 4097) + p[2:]), "LimitError"),
         "motion_no_frames": ("small", motion(lambda p: put(p, 1, b"\0")), "LimitError"),
@@ -300,6 +408,7 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
         "sound_begins_late": ("small", sound(lambda p: put(p, 0, b"\1")), "FormatError"),
         "sound_goes_back": ("small", with_chunk(loud, 4, b"AUDI", b"\x80\x01\1\1\x1b"), "FormatError"),
         "chunk_after_tail": ("small", plain + pack_chunk(b"zzTp", b""), "FormatError"),
+        **faulty_picture_vectors(),
     }
 
 
@@ -321,7 +430,14 @@ def make(folder: Path) -> None:
     valid = {name: tables for name, (tables, _) in valid_vectors().items()}
     faulty = {name: error for name, (_, _, error) in faulty_vectors().items()}
     tables = {name: tables for name, (tables, _, _) in faulty_vectors().items() if tables != "small"}
+    pictures = {
+        name: [
+            {"width": p.width, "height": p.height, "planes": DECODED[p].planes, "rgb": DECODED[p].rgb} for p in pictures
+        ]
+        for name, pictures in PICTURES.items()
+    }
     index = {"valid": valid, "faulty": faulty, "tables_of_faulty": tables}  # all others are read with small
+    index["pictures"] = pictures  # of the contents that have one, in their order; SHA-256 of what they decode to
     (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 
 

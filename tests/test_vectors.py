@@ -54,9 +54,13 @@ def test_both_readers_agree(valid):
     assert asdict(ours.head) == theirs["head"]
     assert [frame for motion in ours.motions for frame in motion.codes.tolist()] == theirs["codes"]
     assert [motion.content for motion in ours.motions for _ in range(motion.frames)] == theirs["used"]
-    assert [content.values.tolist() for content in ours.contents] == [values for _, values in theirs["contents"]]
+    assert [content.values.tolist() for content in ours.contents] == [values for _, values, _ in theirs["contents"]]
     references = [None if c.reference_codes is None else c.reference_codes.tolist() for c in ours.contents]
-    assert references == [reference for reference, _ in theirs["contents"]]
+    assert references == [reference for reference, _, _ in theirs["contents"]]
+    pictures = [
+        c.picture and (c.picture.width, c.picture.height, c.picture.base, c.picture.unit) for c in ours.contents
+    ]
+    assert pictures == [picture for _, _, picture in theirs["contents"]]
     pts = [tick for motion in ours.motions if motion.pts is not None for tick in motion.pts.tolist()]
     assert (pts or None) == theirs["pts"]
     sound = next((audio.format for audio in ours.audio), None)
@@ -135,6 +139,31 @@ def test_the_independent_reader_refuses_wrong_sound_too(name):
         independent_reader.read((VECTORS / "faulty" / f"sound_{name}.bcd").read_bytes(), tables)
 
 
+@pytest.mark.parametrize("name", sorted(INDEX["pictures"]))
+def test_the_pictures_of_a_vector_decode_to_their_hashes(name):
+    """Of the planes as AV1 decodes them, asked of dav1d without our code."""
+    av = pytest.importorskip("av")
+    tables = independent_reader.Tables(VECTORS / f"{INDEX['valid'][name]}.safetensors")
+    contents = independent_reader.read((VECTORS / f"{name}.bcd").read_bytes(), tables)["contents"]
+    units = {i: picture for i, (_, _, picture) in enumerate(contents) if picture}
+    for (width, height, base, unit), stated in zip(units.values(), INDEX["pictures"][name], strict=True):
+        decoder = av.CodecContext.create("libdav1d", "r")
+        packets = [unit] if base is None else [units[base][3], unit]
+        frames = [frame for packet in packets for frame in decoder.decode(av.Packet(b"\x12\0" + packet))]
+        frames += decoder.decode(None)
+        assert len(frames) == len(packets)
+        planes = [np.frombuffer(p, np.uint8).reshape(p.height, p.line_size)[:, : p.width] for p in frames[-1].planes]
+        assert planes[0].shape == (height, width) == (stated["height"], stated["width"])
+        assert hashlib.sha256(b"".join(plane.tobytes() for plane in planes)).hexdigest() == stated["planes"]
+
+
+@pytest.mark.parametrize("name", sorted(name for name in INDEX["faulty"] if name.startswith("picture_")))
+def test_the_independent_reader_refuses_wrong_pictures_too(name):
+    tables = independent_reader.Tables(VECTORS / "small.safetensors")
+    with pytest.raises((ValueError, IndexError, KeyError)):
+        independent_reader.read((VECTORS / "faulty" / f"{name}.bcd").read_bytes(), tables)
+
+
 def test_valid_vectors_verify(valid):
     name, path, tables = valid
     report = verify_file(path, tables)
@@ -206,7 +235,9 @@ def test_the_pts_example_of_the_format_is_what_both_readers_read_and_the_writer_
     assert independent_reader.read_pts(data, 0, len(pts)) == (pts, len(data))
 
 
-@pytest.mark.parametrize("tables, name, frames", [("small", "plain", 10), ("small_context", "context", 46)])
+@pytest.mark.parametrize(
+    "tables, name, frames", [("small", "plain", 10), ("small_context", "context", 46), ("small", "picture_inter", 10)]
+)
 def test_codes_decode_without_torch_or_av(tables, name, frames):
     program = (
         "import sys; sys.modules.update(torch=None, av=None, diffusers=None, transformers=None)\n"

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from bcdcodec.container import Audio, AudioFormat, Content, Head, Motion, Recording, write_recording
+from bcdcodec.container import Audio, AudioFormat, Content, Head, Motion, Picture, Recording, write_recording
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks
 from bcdcodec.entropy import ContentModel, ContextTables, FrequencyTables, ModelTables
 from bcdcodec.entropy.context import CHANGES
@@ -112,6 +112,11 @@ def content_for(tables: ModelTables, number=0, first_frame=0, rows=2, columns=2,
     values = numbers(f"content {number}", (rows * columns, d), spread) - spread // 2
     codes = numbers(f"reference {number}", (tables.groups,), tables.codes).astype(np.uint8) if reference else None
     return Content(number, first_frame, rows, columns, 3, codes, values.astype(np.int16))
+
+
+def picture_for(tables: ModelTables, number: int, picture: Picture, first_frame=0) -> Content:
+    """Return a content of a picture alone."""
+    return Content(number, first_frame, 0, 0, 0, None, np.zeros((0, tables.content.channels), np.int16), picture)
 
 
 def motion_for(tables: ModelTables, first_frame=0, frames=6, content=0, pts=None, stride=1) -> Motion:

@@ -4,6 +4,7 @@ from bcdcodec.container.audio import OPUS_RATE, Audio, AudioFormat, opus_samples
 from bcdcodec.container.head import Head
 from bcdcodec.container.opening import open_bcd, read_recording
 from bcdcodec.container.payloads import CHUNK_FRAMES, AncillaryChunk, Content, Motion, Surroundings
+from bcdcodec.container.picture import Picture
 from bcdcodec.container.reader import BcdReader, ByteCounts, Recording
 from bcdcodec.container.verify import Finding, VerifyReport, verify_file
 from bcdcodec.container.writer import BcdWriter, write_recording
@@ -21,6 +22,7 @@ __all__ = [
     "Finding",
     "Head",
     "Motion",
+    "Picture",
     "Recording",
     "Surroundings",
     "VerifyReport",

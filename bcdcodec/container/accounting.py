@@ -8,7 +8,7 @@ class ByteCounts:
     """Bytes of a file by class; the classes add up to the file's size exactly."""
 
     motion: int  # coded parts of MOTN
-    content: int  # coded parts of CONT
+    content: int  # pictures and coded parts of CONT
     container: int  # everything else: signature, chunk headers, fields, HEAD, TABL, mETa, iNDX, TAIL, unknown chunks
     audio: int  # payloads of AUDI
     surroundings: int = 0  # payloads of sURR

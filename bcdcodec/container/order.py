@@ -3,6 +3,8 @@
 import numpy as np
 
 from bcdcodec.container.audio import Audio, AudioFormat
+from bcdcodec.container.av1 import KeyUnit
+from bcdcodec.container.picture import Picture, check_picture
 from bcdcodec.errors import FormatError
 
 
@@ -13,19 +15,24 @@ class RecordingOrder:
         self.variable_rate = variable_rate
         self.frames = 0  # so far; the number of the next frame
         self.content_starts: list[int] = []  # first frame of content i
+        self.key_units: dict[int, KeyUnit] = {}  # of the contents whose picture is a key frame
         self.first_pts: int | None = None
         self.last_pts: int | None = None
         self.last_step: int | None = None  # ticks between the last two frames
         self.audio_format: AudioFormat | None = None
         self.audio_end = 0  # samples from the start of the first packet to the end of the last
 
-    def add_content(self, number: int, first_frame: int) -> None:
+    def add_content(self, number: int, first_frame: int, picture: Picture | None = None) -> None:
         if number != len(self.content_starts):
             raise FormatError(f"content number is {number}, expected {len(self.content_starts)}: they count from 0")
         if first_frame < self.frames:
             raise FormatError(
                 f"content {number} begins at frame {first_frame}, but {self.frames} frames came before it"
             )
+        if picture is not None:
+            key = check_picture(number, picture, self.key_units)
+            if key is not None:
+                self.key_units[number] = key
         self.content_starts.append(first_frame)
 
     def add_motion(self, first_frame: int, frames: int, content: int, pts: np.ndarray | None) -> None:

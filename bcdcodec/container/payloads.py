@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bcdcodec.container.picture import Picture, pack_picture, read_picture
 from bcdcodec.container.pts import pack_pts, read_pts
 from bcdcodec.container.varint import pack_varint, read_varint
 from bcdcodec.entropy.content import check_grid, read_content_values, write_content_values
@@ -14,7 +15,7 @@ from bcdcodec.entropy.motion import check_codes, decode_motion, decode_motion_pr
 from bcdcodec.entropy.profiles import CONTENT_NEIGHBOURS, PROFILE_CONTEXT, PROFILE_STATIC
 from bcdcodec.entropy.range_coder import RangeDecoder, RangeEncoder
 from bcdcodec.entropy.tables import FrequencyTables
-from bcdcodec.errors import FormatError, LimitError, ModelError, TruncatedError, UnsupportedError
+from bcdcodec.errors import FormatError, LimitError, ModelError, TruncatedError
 
 MAX_FRAMES = 4096  # of one MOTN
 CHUNK_FRAMES = 256  # that our encoders put into one MOTN: each costs some 20 bytes beside its codes
@@ -23,6 +24,7 @@ MAX_FRAME_NUMBER = 0xFFFFFFFF
 
 FLAG_BITS = 2  # the lowest of the varint that a CONT's number or a MOTN's frame count shares with its flags
 FLAG_REFERENCE = 1
+FLAG_PICTURE = 2
 FLAG_PTS = 1
 FLAG_STRIDE = 2
 MAX_STRIDE = 64
@@ -32,15 +34,16 @@ CODES_HASH_BYTES = 8
 
 @dataclass(frozen=True, eq=False)
 class Content:
-    """The appearance of one scene as integer tokens."""
+    """The appearance of one scene: integer tokens, a reference picture, or a picture that the tokens refine."""
 
     number: int  # 0, 1, 2, ... in order
     first_frame: int  # from which it may be used
-    rows: int  # of the token grid
+    rows: int  # of the token grid; 0, as columns and step, for a picture without tokens
     columns: int
     step: int  # quantiser step index 0..255; its meaning is the model's
     reference_codes: np.ndarray | None  # uint8 [g], motion of the picture the content was taken from
     values: np.ndarray  # int16 [n, d], n = rows * columns in raster order
+    picture: Picture | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +89,13 @@ class ContentFields:
     channels: int
     step: int
     has_reference: bool
+    picture: Picture | None
     coded_start: int  # bytes before the coded part
+
+    @property
+    def field_bytes(self) -> int:
+        """Bytes that are neither picture nor coded part."""
+        return self.coded_start - (0 if self.picture is None else len(self.picture.unit))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,59 +115,76 @@ class MotionFields:
 
 
 def pack_content(content: Content, tables: ModelTables, profile: int = CONTENT_NEIGHBOURS) -> tuple[bytes, int]:
-    """Return the payload of CONT in a content profile, and how many of its bytes are coded."""
+    """Return the payload of CONT in a content profile, and how many of its bytes are picture or coded."""
     if not 0 <= content.number < MAX_CONTENTS:
         raise LimitError(f"content number is {content.number}, expected 0 to {MAX_CONTENTS - 1}")
     if not 0 <= content.step <= 255:
         raise LimitError(f"content {content.number}: step is {content.step}, expected 0 to 255")
     encoder = RangeEncoder()
-    reference = content.reference_codes
+    reference, picture = content.reference_codes, content.picture
     if reference is not None:
         check_codes(reference[None], tables.motion)
         encoder.encode(tables.motion, reference, np.arange(tables.groups))
-    write_content_values(encoder, content.values, content.rows, content.columns, tables.content_model(profile))
-    numbered = content.number << FLAG_BITS | FLAG_REFERENCE * (reference is not None)
-    channels = content.values.shape[1]
-    fields = b"".join(pack_varint(v) for v in (numbered, content.first_frame, content.rows, content.columns, channels))
-    fields += bytes([content.step])
+    flags = FLAG_REFERENCE * (reference is not None) | FLAG_PICTURE * (picture is not None)
+    fields = b"".join(map(pack_varint, (content.number << FLAG_BITS | flags, content.first_frame, content.rows)))
+    if content.rows or picture is None:
+        write_content_values(encoder, content.values, content.rows, content.columns, tables.content_model(profile))
+        fields += pack_varint(content.columns) + pack_varint(content.values.shape[1]) + bytes([content.step])
+    elif content.columns or content.step or content.values.size:
+        raise FormatError(
+            f"content {content.number} has 0 rows, {content.columns} columns, step {content.step} and "
+            f"{content.values.size} values, expected 0 of all"
+        )
+    if picture is not None:
+        fields += pack_picture(content.number, picture)
     coded = encoder.finish()
-    return fields + coded, len(coded)
+    return fields + coded, len(coded) + (0 if picture is None else len(picture.unit))
 
 
 def unpack_content_fields(payload: bytes) -> ContentFields:
-    """Return the uncoded fields of CONT, limits checked; needs no tables."""
+    """Return the uncoded fields of CONT, limits checked; needs no tables.
+
+    The AV1 unit of a picture is not looked into; `container.picture.check_picture` does.
+    """
     number, flags, at = _read_flagged(payload, 0)
     first_frame, at = read_varint(payload, at)
     rows, at = read_varint(payload, at)
-    columns, at = read_varint(payload, at)
-    channels, at = read_varint(payload, at)
-    if len(payload) <= at:
-        raise TruncatedError(f"CONT ends after {len(payload)} bytes, expected its step")
-    step = payload[at]
-    if flags & ~FLAG_REFERENCE:
-        raise UnsupportedError(
-            f"CONT has flags {flags:#04x}, this version knows {FLAG_REFERENCE:#04x}; use a newer bcdcodec"
-        )
+    columns = channels = step = 0
+    if rows or not flags & FLAG_PICTURE:
+        columns, at = read_varint(payload, at)
+        channels, at = read_varint(payload, at)
+        if len(payload) <= at:
+            raise TruncatedError(f"CONT ends after {len(payload)} bytes, expected its step")
+        step = payload[at]
+        at += 1
     if number >= MAX_CONTENTS:
         raise LimitError(f"content number is {number}, the limit is {MAX_CONTENTS - 1}")
     if first_frame > MAX_FRAME_NUMBER:
         raise LimitError(f"content {number} begins at frame {first_frame}, the limit is {MAX_FRAME_NUMBER}")
-    check_grid(rows, columns, channels)
-    return ContentFields(number, first_frame, rows, columns, channels, step, bool(flags), at + 1)
+    picture = None
+    if rows or not flags & FLAG_PICTURE:
+        check_grid(rows, columns, channels)
+    if flags & FLAG_PICTURE:
+        picture, at = read_picture(payload, at, number)
+    return ContentFields(number, first_frame, rows, columns, channels, step, bool(flags & FLAG_REFERENCE), picture, at)
 
 
 def unpack_content(payload: bytes, tables: ModelTables, profile: int = CONTENT_NEIGHBOURS) -> Content:
     """Return the Content of a whole CONT payload in a content profile."""
     fields = unpack_content_fields(payload)
-    if fields.channels != tables.content.channels:
+    if fields.rows and fields.channels != tables.content.channels:
         found, expected = fields.channels, tables.content.channels
         raise FormatError(f"content {fields.number} has {found} channels, the model {expected}")
     decoder = RangeDecoder(payload[fields.coded_start :])
     reference = None
     if fields.has_reference:
         reference = decoder.decode(tables.motion, np.arange(tables.groups)).astype(np.uint8)
-    values = read_content_values(decoder, fields.rows, fields.columns, tables.content_model(profile))
-    return Content(fields.number, fields.first_frame, fields.rows, fields.columns, fields.step, reference, values)
+    values = np.zeros((0, tables.content.channels), np.int16)
+    if fields.rows:
+        values = read_content_values(decoder, fields.rows, fields.columns, tables.content_model(profile))
+    return Content(
+        fields.number, fields.first_frame, fields.rows, fields.columns, fields.step, reference, values, fields.picture
+    )
 
 
 def pack_motion(motion: Motion, tables: ModelTables, profile: int = PROFILE_STATIC) -> tuple[bytes, int]:

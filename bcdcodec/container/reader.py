@@ -282,7 +282,7 @@ class BcdReader:
         chunk.require_intact()
         if chunk.type == CONT:
             fields = unpack_content_fields(chunk.payload)
-            self._order.add_content(fields.number, fields.first_frame)
+            self._order.add_content(fields.number, fields.first_frame, fields.picture)
             self.index.append(IndexEntry(CONT, chunk.offset, fields.first_frame))
         elif chunk.type == MOTN:
             fields = unpack_motion_fields(chunk.payload)
@@ -334,9 +334,10 @@ class BcdReader:
     def _coded_bytes(self, chunk: RawChunk) -> int:
         if chunk.type in (AUDI, SURR):
             return len(chunk.payload)
-        unpack_fields = unpack_content_fields if chunk.type == CONT else unpack_motion_fields
         try:
-            return len(chunk.payload) - unpack_fields(chunk.payload).coded_start
+            if chunk.type == CONT:
+                return len(chunk.payload) - unpack_content_fields(chunk.payload).field_bytes
+            return len(chunk.payload) - unpack_motion_fields(chunk.payload).coded_start
         except TruncatedError:  # cut inside its fields
             return 0
 

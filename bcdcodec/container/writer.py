@@ -112,7 +112,7 @@ class BcdWriter:
     def write_content(self, content: Content) -> None:
         """Append one content; it must come before the motion that uses it."""
         payload, coded = pack_content(content, self._tables, self._head.content_profile)
-        self._order.add_content(content.number, content.first_frame)
+        self._order.add_content(content.number, content.first_frame, content.picture)
         self._content_bytes += coded
         self._write_indexed(CONT, payload, content.first_frame)
 
