@@ -7,7 +7,7 @@ from bcdcodec.errors import VideoError
 from bcdcodec.video.face import face_square
 from bcdcodec.video.geometry import MAX_SIDE, Crop, centre_crop, parse_crop
 from bcdcodec.video.paste import STILL_SIDE, PasteBack, decode_still, encode_still
-from bcdcodec.video.read import FrameReader, VideoInfo, probe_video, read_frames, read_pictures
+from bcdcodec.video.read import FrameReader, Tracks, VideoInfo, probe_video, read_frames, read_pictures
 from bcdcodec.video.scaling import enlarge
 from bcdcodec.video.sinks import encode_png
 from bcdcodec.video.sound import SoundOptions, SoundTrack
@@ -22,6 +22,7 @@ __all__ = [
     "PasteBack",
     "SoundOptions",
     "SoundTrack",
+    "Tracks",
     "VideoError",
     "VideoInfo",
     "VideoWriter",

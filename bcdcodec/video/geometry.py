@@ -15,6 +15,7 @@ import numpy as np
 from bcdcodec.errors import VideoError
 
 MAX_SIDE = 16384  # pixels; a side beyond this is damage or an attack, not a talking head
+MAX_SOURCE_SIDE = 8192  # pixels that a file can state of its source; larger pictures are read reduced
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,12 @@ class Orientation:
         if abs(b) + abs(c) > abs(a) + abs(d):
             return cls(transpose=True, flip_x=c < 0, flip_y=b < 0)
         return cls(flip_x=a < 0, flip_y=d < 0)
+
+    @classmethod
+    def from_rotation(cls, degrees: int) -> Orientation:
+        """Returns the nearest quarter turn to this rotation counterclockwise."""
+        quarters = round(degrees / 90) % 4
+        return cls(transpose=quarters % 2 == 1, flip_x=quarters in (2, 3), flip_y=quarters in (1, 2))
 
     @classmethod
     def from_exif(cls, orientation: int) -> Orientation:
