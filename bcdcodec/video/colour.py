@@ -116,7 +116,7 @@ def tone_curve(light: np.ndarray) -> np.ndarray:
 
 @cache
 def _linear_table(transfer: int) -> np.ndarray:
-    """Returns float32 [65536]: code value to light in units of reference white; of HLG to light of the scene, 0 to 1."""
+    """Returns float32 [65536]: code value to light, 1 being reference white; of HLG to light of the scene, 0 to 1."""
     v = np.arange(65536) / 65535
     if transfer == PQ:
         m1, m2, c1, c2, c3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128

@@ -44,7 +44,7 @@ class FolderSource:
         counts = Counter(kind for kind in kinds.values() if kind)
         if not counts:
             raise VideoError(
-                f"folder {folder} holds no picture ({', '.join(KINDS)}); a clip is a folder of pictures, or a video file"
+                f"folder {folder} holds no picture ({', '.join(KINDS)}); a clip is such a folder, or a video file"
             )
         (usual, count), *others = counts.most_common()
         names = [name for name, kind in kinds.items() if kind == usual]

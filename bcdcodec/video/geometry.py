@@ -91,7 +91,7 @@ class Orientation:
 
     @classmethod
     def from_exif(cls, orientation: int) -> Orientation:
-        """Returns how a photo with this value of EXIF's tag Orientation becomes upright; no turn for others than 1 to 8."""
+        """Returns how a photo with this value of EXIF's Orientation becomes upright; no turn for others than 1 to 8."""
         turned = orientation in (5, 6, 7, 8)
         return cls(turned, flip_x=orientation in (2, 3, 6, 7), flip_y=orientation in (3, 4, 7, 8))
 

@@ -213,7 +213,7 @@ def _opened(file: BinaryIO, kind: str, name: str) -> Image.Image:
 def _orientation(image: Image.Image, file: BinaryIO) -> Orientation:
     """Returns how a picture's pixels become upright.
 
-    The boxes irot and imir of a HEIC photo are applied by its decoder, and then go before EXIF; Pillow has set EXIF to 1.
+    The boxes irot and imir of a HEIC photo are applied by its decoder, and then EXIF does not count.
     """
     if image.format != "HEIF":
         return Orientation.from_exif(image.getexif().get(EXIF_ORIENTATION, 1))
@@ -232,7 +232,7 @@ def _has_foreign_profile(image: Image.Image) -> bool:
 
 
 def _foreign_profile(info: dict):
-    """Returns the ICC profile among a picture's data as ImageCms has it; None for sRGB, none, or one that is damaged."""
+    """Returns the ICC profile among a picture's data for ImageCms; None for sRGB, none, or one that is damaged."""
     from PIL import ImageCms
 
     data = info.get("icc_profile")

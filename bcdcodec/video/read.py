@@ -61,7 +61,8 @@ def read_frames(
     `source` is a path to a photo or anything PyAV opens, a folder of pictures (shown at 25 frames a second)
     or a binary file object. `crop` is a square in upright pixels, None the centre's largest.
     `size` is the side of the images, uint8 [size, size, 3]. With `sound` the reader's `sound`
-    gathers a track of the source's sound meanwhile. What is transparent is shown on black; HDR is tone-mapped to BT.709.
+    gathers a track of the source's sound meanwhile. What is transparent is shown on black, and HDR is tone-mapped to
+    BT.709.
 
     VideoError when the file is missing or unreadable, no video, audio only or without a
     frame, or when the crop lies outside it: at this call, not at the first image.
@@ -225,7 +226,7 @@ class FrameReader:
             suspect, number = self._source.suspect, number + 1
 
     def _fitted(self, frame: av.VideoFrame) -> np.ndarray:
-        """Returns the square of a frame of another size, uint8 [size, size, 3]: whole in the first frame's size, on black."""
+        """Returns the square, uint8 [size, size, 3], of a frame of another size, fitted into the first one's on black."""
         size = frame.width, frame.height
         self._other_sizes[size] = self._other_sizes.get(size, 0) + 1
         geometry = frame_geometry(frame, self._source)

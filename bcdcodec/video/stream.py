@@ -8,7 +8,6 @@ from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
 from bcdcodec.errors import VideoError
-from bcdcodec.video.geometry import Orientation
 from bcdcodec.video.photo import photo_orientation
 from bcdcodec.video.sound import SoundOptions, SoundTrack
 from bcdcodec.video.timeline import Timeline

@@ -10,7 +10,7 @@ def constant_frame_duration(pts: Sequence[int]) -> int | None:
 
     None when the distances differ or there are fewer than two frames.
     """
-    steps = {after - before for before, after in zip(pts, pts[1:])}
+    steps = {after - before for before, after in zip(pts, pts[1:], strict=False)}
     return steps.pop() if len(steps) == 1 else None
 
 

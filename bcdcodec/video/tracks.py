@@ -20,7 +20,7 @@ def choose_video(name: str, streams: Sequence[av.VideoStream], track: int | None
     """Returns the track to read, and a note if there are several; `track`: its number from 1, None for the default.
 
     The default is what the container marks so, and among several such, or without a mark, the largest picture.
-    Streams must be without cover pictures, at least one. VideoError for a track that does not exist or cannot be decoded.
+    Streams must be without cover pictures, at least one. VideoError for a track that is not there or cannot be decoded.
     """
     if track is None:
         decodable = [stream for stream in streams if stream.codec_context is not None] or streams
