@@ -1,6 +1,7 @@
 """Surround sound to mono with the centre at full level, where films and meetings keep speech.
 
-FFmpeg's own downmix scales the sum of all channels so that it cannot clip: speech in the centre of 5.1 becomes 11 dB quieter.
+FFmpeg's own downmix scales the sum of all channels so that it cannot clip: speech in the centre of 5.1 becomes 11 dB
+quieter.
 """
 
 from __future__ import annotations

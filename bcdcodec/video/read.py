@@ -226,7 +226,7 @@ class FrameReader:
             suspect, number = self._source.suspect, number + 1
 
     def _fitted(self, frame: av.VideoFrame) -> np.ndarray:
-        """Returns the square, uint8 [size, size, 3], of a frame of another size, fitted into the first one's on black."""
+        """Returns the square, uint8 [size, size, 3], of a frame of another size: fitted into the first's, on black."""
         size = frame.width, frame.height
         self._other_sizes[size] = self._other_sizes.get(size, 0) + 1
         geometry = frame_geometry(frame, self._source)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import secrets
-import stat
 from fractions import Fraction
 from pathlib import Path
 from typing import BinaryIO
@@ -13,6 +12,7 @@ import numpy as np
 
 from bcdcodec.container.audio import AudioFormat
 from bcdcodec.errors import VideoError
+from bcdcodec.video.pipes import is_pipe
 from bcdcodec.video.sinks import FORMATS, FileSink, FolderSink
 
 MAX_NAME_BYTES = 240  # of a temporary name; file systems take 255
@@ -43,8 +43,8 @@ def write_video(
       multiples do; `.mkv`: the same, pts rounded to Matroska's milliseconds; `.webm`: VP9, as `.mkv` otherwise.
     - `.gif`: 256 colours a frame, pts rounded to hundredths of a second.
     - `.apng`: lossless; the last frame is shown as long as the one before it.
-    - a file open for binary writing, or a named pipe: Matroska (a pipe whose name ends in .webm: WebM), of which nothing
-      is ever written twice.
+    - a file open for binary writing, or a named pipe: Matroska (WebM if its name ends in .webm), of which nothing is
+      ever written twice.
     - a folder (no suffix, a final `/`, or an existing folder): `000000.png`, ...; timestamps
       are not kept.
 
@@ -189,15 +189,6 @@ class VideoWriter:
                 self._pipe.close()
             except OSError:
                 pass  # whoever read it has gone
-
-
-def is_pipe(path: str | os.PathLike) -> bool:
-    """Returns whether a path names a pipe or a device, which is read or written once, from the front."""
-    try:
-        mode = os.stat(path).st_mode
-    except (OSError, ValueError):
-        return False
-    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) or stat.S_ISSOCK(mode)
 
 
 def _opened_pipe(path: Path) -> BinaryIO:
