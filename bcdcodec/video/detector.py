@@ -32,6 +32,7 @@ SIDE = 128  # pixels of BlazeFace's input
 LEAST_SCORE = 0.6
 SURE = 0.85  # score from which a face is taken for upright; turned ones have less, and upside-down ones above 0.7
 TURNED_LESS = 0.05  # of a score, by which a turned picture must show a face better
+DLIB_SLOPE = 2.5  # of dlib's score, which is 0 at its threshold, so that SURE means the same
 OVERLAP = 0.3  # intersection over union, from which two boxes are one face
 # Shares of the picture's longer side, in which faces from a seventh on are found; the last only for want of others.
 TILES = (1.0, 0.5, 0.25)
@@ -61,25 +62,28 @@ class Sight:
     equalised: bool = False  # whether its contrast had to be raised
 
 
-def look(detect: Detect, image: np.ndarray, hard: bool = True) -> Sight:
+def look(detect: Detect, image: np.ndarray) -> Sight:
     """Returns the faces of a picture uint8 [h, w, 3].
 
-    `hard`: where no face is SURE, they are looked for in the picture turned by quarters too, and where there is none, in
-    all of these equalised.
+    Where no face is SURE, they are looked for in the picture turned by quarters too, and where there is none, in all of
+    these equalised.
     """
-    upright = Sight(tuple(detect(image)))
-    if _score(upright) >= SURE or not hard:
+    upright = look_in_way(detect, image, 0, False)
+    if _score(upright) >= SURE:
         return upright
     for equal in (False, True):
-        sights = [upright] if not equal else [Sight(tuple(detect(equalised(image))), 0, True)]
-        for turn in (90, 180, 270):
-            turned = np.ascontiguousarray(np.rot90(image, -turn // 90))
-            faces = detect(equalised(turned) if equal else turned)
-            sights.append(Sight(tuple(_turned_back(face, turn, turned.shape) for face in faces), turn, equal))
+        sights = [look_in_way(detect, image, turn, equal) if turn or equal else upright for turn in (0, 90, 180, 270)]
         best = max(sights, key=lambda sight: _score(sight) - TURNED_LESS * bool(sight.turn))
         if best.faces:
             return best
     return upright
+
+
+def look_in_way(detect: Detect, image: np.ndarray, turn: int, equal: bool) -> Sight:
+    """Returns the faces of a picture uint8 [h, w, 3] turned clockwise by `turn` degrees, and perhaps equalised."""
+    turned = np.ascontiguousarray(np.rot90(image, -turn // 90))
+    faces = detect(equalised(turned) if equal else turned)
+    return Sight(tuple(_turned_back(face, turn, turned.shape) for face in faces), turn, equal)
 
 
 def _score(sight: Sight) -> float:
@@ -166,7 +170,12 @@ class DlibDetector:
         if not boxes:
             boxes, scores, _ = self._detector.run(image, 1, 0.0)
         return [
-            Face((box.left() + box.right() + 1) / 2, (box.top() + box.bottom() + 1) / 2, box.width(), _sigmoid(score))
+            Face(
+                (box.left() + box.right() + 1) / 2,
+                (box.top() + box.bottom() + 1) / 2,
+                box.width(),
+                float(_sigmoid(DLIB_SLOPE * score)),
+            )
             for box, score in zip(boxes, scores, strict=True)
         ]
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bcdcodec.errors import MissingDetectorError, VideoError
-from bcdcodec.video.detector import Face, find_detector, look
+from bcdcodec.video.detector import Face, Sight, find_detector, look, look_in_way
 from bcdcodec.video.geometry import Crop
 from bcdcodec.video.pictures import sample_pictures
 from bcdcodec.video.pipes import is_pipe
@@ -17,7 +17,7 @@ from bcdcodec.video.source import Source
 
 SAMPLES = 12  # pictures of the clip that are looked at
 LEAST_SHARE = 0.25  # of them must show the face
-HARD_TRIES = 3  # pictures without a face, after which turned and dark ones are no longer looked for
+HARD_TRIES = 3  # pictures that are looked at in every turn, if need be; the others then as the last of these
 DETECTOR_SIDE = 480  # pixels of the shorter side, in which faces from 80 pixels on are found
 FACE_WIDTH = 0.49  # of the square's side, and where its middle is: medians of the faces the default model is trained on
 FACE_X, FACE_Y = 0.5, 0.55
@@ -102,12 +102,15 @@ def find_faces(source: Source) -> tuple[list[_Track], int, int]:
     """Returns the faces that enough samples of a video show, from left to right, and its width and height in pixels."""
     detect = find_detector()
     tracks: list[_Track] = []
-    pictures, without, width, height = 0, 0, 0, 0
+    pictures, width, height = 0, 0, 0
+    sight = Sight(())
     for picture in sample_pictures(source, SAMPLES, DETECTOR_SIDE):
         pictures += 1
         width, height = picture.width, picture.height
-        sight = look(detect, picture.image, hard=bool(tracks) or without < HARD_TRIES)
-        without += not sight.faces
+        if pictures <= HARD_TRIES:
+            sight = look(detect, picture.image)
+        else:
+            sight = look_in_way(detect, picture.image, sight.turn, sight.equalised)
         factor = picture.width / picture.image.shape[1]
         for face, track in _matched(sight.faces, tracks, factor):
             track.boxes.append((face.x * factor, face.y * factor, face.width * factor))

@@ -99,7 +99,7 @@ class SoundTrack:
         self._finished = True
 
     def take(self, until: Fraction) -> list[Audio]:
-        """Returns the sound so far that starts before `until`, in seconds from the first picture, in unbroken chunks."""
+        """Returns the sound so far that starts before `until`, seconds from the first picture, in unbroken chunks."""
         chunks: list[Audio] = []
         first, packets, end = 0, [], None
         limit = until * OPUS_RATE - (self._origin or 0)
