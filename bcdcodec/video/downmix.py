@@ -26,7 +26,8 @@ def mono_with_centre(samples: np.ndarray, channels: Sequence[str]) -> np.ndarray
     gains = [_gain(name) for name in channels]
     mono = np.float32(gains) @ samples.astype(np.float32)
     size = np.abs(mono)
-    soft = KNEE + (1 - KNEE) * np.tanh((size - KNEE) / (1 - KNEE))
+    above = np.maximum(size - KNEE, 0) / (1 - KNEE)
+    soft = KNEE + (1 - KNEE) * above / (1 + above)
     mono = np.sign(mono) * np.where(size <= KNEE, size, soft)
     return np.rint(mono * 32767).astype(np.int16)
 

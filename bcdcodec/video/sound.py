@@ -251,7 +251,7 @@ class _Encoder:
         if setup != self._setup:
             self._setup = setup
             self._channels = channels if surround else None
-            layout, kind = (frame.layout.name, "fltp") if surround else ("mono", "s16")
+            layout, kind = (frame.layout.name, "flt") if surround else ("mono", "s16")
             self._resampler = av.AudioResampler(format=kind, layout=layout, rate=OPUS_RATE)
         frame.pts = None  # the resampler would fill gaps by itself
         blocks = [self._mono(block) for block in self._resampler.resample(frame)]
@@ -259,8 +259,10 @@ class _Encoder:
 
     def _mono(self, block: av.AudioFrame) -> np.ndarray:
         """Returns int16 [samples] of what the resampler gave."""
-        samples = block.to_ndarray()
-        return samples[0] if self._channels is None else mono_with_centre(samples, self._channels)
+        samples = block.to_ndarray()  # [1, samples x channels]
+        if self._channels is None:
+            return samples[0]
+        return mono_with_centre(samples.reshape(-1, len(self._channels)).T, self._channels)
 
     def _encoded(self) -> Iterator[tuple[int, bytes]]:
         import av

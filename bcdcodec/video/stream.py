@@ -62,8 +62,8 @@ class StreamSource:
         self.frame_rate: Fraction | None = self._stream.average_rate or self._stream.guessed_rate or None
         self.has_audio = bool(self._container.streams.audio)
         self.pixel_aspect: Fraction = self._stream.sample_aspect_ratio or Fraction(1)
-        # FFmpeg names the readers of single pictures jpeg_pipe, png_pipe, webp_pipe, ...
-        self.is_photo = self._container.format.name.endswith("_pipe")
+        # FFmpeg names the readers of single pictures jpeg_pipe, png_pipe, webp_pipe, ...; of JPEGs in a row, mjpeg.
+        self.is_photo = self._container.format.name.endswith("_pipe") or self._container.format.name == "mjpeg"
         self.orientation = photo_orientation(file) if self.is_photo and file.seekable() else None
         self.duration_s = self._stated_duration_s()
 
