@@ -94,3 +94,19 @@ def test_reordered_frames_are_no_jump(tmp_path):
     pts, _, reader = read_all(tmp_path / "a.mkv")
     assert len(pts) == 40 and not reader.notes
     assert np.diff(pts).max() * float(reader.time_base) < 0.05
+
+
+@pytest.mark.parametrize(
+    "pts, gaps",
+    [
+        ([*range(20), *range(30, 50)], 1),
+        ([*range(20), *range(22, 50)], 0),
+        ([0, 3, 4, 30, 31, 50, 55, 57, 80], 0),  # a variable rate
+        ([*range(50)], 0),
+    ],
+)
+def test_a_hole_in_a_constant_rate_is_told(tmp_path, pts, gaps):
+    _, _, reader = read_all(make_clip(tmp_path / "a.mkv", pts))
+    told = [note for note in reader.notes if "has gaps in its frames" in note]
+    assert len(told) == gaps
+    assert not told or "once: the longest is 0.44 s at 0.76 s" in told[0]

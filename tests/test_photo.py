@@ -189,6 +189,16 @@ def test_other_pixel_formats_are_read(tmp_path, mode):
     assert abs(frames[0][1].mean() - 200) < 4  # of one bit, by its dither
 
 
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif", ".heic"])
+def test_a_photo_that_ends_early_is_refused(tmp_path, suffix):
+    if suffix == ".heic":
+        pytest.importorskip("pillow_heif").register_heif_opener()
+    path = photo(tmp_path / f"a{suffix}", np.random.default_rng(0).integers(0, 255, (200, 200, 3)).astype(np.uint8))
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(VideoError, match="cannot be decoded|can be decoded"):
+        read_frames(path, None, 32)
+
+
 def test_one_pixel_is_a_photo(tmp_path):
     Image.new("RGB", (1, 1), RED).save(tmp_path / "a.png")
     np.testing.assert_array_equal(pictures_of(tmp_path / "a.png", 8)[0][0][1][4, 4], RED)

@@ -12,7 +12,7 @@ LEAST_DETAIL = 0.75  # of the usual detail, below which a frame is no reference
 def fit_frames(pictures: np.ndarray, damaged: np.ndarray | None = None) -> np.ndarray:
     """Returns which of the frames uint8 [t, h, w, 3] can be a reference, bool [t], at least one.
 
-    A frame in a fade is a mixture with one colour, in a dissolve with another scene: it has less detail than the others.
+    A frame in a fade is mixed with one colour, in a dissolve with another scene: both have less detail than the others.
     `damaged`: bool [t], frames that may show damage of the source.
     """
     detail = np.array([detail_of(picture) for picture in pictures])

@@ -7,6 +7,7 @@ knows no ICC profile, and decodes a photo of 200 megapixels at full size.
 from __future__ import annotations
 
 import io
+import os
 import warnings
 from collections.abc import Iterator
 from fractions import Fraction
@@ -52,6 +53,8 @@ def open_photo(file: BinaryIO, name: str, owns_file: bool = False) -> PhotoSourc
         head = file.read(64)
         file.seek(0)
         kind = _kind(head)
+        if kind in ("HEIF", "AVIF") and _ends_early(file):
+            raise PhotoError(f"{name} is damaged and cannot be decoded: it ends early")
         image = None if kind is None else _opened(file, kind, name)
     except OSError as error:
         raise PhotoError(f"cannot read {name}: {error.strerror or error}") from None
@@ -164,7 +167,8 @@ class PhotoSource:
                 image = self._image
             pixels = _rgb(image, self._image.info)
         except (OSError, SyntaxError, ValueError, EOFError) as error:
-            raise PhotoError(f"{self.name} is damaged and cannot be decoded: {error}") from None
+            why = "it ends early" if "truncated" in str(error) else error
+            raise PhotoError(f"{self.name} is damaged and cannot be decoded: {why}") from None
         return av.VideoFrame.from_numpy_buffer(pixels, format="rgb24")
 
 
@@ -182,6 +186,22 @@ def _kind(head: bytes) -> str | None:
         if head[8:12] in (*AVIF_BRANDS, *HEIF_BRANDS):
             return "AVIF" if brands & set(AVIF_BRANDS) else "HEIF"
     return None
+
+
+def _ends_early(file: BinaryIO) -> bool:
+    """Returns whether a file of boxes (ISO/IEC 14496-12) is shorter than these; its decoders leave the rest grey."""
+    end, at = file.seek(0, os.SEEK_END), 0
+    while at + 8 <= end:
+        file.seek(at)
+        size = int.from_bytes(file.read(4), "big")
+        if size == 1:
+            file.seek(at + 8)
+            size = int.from_bytes(file.read(8), "big")
+        if size < 8:
+            break  # 0: up to the end of the file
+        at += size
+    file.seek(0)
+    return at > end
 
 
 def _opened(file: BinaryIO, kind: str, name: str) -> Image.Image:

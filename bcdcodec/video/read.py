@@ -16,7 +16,7 @@ from bcdcodec.video.geometry import MAX_SIDE, MAX_SOURCE_SIDE, Crop, FrameGeomet
 from bcdcodec.video.scaling import resize, scale
 from bcdcodec.video.sound import SoundOptions, SoundTrack
 from bcdcodec.video.source import AnySource, Source, open_source
-from bcdcodec.video.timing import PtsRepair
+from bcdcodec.video.timing import Gaps, PtsRepair
 
 if TYPE_CHECKING:
     import av
@@ -129,6 +129,7 @@ class FrameReader:
         self._reduced = reduced
         self._other_sizes: dict[tuple[int, int], int] = {}  # of frames unlike the first, and how many they are
         self._hdr: str | None = None
+        self._gaps = Gaps()
         self.suspects: set[int] = set()  # numbers of the frames so far that may show damage of the source
         self.last_duration = self._nominal_duration()  # ticks the newest frame is shown
         self._iterator = self._images()
@@ -163,6 +164,10 @@ class FrameReader:
             notes.append(
                 f"the clock of {name} jumps {_times(self._source.jumps)}: pictures and sound go on there without a gap"
             )
+        if self._gaps.found:
+            at, length = (float(ticks * self.time_base) for ticks in self._gaps.longest)
+            count = _times(len(self._gaps.found))
+            notes.append(f"{name} has gaps in its frames, {count}: the longest is {length:.2f} s at {at:.2f} s")
         for (w, h), count in self._other_sizes.items():
             notes.append(
                 f"{count} frames of {name} are {w}x{h} pixels: they are fitted into {width}x{height}, on black"
@@ -213,6 +218,8 @@ class FrameReader:
             pts = repair.place(frame.pts)
             step = pts - previous if previous is not None else self._nominal_duration()
             self.last_duration = frame.duration or step
+            if previous is not None:
+                self._gaps.add(previous, step)
             previous = pts
             self._hdr = self._hdr or hdr_name(frame)
             if (frame.width, frame.height) == stored_size:

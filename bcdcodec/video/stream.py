@@ -43,7 +43,7 @@ class StreamSource:
         self._damaged_frames = 0  # that may show damage
         self.suspect = False  # whether the frame given last may show damage
         self._start: int | None = None  # pts of the stream's beginning
-        self._shown = 0  # ticks from there to the end of the last frame so far, as the stream counts them
+        self._shown = 0  # ticks from there to the end of the last frame so far
         try:
             self._open()
         except (av.FFmpegError, UnicodeError) as error:
@@ -169,8 +169,7 @@ class StreamSource:
                 if frame.pts is not None:
                     if self._start is None:
                         self._start = frame.pts if self._stream.start_time is None else self._stream.start_time
-                    moved = self._timeline.offset_of(self._stream.index) / self.time_base
-                    self._shown = frame.pts + frame.duration - self._start - round(moved)
+                    self._shown = frame.pts + frame.duration - self._start
                 yield frame
 
     def _feed_sound(self, packet: av.Packet) -> None:
@@ -223,7 +222,7 @@ class StreamSource:
         stated = self._stream.duration or 0  # ticks
         frame_ticks = 1 / (self.time_base * (self.frame_rate or 25))
         # Writers disagree on the length of the last frame; two frames short is a cut file.
-        if stated - self._shown >= 2 * frame_ticks:
+        if stated - self._shown >= 2 * frame_ticks and not self.jumps:
             shown_s, stated_s = (float(t * self.time_base) for t in (self._shown, stated))
             lost.append(f"it ends after {shown_s:.2f} s of the {stated_s:.2f} s it states")
         return f"{self.name} is damaged: {', '.join(lost)}" if lost else None

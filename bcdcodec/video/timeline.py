@@ -39,11 +39,6 @@ class Timeline:
         """How often the clock jumped so far."""
         return len(self._offsets) - 1
 
-    def offset_of(self, stream: int) -> Fraction:
-        """Returns the seconds that are added to this stream's timestamps at present."""
-        place = self._places.get(stream)
-        return self._offsets[place.stretch if place else 0]
-
     def moved(self, stream: int, pts: int | None, duration: int | None, time_base: Fraction) -> int | None:
         """Returns the timestamp, in ticks of `time_base`, of a stream's next frame or packet; None for None."""
         if pts is None:
