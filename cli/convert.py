@@ -18,6 +18,21 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
     metavar="X,Y,W,H|auto",
     help="The square to code, in pixels of the upright picture; auto: around the face. [default: the centre]",
 )
+@click.option(
+    "--face",
+    type=click.IntRange(min=1),
+    help="With --crop auto: which face, from 1 at the left. [default: the largest]",
+)
+@click.option(
+    "--video-track",
+    type=click.IntRange(min=1),
+    help="Which video track, from 1. [default: the one marked so, else the largest]",
+)
+@click.option(
+    "--audio-track",
+    type=click.IntRange(min=1),
+    help="Which sound track, from 1. [default: the one marked so, unless it is silent]",
+)
 @click.option("--surroundings", is_flag=True, help="Keep a still of the whole first picture, for decode --paste-back.")
 @VAE
 @DEVICE
@@ -46,23 +61,34 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
     help="Entropy coding of the motion, context is adaptive. [default: context, if the model has tables for it]",
 )
 def encode(
-    source: str, target: str, crop: str | None, no_audio: bool, audio_kbps: float | None, scenes: str, **options
+    source: str,
+    target: str,
+    crop: str | None,
+    video_track: int | None,
+    audio_track: int | None,
+    no_audio: bool,
+    audio_kbps: float | None,
+    scenes: str,
+    **options,
 ) -> None:
     """Encode a video into a .bcd file.
 
-    IN is a video file, an animated GIF or APNG, or a folder of PNGs, of any size and frame rate. Transparent
-    pixels are coded on black. Sound becomes Opus, mono voice; Opus is copied. A single picture becomes a
-    reference image for decode --content. - is standard input or output.
+    IN is a video, an animation, a photo or a folder of pictures, of any size and frame rate; docs/inputs.md lists what
+    is read, and how. Transparent pixels are coded on black. Sound becomes Opus, mono voice; Opus is copied. A photo
+    becomes a reference image for decode --content. - is standard input or output.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
     from bcdcodec.files.encode_file import EncodeOptions, encode_file
     from bcdcodec.files.square import AUTO_CROP
-    from bcdcodec.video import SoundOptions, parse_crop
+    from bcdcodec.video import SoundOptions, Tracks, parse_crop
 
+    if options["face"] is not None and crop != AUTO_CROP:
+        raise click.UsageError("--face goes with --crop auto")
     square = parse_crop(crop) if crop and crop != AUTO_CROP else crop
     sound = None if no_audio else SoundOptions() if audio_kbps is None else SoundOptions(audio_kbps, copy=False)
     with progress_bar("encode") as progress:
-        given = EncodeOptions(crop=square, sound=sound, scenes=scenes == "auto", **options)
+        tracks = Tracks(video_track, audio_track)
+        given = EncodeOptions(crop=square, tracks=tracks, sound=sound, scenes=scenes == "auto", **options)
         done = encode_file(source, target, given, progress)
     show_notes(done.notes)
     counts = done.byte_counts

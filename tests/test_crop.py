@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,8 @@ from vector_parts import SMALL, file_bytes, head_for, recording as recording_of_
 
 from bcdcodec.container import BcdWriter, Surroundings, open_bcd, read_recording
 from bcdcodec.errors import FormatError, MissingDetectorError, VideoError
-from bcdcodec.video import Crop, PasteBack, decode_still, encode_still, face, read_frames
+from bcdcodec.video import Crop, PasteBack, decode_still, detector, encode_still, face, read_frames
+from bcdcodec.video.detector import Face
 from bcdcodec.video.face import square_around
 
 WIDTH, HEIGHT, HEAD = 320, 200, 128
@@ -66,6 +68,104 @@ def test_another_face_now_and_then_does_not_move_the_square():
     assert steady == [(100, 100, 50)] * 6
 
 
+# ---- several faces, dark, turned and small ones, with a detector that finds what it is told
+
+
+def clip_of(tmp_path, count=12, size=(640, 360)):
+    return write_clip(tmp_path / "a.mp4", np.full((count, size[1], size[0], 3), 90, np.uint8))
+
+
+def detector_of(monkeypatch, faces_of):
+    """Makes `faces_of(picture)` the detector, a list of (x, y, width, score)."""
+    monkeypatch.setattr(face, "find_detector", lambda: lambda picture: [Face(*values) for values in faces_of(picture)])
+
+
+def test_of_two_faces_the_largest_is_coded_and_both_are_told(tmp_path, monkeypatch):
+    detector_of(monkeypatch, lambda _: [(150, 180, 60, 0.9), (480, 180, 80, 0.9)])
+    clip = clip_of(tmp_path)
+    largest, left = face.choose_face(clip, None, 128), face.choose_face(clip, 1, 128)
+    assert abs(largest.crop.x + largest.crop.w / 2 - 480) < 5 and abs(left.crop.x + left.crop.w / 2 - 150) < 5
+    assert "shows 2 faces: number 2 from the left, the largest, is coded; --face N" in largest.notes[1]
+    assert len(left.notes) == 1
+    with pytest.raises(VideoError, match="shows 2 faces, number 3"):
+        face.choose_face(clip, 3, 128)
+
+
+def test_faces_that_come_in_any_order_are_kept_apart(tmp_path, monkeypatch):
+    faces, calls = [(150, 180, 60, 0.9), (260, 180, 70, 0.9)], iter(range(1000))
+    detector_of(monkeypatch, lambda _: faces[:: 1 if next(calls) % 2 else -1])
+    crop = face.choose_face(clip_of(tmp_path), 1, 128).crop
+    assert abs(crop.x + crop.w / 2 - 150) < 5
+
+
+def test_a_small_face_is_told_with_its_size(tmp_path, monkeypatch):
+    detector_of(monkeypatch, lambda _: [(300, 180, 40, 0.9)])
+    notes = face.choose_face(clip_of(tmp_path), None, 256).notes
+    assert any("its square has 82 pixels a side, pictures of 256 are coded" in note for note in notes)
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_a_turned_face_is_found_where_it_is_and_told(tmp_path, monkeypatch, turn):
+    """The picture has a white corner, by which the detector knows how it was turned."""
+    pictures = np.full((12, 360, 640, 3), 90, np.uint8)
+    pictures[:, :40, :40] = 250
+    corner = {0: (0, 0), 90: (0, -1), 180: (-1, -1), 270: (-1, 0)}[turn]
+
+    def faces_of(picture):
+        return [(200, 100, 60, 0.95)] if picture[corner].min() > 200 else [(300, 200, 60, 0.7)]
+
+    detector_of(monkeypatch, faces_of)
+    choice = face.choose_face(write_clip(tmp_path / "a.mp4", pictures), None, 64)
+    assert any(f"turn the video by {turn} degrees clockwise" in note for note in choice.notes)
+    x, y = {90: (100, 360 - 200), 180: (640 - 200, 360 - 100), 270: (640 - 100, 200)}[turn]
+    assert abs(choice.crop.x + choice.crop.w / 2 - x) < 4
+
+
+def test_a_dark_face_is_found_after_equalisation_and_told(tmp_path, monkeypatch):
+    pictures = np.random.default_rng(0).integers(5, 30, (12, 90, 160, 3)).astype(np.uint8)
+    detector_of(monkeypatch, lambda picture: [(80, 45, 30, 0.9)] if picture.max() > 150 else [])
+    notes = face.choose_face(write_clip(tmp_path / "a.mp4", pictures), None, 32).notes
+    assert any("too dark, or has too little contrast" in note for note in notes)
+
+
+def test_a_pipe_is_not_looked_into_for_faces(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(VideoError, match="is a pipe, and a face is looked for before.*--crop x,y,w,h"):
+        face.choose_face(tmp_path / "pipe", None, 64)
+
+
+def blaze_face():
+    pytest.importorskip("ai_edge_litert")
+    network = detector._network()
+    if network is None:
+        pytest.skip(f"no network of MediaPipe's is installed or named by {detector.MODEL_VARIABLE}")
+    return detector.BlazeFace(network)
+
+
+def dlib_detector():
+    pytest.importorskip("dlib")
+    return detector.DlibDetector()
+
+
+@pytest.mark.parametrize("make", [dlib_detector, blaze_face])
+def test_detectors_agree_where_faces_are(make):
+    """On procedural heads, the same way up and small in a large picture."""
+    detect = make()
+    picture = room(1, 170, 50)[0]
+    (found, *_) = detect(picture)
+    assert abs(found.x - (170 + HEAD / 2)) < HEAD / 4 and 0.3 * HEAD < found.width < HEAD
+    large = np.full((800, 1280, 3), 90, np.uint8)
+    large[500:700, 800:1120] = picture
+    (found, *_) = detect(large)
+    assert abs(found.x - (970 + HEAD / 2)) < HEAD / 4 and abs(found.y - (550 + HEAD / 2)) < HEAD / 3
+
+
+def test_a_file_that_is_no_detector_is_named(tmp_path, monkeypatch):
+    monkeypatch.setenv(detector.MODEL_VARIABLE, str(tmp_path / "none.task"))
+    with pytest.raises(MissingDetectorError, match="BCD_FACE_MODEL names .*none.task, which holds no face detector"):
+        detector._network()
+
+
 # ---- through the command
 
 
@@ -92,7 +192,7 @@ def test_without_the_detector_the_centre_is_coded_with_a_note(bcd, talk, tiny_mo
     def missing():
         raise MissingDetectorError("no face detector is installed: pip install 'bcdcodec[face]'")
 
-    monkeypatch.setattr(face, "_detector", missing)
+    monkeypatch.setattr(face, "find_detector", missing)
     done = bcd("encode", talk, tmp_path / "a.bcd", "--model", tiny_model, "--crop", "auto")
     assert done.code == 0 and "bcdcodec[face]" in done.err and "centre square" in done.err
 
@@ -128,10 +228,12 @@ def test_a_reenacted_face_goes_into_its_own_surroundings(bcd, talk, recording, t
 # ---- the still
 
 
-def test_a_pasted_square_covers_its_place_and_nothing_else():
-    still = np.full((100, 200, 3), 50, np.uint8)
-    out = PasteBack(still, (400, 100, 200, 200), 1000, 500)(np.full((32, 32, 3), 250, np.uint8))
-    changed = (out != still).any(-1)
+def test_a_pasted_square_covers_its_place_and_nothing_else_at_the_size_of_the_source():
+    still = np.full((50, 100, 3), 50, np.uint8)
+    paste = PasteBack(still, (80, 20, 40, 40), 200, 100)
+    assert paste.size == (200, 100)
+    out = paste(np.full((32, 32, 3), 250, np.uint8))
+    changed = (out != 50).any(-1)
     rows, columns = np.flatnonzero(changed.any(1)), np.flatnonzero(changed.any(0))
     assert (rows[0], rows[-1], columns[0], columns[-1]) == (20, 59, 80, 119)
     assert (out[30:50, 90:110] == 250).all()

@@ -244,7 +244,7 @@ def test_bad_sources_give_one_line(tmp_path):
         "empty.mp4": "is not a video",
         "audio.m4a": "has no video: it holds 1 audio and 0 cover",
         "cover.mp3": "has no video: it holds 1 audio and 1 cover",
-        "bare": "holds no .png file",
+        "bare": "holds no picture",
         "folder": "0.png",
     }.items():
         with pytest.raises(VideoError, match=words) as caught:

@@ -1,5 +1,8 @@
 """Images and times become a file or a folder, exactly, whole or not at all."""
 
+import io
+import os
+import threading
 from fractions import Fraction
 
 import av
@@ -137,3 +140,45 @@ def test_the_caller_may_reuse_its_array(tmp_path):
             array[:] = 50 * i
             writer.write(array, i)
     assert [image[0, 0, 0] for image in read_all(tmp_path / "a.apng")[1]] == [0, 50, 100]
+
+
+# ---- names, links and pipes
+
+
+@pytest.mark.parametrize("name", ["ü" * 122 + ".mp4", "a" * 246 + ".apng", "a" * 250 + "/", "line\nfeed 🎬.mkv"])
+def test_long_and_odd_names_are_written(tmp_path, name):
+    target = str(tmp_path / name.rstrip("/")) + "/" * name.endswith("/")
+    written(target, range(3), metadata={"comment": "tagged"})
+    assert [path.name for path in tmp_path.iterdir()] == [name.rstrip("/")]
+    assert len(read_all(tmp_path / name.rstrip("/"))[0]) == 3
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_a_link_is_written_through(tmp_path, exists):
+    (tmp_path / "there").mkdir()
+    target, link = tmp_path / "there" / "real.mp4", tmp_path / "link.mp4"
+    if exists:
+        target.write_bytes(b"old")
+    link.symlink_to(target)
+    written(link, range(3))
+    assert link.is_symlink() and len(read_all(target)[0]) == 3
+    assert [path.name for path in target.parent.iterdir()] == ["real.mp4"]
+
+
+@pytest.mark.parametrize("name, kind", [("pipe", "matroska"), ("pipe.webm", "matroska")])
+def test_a_named_pipe_gets_what_can_be_read_from_the_front(tmp_path, name, kind):
+    os.mkfifo(tmp_path / name)
+    received = []
+    reader = threading.Thread(target=lambda: received.append((tmp_path / name).read_bytes()))
+    reader.start()
+    written(tmp_path / name, range(5))
+    reader.join(20)
+    assert (tmp_path / name).is_fifo()
+    with av.open(io.BytesIO(received[0])) as container:
+        assert kind in container.format.name and sum(1 for _ in container.decode(video=0)) == 5
+
+
+def test_a_pipe_named_like_a_file_that_is_written_twice_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "pipe.mp4")
+    with pytest.raises(VideoError, match="is a pipe, which takes Matroska or WebM: let its name end in .mkv or .webm"):
+        written(tmp_path / "pipe.mp4", range(3))

@@ -19,14 +19,17 @@ from bcdcodec.models.latents import to_uint8
 
 
 @torch.inference_mode()
-def make_content(session: Session, pictures: np.ndarray, motion: Tensor, kbps: float | None = None) -> Content:
+def make_content(
+    session: Session, pictures: np.ndarray, motion: Tensor, kbps: float | None = None, fit: np.ndarray | None = None
+) -> Content:
     """The content of a clip uint8 [t, h, w, 3] with motion [t, m], at the finest step that `content_bytes` allows.
 
-    `kbps`: rate of the motion beside it, kbit/s; None: the model's own.
+    `kbps`: rate of the motion beside it, kbit/s; None: the model's own. `fit`: bool [t], frames that it may be made of;
+    None: all.
     """
     model, config, tables = session.model, session.config.content, session.tables
     budget = content_bytes(config.byte_budget, kbps)
-    tokens, m = content_tokens(model, session.latents, pictures, motion, session.device)
+    tokens, m = content_tokens(model, session.latents, pictures, motion, session.device, fit)
     codes = model.vq.encode_clip(m)[0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
 
     def coded(choice: tuple[int, float]) -> Content:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain, groupby, islice
@@ -37,6 +37,7 @@ class StreamOptions:
     kbps: float | None = None  # kbit/s of motion, contents grow with it; None: the model's own lambda and target
     profile: str | None = None  # static or context, of the motion; None: the best that the model has tables for
     scenes: bool = True  # whether another reference follows at a scene cut, or where the warp error is too large
+    damaged: Container[int] = frozenset()  # numbers of frames that may show damage, known once these are read
 
 
 def encode_frames(
@@ -100,16 +101,20 @@ class _SceneEncoder:
     def _blocks(self, frames: Iterable[Frame]) -> Iterator[Block]:
         """Pictures that are looked at, with the encoder's motion of them, which lags behind by a window's overlap."""
         waiting: deque[np.ndarray] = deque()
+        damaged: deque[bool] = deque()
+        begin = self._first
 
         def watched() -> Iterator[np.ndarray]:
             for i, (pts, picture) in enumerate(frames):
                 self._pts.append(pts)
                 if i % self._every == 0:
                     waiting.append(picture)
+                    damaged.append(begin + i in self._options.damaged)
                     yield picture
 
         for motion in motion_blocks(self._session, watched()):
-            yield np.stack([waiting.popleft() for _ in motion]), motion
+            pictures = np.stack([waiting.popleft() for _ in motion])
+            yield Block(pictures, motion, np.array([damaged.popleft() for _ in motion]))
 
     def _lambda(self, segments: list[Segment]) -> float:
         """The Lagrangian multiplier of these segments; the first ones settle the stride."""

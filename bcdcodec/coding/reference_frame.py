@@ -19,12 +19,16 @@ BASIS_FRAMES = 40  # evenly spread, to which the residual basis is fitted
 
 
 @torch.inference_mode()
-def content_tokens(model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, device: str) -> tuple[Tensor, Tensor]:
+def content_tokens(
+    model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, device: str, fit: np.ndarray | None = None
+) -> tuple[Tensor, Tensor]:
     """Content tokens [1, n, channels] of a clip uint8 [t, h, w, 3] with motion `m` [t, m].
 
-    And the motion [1, m] of the reference frame.
+    And the motion [1, m] of the reference frame. `fit`: bool [t], frames that they may be made of; None: all.
     """
     config = model.config
+    if fit is not None and not fit.all():
+        pictures, m = pictures[fit], m[torch.from_numpy(fit).to(m.device)]
     order = model.vq.from_middle(m)
     count = min(config.training.content_frames, len(pictures))
     picked = order[torch.linspace(0, len(order) - 1, count).long()].cpu().numpy()
@@ -41,7 +45,9 @@ def content_tokens(model: VideoModel, latents: Latents, pictures: np.ndarray, m:
 
 
 @torch.inference_mode()
-def reference_frame(model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, order: Tensor, device: str) -> int:
+def reference_frame(
+    model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, order: Tensor, device: str
+) -> int:
     """The index of the reference frame among pictures uint8 [t, h, w, 3] with motion `m` [t, m].
 
     The first of `order` [t], the frames by `GroupVQ.from_middle`; with a flow basis, of CANDIDATES about it the one of

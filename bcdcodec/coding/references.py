@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bcdcodec.coding.content import make_content, reference_of
+from bcdcodec.coding.fitness import fit_frames
 from bcdcodec.coding.motion import align, warp_errors
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
@@ -32,7 +33,29 @@ KEPT = 3  # references, the latest, that are tried again
 MAX_SCENES = MAX_CONTENTS // 2  # in a file
 EXTRA_SECONDS = 5.0  # of a scene for each reference beside the first two: one costs as much as their motion
 
-Block = tuple[np.ndarray, Tensor]  # pictures uint8 [t, h, w, 3] and the encoder's motion of them [t, m]
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Frames that follow one another."""
+
+    pictures: np.ndarray  # uint8 [t, h, w, 3]
+    motion: Tensor  # [t, m], from the encoder
+    damaged: np.ndarray  # bool [t], whether they may show damage of the source
+
+    def __len__(self) -> int:
+        return len(self.motion)
+
+    def __getitem__(self, part: slice) -> Block:
+        return Block(self.pictures[part], self.motion[part], self.damaged[part])
+
+    @staticmethod
+    def joined(blocks: list[Block]) -> Block:
+        """One block of several."""
+        return Block(
+            np.concatenate([block.pictures for block in blocks]),
+            torch.cat([block.motion for block in blocks]),
+            np.concatenate([block.damaged for block in blocks]),
+        )
 
 
 @dataclass(frozen=True)
@@ -90,13 +113,13 @@ class SceneReferences:
     def __iter__(self) -> Iterator[list[Content | Segment]]:
         """What a block becomes, block by block."""
         block = self._upcoming(None)
-        entry = self._made(block)
+        entry = self._made(block, fit_frames(block.pictures, block.damaged))
         again = self._earlier_entry(entry, block) if self._several else None
         self._entries.append(again or self._buffer.add(entry))
         begun = [] if again else [self._entries[0].content]
         self._ahead.clear()  # the first block is all that was read, so that its codes and its rate are chosen together
         while block is not None:
-            yield begun + list(self._segments(*block))
+            yield begun + list(self._segments(block))
             begun = []
             block = self._ahead.popleft() if self._ahead else next(self._blocks, None)
 
@@ -112,19 +135,19 @@ class SceneReferences:
                 return entry
         return None
 
-    def _segments(self, pictures: np.ndarray, m: Tensor) -> Iterator[Content | Segment]:
+    def _segments(self, block: Block) -> Iterator[Content | Segment]:
         judged = 0  # frames for which the current reference was chosen
-        while len(pictures):
+        while len(block):
             entry, count = self._entries[-1], self._buffer.count
-            motion, hessian = align(self._session, pictures, m, entry.reference)
-            t = end = len(pictures)
+            motion, hessian = align(self._session, block.pictures, block.motion, entry.reference)
+            t = end = len(block)
             if self._several:
-                errors, at = warp_errors(self._session, pictures, motion, entry.reference)[:, 0], judged
+                errors, at = warp_errors(self._session, block.pictures, motion, entry.reference)[:, 0], judged
                 self._least = min([self._least] + [errors[unit].mean().item() for unit in units(t)])
                 most = max(MAX_ERROR, MAX_RATIO * self._least)
                 while at < t:
                     begin, stop = (at + i for i in bad_run(errors[at:], most))
-                    if begin < t and self._change((pictures[begin:], m[begin:]), stop - begin, self._given + begin):
+                    if begin < t and self._change(block[begin:], stop - begin, self._given + begin):
                         end = begin
                         break
                     at = min(stop, begin + COMPARED)
@@ -133,7 +156,7 @@ class SceneReferences:
                 yield Segment(entry.content.number, motion[:end], None if hessian is None else hessian[:end])
             if self._buffer.count > count:
                 yield self._entries[-1].content
-            pictures, m, judged = pictures[end:], m[end:], COMPARED
+            block, judged = block[end:], COMPARED
 
     def _change(self, rest: Block, run: int, given: int) -> bool:
         """Make an entry current that serves the beginning of the rest of a block far better, if there is one.
@@ -141,7 +164,7 @@ class SceneReferences:
         `run`: frames from the first on, in which the current error is too large; `given` frames were before it.
         """
         current, compared = self._entries[-1], min(run, COMPARED)  # what is later in the run is compared in its turn
-        beginning = rest[0][:compared], rest[1][:compared]
+        beginning = rest[:compared]
         earlier = list(self._entries)[-2::-1]
         if earlier:
             found = [self._errors(entry, beginning)[:, 0].mean().item() for entry in earlier]
@@ -160,8 +183,10 @@ class SceneReferences:
         if SUBSAMPLE * (least - self._least).clamp_min(0).sum() <= MIN_SAVING:
             return False  # a reference as good as that of the scene's best frames would not save enough
         # The frames after the run count too. At a scene's beginning they are what the first content was made of.
-        for choice in ([coming] if given else []) + [(rest[0][:run], rest[1][:run])]:
-            entry = self._made(choice)
+        fit = fit_frames(coming.pictures, coming.damaged)
+        choices = [(coming, fit)] * bool(given) + [(rest[:run], fit[:run])] * bool(fit[:run].any())
+        for choice in choices:
+            entry = self._made(*choice)
             found = self._errors(entry, coming)[:, 0]
             better = found[:in_run].mean() < GAIN * errors[:in_run].mean()
             if better and SUBSAMPLE * (least - found).clamp_min(0).sum() > MIN_SAVING:
@@ -169,27 +194,29 @@ class SceneReferences:
                 return True
         return False
 
-    def _made(self, block: Block) -> ReferenceEntry:
+    def _made(self, block: Block, fit: np.ndarray) -> ReferenceEntry:
+        """An entry made of the first seconds of a block; `fit`: bool [t], frames that can be its reference frame."""
         most = int(LOOK_AHEAD_SECONDS * self._session.config.frame_rate)
-        content = make_content(self._session, block[0][:most], block[1][:most], self._kbps)
+        fit = fit[:most] if fit[:most].any() else None
+        content = make_content(self._session, block.pictures[:most], block.motion[:most], self._kbps, fit)
         return ReferenceEntry(content, reference_of(self._session, content))
 
     def _errors(self, entry: ReferenceEntry, block: Block) -> Tensor:
         """`warp_errors` [t, 2] of every SUBSAMPLE-th frame of a block."""
-        pictures, m = block[0][::SUBSAMPLE], block[1][::SUBSAMPLE]
+        pictures, m = block.pictures[::SUBSAMPLE], block.motion[::SUBSAMPLE]
         motion, _ = align(self._session, pictures, m, entry.reference, QUICK)
         return warp_errors(self._session, pictures, motion, entry.reference)
 
     def _upcoming(self, begun: Block | None) -> Block:
         """A block that has begun, and whole ones after it until they are LOOK_AHEAD_SECONDS, or all."""
         blocks = ([] if begun is None else [begun]) + list(self._ahead)
-        while sum(len(m) for _, m in blocks) < int(LOOK_AHEAD_SECONDS * self._session.config.frame_rate):
+        while sum(map(len, blocks)) < int(LOOK_AHEAD_SECONDS * self._session.config.frame_rate):
             following = next(self._blocks, None)
             if following is None:
                 break
             self._ahead.append(following)
             blocks.append(following)
-        return np.concatenate([pictures for pictures, _ in blocks]), torch.cat([m for _, m in blocks])
+        return Block.joined(blocks)
 
 
 def bad_run(errors: Tensor, most: float) -> tuple[int, int]:

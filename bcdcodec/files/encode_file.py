@@ -25,6 +25,7 @@ from bcdcodec.video import (
     Crop,
     FrameReader,
     SoundOptions,
+    Tracks,
     constant_frame_duration,
     encode_still,
     read_frames,
@@ -32,6 +33,8 @@ from bcdcodec.video import (
 
 MAX_FRAME_DURATION = 0xFFFFFFFF  # ticks, as HEAD can hold
 RATE_TOLERANCE = 0.15  # of the rate asked for, beyond which a note says what was reached
+COPIED_RATIO = 2.0  # times the rate of encoded sound, beyond which a note says what copied sound takes
+DAMAGE_NOTE = "none of them is a reference"
 PHOTO_NOTE = "a single picture: the file holds a reference image without motion, for decode --content"
 
 
@@ -43,6 +46,8 @@ class EncodeOptions:
     device: str = "auto"  # auto, cpu, cuda or cuda:N
     vae: str | None = None  # hub name or folder of the image autoencoder, for models over latents
     crop: Crop | str | None = None  # square in pixels of the upright picture, or AUTO_CROP; None: the centre
+    face: int | None = None  # which one AUTO_CROP is around, from 1 at the left; None: the largest
+    tracks: Tracks = Tracks()  # of video and sound that are read
     surroundings: bool = False  # keep a still of the whole first picture, for DecodeOptions.paste_back
     kbps: float | None = None  # kbit/s of motion, contents grow with it; None: the model's own
     profile: str | None = None  # static or context; None: context where the model has tables for it
@@ -64,7 +69,7 @@ class EncodeSummary:
 def encode_file(
     source: PathLike, target: PathLike, options: EncodeOptions | None = None, progress: Progress | None = None
 ) -> EncodeSummary:
-    """Encode a video, or a folder of PNGs, into a `.bcd` file, whole or not at all; `-` is standard input or output.
+    """Encode a video, photo or folder of pictures as the file `target`, whole or not at all; `-` is standard in or out.
 
     A single picture becomes a content without motion, for reenactment. Standard output gets every chunk as it is
     ready, with the times of all frames. The first frame is moved to time 0; distances between frames stay exact. Of
@@ -80,12 +85,13 @@ def encode_file(
         raise BcdError(f"cannot encode into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
     folder = open_model(options.model)
     folder.tables.motion_profile(options.profile)  # raises before any work if the model has no tables for it
-    crop, notes = options.crop, []
+    crop, notes, size = options.crop, [], folder.config.latent.picture_size
     if crop == AUTO_CROP:
-        crop, note = face_or_centre(source)
-        notes.append(note)
+        choice = face_or_centre(source, options.face, size)
+        crop = choice.crop
+        notes += choice.notes
     file = standard_input() if is_standard(source) else source
-    with read_frames(file, crop, folder.config.latent.picture_size, options.sound) as video, AudioSpool() as audio:
+    with read_frames(file, crop, size, options.sound, options.tracks) as video, AudioSpool() as audio:
         from bcdcodec.coding.encoder import StreamOptions, encode_frames  # after the cheap checks: torch takes seconds
         from bcdcodec.coding.head import Geometry, make_head
         from bcdcodec.coding.session import open_session
@@ -103,10 +109,14 @@ def encode_file(
             content = make_content(session, pictures, motion_of(session, pictures), options.kbps)
             recording = Recording(replace(head, frame_duration=1), (content,), (), surroundings=stills)
             counts = write_recording(standard_output() if live else target, recording, folder.tables)
-            return EncodeSummary(0, 0.0, counts, (*notes, PHOTO_NOTE))
+            return EncodeSummary(0, 0.0, counts, (*notes, *video.notes, PHOTO_NOTE))
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
         stream = StreamOptions(
-            time_base=video.time_base, kbps=options.kbps, profile=options.profile, scenes=options.scenes
+            time_base=video.time_base,
+            kbps=options.kbps,
+            profile=options.profile,
+            scenes=options.scenes,
+            damaged=video.suspects,
         )
         items = encode_frames(session, _counted(video, progress, total), stream)
         if live:
@@ -115,8 +125,10 @@ def encode_file(
             written = _write_whole(target, head, items, video, stills, folder.tables, audio)
         if info.has_audio and options.sound and not video.sound:
             notes.append(f"the sound of {source} is left out: this PyAV cannot decode it")
+        notes += video.notes
         if video.damage:
-            notes.append(video.damage)
+            notes.append(f"{video.damage}; {DAMAGE_NOTE}" if video.suspects else video.damage)
+        notes += _sound_notes(written, video, options.sound)
         if options.kbps and not live:
             notes += _rate_notes(written, options.kbps)
         return EncodeSummary(written.frames, written.seconds, written.byte_counts, tuple(notes))
@@ -157,6 +169,19 @@ def _write_whole(
         audio.add(video.sound.take(ticks * time_base))
     recording = Recording(head, tuple(contents), tuple(motions), audio=audio, surroundings=stills)
     return Written(len(pts), float(ticks * time_base), write_recording(target, recording, tables))
+
+
+def _sound_notes(written: Written, video: FrameReader, options: SoundOptions | None) -> list[str]:
+    """A note if copied sound takes far more than it would if it was encoded."""
+    if not video.sound or not video.sound.copied or not written.seconds:
+        return []
+    kbps, motion = video.sound.kbps, written.byte_counts.motion * 8 / written.seconds / 1000
+    if kbps <= COPIED_RATIO * options.kbps:
+        return []
+    return [
+        f"the sound is Opus and is copied at {kbps:.0f} kbit/s, beside {motion:.1f} kbit/s of motion: "
+        f"--audio-kbps {options.kbps:g} encodes it at that rate"
+    ]
 
 
 def _rate_notes(written: Written, kbps: float) -> list[str]:

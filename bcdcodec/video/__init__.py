@@ -4,10 +4,11 @@ PyAV is imported when a video is opened, not with this package.
 """
 
 from bcdcodec.errors import VideoError
-from bcdcodec.video.face import face_square
+from bcdcodec.video.face import FaceChoice, choose_face, face_square
 from bcdcodec.video.geometry import MAX_SIDE, Crop, centre_crop, parse_crop
 from bcdcodec.video.paste import STILL_SIDE, PasteBack, decode_still, encode_still
-from bcdcodec.video.read import FrameReader, VideoInfo, probe_video, read_frames, read_pictures
+from bcdcodec.video.pipes import is_pipe
+from bcdcodec.video.read import FrameReader, Tracks, VideoInfo, probe_video, read_frames, read_pictures
 from bcdcodec.video.scaling import enlarge
 from bcdcodec.video.sinks import encode_png
 from bcdcodec.video.sound import SoundOptions, SoundTrack
@@ -18,14 +19,17 @@ __all__ = [
     "MAX_SIDE",
     "STILL_SIDE",
     "Crop",
+    "FaceChoice",
     "FrameReader",
     "PasteBack",
     "SoundOptions",
     "SoundTrack",
+    "Tracks",
     "VideoError",
     "VideoInfo",
     "VideoWriter",
     "centre_crop",
+    "choose_face",
     "constant_frame_duration",
     "decode_still",
     "encode_png",
@@ -33,6 +37,7 @@ __all__ = [
     "enlarge",
     "face_square",
     "holds_sound",
+    "is_pipe",
     "parse_crop",
     "probe_video",
     "read_frames",

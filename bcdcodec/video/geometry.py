@@ -15,6 +15,7 @@ import numpy as np
 from bcdcodec.errors import VideoError
 
 MAX_SIDE = 16384  # pixels; a side beyond this is damage or an attack, not a talking head
+MAX_SOURCE_SIDE = 8192  # pixels that a file can state of its source; larger pictures are read reduced
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,14 @@ class Orientation:
         return cls(flip_x=a < 0, flip_y=d < 0)
 
     @classmethod
+    def from_rotation(cls, degrees: int) -> Orientation:
+        """Returns the nearest quarter turn to this rotation counterclockwise."""
+        quarters = round(degrees / 90) % 4
+        return cls(transpose=quarters % 2 == 1, flip_x=quarters in (2, 3), flip_y=quarters in (1, 2))
+
+    @classmethod
     def from_exif(cls, orientation: int) -> Orientation:
-        """Returns how a photo with this value of EXIF's tag Orientation becomes upright; no turn for others than 1 to 8."""
+        """Returns how a photo with this value of EXIF's Orientation becomes upright; no turn for others than 1 to 8."""
         turned = orientation in (5, 6, 7, 8)
         return cls(turned, flip_x=orientation in (2, 3, 6, 7), flip_y=orientation in (3, 4, 7, 8))
 

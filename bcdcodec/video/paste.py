@@ -7,11 +7,11 @@ import io
 import numpy as np
 
 from bcdcodec.errors import VideoError
-from bcdcodec.video.scaling import scale
+from bcdcodec.video.scaling import LANCZOS, scale
 
 STILL_SIDE = 512  # pixels at most of the still's longer side
 STILL_QUALITY = 40  # of WebP, 0 to 100
-MAX_STILL_SIDE = 8192
+MAX_STILL_SIDE = 8192  # pixels
 FEATHER = 0.08  # of the square's side, over which it passes into the still
 
 Square = tuple[int, int, int, int]  # x, y, width, height
@@ -27,7 +27,7 @@ def encode_still(image: np.ndarray) -> bytes:
 
 
 def decode_still(webp: bytes) -> np.ndarray:
-    """Returns the image in a WebP file, uint8 [h, w, 3]; VideoError for anything else or more than 8192 pixels a side."""
+    """Returns the image in a WebP file, uint8 [h, w, 3]; VideoError for anything else, or above MAX_STILL_SIDE."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -42,20 +42,17 @@ def decode_still(webp: bytes) -> np.ndarray:
 
 
 class PasteBack:
-    """Puts squares into a still, at the still's own size."""
+    """Puts squares into a still, at the size of the source."""
 
     def __init__(self, still: np.ndarray, square: Square, source_width: int, source_height: int):
         """`square`: in pixels of a source of `source_width` x `source_height`, of which the still shows all."""
-        height, width = still.shape[:2]
         x, y, w, h = square
-        left, right = round(x * width / source_width), round((x + w) * width / source_width)
-        top, bottom = round(y * height / source_height), round((y + h) * height / source_height)
-        self._at = (slice(top, max(bottom, top + 1)), slice(left, max(right, left + 1)))
-        self._still = still
-        self._around = still[self._at].astype(np.float32)
+        self._at = (slice(y, y + h), slice(x, x + w))
+        self._still = scale(np.ascontiguousarray(still), source_width, source_height, method=LANCZOS)
+        self._around = self._still[self._at].astype(np.float32)
         # At an edge of the picture there is nothing to pass into.
-        across = _ramp(self._around.shape[1], x > 0, x + w < source_width)
-        down = _ramp(self._around.shape[0], y > 0, y + h < source_height)
+        across = _ramp(w, x > 0, x + w < source_width)
+        down = _ramp(h, y > 0, y + h < source_height)
         self._share = (down[:, None] * across[None])[..., None]
 
     @property
@@ -66,7 +63,7 @@ class PasteBack:
     def __call__(self, picture: np.ndarray) -> np.ndarray:
         """Returns the still, uint8 [h, w, 3], with a decoded picture in its square."""
         height, width = self._around.shape[:2]
-        face = scale(np.ascontiguousarray(picture), width, height).astype(np.float32)
+        face = scale(np.ascontiguousarray(picture), width, height, method=LANCZOS).astype(np.float32)
         out = self._still.copy()
         out[self._at] = np.rint(self._around + self._share * (face - self._around)).astype(np.uint8)
         return out

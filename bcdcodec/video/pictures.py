@@ -32,4 +32,4 @@ def sample_pictures(source: Source, count: int, shorter_side: int) -> Iterator[P
             width, height = geometry.upright_size
             factor = min(1, shorter_side / min(width, height))
             image = upright_picture(frame, geometry, max(1, round(width * factor)), max(1, round(height * factor)))
-            yield Picture(image, width, height)
+            yield Picture(image, width * opened.reduced, height * opened.reduced)

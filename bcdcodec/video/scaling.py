@@ -1,4 +1,4 @@
-"""The one place where images change size: FFmpeg's swscale, bicubic, and whole-number enlargement for display."""
+"""The one place where images change size: FFmpeg's swscale, and whole-number enlargement for display."""
 
 from __future__ import annotations
 
@@ -11,17 +11,20 @@ if TYPE_CHECKING:
 
 # swscale's flags by value, as PyAV names the last two only from version 18 on.
 BICUBIC = 0x4
+LANCZOS = 0x200
 ACCURATE_ROUNDING = 0x40000
 SAME_ON_EVERY_MACHINE = 0x80000  # SWS_BITEXACT
 
 
 def resize(image: np.ndarray, size: int, reformatter: VideoReformatter | None = None) -> np.ndarray:
-    """Returns uint8 [h, w, 3] as uint8 [size, size, 3], as `scale` does."""
+    """Returns uint8 or uint16 [h, w, 3] as [size, size, 3], as `scale` does."""
     return scale(image, size, size, reformatter)
 
 
-def scale(image: np.ndarray, width: int, height: int, reformatter: VideoReformatter | None = None) -> np.ndarray:
-    """Returns uint8 [h, w, 3] as uint8 [height, width, 3].
+def scale(
+    image: np.ndarray, width: int, height: int, reformatter: VideoReformatter | None = None, method: int = BICUBIC
+) -> np.ndarray:
+    """Returns uint8 or uint16 [h, w, 3] as [height, width, 3] of the same kind.
 
     Going down, the filter widens with the ratio, so it does not alias. The pixels of a row
     must be contiguous; the rows need not be, so a crop is taken without a copy. A
@@ -32,10 +35,10 @@ def scale(image: np.ndarray, width: int, height: int, reformatter: VideoReformat
 
     if image.shape[:2] == (height, width):
         return image
-    frame = av.VideoFrame.from_numpy_buffer(image, format="rgb24")
+    frame = av.VideoFrame.from_numpy_buffer(image, format="rgb24" if image.dtype == np.uint8 else "rgb48le")
     reformatter = reformatter or VideoReformatter()
     scaled = reformatter.reformat(
-        frame, width=width, height=height, interpolation=BICUBIC | ACCURATE_ROUNDING | SAME_ON_EVERY_MACHINE, threads=1
+        frame, width=width, height=height, interpolation=method | ACCURATE_ROUNDING | SAME_ON_EVERY_MACHINE, threads=1
     )
     return scaled.to_ndarray()
 

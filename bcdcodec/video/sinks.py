@@ -13,12 +13,16 @@ import numpy as np
 
 from bcdcodec.container.audio import OPUS_RATE, AudioFormat, opus_samples
 from bcdcodec.errors import VideoError
+from bcdcodec.video.colour import HD_HEIGHT
 from bcdcodec.video.opus import open_opus_template
 from bcdcodec.video.scaling import ACCURATE_ROUNDING, BICUBIC
 from bcdcodec.video.tags import tag_apng_file, tag_gif_file, tag_png
 
 if TYPE_CHECKING:
     import av
+
+# Values of ITU-T H.273 in FFmpeg's enumerations of matrices, primaries, transfer functions and ranges.
+BT709, SMPTE170M, LIMITED_RANGE = 1, 6, 1
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,11 @@ class FileSink:
         self._durations[pts] = duration
         self._mux(self._stream.encode(self._converted(frame)))
 
+    @property
+    def _is_hd(self) -> bool:
+        """Whether players that ignore tags take the matrix of BT.709, not BT.601, for a video of this size."""
+        return self._size[1] >= HD_HEIGHT
+
     def put_sound(self, first_sample: int, packet: bytes) -> None:
         import av
 
@@ -124,6 +133,11 @@ class FileSink:
         self._stream.pix_fmt = self._format.pixel_format
         self._stream.time_base = self._stream.codec_context.time_base = self._time_base
         self._stream.options = dict(self._format.options)
+        if self._format.pixel_format == "yuv420p":
+            codec = self._stream.codec_context
+            codec.colorspace = BT709 if self._is_hd else SMPTE170M
+            codec.color_primaries = codec.color_trc = BT709
+            codec.color_range = LIMITED_RANGE
         if self._sound is not None:
             with open_opus_template(self._sound) as template:
                 self._sound_stream = self._container.add_stream_from_template(template.streams.audio[0])
@@ -145,10 +159,9 @@ class FileSink:
             return frame
         if self._format.pixel_format == frame.format.name:
             return frame
-        # BT.601, limited range: what players assume of a small video whatever its tags say.
         return frame.reformat(
             format=self._format.pixel_format,
-            dst_colorspace=Colorspace.ITU601,
+            dst_colorspace=Colorspace.ITU709 if self._is_hd else Colorspace.ITU601,
             dst_color_range=ColorRange.MPEG,
             interpolation=BICUBIC | ACCURATE_ROUNDING,
             threads=1,

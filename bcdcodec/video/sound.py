@@ -12,6 +12,7 @@ import numpy as np
 
 from bcdcodec.container.audio import MAX_PACKETS, OPUS_RATE, Audio, AudioFormat, opus_samples
 from bcdcodec.errors import BcdError, VideoError
+from bcdcodec.video.downmix import has_centre, mono_with_centre
 from bcdcodec.video.opus import read_opus_head
 
 if TYPE_CHECKING:
@@ -58,6 +59,7 @@ class SoundTrack:
         self._queue: deque[tuple[int, bytes]] = deque()  # sample from the first packet's start, packet
         self._origin: int | None = None  # where the first packet starts, samples from the first picture
         self._end = 0  # samples from the first packet's start to the end of the newest
+        self._bytes = self._samples = 0  # of all packets
         self._format: AudioFormat | None = None
         self._format_given = False
         self._finished = False
@@ -65,6 +67,11 @@ class SoundTrack:
     @property
     def started(self) -> bool:
         return self._start is not None
+
+    @property
+    def kbps(self) -> float:
+        """Rate of the packets so far, kbit/s; 0 before the first."""
+        return self._bytes * 8 * OPUS_RATE / self._samples / 1000 if self._samples else 0.0
 
     @property
     def damaged_packets(self) -> int:
@@ -92,7 +99,7 @@ class SoundTrack:
         self._finished = True
 
     def take(self, until: Fraction) -> list[Audio]:
-        """Returns the sound so far that starts before `until`, in seconds from the first picture, in chunks without gaps."""
+        """Returns the sound so far that starts before `until`, seconds from the first picture, in unbroken chunks."""
         chunks: list[Audio] = []
         first, packets, end = 0, [], None
         limit = until * OPUS_RATE - (self._origin or 0)
@@ -129,6 +136,8 @@ class SoundTrack:
                 continue
             self._queue.append((self._end, packet))
             self._end += samples
+            self._bytes += len(packet)
+            self._samples += samples
 
 
 class _Copier:
@@ -174,6 +183,7 @@ class _Encoder:
         self.damaged = 0
         self._resampler = None
         self._setup: tuple | None = None  # what the resampler was made for
+        self._channels: list[str] | None = None  # of surround sound, which is mixed here
         self._origin: int | None = None  # where what is encoded starts, samples from the first picture
         self._end = 0  # where it ends so far
         self._pcm = np.zeros(0, np.int16)
@@ -203,7 +213,7 @@ class _Encoder:
             return
         if self._resampler is not None:
             for block in self._resampler.resample(None):
-                self._append(block.to_ndarray()[0])
+                self._append(self._mono(block))
         missing = -len(self._pcm) % PACKET_SAMPLES
         self._append(np.zeros(missing, np.int16))
         yield from self._encoded()
@@ -235,13 +245,24 @@ class _Encoder:
         """Returns int16 [samples] at 48 kHz; the first frames may give fewer, as the filter fills up."""
         import av
 
+        channels = [channel.name for channel in frame.layout.channels]
+        surround = has_centre(channels)
         setup = (frame.format.name, frame.layout.name, frame.sample_rate)
         if setup != self._setup:
             self._setup = setup
-            self._resampler = av.AudioResampler(format="s16", layout="mono", rate=OPUS_RATE)
+            self._channels = channels if surround else None
+            layout, kind = (frame.layout.name, "flt") if surround else ("mono", "s16")
+            self._resampler = av.AudioResampler(format=kind, layout=layout, rate=OPUS_RATE)
         frame.pts = None  # the resampler would fill gaps by itself
-        blocks = [block.to_ndarray()[0] for block in self._resampler.resample(frame)]
+        blocks = [self._mono(block) for block in self._resampler.resample(frame)]
         return np.concatenate(blocks) if blocks else np.zeros(0, np.int16)
+
+    def _mono(self, block: av.AudioFrame) -> np.ndarray:
+        """Returns int16 [samples] of what the resampler gave."""
+        samples = block.to_ndarray()  # [1, samples x channels]
+        if self._channels is None:
+            return samples[0]
+        return mono_with_centre(samples.reshape(-1, len(self._channels)).T, self._channels)
 
     def _encoded(self) -> Iterator[tuple[int, bytes]]:
         import av

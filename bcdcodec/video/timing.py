@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
 from collections.abc import Sequence
 
 
@@ -10,7 +12,7 @@ def constant_frame_duration(pts: Sequence[int]) -> int | None:
 
     None when the distances differ or there are fewer than two frames.
     """
-    steps = {after - before for before, after in zip(pts, pts[1:])}
+    steps = {after - before for before, after in zip(pts, pts[1:], strict=False)}
     return steps.pop() if len(steps) == 1 else None
 
 
@@ -39,3 +41,37 @@ class PtsRepair:
         else:
             self._previous = max(pts + self._shift, self._previous + 1)
         return self._previous
+
+
+class Gaps:
+    """Finds where frames are missing in a video of otherwise constant rate, as after damage that a container skips."""
+
+    LEAST = 5  # usual distances that a gap is long at least
+    REGULAR = 0.9  # share of distances that must be the usual one, within a tenth or a tick
+
+    def __init__(self) -> None:
+        self._distances: Counter[int] = Counter()  # ticks
+        self._long: list[tuple[int, int]] = []  # pts before a distance that was LEAST times the usual one then
+
+    def add(self, pts: int, distance: int) -> None:
+        """Takes a frame's pts and the distance to the next one, in ticks."""
+        if distance >= self.LEAST * self._usual():
+            self._long.append((pts, distance))
+        self._distances[distance] += 1
+
+    def _usual(self) -> int:
+        return self._distances.most_common(1)[0][0] if self._distances else sys.maxsize
+
+    @property
+    def found(self) -> list[tuple[int, int]]:
+        """The pts before each gap so far and its length, in ticks; none for a variable frame rate."""
+        usual = self._usual()
+        near = sum(n for ticks, n in self._distances.items() if abs(ticks - usual) <= max(1, usual / 10))
+        if near < self.REGULAR * self._distances.total():
+            return []
+        return [(pts, distance) for pts, distance in self._long if distance >= self.LEAST * usual]
+
+    @property
+    def longest(self) -> tuple[int, int]:
+        """The pts before the longest gap and its length, in ticks; for a video that has one."""
+        return max(self.found, key=lambda gap: gap[1])

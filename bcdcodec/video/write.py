@@ -12,8 +12,10 @@ import numpy as np
 
 from bcdcodec.container.audio import AudioFormat
 from bcdcodec.errors import VideoError
+from bcdcodec.video.pipes import is_pipe
 from bcdcodec.video.sinks import FORMATS, FileSink, FolderSink
 
+MAX_NAME_BYTES = 240  # of a temporary name; file systems take 255
 STILL_DURATION = Fraction(1, 25)  # seconds a single frame is shown when nothing else is said
 
 
@@ -22,6 +24,8 @@ def holds_sound(path: str | os.PathLike | BinaryIO) -> bool:
     if not isinstance(path, (str, os.PathLike)):
         return True
     path = Path(path)
+    if is_pipe(path):
+        return True
     return not path.is_dir() and path.suffix.lower() in FORMATS and FORMATS[path.suffix.lower()].sound
 
 
@@ -39,14 +43,15 @@ def write_video(
       multiples do; `.mkv`: the same, pts rounded to Matroska's milliseconds; `.webm`: VP9, as `.mkv` otherwise.
     - `.gif`: 256 colours a frame, pts rounded to hundredths of a second.
     - `.apng`: lossless; the last frame is shown as long as the one before it.
-    - a file open for binary writing: Matroska, of which nothing is ever written twice.
+    - a file open for binary writing, or a named pipe: Matroska (WebM if its name ends in .webm), of which nothing is
+      ever written twice.
     - a folder (no suffix, a final `/`, or an existing folder): `000000.png`, ...; timestamps
       are not kept.
 
     An odd side of a video file is padded to the next even one by repeating its last row or
     column. `metadata` becomes tags of the file (of every PNG). `sound`: what `write_sound` will
-    bring, for a path that `holds_sound`. All is written under a temporary name beside `path`
-    and renamed on success; after an exception nothing is left.
+    bring, for a path that `holds_sound`. All is written under a temporary name beside `path`, or beside the file that
+    the link `path` points to, and renamed on success; after an exception nothing is left.
 
     VideoError when the suffix is unknown, the target cannot be written, or a folder that
     exists is not empty.
@@ -74,9 +79,15 @@ class VideoWriter:
         self._step: int | None = None  # ticks between the two newest frames
         self._frames = 0
         self._partial: Path | None = None
+        self._pipe: BinaryIO | None = None  # that this writer opened
+        if stream is None and is_pipe(self.path):
+            stream = self._pipe = _opened_pipe(self.path)
         if stream is not None:
-            self._sink = FileSink(stream, FORMATS[".mkv"], self._shape, self._time_base, metadata or {}, sound)
+            kind = ".webm" if self.path.suffix.lower() == ".webm" else ".mkv"
+            self._sink = FileSink(stream, FORMATS[kind], self._shape, self._time_base, metadata or {}, sound)
             return
+        # Through a link: what it points to is written.
+        self._target = Path(os.path.realpath(self.path))
         as_folder = str(os.fspath(path)).endswith(("/", os.sep)) or self.path.is_dir()
         suffix = self.path.suffix.lower()
         if not (as_folder or suffix == "" or suffix in FORMATS):
@@ -84,12 +95,12 @@ class VideoWriter:
                 f"cannot write {self.path}: {self.path.suffix} is not one of {', '.join(FORMATS)} or a folder"
             )
         # The suffix goes last, so that a program that looks at the folder knows what it is.
-        self._partial = self.path.with_name(
-            f".{self.path.stem}.partial-{secrets.token_hex(4)}{suffix if not as_folder else ''}"
-        )
+        ending = f".partial-{secrets.token_hex(4)}{suffix if not as_folder else ''}"
+        stem = os.fsencode(self._target.stem)[: MAX_NAME_BYTES - len(ending)].decode(errors="ignore")
+        self._partial = self._target.with_name(f".{stem}{ending}")
         try:
             if as_folder or suffix == "":
-                self._sink = FolderSink(self._partial, self.path, metadata or {})
+                self._sink = FolderSink(self._partial, self._target, metadata or {})
             else:
                 self._sink = FileSink(
                     self._partial, FORMATS[suffix], self._shape, self._time_base, metadata or {}, sound
@@ -121,8 +132,9 @@ class VideoWriter:
         self._frames += 1
 
     def write_sound(self, first_sample: int, packet: bytes) -> None:
-        """Adds an Opus packet that starts at a sample of 1/48000 s from the first packet's start, best
-        shortly before the image shown then; in order, and to a file that was begun with sound.
+        """Adds an Opus packet that starts at a sample of 1/48000 s from the first packet's start.
+
+        In order, best shortly before the image shown then, and to a file that was begun with sound.
         """
         import av
 
@@ -147,7 +159,7 @@ class VideoWriter:
         if exception_type is None:
             self.close()
         else:
-            self._sink.discard()
+            self._discard()
 
     def close(self) -> None:
         """Finishes the video and gives it its name; VideoError when no frame was written."""
@@ -162,10 +174,27 @@ class VideoWriter:
             self._sink.finish()
             if self._partial is None:
                 return
-            if self._partial.is_dir() and self.path.is_dir():
-                self.path.rmdir()  # empty, as checked; some systems do not replace a folder
-            os.replace(self._partial, self.path)
+            if self._partial.is_dir() and self._target.is_dir():
+                self._target.rmdir()  # empty, as checked; some systems do not replace a folder
+            os.replace(self._partial, self._target)
         except (OSError, av.FFmpegError) as error:
             raise VideoError(f"cannot write {self.path}: {error.strerror}") from None
         finally:
-            self._sink.discard()
+            self._discard()
+
+    def _discard(self) -> None:
+        self._sink.discard()
+        if self._pipe is not None:
+            try:
+                self._pipe.close()
+            except OSError:
+                pass  # whoever read it has gone
+
+
+def _opened_pipe(path: Path) -> BinaryIO:
+    if path.suffix.lower() not in ("", ".mkv", ".webm"):
+        raise VideoError(f"{path} is a pipe, which takes Matroska or WebM: let its name end in .mkv or .webm")
+    try:
+        return open(path, "wb")
+    except OSError as error:
+        raise VideoError(f"cannot write {path}: {error.strerror}") from None
