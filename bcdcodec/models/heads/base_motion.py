@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import QuantiserConfig
-from bcdcodec.models.encoder import RelativeBias, T5Layer
+from bcdcodec.models.t5 import RelativeBias, T5Layer
 from bcdcodec.models.group_vq import GroupVQ, RateTerms
 from bcdcodec.models.heads.alignment_frame import crop
 from bcdcodec.models.layers import RMSNorm
