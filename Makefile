@@ -6,13 +6,18 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 RECIPE := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test bench wheel clean
+.PHONY: demo test lint bench wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/bcd demo out/
 
+# One process a core; a file's tests share their fixtures.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+
+lint: $(VENV)/installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
 
 # Some minutes on rendered clips, beside the accepted figures of benchmarks/baseline.json.
 bench: $(VENV)/installed-test
