@@ -9,8 +9,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from bcdcodec.coding import decoder, encoder
-from bcdcodec.coding.content import reference_image
+from bcdcodec.coding import content as coded_content, decoder, encoder
 from bcdcodec.coding.encoder import StreamOptions
 from bcdcodec.coding.head import Geometry, check_model, make_head
 from bcdcodec.coding.session import Session, open_session
@@ -114,6 +113,6 @@ class Codec:
         """Pictures uint8 [b, t, h, w, 3] of many short clips at once, see `decoder.decode_windows`."""
         return decoder.decode_windows(self.session, codes, contents, seed, steps, cross_identity)
 
-    def still(self, recording: Recording, number: int = 0) -> np.ndarray | None:
+    def reference_image(self, recording: Recording, number: int = 0) -> np.ndarray | None:
         """The reference image of a recording's content, uint8 [h, w, 3]; None for models whose tokens hold no image."""
-        return reference_image(self.session, recording.contents[number])
+        return coded_content.reference_image(self.session, recording.contents[number])

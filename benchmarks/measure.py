@@ -121,7 +121,7 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
                 folder / FEATURES, **{name + kind: x for kind, found in features.items() for name, x in found.items()}
             )
         shown.append((f"bcd {coded.setting}: {rows[-1].kbps:.1f} kbit/s whole file", decoded))
-    still = codec.still(own.recording)
+    still = codec.reference_image(own.recording)
     if still is not None:  # models over latents have none
         content = rows[0].content_bytes + rows[0].container_bytes
         rows.append(

@@ -40,6 +40,6 @@ def test_the_frame_of_the_content_is_one_from_which_the_others_are_reached(tiny_
     frames = head_frames(8, 12, 32)
     frames[3] = np.roll(frames[3], 12, axis=1)
     recording = codec.encode(frames)
-    still = codec.still(recording).astype(np.float32)
+    still = codec.reference_image(recording).astype(np.float32)
     errors = [float(np.square(still - f).mean()) for f in frames]
     assert int(np.argmin(errors)) != 3 and recording.contents[0].reference_codes is not None

@@ -92,7 +92,7 @@ def test_files_of_such_a_model_hold_and_give_pictures_of_full_size(large_model):
     codec, frames = bcdcodec.load(large_model), head_frames(7, 12, 64)
     recording = codec.encode(frames)
     assert (recording.head.coded_width, recording.head.coded_height) == (64, 64)
-    assert codec.decode(recording).shape == frames.shape and codec.still(recording).shape == (64, 64, 3)
+    assert codec.decode(recording).shape == frames.shape and codec.reference_image(recording).shape == (64, 64, 3)
 
 
 def test_detail_moves_as_the_still_does(large_model):

@@ -110,7 +110,7 @@ def _open(stack: ExitStack, source: PathLike, content: PathLike | None, options:
     reader = stack.enter_context(open_sound(source))
     refuse_above(options.max_frames, reader.frames, source)
     if reader.complete and not reader.frames:
-        raise BcdError(f"{source} holds a reference image without motion: give it as --content to another file")
+        raise BcdError(f"{source} holds a reference image without motion: give it with --content to another file")
     other = None
     if content is not None:
         other = stack.enter_context(open_sound(content))
