@@ -14,7 +14,7 @@ from small_head import NAMES, POSE, landmarks, photograph, small_head  # noqa: E
 from bcdcodec.errors import BcdError  # noqa: E402
 from bcdcodec.training.data.portraits import portrait as portrait_file  # noqa: E402
 from bcdcodec.training.data.portraits.contour import opening  # noqa: E402
-from bcdcodec.training.data.portraits.driving import Performance, smooth_over_time, training_clips  # noqa: E402
+from bcdcodec.training.data.portraits.driving import DriverMotion, smooth_over_time, training_clips  # noqa: E402
 from bcdcodec.training.data.portraits.eyes import blink_gains  # noqa: E402
 from bcdcodec.training.data.portraits.fit import Pose, fit, fit_expressions  # noqa: E402
 from bcdcodec.training.data.portraits.glasses import stiffness  # noqa: E402
@@ -202,12 +202,17 @@ def small_portrait(head, monkeypatch, tmp_path):
     cv2.imwrite(str(path), photograph()[..., ::-1])
     rng = np.random.default_rng(1)
     moves = smooth_over_time(rng.uniform(0, 1, (40, len(NAMES))), 2.0).astype(np.float32)
-    actor = Performance(
-        "actor", moves, moves.min(0), np.zeros((40, 2), np.float32), np.zeros((40, 3), np.float32), np.ones(40, bool)
+    driver = DriverMotion(
+        "driven_by",
+        moves,
+        moves.min(0),
+        np.zeros((40, 2), np.float32),
+        np.zeros((40, 3), np.float32),
+        np.ones(40, bool),
     )
 
     def make(seed, frames=10):
-        return portrait_file.make_portrait(head, lambda picture, near=None: face, [actor], path, frames, seed)
+        return portrait_file.make_portrait(head, lambda picture, near=None: face, [driver], path, frames, seed)
 
     return make
 
@@ -280,7 +285,7 @@ def command(monkeypatch, tmp_path):
 
     made = []
 
-    def make(head, landmarker, performances, path, frames, seed):
+    def make(head, landmarker, driver_motions, path, frames, seed):
         made.append(path.stem)
         if path.stem == "stopped":
             raise KeyboardInterrupt
@@ -288,7 +293,8 @@ def command(monkeypatch, tmp_path):
 
     for name in ("load_head", "Landmarker", "training_clips"):
         monkeypatch.setattr(module, name, lambda *_: None)
-    monkeypatch.setattr(module, "read_drivers", lambda *_: [])
+    monkeypatch.setattr(module, "read_drivers", lambda *_: [None])
+    monkeypatch.setattr(module, "driver_motion", lambda *_: "moves")
     monkeypatch.setattr(module, "make_portrait", make)
     folder = tmp_path / "in"
     folder.mkdir()

@@ -16,7 +16,7 @@ if importlib.util.find_spec("cv2") is None:  # before anything that imports it
 from tqdm import tqdm  # noqa: E402
 
 from bcdcodec.training.data.landmarker import Landmarker  # noqa: E402
-from bcdcodec.training.data.portraits.driving import perform, read_drivers, training_clips  # noqa: E402
+from bcdcodec.training.data.portraits.driving import FRAMES_LEAST, driver_motion, read_drivers, training_clips  # noqa: E402
 from bcdcodec.training.data.portraits.head import load_head  # noqa: E402
 from bcdcodec.training.data.portraits.portrait import make_portrait  # noqa: E402
 from bcdcodec.training.data.portraits.sheet import contact_sheet  # noqa: E402
@@ -54,9 +54,13 @@ def main(portraits, head_path, task, clips, driving, out, frames, seed, part, li
         head, landmarker = load_head(head_path), Landmarker(task)
         cache = driving or out / "driving"
         drivers = tqdm(read_drivers(training_clips(clips), landmarker, cache), unit="clip")
-        performances = [p for p in (perform(driver, head, cache) for driver in drivers) if p is not None]
+        motions = [
+            motion for motion in (driver_motion(driver, head, cache) for driver in drivers) if motion is not None
+        ]
+        if not motions:
+            raise BcdError(f"{clips}: no clip of split `train` shows a face in {FRAMES_LEAST} frames")
         for path in tqdm(paths, unit="portrait"):
-            arrays = make_portrait(head, landmarker, performances, path, frames, seed)
+            arrays = make_portrait(head, landmarker, motions, path, frames, seed)
             if arrays is None:
                 (out / f"{path.stem}.refused").touch()
             else:
