@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
 
@@ -13,7 +14,7 @@ from small_head import NAMES, POSE, landmarks, photograph, small_head  # noqa: E
 from bcdcodec.errors import BcdError  # noqa: E402
 from bcdcodec.training.data.portraits import portrait as portrait_file  # noqa: E402
 from bcdcodec.training.data.portraits.contour import opening  # noqa: E402
-from bcdcodec.training.data.portraits.driving import Performance, smooth_over_time, training_clips  # noqa: E402
+from bcdcodec.training.data.portraits.driving import DriverMotion, smooth_over_time, training_clips  # noqa: E402
 from bcdcodec.training.data.portraits.eyes import blink_gains  # noqa: E402
 from bcdcodec.training.data.portraits.fit import Pose, fit, fit_expressions  # noqa: E402
 from bcdcodec.training.data.portraits.glasses import stiffness  # noqa: E402
@@ -201,12 +202,17 @@ def small_portrait(head, monkeypatch, tmp_path):
     cv2.imwrite(str(path), photograph()[..., ::-1])
     rng = np.random.default_rng(1)
     moves = smooth_over_time(rng.uniform(0, 1, (40, len(NAMES))), 2.0).astype(np.float32)
-    actor = Performance(
-        "actor", moves, moves.min(0), np.zeros((40, 2), np.float32), np.zeros((40, 3), np.float32), np.ones(40, bool)
+    driver = DriverMotion(
+        "driven_by",
+        moves,
+        moves.min(0),
+        np.zeros((40, 2), np.float32),
+        np.zeros((40, 3), np.float32),
+        np.ones(40, bool),
     )
 
     def make(seed, frames=10):
-        return portrait_file.make_portrait(head, lambda picture, near=None: face, [actor], path, frames, seed)
+        return portrait_file.make_portrait(head, lambda picture, near=None: face, [driver], path, frames, seed)
 
     return make
 
@@ -270,3 +276,66 @@ def test_a_real_portrait_fits_and_its_flow_is_exact():
     still, moving = (landmarker(p).blendshapes for p in (person.photograph, frame.picture))
     for name, least in (("jawOpen", 0.3), ("eyeBlinkLeft", 0.3), ("eyeBlinkRight", 0.3)):
         assert moving[BLENDSHAPES.index(name)] - still[BLENDSHAPES.index(name)] > least
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """Runs the command on a folder of pictures, fitting and drawing replaced by a record of who was asked for."""
+    from bcdcodec.training.data.portraits import __main__ as module
+
+    made = []
+
+    def make(head, landmarker, driver_motions, path, frames, seed):
+        made.append(path.stem)
+        if path.stem == "stopped":
+            raise KeyboardInterrupt
+        return None if path.stem == "faceless" else jpegs([photograph()[:64, :64]] * 2) | {"found": np.ones(2, bool)}
+
+    for name in ("load_head", "Landmarker", "training_clips"):
+        monkeypatch.setattr(module, name, lambda *_: None)
+    monkeypatch.setattr(module, "read_drivers", lambda *_: [None])
+    monkeypatch.setattr(module, "driver_motion", lambda *_: "moves")
+    monkeypatch.setattr(module, "make_portrait", make)
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("anna", "faceless", "stopped", "zoe"):
+        (folder / f"{name}.jpg").touch()
+    options = ["--portraits", folder, "--head", "h", "--landmarker", "l", "--clips", "c", "--out", tmp_path / "out"]
+
+    def run(*more):
+        made.clear()
+        try:
+            module.main([str(o) for o in (*options, *more)], standalone_mode=False)
+        except (KeyboardInterrupt, click.Abort):
+            made.append("interrupted")
+        return list(made)
+
+    run.made, run.out = made, tmp_path / "out"
+    return run
+
+
+def test_a_stopped_run_is_resumed_and_nothing_is_done_twice(command, monkeypatch):
+    first = command()
+    assert first[-2:] == ["stopped", "interrupted"]
+    done = {p.stem for p in command.out.iterdir()}
+    assert done == set(first[:-2])
+    assert not [p for p in command.out.iterdir() if p.name.startswith(".")]
+    from bcdcodec.training.data.portraits import __main__ as module
+
+    monkeypatch.setattr(module, "make_portrait", lambda *given: command.made.append(given[3].stem))
+    assert set(command()) == {"anna", "faceless", "stopped", "zoe"} - done
+    assert command() == []
+
+
+def test_parts_share_the_portraits_out(command):
+    whole = {"anna", "faceless", "zoe", "stopped"}
+    parts = [set(command("--part", k, 2)) - {"interrupted"} for k in range(2)]
+    assert parts[0] | parts[1] == whole and not parts[0] & parts[1]
+    with pytest.raises(BcdError, match="K must be 0 to N - 1"):
+        command("--part", 2, 2)
+
+
+def test_a_sheet_shows_what_there_is(command, tmp_path):
+    command()
+    command("--sheet", 12, tmp_path / "sheet.png", "--limit", 0)
+    assert cv2.imread(str(tmp_path / "sheet.png")).shape == (2 * 64, 10 * 64, 3)

@@ -2,85 +2,71 @@
 
 from __future__ import annotations
 
+import importlib.util
 import zlib
 from pathlib import Path
 
 import click
-import cv2
-import numpy as np
-from tqdm import tqdm
 
 from bcdcodec.errors import BcdError
-from bcdcodec.training.data.landmarker import Landmarker
-from bcdcodec.training.data.portraits.driving import perform, read_drivers, training_clips
-from bcdcodec.training.data.portraits.head import load_head
-from bcdcodec.training.data.portraits.portrait import make_portrait
-from bcdcodec.training.data.portraits.store import picture, write
+
+if importlib.util.find_spec("cv2") is None:  # before anything that imports it
+    raise SystemExit("error: portraits need OpenCV: pip install 'bcdcodec[portraits]'")
+
+from tqdm import tqdm  # noqa: E402
+
+from bcdcodec.training.data.landmarker import Landmarker  # noqa: E402
+from bcdcodec.training.data.portraits.driving import FRAMES_LEAST, driver_motion, read_drivers, training_clips  # noqa: E402
+from bcdcodec.training.data.portraits.head import load_head  # noqa: E402
+from bcdcodec.training.data.portraits.portrait import make_portrait  # noqa: E402
+from bcdcodec.training.data.portraits.sheet import contact_sheet  # noqa: E402
+from bcdcodec.training.data.portraits.store import write  # noqa: E402
+
+PATH = click.Path(path_type=Path)
 
 
 @click.command(help="Re-animate portraits with the motion of talking people: one .npz a portrait.")
-@click.option("--portraits", type=click.Path(path_type=Path), required=True, help="Folder of portraits (.jpg, .png).")
-@click.option("--head", "head_path", type=click.Path(path_type=Path), required=True, help="ICT-FaceKit as .npz.")
-@click.option(
-    "--landmarker", "task", type=click.Path(path_type=Path), required=True, help="MediaPipe's face_landmarker.task."
-)
-@click.option(
-    "--clips", type=click.Path(path_type=Path), required=True, help="Folder of clips; the split `train` drives."
-)
-@click.option("--driving", type=click.Path(path_type=Path), help="Folder for what is seen in the clips; OUT/driving.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), required=True, help="Folder to write to; what is there is kept."
-)
+@click.option("--portraits", type=PATH, required=True, help="Folder of photographs (.jpg, .png), one face each.")
+@click.option("--head", "head_path", type=PATH, required=True, help="ICT-FaceKit as .npz.")
+@click.option("--landmarker", "task", type=PATH, required=True, help="MediaPipe's face_landmarker.task.")
+@click.option("--clips", type=PATH, required=True, help="Folder with manifest.csv; clips of the split `train` drive.")
+@click.option("--driving", type=PATH, help="Folder of what the clips show, found once.  [default: OUT/driving]")
+@click.option("--out", type=PATH, required=True, help="Folder to write to. Files that are there are kept.")
 @click.option("--frames", type=click.IntRange(2, 512), default=28, show_default=True, help="Pictures a portrait.")
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--part", type=(int, int), default=(0, 1), show_default=True, help="Do every N-th portrait from K: K N.")
+@click.option("--part", type=(int, int), default=(0, 1), show_default=True, help="K N: every N-th portrait from K on.")
 @click.option("--limit", type=int, help="Stop after so many portraits.")
-@click.option(
-    "--sheet", type=(int, click.Path(path_type=Path)), help="Write a contact sheet of N pictures of OUT and stop."
-)
+@click.option("--sheet", type=(int, PATH), help="N FILE: then write N pictures of different portraits as one image.")
 def main(portraits, head_path, task, clips, driving, out, frames, seed, part, limit, sheet):
     """The command."""
+    if not portraits.is_dir():
+        raise BcdError(f"{portraits}: no such folder")
+    paths = [path for path in portraits.iterdir() if path.suffix in (".jpg", ".png")]
+    if not paths:
+        raise BcdError(f"{portraits}: no .jpg or .png in it")
+    if not 0 <= part[0] < part[1]:
+        raise BcdError(f"--part {part[0]} {part[1]}: K must be 0 to N - 1")
+    # in an order that mixes their sources, so that a part of the set is like the whole
+    paths = sorted(paths, key=lambda path: zlib.crc32(path.stem.encode()))[part[0] :: part[1]][:limit]
+    out.mkdir(parents=True, exist_ok=True)
+    paths = [p for p in paths if not (out / f"{p.stem}.npz").is_file() and not (out / f"{p.stem}.refused").is_file()]
+    if paths:
+        head, landmarker = load_head(head_path), Landmarker(task)
+        cache = driving or out / "driving"
+        drivers = tqdm(read_drivers(training_clips(clips), landmarker, cache), unit="clip")
+        motions = [
+            motion for motion in (driver_motion(driver, head, cache) for driver in drivers) if motion is not None
+        ]
+        if not motions:
+            raise BcdError(f"{clips}: no clip of split `train` shows a face in {FRAMES_LEAST} frames")
+        for path in tqdm(paths, unit="portrait"):
+            arrays = make_portrait(head, landmarker, motions, path, frames, seed)
+            if arrays is None:
+                (out / f"{path.stem}.refused").touch()
+            else:
+                write(out / f"{path.stem}.npz", arrays)
     if sheet:
         contact_sheet(out, *sheet, seed)
-        return
-    cv2.setNumThreads(1)
-    paths = [p for p in portraits.iterdir() if p.suffix in (".jpg", ".png")]
-    paths = sorted(paths, key=lambda p: zlib.crc32(p.stem.encode()))[part[0] :: part[1]][
-        :limit
-    ]  # mixed kinds from the start
-    if not paths:
-        raise BcdError(f"{portraits}: no .jpg or .png")
-    out.mkdir(parents=True, exist_ok=True)
-    head, landmarker = load_head(head_path), Landmarker(task)
-    driving = driving or out / "driving"
-    drivers = read_drivers(training_clips(clips), landmarker, driving)
-    performances = [p for p in (perform(d, head, driving) for d in tqdm(drivers, unit="clip")) if p is not None]
-    del drivers
-    for path in tqdm(paths, unit="portrait"):
-        target = out / f"{path.stem}.npz"
-        if target.is_file() or (out / f"{path.stem}.refused").is_file():
-            continue
-        arrays = make_portrait(head, landmarker, performances, path, frames, seed)
-        if arrays is None:
-            (out / f"{path.stem}.refused").touch()
-        else:
-            write(target, arrays)
-
-
-def contact_sheet(folder: Path, count: int, path: Path, seed: int) -> None:
-    """`count` pictures of different portraits as one image, ten a row, every second one a photograph's neighbour."""
-    files = sorted(folder.glob("*.npz"))
-    if not files:
-        raise BcdError(f"{folder}: no portraits yet")
-    rng = np.random.default_rng(seed)
-    chosen = rng.choice(len(files), count, replace=len(files) < count)
-    tiles = []
-    for index in chosen:
-        with np.load(files[index], allow_pickle=False) as arrays:
-            tiles.append(picture(arrays, int(rng.integers(1, len(arrays["found"])))))
-    tiles += [np.zeros_like(tiles[0])] * (-count % 10)
-    rows = [np.hstack(tiles[k : k + 10]) for k in range(0, len(tiles), 10)]
-    cv2.imwrite(str(path), np.vstack(rows)[..., ::-1])
 
 
 if __name__ == "__main__":

@@ -17,6 +17,13 @@ from bcdcodec.training.data.portraits.head import Head
 from bcdcodec.training.data.portraits.store import write
 
 FRAMES_LEAST = 16  # of a clip in which the face is seen
+REST = 25  # percentile over a clip's frames of an expression's weight, taken as its face at rest
+SMOOTH, SMOOTH_BLINK = 0.7, 0.5  # frames, of the temporal Gaussian
+# The landmarker's points move less than a face does: lids that are shut don't meet, an iris is drawn to the middle of
+# its eye. With these gains it sees a rendered face move about as far as it sees the driver's.
+GAIN, GAINS = 1.2, {"eyeBlink": 1.6, "brow": 1.6}  # of expressions, by the beginning of their names
+GAZE_GAIN = 2.0
+EYE_WIDTH = 2.6  # units of the head, between the corners
 
 
 @dataclass(frozen=True)
@@ -48,13 +55,13 @@ def read_drivers(clips: list[Path], landmarker: Landmarker, cache: Path) -> list
     for clip in clips:
         path = cache / f"{clip.stem}.npz"
         if not path.is_file():
-            write(path, _watch(clip, landmarker))
+            write(path, _landmarks_of_clip(clip, landmarker))
         with np.load(path, allow_pickle=False) as values:
             drivers.append(Driver(clip.stem, values["points"], values["blendshapes"], values["found"]))
     return drivers
 
 
-def _watch(clip: Path, landmarker: Landmarker) -> dict[str, np.ndarray]:
+def _landmarks_of_clip(clip: Path, landmarker: Landmarker) -> dict[str, np.ndarray]:
     """The landmarker's view of every frame of a clip: arrays of `Driver` by name."""
     import av
 
@@ -70,18 +77,9 @@ def _watch(clip: Path, landmarker: Landmarker) -> dict[str, np.ndarray]:
     return {"points": np.stack(points), "blendshapes": np.stack(shapes).astype(np.float32), "found": np.array(found)}
 
 
-REST = 25  # percentile over a clip's frames of an expression's weight, taken as its face at rest
-SMOOTH, SMOOTH_BLINK = 0.7, 0.5  # frames, of the temporal Gaussian
-# The landmarker's points move less than a face does: lids that are shut don't meet, an iris is drawn to the middle of
-# its eye. With these gains it sees a rendered face move about as far as it sees the driver's.
-GAIN, GAINS = 1.2, {"eyeBlink": 1.6, "brow": 1.6}  # of expressions, by the beginning of their names
-GAZE_GAIN = 2.0
-EYE_WIDTH = 2.6  # units of the head, between the corners
-
-
 @dataclass(frozen=True)
-class Performance:
-    """What a driver does, as the head's expressions."""
+class DriverMotion:
+    """A driver's motion as expressions of the head."""
 
     name: str
     expression: np.ndarray  # float32 [t, 57] weights
@@ -91,7 +89,7 @@ class Performance:
     usable: np.ndarray  # bool [t]
 
 
-def perform(driver: Driver, head: Head, cache: Path) -> Performance | None:
+def driver_motion(driver: Driver, head: Head, cache: Path) -> DriverMotion | None:
     """A driver's motion, smoothed over time; None where its face is seen in too few frames. Cached by its name."""
     path = cache / f"{driver.name}.fit.npz"
     if driver.found.sum() < FRAMES_LEAST:
@@ -119,7 +117,7 @@ def perform(driver: Driver, head: Head, cache: Path) -> Performance | None:
     for target, value in zip(whole, (smooth, gaze, turns), strict=True):
         target[driver.found] = value
     rest = np.percentile(smooth, REST, axis=0).astype(np.float32)
-    return Performance(driver.name, whole[0], rest, whole[1], whole[2], driver.found)
+    return DriverMotion(driver.name, whole[0], rest, whole[1], whole[2], driver.found)
 
 
 def smooth_over_time(values: np.ndarray, sigma: float) -> np.ndarray:

@@ -23,42 +23,54 @@ def source(
 
     `seen` [v, 3]: vertices in the picture; `still`: the same shape in the photograph's pose; `surface`: what is seen.
     """
-    known = np.zeros(SIDE * SIDE, bool)
-    known[surface.pixel] = True
+    known = np.zeros(SIDE * SIDE, np.float32)
+    known[surface.pixel] = 1
     # two parts: by the turn of the head (seen to still), by its expression (still to the photograph)
     parts = np.zeros((SIDE * SIDE, 4), np.float32)
     middle = surface.at(still)[:, :2]
     parts[surface.pixel, 2:] = surface.at(person.seen)[:, :2] - middle
     parts[surface.pixel, 0] = middle[:, 0] - surface.pixel % SIDE
     parts[surface.pixel, 1] = middle[:, 1] - surface.pixel // SIDE
-    known = known.reshape(SIDE, SIDE)
-    parts = parts.reshape(SIDE, SIDE, 4)
-    face = known.astype(np.uint8)
-    for lines in ((head.upper_lip, head.lower_lip), *zip(head.upper_lids, head.lower_lids, strict=True)):
-        way = np.concatenate([seen[lines[0], :2], seen[lines[1][::-1], :2]])
-        cv2.fillPoly(face, [way.round().astype(np.int32)], 1)
-    spread = parts.reshape(-1, 4)[nearest_outside(~known)]
-    away = cv2.distanceTransform(1 - face, cv2.DIST_L2, 5)
-    soft, softer = _blurred(spread, 2, 7), _blurred(spread, 4, 24)
-    spread += (soft - spread) * np.clip(away / 10, 0, 1)[..., None]
-    spread += (softer - spread) * np.clip((away - 8) / 30, 0, 1)[..., None]
-    width = person.face_width
-    eye_line, chin = seen[head.landmarks[27], 1], seen[head.landmarks[8], 1]
-    down = _smooth((_Y - eye_line) / max(chin - eye_line, 1))
-    length = width * (POSE_UP + (POSE_DOWN - POSE_UP) * down)
-    pose_share = 1 - _smooth(away / length)
-    own_share = 1 - _smooth(away / (EXPRESSION_FADE * width * (1 + 0.4 * down)))
-    flow = spread[..., :2] * pose_share[..., None] + spread[..., 2:] * own_share[..., None]
-    flow[known] = (parts[..., :2] + parts[..., 2:])[known]
+    known, parts = known.reshape(SIDE, SIDE), parts.reshape(SIDE, SIDE, 4)
+    flow = _around(head, person, seen, known, parts)
+    mesh = known > 0
+    flow[mesh] = parts[mesh, :2] + parts[mesh, 2:]
     flow[..., 0] += _X
     flow[..., 1] += _Y
-    return flow, known
+    return flow, mesh
+
+
+def _around(head: Head, person: Person, seen: np.ndarray, known: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """The flow [SIDE, SIDE, 2] outside the mesh: what it is at its edge, smoother with distance, and fading.
+
+    `parts` [SIDE, SIDE, 4]: flow by pose and by expression, where `known` is 1. At half the size: it is smooth.
+    """
+    half = (FIELD, FIELD)
+    share = cv2.resize(known, half, interpolation=cv2.INTER_AREA)
+    small = cv2.resize(parts, half, interpolation=cv2.INTER_AREA) / np.maximum(share, 0.25)[..., None]
+    ratio = SIDE / FIELD
+    face = (share > 0).astype(np.uint8)
+    spread = small.reshape(-1, 4)[nearest_outside(share == 0)]
+    for upper, lower in ((head.upper_lip, head.lower_lip), *zip(head.upper_lids, head.lower_lids, strict=True)):
+        way = np.concatenate([seen[upper, :2], seen[lower[::-1], :2]])
+        cv2.fillPoly(face, [(way / ratio).round().astype(np.int32)], 1)
+    away = cv2.distanceTransform(1 - face, cv2.DIST_L2, 5)[..., None] * ratio  # pixels of the picture
+    soft, softer = _blurred(spread, 1, 7 / ratio), _blurred(spread, 2, 24 / ratio)
+    spread += (soft - spread) * np.clip(away / 10, 0, 1)
+    spread += (softer - spread) * np.clip((away - 8) / 30, 0, 1)
+    eye_line, chin = seen[head.landmarks[27], 1], seen[head.landmarks[8], 1]
+    rows = np.arange(FIELD, dtype=np.float32)[:, None, None] * ratio + (ratio - 1) / 2
+    down = _smooth((rows - eye_line) / max(float(chin - eye_line), 1.0))
+    by_pose = 1 - _smooth(away / (person.face_width * (POSE_UP + (POSE_DOWN - POSE_UP) * down)))
+    by_expression = 1 - _smooth(away / (EXPRESSION_FADE * person.face_width * (1 + 0.4 * down)))
+    return cv2.resize(spread[..., :2] * by_pose + spread[..., 2:] * by_expression, (SIDE, SIDE))
 
 
 def _blurred(values: np.ndarray, ratio: int, sigma: float) -> np.ndarray:
-    """Values [SIDE, SIDE, k] under a Gaussian of `sigma` pixels, at a `ratio`-th of the size."""
-    small = cv2.resize(values, (SIDE // ratio, SIDE // ratio), interpolation=cv2.INTER_AREA)
-    return cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / ratio), (SIDE, SIDE))
+    """Values [h, w, k] under a Gaussian of `sigma` pixels, worked out at a `ratio`-th of the size."""
+    h, w = values.shape[:2]
+    small = cv2.resize(values, (w // ratio, h // ratio), interpolation=cv2.INTER_AREA)
+    return cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / ratio), (w, h))
 
 
 def _smooth(x: np.ndarray) -> np.ndarray:

@@ -42,9 +42,7 @@ class Head:
     lower_jaw: np.ndarray  # int32 [f, 3] triangles of the lower teeth
     upper_lip: np.ndarray  # int [k] inner contour, from the right corner of the mouth (small x) to the left
     lower_lip: np.ndarray
-    upper_lids: tuple[
-        np.ndarray, np.ndarray
-    ]  # contour of the right eye (small x) and of the left, from small x to large
+    upper_lids: tuple[np.ndarray, np.ndarray]  # contours, right eye (small x), left eye, from small x to large
     lower_lids: tuple[np.ndarray, np.ndarray]
     eyes: np.ndarray  # float32 [2, 3] centres of the eyeballs
     landmarks: np.ndarray  # int [68] dlib's points

@@ -15,6 +15,7 @@ from bcdcodec.training.data.portraits.raster import rasterise
 FINE = 2  # drawn so much larger
 FADE = 4.5  # units of the head, depth behind the lips at which light has fallen to 1/e
 TEETH_FADE = 2.0  # the same for teeth: molars lie in the cheeks' shadow
+FRONT_TEETH = 0.7  # units of the head, by which the front teeth lie behind the lips
 GUMS = np.array([0.72, 0.36, 0.36], np.float32)  # of the colour of skin
 FRONT = 9.6  # z of the teeth that the plane of the photographed ones goes through
 CAVITY = np.array([0.16, 0.07, 0.06], np.float32)
@@ -47,7 +48,8 @@ def inner_mouth(head: Head, person: Person, seen: np.ndarray, pose: Pose, hole: 
         normal = np.cross(b - a, c - a)
         facing = np.abs(normal[:, 2]) / np.maximum(np.linalg.norm(normal, axis=1), 1e-9)
         deep = np.maximum(lips - surface.depth / FINE, 0) / pose.scale
-        shade = np.exp(-deep / np.where(tooth, TEETH_FADE, FADE)) * (0.55 + 0.45 * facing)
+        lit_teeth = np.exp(-np.maximum(deep - FRONT_TEETH, 0) / TEETH_FADE) * (0.65 + 0.35 * facing)
+        shade = np.where(tooth, lit_teeth, np.exp(-deep / FADE) * (0.55 + 0.45 * facing))
         # light enters from the front and from above: it falls on the tongue, not on the palate
         below = np.clip(hole.above / np.maximum(hole.above + hole.below, 1), 0, 1)
         lit = 0.35 + 0.65 * cv2.resize(below, (w * FINE, h * FINE)).reshape(-1)[surface.pixel]
