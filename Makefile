@@ -1,4 +1,4 @@
-# `make demo` and `make test` work from a bare clone: they make .venv themselves.
+# `make demo` and `make test` work in a fresh clone: they create .venv and install into it.
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,7 +19,7 @@ lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-# Some minutes on rendered clips, beside the accepted figures of benchmarks/baseline.json.
+# A few minutes on rendered clips; prints the ratios to the accepted figures in benchmarks/baseline.json.
 bench: $(VENV)/installed-test
 	$(BIN)/python -m bcdcodec.benchmarks short --out out/short --jobs 2
 
@@ -33,7 +33,7 @@ clean:
 $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-# The build runs in .venv itself, so that the pinned setuptools is the one that is used.
+# The package is built without isolation, so that the setuptools pinned in constraints.txt is used.
 $(VENV)/installed: $(RECIPE) | $(BIN)/python
 	$(PIP) setuptools
 	$(PIP) --no-build-isolation --editable .
