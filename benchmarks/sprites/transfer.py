@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bcdcodec.benchmarks.demo import psnr
-from bcdcodec.benchmarks.quality import luma, ssim_and_ms_ssim
+from bcdcodec.benchmarks.measure.pictures import psnr, ssim_and_ms_ssim
+from bcdcodec.benchmarks.measure.temporal import luma
 from bcdcodec.benchmarks.sprites.classifier import Classifier, classified_right
 from bcdcodec.benchmarks.sprites.coding import CodedClips, Progress
 from bcdcodec.benchmarks.sprites.judge import Judge, Verdict
