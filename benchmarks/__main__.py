@@ -1,4 +1,4 @@
-"""`python -m bcdcodec.benchmarks`: accepted figures, tables of documents, a short run, and the benchmarks of single parts."""
+"""`python -m bcdcodec.benchmarks`: accepted figures, tables of documents, a short run, single parts."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def benchmarks() -> None:
 @benchmarks.command()
 @click.argument("report", type=PATH)
 def accept(report: Path) -> None:
-    """Keep the figures of REPORT, a report.json of bcd bench, as the accepted ones: baseline.json beside this module."""
+    """Keep the figures of REPORT, a report.json of bcd bench, in baseline.json beside this module."""
     from bcdcodec.benchmarks.baseline import BASELINE, FULL, accept as keep, load_report
 
     keep(load_report(report), FULL)
@@ -72,7 +72,7 @@ def accept(report: Path) -> None:
 @click.argument("report", type=PATH)
 @click.argument("document", type=PATH)
 def tables(report: Path, document: Path) -> None:
-    """Put the tables of REPORT, a report.json of bcd bench, between the markers of DOCUMENT, such as docs/benchmarks.md."""
+    """Put the tables of REPORT, a report.json of bcd bench, between the markers of DOCUMENT (docs/benchmarks.md)."""
     from bcdcodec.benchmarks.baseline import load_report
     from bcdcodec.benchmarks.report.documents import update
 

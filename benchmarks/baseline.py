@@ -14,9 +14,9 @@ from bcdcodec.benchmarks.report.render import as_markdown
 from bcdcodec.benchmarks.report.report import REPORT_VERSION
 from bcdcodec.benchmarks.report.summary import HEADLINES
 from bcdcodec.benchmarks.report.tables import frame
-from bcdcodec.benchmarks.statistics import number
 from bcdcodec.benchmarks.rows import write_whole
 from bcdcodec.benchmarks.run import KEPT, Options, Progress, bench
+from bcdcodec.benchmarks.statistics import number
 from bcdcodec.errors import BcdError
 from bcdcodec.model_folder import open_model
 from bcdcodec.video import write_video

@@ -1,4 +1,4 @@
-"""The codec as the benchmarks use it: files written, files decoded, networks left out. Other modules import none of it."""
+"""The codec as the benchmarks use it: files written, files decoded, networks left out."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class CodecRun:
     def encode(
         self, source: Path | np.ndarray, target: Path, profile: str | None, kbps: float | None = None
     ) -> CodedFile:
-        """A clip (a file, or pictures uint8 [t, size, size, 3] at 25 frames a second) written to `target` and read back.
+        """A clip (a file, or pictures uint8 [t, size, size, 3] at 25 a second) written to `target` and read back.
 
         `kbps`: of the motion; None: the model's default rate. Raises BcdError for a clip that cannot be coded.
         """

@@ -140,7 +140,7 @@ def _gpt2_bits(folder: Path, recordings: list[Recording]) -> float:
 
 
 def _motion_bytes(codec: Codec, recording: Recording, profile: str) -> int:
-    """Coded motion bytes of the recording's file in a profile, which is read back. Raises FormatError if codes differ."""
+    """Coded motion bytes of a recording's file in a profile. Raises FormatError if other codes are read back."""
     tables, number = codec.folder.tables, PROFILES[profile]
     fingerprint = tables.fingerprint(number, recording.head.content_profile)[:TABLES_FINGERPRINT_BYTES]
     head = replace(recording.head, entropy_profile=number, tables_fingerprint=fingerprint)

@@ -1,4 +1,4 @@
-"""Motion that a GPT-2 generates for heads, beside recorded motion: its spread, whether it stops, whether it is a copy."""
+"""Motion that a GPT-2 generates for heads, beside recorded motion: its spread, stillness and copies."""
 
 from __future__ import annotations
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.codec_runs import CodedFile, CodecRun, codec_run
+from bcdcodec.benchmarks.codec_runs import CodecRun, CodedFile, codec_run
 from bcdcodec.benchmarks.measure.anchors import Anchor, anchor_key, code
 from bcdcodec.benchmarks.measure.judges import Judges, Seen, judges_of
 from bcdcodec.benchmarks.measure.networks import set_features
@@ -118,7 +117,7 @@ class _Clip:
     judges: Judges
 
     def row(self, coded: CodedFile, decoded: np.ndarray, without: str = "") -> Row:
-        """The row of a file of the model. What is held does not depend on a part that is left out: it is not measured again."""
+        """The row of a file of the model. The held reference is not measured again where a part is left out."""
         held = None if without else self.run.held(coded)
         total = int(coded.sizes["total"])
         return self._row(BCD, coded.setting, self.run.size, total, coded.sizes, decoded, held, without)

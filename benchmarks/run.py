@@ -137,7 +137,7 @@ def find_clips(paths: list[Path], most: int | None) -> list[Path]:
 
 
 def run(paths: list[Path], options: Options, progress: Progress | None = None) -> Measured:
-    """Measure clips and the model; a clip that fails is listed. Raises BcdError when all fail, or for unusable options."""
+    """Measure clips and the model; a clip that fails is listed. Raises BcdError when all fail or an option is wrong."""
     if options.ahg16:
         options = replace(
             options, frames=AHG16_FRAMES, kbps=options.kbps or AHG16_RATES, against=options.against or AHG16_ANCHORS

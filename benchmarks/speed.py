@@ -114,7 +114,7 @@ def machine() -> Machine:
 
 
 def measure_speed(model: str, path: Path, profile: str, repeats: int = REPEATS) -> Speed:
-    """Times of coding the clip at `path` in an entropy profile and decoding it again. Raises BcdError when it cannot be coded."""
+    """Times of coding and decoding the clip at `path` in a profile. Raises BcdError when it cannot be coded."""
     run = codec_run(model)
     with tempfile.TemporaryDirectory() as folder:
         recorded, decoded = Path(folder) / "clip.bcd", Path(folder) / "clip.mp4"

@@ -319,7 +319,7 @@ def test_what_is_shown_is_told_from_the_person_of_the_motion():
 
 
 def turned(yaws, build=0.0):
-    """Faces turned to the side by `yaws` degrees, whose landmarks look as if they were tilted by `build` degrees always."""
+    """Faces turned to the side by `yaws` degrees, whose landmarks always look tilted by `build` degrees."""
 
     def turn(axis, degrees):
         c, s = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))

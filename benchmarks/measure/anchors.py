@@ -71,7 +71,7 @@ class Coded:
 
 
 def anchors(names: str, command: str = "", qualities: tuple[int, ...] = COMMAND_QUALITIES) -> list[Anchor]:
-    """The codecs of a comma-separated list, and that of the user's command. Raises BcdError for one that is not there."""
+    """The codecs of a comma-separated list, and the user's command. Raises BcdError for one that is not there."""
     import av
 
     found = []

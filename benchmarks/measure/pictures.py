@@ -14,7 +14,7 @@ BLACK, RANGE = 16.0, 219.0  # of luma in video range, which VMAF was fitted on
 
 
 def psnr(pictures: np.ndarray, truth: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of uint8 pictures, over all of them together. Raises ValueError for other shapes."""
+    """Peak signal-to-noise ratio in dB of uint8 pictures, over all of them. Raises ValueError for other shapes."""
     if pictures.shape != truth.shape:
         raise ValueError(f"decoded frames are {list(pictures.shape)}, the source's {list(truth.shape)}")
     error = np.mean([np.square(a.astype(np.float32) - b).mean() for a, b in zip(pictures, truth)])

@@ -1,4 +1,4 @@
-"""Reenactment, laid out as the paper's tables 1 and 3: identity, motion and cross error of one person in another's motion.
+"""Reenactment as in the paper's tables 1 and 3: identity, motion and cross error of one person in another's motion.
 
 The paper fits a face model that is not public. Here the errors are those of dlib's 68 landmarks: on rendered heads
 against exact truth (the same person rendered with the driving motion's own parameters), on real faces, where no truth
@@ -27,7 +27,7 @@ MOVING = (
     0.02  # deviation of a mouth's opening, in eye distances, below which it rests and what correlates with it is noise
 )
 
-# FID and CSIM left out: they are of other networks. Identity error x 10, the others x 100, in squared units of its mesh.
+# Without FID and CSIM, of other networks. Identity error x 10, the others x 100, in squared units of its mesh.
 PUBLISHED = {
     "FOMM": (0.75, 24.3, 24.1),
     "MCNET": (0.85, 23.9, 23.6),
@@ -212,8 +212,9 @@ def pairs_of(clips: list[Path], most: int) -> Iterator[tuple[Path, Path]]:
 
 
 def medians(errors: list[ReenactmentErrors]) -> dict:
-    """Median of every measure over pairs, how many pairs there are, and in what share of them what is shown is nearer
-    to the content's person than to the motion's.
+    """Median of every measure over pairs, and their number.
+
+    `nearer`: share of the pairs whose pictures are nearer to the person shown than to the driver.
     """
     names = ReenactmentErrors.__dataclass_fields__
     told = [e.identity_distance < e.driver_distance for e in errors if e.driver_distance is not None]
@@ -243,8 +244,9 @@ def _way(landmarks: np.ndarray) -> np.ndarray:
 
 
 def _turns(poses: np.ndarray) -> np.ndarray:
-    """Rotations [t, 3, 3] from the mean of the poses [t, 3, 3] to each: what is an angle of the face's build rather than of the
-    head, and so the same in every frame, is not in them.
+    """Rotations [t, 3, 3] from the mean of the poses [t, 3, 3] to each.
+
+    An angle of the face's build rather than of the head is the same in every frame and so not in them.
     """
     u, _, vt = np.linalg.svd(poses.mean(0))
     return poses @ (u @ vt).T

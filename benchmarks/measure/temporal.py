@@ -21,7 +21,7 @@ def flicker(decoded: np.ndarray, source: np.ndarray) -> float:
 
 
 def flow(clip: np.ndarray) -> np.ndarray | None:
-    """Optical flow [n, FLOW_SIDE, FLOW_SIDE, 2] of luma [t, h, w] in pixels of its own size, from every FLOW_EVERYth frame.
+    """Optical flow [n, FLOW_SIDE, FLOW_SIDE, 2] of luma [t, h, w], pixels of its size, of every FLOW_EVERYth frame.
 
     DIS flow (Kroeger et al. 2016, OpenCV). None without OpenCV or for fewer than two frames.
     """

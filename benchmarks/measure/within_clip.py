@@ -133,7 +133,7 @@ def _gaze(points: np.ndarray) -> np.ndarray:
 
 
 def _angles(points: np.ndarray, head: np.ndarray | None) -> np.ndarray:
-    """Yaw, pitch and roll [t, 3] in degrees of points [t, n, 3] from `head`: the rotation of least squares (Kabsch 1976).
+    """Yaw, pitch and roll [t, 3] in degrees of points [t, n, 3] from `head`: rotation of least squares (Kabsch 1976).
 
     Axes as in `reenactment.head_pose`: x right, y down, z to the viewer.
     """

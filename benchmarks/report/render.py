@@ -40,9 +40,9 @@ def html(title: str, sections: list[Section], plots: dict[str, str], clips: list
     most = max((len(clip.strips) for clip in clips), default=0)
     chosen = evenly([i for i, clip in enumerate(clips) if len(clip.strips) == most], SHEETS)
     sheets = [
-        {"name": clips[i].clip, "strips": [{"label": s.label, "source": _jpeg(folders[i] / s.file)} for s in clips[i].strips]}
+        {"name": clips[i].clip, "strips": [(s.label, _jpeg(folders[i] / s.file)) for s in clips[i].strips]}
         for i in chosen
-    ]  # fmt: skip
+    ]
     template = templates().get_template("report.html.jinja")
     return template.render(title=title, sections=sections, plots=plots, captions=CAPTIONS, clips=sheets)
 

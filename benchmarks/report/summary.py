@@ -9,8 +9,8 @@ import numpy as np
 
 from bcdcodec.benchmarks.measure.faces import SAME_PERSON
 from bcdcodec.benchmarks.measure.within_clip import SIGNALS
-from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
 from bcdcodec.benchmarks.rows import BCD, Row
+from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
 from bcdcodec.errors import BcdError
 
 Statistic = Callable[[Sequence[Row]], float | None]
@@ -66,7 +66,7 @@ motion_kbps = pooled("motion", "seconds", 8 / 1000)
 
 
 def whole_file_of(seconds: float) -> Statistic:
-    """kbit/s of a file of that length at the pooled motion rate with the references and the container of a clip, mean."""
+    """kbit/s of a file of that length: the pooled motion rate, mean references and container of a clip."""
 
     def statistic(rows: Sequence[Row]) -> float | None:
         return motion_kbps(rows) + 8 / 1000 / seconds * overhead_bytes(rows) if rows else None
@@ -97,25 +97,40 @@ def _same_person(rows: Sequence[Row], side: str) -> float | None:
     return 100 * sum(known) / len(known) if known else None
 
 
+def _of_sizes(value: Callable[[Row], float], over: Callable = median) -> Statistic:
+    return lambda rows: float(over([value(r) for r in rows]))
+
+
+def _least_faces(rows: Sequence[Row], side: str) -> float | None:
+    return min((100 * getattr(r, side)["faces"] for r in rows if "faces" in getattr(r, side)), default=None)
+
+
+BITS, BYTES, KBPS = "bits a frame", "bytes", "kbit/s"
 RATES = {
-    "motion_bits": _rate("coded motion", "bits a frame", 1, bits_per_frame),
-    "static_bits": _rate("information of the codes, one table a group", "bits a frame", 1, pooled("static_motion_bits", "frames")),
-    "ideal_bits": _rate("information of the codes in the file's profile", "bits a frame", 1, pooled("ideal_motion_bits", "frames")),
-    "motion_kbps": _rate("coded motion", "kbit/s", 2, motion_kbps),
-    "reference_bytes": _rate("reference image, median", "bytes", 0, lambda rows: median([r.sizes["content"] / r.sizes["contents"] for r in rows])),
-    "reference_bytes_max": _rate("reference image, largest", "bytes", 0, lambda rows: float(max(r.sizes["content_max"] for r in rows))),
-    "references": _rate("reference images a clip, mean", "", 2, lambda rows: float(np.mean([r.sizes["contents"] for r in rows]))),
-    "container_bytes": _rate("container, median", "bytes", 0, lambda rows: median([r.sizes["container"] for r in rows])),
-    "whole_kbps": _rate("whole files as written, median of clips", "kbit/s", 2, lambda rows: median([r.kbps for r in rows])),
-    "whole_kbps_10s": _rate("whole file of 10 s, computed from these figures", "kbit/s", 2, whole_file_of(10)),
+    name: _rate(*of)
+    for name, of in {
+        "motion_bits": ("coded motion", BITS, 1, bits_per_frame),
+        "static_bits": ("information of the codes, one table a group", BITS, 1, pooled("static_motion_bits", "frames")),
+        "ideal_bits": ("information of the codes, file's profile", BITS, 1, pooled("ideal_motion_bits", "frames")),
+        "motion_kbps": ("coded motion", KBPS, 2, motion_kbps),
+        "reference_bytes": (
+            "reference image, median", BYTES, 0, _of_sizes(lambda r: r.sizes["content"] / r.sizes["contents"])
+        ),
+        "reference_bytes_max": ("reference image, largest", BYTES, 0, _of_sizes(lambda r: r.sizes["content_max"], max)),
+        "references": ("reference images a clip, mean", "", 2, _of_sizes(lambda r: r.sizes["contents"], np.mean)),
+        "container_bytes": ("container, median", BYTES, 0, _of_sizes(lambda r: r.sizes["container"])),
+        "whole_kbps": ("whole files as written, median", KBPS, 2, _of_sizes(lambda r: r.kbps)),
+        "whole_kbps_10s": ("whole file of 10 s, computed", KBPS, 2, whole_file_of(10)),
+    }.items()
 }  # fmt: skip
-QUALITY = {
-    **{name: Headline(label, unit, digits, measure_of(name)) for name, (label, unit, digits, _) in MEASURES.items()},
+QUALITY = {name: Headline(*of[:3], measure_of(name)) for name, of in MEASURES.items()} | {
     "same_person": Headline("dlib distance under 0.6", "% of clips", 0, _same_person),
-    "faces": Headline("faces found, of the source's, least of a clip", "%", 0, lambda rows, side: min((100 * getattr(r, side)["faces"] for r in rows if "faces" in getattr(r, side)), default=None)),
-}  # fmt: skip
+    "faces": Headline("faces found, of the source's, least of a clip", "%", 0, _least_faces),
+}
 WITHIN = {
-    f"{s.name}.{part}": Headline(f"{s.name}: {label}", unit or s.unit, digits, measure_of(f"{s.name}.{part}"), moves(s.name))
+    f"{s.name}.{part}": Headline(
+        f"{s.name}: {label}", unit or s.unit, digits, measure_of(f"{s.name}.{part}"), moves(s.name)
+    )
     for s in SIGNALS.values()
     for part, label, unit, digits in (
         ("slope", "slope within clips", " ", 2),
@@ -123,7 +138,7 @@ WITHIN = {
         ("extreme_error", "error where it is most closed" if s.extreme < 0 else "error where it is largest", "", 3),
     )
     if part != "extreme_error" or s.extreme
-}  # fmt: skip
+}
 HEADLINES = RATES | QUALITY | WITHIN
 
 
@@ -230,7 +245,7 @@ def break_even_seconds(header_bytes: float, motion_kbps: float, other_kbps: floa
 
 
 def bd_rates(points: list[dict], anchor: str) -> list[dict]:
-    """BD-rate in per cent of every other codec and coded size against `anchor` at the model's size, or why there is none."""
+    """BD-rate in % of every other codec and coded size against `anchor` at the model's size, or the reason."""
     side = max((p["side"] for p in points), default=0)
 
     def curve(codec: str, at: int, measure: str) -> list[tuple[float, float]]:

@@ -9,7 +9,6 @@ import pandas as pd
 from bcdcodec.benchmarks.measure.reenactment import PUBLISHED as PUBLISHED_REENACTMENT
 from bcdcodec.benchmarks.measure.within_clip import SIGNALS
 from bcdcodec.benchmarks.report.summary import ABLATED, BD_MEASURES, HEADLINES, MEASURES, QUALITY, RATES, WITHIN
-from bcdcodec.benchmarks.rows import BCD
 from bcdcodec.benchmarks.statistics import number
 
 # JVET-AG2035 and later AHG16 reports: kbit/s, DISTS, LPIPS, PSNR; their own clips of 250 frames.
@@ -22,6 +21,25 @@ PUBLISHED = {
 }
 CURVED = ("psnr", "ms_ssim", "vmaf", "feature_distance", "lpips", "dists", "sface_cosine", "dlib_distance",
           "mouth.slope", "right eye.slope", "left eye.slope", "flicker", "flow_error")  # fmt: skip
+
+
+QUALITY_TEXT = """SSIM, MS-SSIM and VMAF are of luma, in three runs of four frames. VMAF v0.6.1 was fitted on 1080
+lines: here it ranks codings. The EfficientNet feature distance is no LPIPS. SFace: above 0.363 is the same person."""
+WITHIN_TEXT = """Slope of the decoded signal on the source's within a clip, frame by frame: 1 is full motion, 0 is
+none. Median over the clips whose source moves. The extreme: the tenth of frames with the widest mouth or most closed
+eye."""
+CURVES_TEXT = """Medians; in brackets the held picture: our reference, the first frame of an anchor. Of bcd the whole
+file counts; of an anchor the elementary stream without container, one keyframe. What is coded smaller is scaled up
+again (bicubic). The last rung of a ladder is the coarsest quality there is."""
+RENDERED_TEXT = """People and motions that no training run has seen, against B rendered in A's motion. A linear probe
+reads motion parameters (R2) and the person from the codes of people it was not fitted on."""
+REENACTMENT_TEXT = """Laid out as the paper's tables 1 and 3: mean squared distances of dlib's 68 landmarks in squared
+eye distances, medians over pairs. Rendered heads are compared with exact truth; clips, which have none, in identity
+with the person shown and in motion with the driver. The turn is the rotation from a clip's own mean pose. The paper's
+figures are of a face model that is not public, on LRS3: they do not compare."""
+REENACTMENT = ("reenactment", "identity distance (dlib)", "identity error x 100", "motion error x 100",
+               "cross error x 100", "pose, degrees", "turn, degrees (held)", "mouth r", "faces, %",
+               "nearer to the shown person, %")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,14 +79,18 @@ def _about(report: dict) -> Section:
         "What was measured",
         (
             f"Model {model['name']} ({model['fingerprint'][:12]}), {size} x {size} pixels, {model['groups']} groups of "
-            f"{model['codes']} codes, on {report['clips']} clips, {report['frames']} frames, {report['seconds']:.1f} s; "
-            f"bcdcodec {report['version']}, {report['date']}. {report['conditions']}",
+            f"{model['codes']} codes, on {report['clips']} clips, {report['frames']} frames, "
+            f"{report['seconds']:.1f} s; bcdcodec {report['version']}, {report['date']}. {report['conditions']}",
             f"Machine: {machine['processor']}, {machine['cores']} cores, {machine['memory_gib']} GiB; "
             + ", ".join(f"{k} {v}" for k, v in machine["versions"].items()) + ".",
             "Medians over clips, with 95 % intervals by bootstrap over clips. Decoded pictures are compared with the "
             "source as the model sees it: cropped and scaled. Held: the file's reference image shown for all frames.",
         ),
     )  # fmt: skip
+
+
+def _text(text: str) -> str:
+    return " ".join(text.split())
 
 
 def _with_interval(figure: dict, digits: int) -> str:
@@ -102,8 +124,7 @@ def _quality(report: dict) -> Section:
     tables = (_figures(report, tuple(QUALITY), True),)
     return Section(
         "Pictures and identity",
-        ("SSIM, MS-SSIM and VMAF are of luma, in three runs of eight frames. VMAF v0.6.1 was fitted on 1080 lines: here "
-         "it ranks codings. The EfficientNet feature distance is no LPIPS. SFace: above 0.363 is the same person.",),
+        (_text(QUALITY_TEXT),),
         (*tables, frame(("set distance", "value"), sets)) if sets else tables,
     )  # fmt: skip
 
@@ -130,8 +151,7 @@ def _within(report: dict) -> Section:
     others = [name for name in WITHIN if name.endswith(".slope")] if len(report["rates"]) > 1 else []
     return Section(
         "Facial motion within clips",
-        ("Slope of the decoded signal on the source's within a clip, frame by frame: 1 is full motion, 0 is none. Median "
-         "over the clips whose source moves. The extreme: the tenth of frames with the widest mouth or most closed eye.",),
+        (_text(WITHIN_TEXT),),
         (frame(columns, rows), *((_figures(report, tuple(others), True),) if others else ())),
     )  # fmt: skip
 
@@ -144,7 +164,7 @@ def _rates(report: dict) -> Section:
     return Section(
         "Where the bytes go",
         (f"{usage['used_per_group']:.1f} of {report['model']['codes']} codes occur in a group, perplexity "
-         f"{usage['perplexity']:.1f}, means over groups. In {usage['groups_of_one_code']} groups only one code occurs.",),
+         f"{usage['perplexity']:.1f}, means over groups. Groups of one code: {usage['groups_of_one_code']}.",),
         (_figures(report, tuple(RATES), False), *((frame(columns, pays),) if pays else ())),
         ("frame_bits", "code_usage"),
     )  # fmt: skip
@@ -164,8 +184,8 @@ def _ablation(report: dict) -> Section:
     told = f"No interval lies above 0 for: {', '.join(without)}." if without else "Every part has an interval above 0."
     return Section(
         "What each part brings",
-        (f"With the part minus without it, on {report['ablation'][0]['clips']} clips, median and interval; turned so that "
-         f"more is better. {told}",),
+        (f"With the part minus without it, on {report['ablation'][0]['clips']} clips, median and interval; turned so "
+         f"that more is better. {told}",),
         (frame(("left out", *labels.values(), "verdict"), rows).set_index("left out").T.reset_index(names="measure"),),
     )  # fmt: skip
 
@@ -198,9 +218,7 @@ def _curves(report: dict) -> Section:
     tables.append(frame(("anchor", "settings"), list(report["settings"].items())))
     return Section(
         "Beside the anchors",
-        (f"On {report['anchor_clips']} clips, medians; in brackets the held picture: our reference, the first frame of an "
-         f"anchor. Of {BCD} the whole file counts; of an anchor the elementary stream without container, one keyframe. What "
-         "is coded smaller is scaled up again (bicubic). The last rung of a ladder is the coarsest quality there is.",),
+        (f"On {report['anchor_clips']} clips. {_text(CURVES_TEXT)}",),
         tuple(t for t in tables if len(t)),
         ("curves",),
     )  # fmt: skip
@@ -211,7 +229,8 @@ def _speed(report: dict) -> Section:
     rows = [(f"{kind}: {name}", number(1000 * s, 0), number(1000 * s / speed["frames"], 2))
             for kind in ("encode", "decode") for name, s in speed[f"{kind}_stages"].items()]  # fmt: skip
     whole = [
-        (f"{kind}, all stages", f"{speed[f'{kind}_fps']:.0f} frames/s, {speed[f'{kind}_times_real_time']:.1f} times real time")
+        (f"{kind}, all stages (times real time)",
+         f"{speed[f'{kind}_fps']:.0f} frames/s ({speed[f'{kind}_times_real_time']:.1f})")
         for kind in ("encode", "decode")
     ] + [
         ("first frame, model in memory", f"{1000 * speed['first_frame_warm']:.0f} ms"),
@@ -239,8 +258,7 @@ def _procedural(report: dict) -> Section:
     )
     return Section(
         "Rendered heads: motion and identity apart",
-        (f"{cross['pairs']} pairs of people and motions that no training run has seen, against B rendered in A's motion. A "
-         "linear probe reads motion parameters (R2) and the person from the codes of people it was not fitted on.",),
+        (f"{cross['pairs']} pairs. {_text(RENDERED_TEXT)}",),
         (frame(("PSNR", "dB"), rows), frame(("read from the codes", "R2"), read)),
     )  # fmt: skip
 
@@ -254,16 +272,11 @@ def _reenactment(report: dict) -> Section:
          number(None if m["nearer"] is None else 100 * m["nearer"], 0))
         for name, m in report["reenactment"].items()
     ]  # fmt: skip
-    columns = ("reenactment", "identity distance (dlib)", "identity error x 100", "motion error x 100", "cross error x 100",
-               "pose, degrees", "turn, degrees (held)", "mouth r", "faces, %", "nearer to the shown person, %")  # fmt: skip
     published = [(name, *(number(v, 2) for v in values)) for name, values in PUBLISHED_REENACTMENT.items()]
     return Section(
         "Reenactment: one person in another's motion",
-        ("Laid out as the paper's tables 1 and 3: mean squared distances of dlib's 68 landmarks in squared eye distances, "
-         "medians over pairs. Rendered heads are compared with exact truth; clips, which have none, in identity with the "
-         "person shown and in motion with the driver. The turn is the rotation from a clip's own mean pose. The paper's "
-         "figures are of a face model that is not public, on LRS3: they do not compare.",),
-        (frame(columns, rows),
+        (_text(REENACTMENT_TEXT),),
+        (frame(REENACTMENT, rows),
          frame(("published", "identity error x 10", "motion error x 100", "cross error x 100"), published)),
     )  # fmt: skip
 

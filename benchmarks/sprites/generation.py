@@ -1,4 +1,4 @@
-"""Motion that a GPT-2 generates for sprites, by the exact judge: is it one of the nine actions, and still the character."""
+"""Motion that a GPT-2 generates for sprites, by the exact judge: is it one of the nine actions of the character."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Generation:
 
     def markdown(self) -> str:
         """The report as text."""
-        alike = f"one action throughout, to the eye (each frame the one in its place or one at least {ALIKE:.0f} dB from it)"
+        alike = f"one action throughout, to the eye (each frame that in its place or at least {ALIKE:.0f} dB from it)"
         shares = {
             "one action throughout, every frame in its place": self.valid,
             alike: self.looks_valid,

@@ -76,9 +76,9 @@ def _steps(report: SpritesReport) -> pd.DataFrame:
 
 def _contents(report: SpritesReport) -> pd.DataFrame:
     rows = [
-        (str(c.frames), str(c.accuracy.clips), f"{c.content_bytes:.1f}", *map(percent, c.accuracy.clip), f"{c.quality.psnr:.2f}")
+        (c.frames, c.accuracy.clips, f"{c.content_bytes:.1f}", *map(percent, c.accuracy.clip), f"{c.quality.psnr:.2f}")
         for c in report.content_results
-    ]  # fmt: skip
+    ]
     return frame(("frames", "clips", "bytes", *COLUMNS, "PSNR, dB"), rows)
 
 
