@@ -15,8 +15,8 @@ from bcdcodec.benchmarks.measure.rate import all_codes, frame_bits, static_bits
 from bcdcodec.codec import Codec, load
 from bcdcodec.container import Recording, open_bcd, write_recording
 from bcdcodec.entropy.profiles import profile_name
+from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.recording import read
-from bcdcodec.files.transcode import encode_file
 from bcdcodec.video import Crop, read_pictures
 
 WITHOUT_DECODER = "decoder and refiner"
@@ -66,7 +66,7 @@ class CodecRun:
         `kbps`: of the motion; None: the model's default rate. Raises BcdError for a clip that cannot be coded.
         """
         if isinstance(source, Path):
-            encode_file(source, target, self.model, profile=profile, kbps=kbps)
+            encode_file(source, target, EncodeOptions(self.model, profile=profile, kbps=kbps))
         else:
             write_recording(target, self.codec.encode(source, profile=profile, kbps=kbps), self.tables)
         recording = read(target, self.model)
@@ -94,15 +94,14 @@ class CodecRun:
     def parts(self) -> tuple[Part, ...]:
         """The networks that the model can run without."""
         model, found = self.codec.model, []
-        if model.flow_basis is not None:
+        if hasattr(model, "warped_alone"):
             found.append(Part(WITHOUT_DECODER, False, _no_steps))
-        if model.painter is not None:
-            found.append(Part("refiner", False, _attribute("painter", lambda net: None)))
-        if model.still_filter is not None:
-            found.append(Part("denoiser of the reference", False, _attribute("still_filter", lambda net: _Same())))
-        if model.common is not None:
+        for attribute, name in (("painter", "refiner"), ("still_filter", "denoiser of the reference")):
+            if hasattr(model, attribute):
+                found.append(Part(name, False, _identity(attribute)))
+        if hasattr(model, "appearance"):
             found.append(Part("residual basis", False, _no_residual_basis))
-        if model.flow_basis is not None:
+        if hasattr(model, "aligned_motion"):
             found.append(Part(MOTION_ENCODER, True, _no_motion_encoder))
         return tuple(found)
 
@@ -129,8 +128,8 @@ def codec_run(model: str) -> CodecRun:
     return CodecRun(model)
 
 
-class _Same(torch.nn.Module):
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+class _Identity(torch.nn.Module):
+    def forward(self, x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
         return x
 
 
@@ -139,11 +138,13 @@ def _no_steps(codec: Codec) -> Iterator[None]:
     yield  # decoding in no steps asks neither the decoder nor the refiner
 
 
-def _attribute(name: str, without: Callable) -> Callable:
+def _identity(name: str) -> Callable:
+    """The network of that name gives its first argument back: what it corrects."""
+
     @contextmanager
     def change(codec: Codec) -> Iterator[None]:
         kept = getattr(codec.model, name)
-        setattr(codec.model, name, without(kept))
+        setattr(codec.model, name, _Identity())
         try:
             yield
         finally:

@@ -19,7 +19,6 @@ import torch
 from bcdcodec.benchmarks.codec_runs import codec_run
 from bcdcodec.container import write_recording
 from bcdcodec.errors import BcdError
-from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.recording import read
 from bcdcodec.video import read_frames, write_video
 from bcdcodec.video.source import open_source
@@ -130,8 +129,7 @@ def measure_speed(model: str, path: Path, profile: str, repeats: int = REPEATS) 
         _, opening = _timed(lambda: read(recorded, model), repeats)
         pictures, sampling = _timed(lambda: run.decode(coded), repeats)
         _, saving = _timed(lambda: _save(decoded, pictures, 1 / rate), repeats)
-        motions = coded.recording.motions
-        _, warm = _timed(lambda: next(run.codec.decode_stream(iter(motions), coded.recording.contents, 0)), repeats)
+        _, warm = _timed(lambda: next(run.codec.decode_stream(coded.recording, seed=0)), repeats)
         cold = float(np.median([_seconds_to_first_line([FIRST_FRAME, str(recorded), model]) for _ in range(repeats)]))
         commands = {}
         for verb, arguments in (("encode", [path, recorded, "--profile", profile]), ("decode", [recorded, decoded])):

@@ -5,14 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bcdcodec.benchmarks.measure import landmarks as module
 from bcdcodec.benchmarks.measure.identity import PLACES, align, five_points
-from bcdcodec.benchmarks.measure.landmarks import BLENDSHAPE_POINTS, Landmarker, Landmarks
+from bcdcodec.benchmarks.measure.landmarks import Landmarks, clip_landmarks
 from bcdcodec.benchmarks.measure.within_clip import SIGNALS, compare_signal, compare_signals, mean_head, signals_of
 from bcdcodec.benchmarks.report.summary import headlines
 from bcdcodec.benchmarks.rows import BCD, Row
 from bcdcodec.errors import BcdError
 from bcdcodec.reenactment.head_pose import head_pose
+from bcdcodec.training.data import landmarker as module
+from bcdcodec.training.data.landmarker import BLENDSHAPE_POINTS, Landmarker
 
 RECORDED = Path(__file__).parent / "data" / "face_landmarks.npz"
 
@@ -160,37 +161,61 @@ def spots(shape, places):
     return picture
 
 
-def test_landmarks_come_back_to_the_pixels_they_were_seen_at(monkeypatch):
-    """A detector that knows where the face is, and a landmark network that says where the picture is bright."""
-    pytest.importorskip("cv2", reason="the extra `eval`")
-    centre, eyes = np.array([0.55, 0.4]), np.array([[100.0, 90.0], [150.0, 110.0]])  # tilted
+class Bright:
+    """In the networks' place: a detector that knows the face's box, and landmarks where the picture is bright."""
 
-    def detector(x):
-        assert x.shape == (128, 128, 3) and -1 <= x.min() and x.max() <= 1
-        boxes, scores = np.zeros((1, 896, 16)), np.full((1, 896, 1), -9.0)
-        best = np.abs(module._anchors() - centre).sum(1).argmin()
-        boxes[0, best, :2] = 128 * (centre - module._anchors()[best])
-        boxes[0, best, 2:4], scores[0, best] = 128 * 0.4, 4.0
-        boxes[0, best, 4:8] = (128 * (eyes / 256 - module._anchors()[best])).ravel()
-        return [boxes, scores]
+    def __init__(self):
+        self.centre, self.eyes, self.score = np.array([0.55, 0.4]), np.array([[100.0, 90.0], [150.0, 110.0]]), 4.0
 
-    class Mesh:
-        side, points = 256, 468
+    def run(self, name, x):
+        if name == "face_detector":
+            assert x.shape == (1, 128, 128, 3) and -1 <= x.min() and x.max() <= 1
+            anchors = module._anchors()
+            boxes, scores = np.zeros((1, 896, 16)), np.full((1, 896, 1), -9.0)
+            best = np.abs(anchors - self.centre).sum(1).argmin()
+            boxes[0, best, :2] = 128 * (self.centre - anchors[best])
+            boxes[0, best, 2:4], scores[0, best] = 128 * 0.4, self.score
+            boxes[0, best, 4:8] = (128 * (self.eyes / 256 - anchors[best])).ravel()
+            return [boxes, scores]
+        bright = np.argwhere(x[0, ..., 0] > 0.5)[:, ::-1].mean(0)
+        return [np.tile([*bright, 0.0], 468).reshape(1, 1, 1, -1), np.full((1, 1, 1, 1), 9.0)]
 
-        def __call__(self, x):
-            y, across = np.unravel_index(x[..., 0].argmax(), x.shape[:2])
-            bright = np.argwhere(x[..., 0] > 0.5)[:, ::-1].mean(0)
-            return [np.zeros((1, 1)), np.tile([*bright, 0.0], 468).reshape(1, -1)]
 
-    finder = object.__new__(Landmarker)
-    finder._detector, finder._mesh, finder._shapes = detector, Mesh(), None
+def test_landmarks_come_back_to_the_pixels_they_were_seen_at():
+    networks, finder = Bright(), object.__new__(Landmarker)
+    finder._cv2 = pytest.importorskip("cv2", reason="the extra `eval`")
+    finder._run, finder._anchors, finder._networks, finder.side, finder.points = (
+        networks.run,
+        module._anchors(),
+        {},
+        192,
+        468,
+    )
+    region = finder._detect(np.zeros((256, 256, 3), np.uint8))
     frame = np.zeros((256, 256, 3), np.uint8)
     frame[:, :, 0] = spots((256, 256), [(120, 70)])
-    found = finder.clip(frame[None])
-    assert found.points.shape == (1, 468, 3) and found.blendshapes is None
-    assert found.points[0, 0, :2] == pytest.approx((120, 70), abs=1)
-    finder._detector = lambda x: [np.zeros((1, 896, 16)), np.full((1, 896, 1), -9.0)]
-    assert not finder.clip(frame[None]).found.any()
+    assert finder._landmarks(frame, region).points[0, :2] == pytest.approx((120, 70), abs=1)
+    networks.score = -4.0
+    found = clip_landmarks(finder, frame[None])
+    assert found.points.shape == (1, 468, 3) and found.blendshapes is None and not found.found.any()
+
+
+def test_frames_that_are_equal_are_looked_at_once_and_the_next_near_the_last():
+    looked = []
+
+    class Finder:
+        points = 478
+
+        def __call__(self, frame, near=None):
+            looked.append(near is not None)
+            if frame.mean() == 2 and near is not None:
+                return None  # lost
+            return module.Face(np.full((478, 3), frame.mean()), np.arange(52.0), 1.0)
+
+    frames = np.repeat(np.array([0, 0, 1, 2], np.uint8), 48).reshape(4, 4, 4, 3)
+    found = clip_landmarks(Finder(), frames)
+    assert found.points[:, 0, 0].tolist() == [0, 0, 1, 2] and found.blendshapes[0].tolist() == [25, 9, 10]
+    assert looked == [False, True, True, False]
 
 
 def test_a_face_is_turned_and_scaled_to_the_template():
@@ -213,5 +238,5 @@ def test_without_a_landmarker_it_is_told_what_to_do(tmp_path, monkeypatch):
         Landmarker(tmp_path / "face_landmarker.task")
     known = module.importlib.util.find_spec
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda n: None if n == "mediapipe" else known(n))
-    with pytest.raises(BcdError, match="--networks FOLDER with face_landmarker.task"):
+    with pytest.raises(BcdError, match="give a face_landmarker.task, or pip install"):
         Landmarker()

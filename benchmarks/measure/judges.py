@@ -12,8 +12,9 @@ from torch import Tensor
 
 from bcdcodec.benchmarks.measure import identity, networks, perceptual, pictures, temporal, within_clip
 from bcdcodec.benchmarks.measure.faces import Face, FaceMeter, face_measures
-from bcdcodec.benchmarks.measure.landmarks import Landmarker, Landmarks, find_task
+from bcdcodec.benchmarks.measure.landmarks import Landmarks, clip_landmarks, find_task
 from bcdcodec.errors import BcdError
+from bcdcodec.training.data.landmarker import Landmarker
 
 RUNS, RUN_FRAMES = 3, 4  # runs of consecutive frames that SSIM, MS-SSIM and VMAF are taken of, as they are slow
 
@@ -68,7 +69,7 @@ class Judges:
 
     def look(self, frames: np.ndarray, source: Seen | None = None) -> Seen:
         """What is in a clip uint8 [t, h, w, 3]; `source`: of the same moments, where it is a decoded one."""
-        points = None if self._landmarker is None else self._landmarker.clip(frames)
+        points = None if self._landmarker is None else clip_landmarks(self._landmarker, frames)
         head = within_clip.mean_head(points) if source is None and points is not None else source and source.head
         luma = temporal.luma(frames)
         sface = "SFace" not in self.missing and points is not None
