@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.bench import bench
-from bcdcodec.benchmarks.markdown import table_as_markdown
-from bcdcodec.benchmarks.report import REPORT_VERSION
+from bcdcodec.benchmarks.report.render import as_markdown
+from bcdcodec.benchmarks.report.report import REPORT_VERSION
+from bcdcodec.benchmarks.report.summary import HEADLINES
+from bcdcodec.benchmarks.report.tables import frame
 from bcdcodec.benchmarks.rows import write_whole
-from bcdcodec.benchmarks.run import CLIPS, PROCEDURAL, SPEED, Options, Progress
-from bcdcodec.benchmarks.sections import Table, number
+from bcdcodec.benchmarks.run import KEPT, Options, Progress, bench
+from bcdcodec.benchmarks.statistics import number
 from bcdcodec.errors import BcdError
 from bcdcodec.model_folder import open_model
 from bcdcodec.video import write_video
 
 BASELINE = Path(__file__).with_name("baseline.json")
 FULL, SHORT = "full", "short"  # reports of a whole benchmark, and of rendered clips that everybody can make
-HEAVY = ("rows", "code_usage", "failed")  # parts of a report that are not kept
+SPEED = ("encode_fps", "decode_fps", "first_frame_warm", "first_frame_cold", "encode_peak_mib", "decode_peak_mib")
 PEOPLE, FRAMES, FRAME_RATE = 4, 100, 25
 SEED = 78_000_000  # people and motions that no training run has seen
 
@@ -40,15 +42,36 @@ def accept(report: dict, name: str, path: Path = BASELINE) -> None:
         raise BcdError(
             f"the report has version {report.get('report')}, this bcdcodec writes {REPORT_VERSION}: run bcd bench again"
         )
-    kept = {key: value for key, value in report.items() if key not in HEAVY}
-    write_whole(path, json.dumps(load_baseline(path) | {name: kept}, indent=1, sort_keys=True) + "\n")
+    kept = load_baseline(path) | {name: _small(report)}
+    text = json.dumps(kept, indent=1)
+    # A list of numbers on one line.
+    write_whole(path, re.sub(r"\[[^\[\]{}]*\]", lambda m: " ".join(m[0].split()), text) + "\n")
+
+
+def _small(report: dict) -> dict:
+    """What of a report is kept: each figure as value, low, high, that of the held reference, and number of clips."""
+
+    def rounded(name: str, figure: dict) -> list:
+        digits = HEADLINES[name].digits + 1
+        values = [figure.get(k, figure.get("gain")) for k in ("value", "low", "high", "held")]
+        return [None if v is None else round(v, digits) for v in values] + [figure["clips"]]
+
+    speed = report["speed"] and {n: round(report["speed"][n], 2) for n in SPEED}
+    return {name: report[name] for name in ("date", "version", "model", "clips", "frames", "seconds")} | {
+        "rates": {r["setting"]: {n: rounded(n, f) for n, f in r["headlines"].items()} for r in report["rates"]},
+        "ablation": {
+            a["part"]: {"brings": a["brings"]} | {n: rounded(n, g) for n, g in a["gains"].items()}
+            for a in report["ablation"]
+        },
+        "speed": speed,
+    }
 
 
 def load_report(path: Path) -> dict:
     """A report.json. Raises BcdError when it is none."""
     try:
         report = json.loads(path.read_text())
-        report["headlines"]
+        report["rates"]
         return report
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise BcdError(f"{path} is no report.json of bcd bench: {error}") from error
@@ -59,9 +82,9 @@ def short_run(out: Path, model: str, jobs: int = 1, progress: Progress | None = 
 
     It keeps nothing that an earlier run in `out` has measured: it is there to show what a change of the code has done.
     """
-    for kept in (CLIPS, PROCEDURAL):
+    for kept in KEPT:
         shutil.rmtree(out / kept, ignore_errors=True)
-    (out / SPEED).unlink(missing_ok=True)
+        (out / kept).unlink(missing_ok=True)
     clips = render_clips(out / "rendered", open_model(model).config.latent.picture_size)
     return bench(clips, Options(model, out, faces=False, few_rendered=True, jobs=jobs), progress).report
 
@@ -82,31 +105,11 @@ def render_clips(folder: Path, size: int, clips: int = PEOPLE, frames: int = FRA
 
 
 def ratios(report: dict, accepted: dict) -> str:
-    """A table of figures, the accepted ones, and now over then."""
-    now, then = _figures(report), _figures(accepted)
-    rows = tuple(
-        (name, number(then[name], 3), number(now[name], 3), number(now[name] / then[name], 3) if then[name] else "-")
-        for name in now
-        if name in then
-    )
-    return table_as_markdown(Table(("figure", "accepted", "now", "ratio"), rows))
-
-
-def _figures(report: dict) -> dict[str, float]:
-    """All single figures of a report by name."""
-    found = {f"{h['label']}, {h['unit']}".rstrip(", "): h["value"] for h in report["headlines"].values()}
-    if report["procedural"]:
-        cross, probes = report["procedural"]["cross_driven"], report["procedural"]["probes"]
-        found |= {"cross-driven, dB": cross["decoded"], "person read from the codes": probes["identity_accuracy"]}
-        found |= {f"{name} read from the codes, R2": value for name, value in probes["motion_r2"].items()}
-    if report["speed"]:
-        names = (
-            "encode_fps",
-            "decode_fps",
-            "first_frame_warm",
-            "first_frame_cold",
-            "encode_peak_mib",
-            "decode_peak_mib",
-        )
-        found |= {name.replace("_", " "): report["speed"][name] for name in names}
-    return {name: value for name, value in found.items() if value is not None}
+    """A table of figures, the accepted ones, and now over then. `accepted`: as `accept` keeps them."""
+    now = _small(report)
+    (setting, figures), (_, known) = (next(iter(r["rates"].items())) for r in (now, accepted))
+    rows = [(HEADLINES[n].label, known[n][0], f[0]) for n, f in figures.items() if n in known]
+    if now["speed"] and accepted["speed"]:
+        rows += [(n.replace("_", " "), accepted["speed"][n], now["speed"][n]) for n in SPEED]
+    lines = [(label, number(a, 3), number(b, 3), number(b / a if a else None, 3)) for label, a, b in rows]
+    return as_markdown(frame(("figure", "accepted", f"now, {setting}", "ratio"), lines))

@@ -9,14 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.faces import FaceComparison, FaceMeter, compare_faces
-from bcdcodec.benchmarks.measure import MOMENTS
-from bcdcodec.benchmarks.quality import Quality, measure_quality
-from bcdcodec.benchmarks.rows import correlation
-from bcdcodec.benchmarks.sections import number
+from bcdcodec.benchmarks.codec_runs import codec_run
+from bcdcodec.benchmarks.measure.judges import judges_of
+from bcdcodec.benchmarks.measure_clip import MOMENTS
+from bcdcodec.benchmarks.report.summary import MEASURES
+from bcdcodec.benchmarks.statistics import number
 from bcdcodec.container import Head
 from bcdcodec.errors import BcdError
-from bcdcodec.files.opening import open_sound
+from bcdcodec.files.opening import model_of, open_sound
+from bcdcodec.files.recording import read
 from bcdcodec.video import Crop, encode_png, probe_video, read_frames
 from bcdcodec.video.scaling import resize
 
@@ -24,20 +25,19 @@ BCD_SUFFIX = ".bcd"
 LARGEST = 512  # pixels, side at which files are compared where no .bcd file fixes it
 
 
+SHOWN = ("psnr", "ssim", "ms_ssim", "vmaf", "feature_distance", "flicker", "flow_error")  # with --faces also these:
+FACES = ("sface_cosine", "dlib_distance", "landmark_error", "mouth.slope", "right eye.slope", "left eye.slope")
+
+
 @dataclass(frozen=True)
 class Compared:
-    """One file beside the first; measures are None for the first itself, faces also where they were not measured."""
+    """One file beside the first; of the first itself there are no measures."""
 
     path: Path
     total_bytes: int
     seconds: float
     kbps: float  # of the whole file, with sound
-    quality: Quality | None
-    faces: FaceComparison | None
-
-    @property
-    def mouth_correlation(self) -> float | None:
-        return correlation(self.faces.mouth) if self.faces else None
+    measures: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -48,20 +48,27 @@ class _Clip:
 
 
 def compare(
-    paths: Sequence[Path], sheet: Path | None = None, model: str | None = None, faces: bool = False
+    paths: Sequence[Path],
+    sheet: Path | None = None,
+    model: str | None = None,
+    faces: bool = False,
+    networks: Path | None = None,
 ) -> list[Compared]:
     """Measure files against the first of them, at the moments of its frames that all of them last.
 
     Pictures are brought to the size of the smallest .bcd file among them, else to that of the smallest video.
     A video of the size that a .bcd file was made from is cropped as that one was, others to their centre square.
     `sheet`: a PNG with a row of the same moments for each file. `model`: for .bcd files, else the one they name.
+    `networks`: folder of the user's networks.
     Raises BcdError for fewer than two files, one that cannot be opened, or a sheet that cannot be written.
     """
     if len(paths) < 2:
         raise BcdError(
             f"{len(paths)} file given: compare needs two or more, the first is what the others are measured against"
         )
-    meter = FaceMeter() if faces else None
+    judges = judges_of(networks, faces)
+    if faces and {"landmarks", "dlib"} <= judges.missing.keys():
+        raise BcdError(judges.missing["landmarks"])
     heads = [_head(path) for path in paths if path.suffix.lower() == BCD_SUFFIX]
     if heads:
         size = min(head.coded_width for head in heads)
@@ -80,20 +87,11 @@ def compare(
             sheet.write_bytes(encode_png(np.ascontiguousarray(np.concatenate(rows))))
         except OSError as error:
             raise BcdError(f"cannot write {sheet}: {error.strerror}") from error
-    found = meter.faces(same[0]) if meter else None
+    source = judges.look(same[0])
     results = []
     for i, (path, clip, frames) in enumerate(zip(paths, clips, same)):
-        total = _bytes(path)
-        results.append(
-            Compared(
-                path,
-                total,
-                clip.seconds,
-                total * 8 / 1000 / clip.seconds,
-                None if i == 0 else measure_quality(frames, same[0]),
-                None if i == 0 or meter is None else compare_faces(found, meter.faces(frames)),
-            )
-        )
+        total, measures = _bytes(path), judges.compare(judges.look(frames, source), source) if i else {}
+        results.append(Compared(path, total, clip.seconds, total * 8 / 1000 / clip.seconds, measures))
     return results
 
 
@@ -123,13 +121,9 @@ def _read(path: Path, size: int, heads: list[Head], model: str | None) -> _Clip:
 
 
 def _decode(path: Path, size: int, model: str | None) -> _Clip:
-    from bcdcodec.codec import load
-    from bcdcodec.files.opening import model_of
-    from bcdcodec.files.recording import read
-
     recording = read(path, model)
     head = recording.head
-    frames = load(model_of(head, model).path).decode(recording)
+    frames = codec_run(str(model_of(head, model).path)).codec.decode(recording)
     if head.frame_duration:
         ticks = np.arange(len(frames)) * head.frame_duration
     else:
@@ -143,40 +137,17 @@ def _decode(path: Path, size: int, model: str | None) -> _Clip:
 def as_table(results: list[Compared], as_json: bool = False) -> str:
     """Results as aligned columns, or as JSON."""
     if as_json:
-        return json.dumps(
-            [{**asdict(r), "path": str(r.path), "mouth_correlation": r.mouth_correlation} for r in results], indent=1
-        )
-    columns = ["file", "bytes", "seconds", "kbit/s", "PSNR", "SSIM", "MS-SSIM", "VMAF", "flicker"]
-    faces = any(r.faces for r in results)
-    columns += ["faces", "identity", "landmarks", "pose", "mouth r"] if faces else []
-    lines = [columns]
+        return json.dumps([asdict(r) | {"path": str(r.path)} for r in results], indent=1)
+    known = [m for m in (*SHOWN, *FACES) if any(m in r.measures for r in results)]
+    names = {
+        m: MEASURES[m][0].removesuffix(" where the source rests") if m in MEASURES else m.replace(".", " ")
+        for m in known
+    }
+    lines = [["file", "bytes", "seconds", "kbit/s", *names.values()]]
     for r in results:
-        q, f = r.quality, r.faces
-        line = [
-            str(r.path),
-            str(r.total_bytes),
-            f"{r.seconds:.2f}",
-            f"{r.kbps:.2f}",
-            *(
-                (f"{q.psnr:.2f}", f"{q.ssim:.3f}", f"{q.ms_ssim:.3f}", number(q.vmaf, 1), f"{q.flicker:.2f}")
-                if q
-                else ("-",) * 5
-            ),
-        ]
-        if faces:
-            line += (
-                [
-                    f"{f.found}/{f.frames}",
-                    number(f.identity_distance, 3),
-                    number(f.landmark_error, 3),
-                    number(f.pose_error, 1),
-                    number(r.mouth_correlation, 2),
-                ]
-                if f
-                else ["-"] * 5
-            )
-        lines.append(line)
-    widths = [max(len(line[i]) for line in lines) for i in range(len(columns))]
+        cells = (number(r.measures.get(m), MEASURES[m][2] if m in MEASURES else 2) for m in known)
+        lines.append([str(r.path), str(r.total_bytes), f"{r.seconds:.2f}", f"{r.kbps:.2f}", *cells])
+    widths = [max(map(len, column)) for column in zip(*lines)]
     return "\n".join(
         "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths)))
         for line in lines

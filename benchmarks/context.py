@@ -1,4 +1,4 @@
-"""Profile context beside profile static and what a GPT-2 foresees, on codes of held-out clips: bits, speed, cost of resets."""
+"""Entropy profile context beside static, and beside what a GPT-2 predicts: bits, speed and the cost of resets."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from bcdcodec.benchmarks.measure.rate import all_codes
+from bcdcodec.benchmarks.report.render import as_markdown
+from bcdcodec.benchmarks.report.tables import frame
+from bcdcodec.benchmarks.statistics import number
 from bcdcodec.codec import Codec
 from bcdcodec.container import Recording, read_recording, write_recording
 from bcdcodec.container.head import TABLES_FINGERPRINT_BYTES
@@ -21,7 +25,7 @@ from bcdcodec.training.data.clips import split_of
 from bcdcodec.video import read_pictures
 
 CHUNK_FRAMES = 256  # of a file's MOTN
-OTHER_CHUNKS = (32, 64, 128, 4096)  # frames, for the cost of starting anew
+OTHER_CHUNKS = (32, 64, 128, 4096)  # frames, for the cost of a reset
 TIMED_FRAMES = 20_000  # coded at least, repeating the clips where they are fewer
 SPRITE_CLIPS = 360  # where all would be thousands of the same few motions
 
@@ -47,7 +51,9 @@ class ContextReport:
     frames: int
     profiles: tuple[ProfileResult, ...]  # static, context
     bits_by_chunk: dict[int, float]  # profile context with so many frames a MOTN: bits a frame
-    gpt2_bits: float | None = None  # a frame, of ideal coding under a GPT-2's predictions; no file can use it: floats
+    gpt2_bits: float | None = (
+        None  # a frame, of ideal coding under a GPT-2's predictions; floats, so no file can use it
+    )
 
     @property
     def saved(self) -> float:
@@ -56,31 +62,23 @@ class ContextReport:
         return 1 - context.bits_per_frame / static.bits_per_frame
 
     def markdown(self) -> str:
-        lines = [
-            f"{self.model}: {self.clips} clips, {self.frames} frames; profile context saves {100 * self.saved:.1f} % of the motion",
-            "",
-            "| profile | bits a frame | kbit/s | frames coded, decoded a second and core |",
-            "|---|---|---|---|",
+        """The report as text."""
+        rows = [
+            (p.name, number(p.bits_per_frame, 2), number(p.kbps, 3), f"{p.encode_fps:.0f}, {p.decode_fps:.0f}")
+            for p in self.profiles
         ]
-        for p in self.profiles:
-            lines.append(
-                f"| {p.name} | {p.bits_per_frame:.2f} | {p.kbps:.3f} | {p.encode_fps:.0f}, {p.decode_fps:.0f} |"
-            )
         if self.gpt2_bits is not None:
-            lines.append(
-                f"| ideal under the GPT-2 | {self.gpt2_bits:.2f} | {self.gpt2_bits * self.frame_rate / 1000:.3f} | |"
-            )
-        lines += [
-            "",
-            "| frames a chunk, profile context | " + " | ".join(map(str, self.bits_by_chunk)) + " |",
-            "|---|" + "---|" * len(self.bits_by_chunk),
-            "| bits a frame | " + " | ".join(f"{bits:.2f}" for bits in self.bits_by_chunk.values()) + " |",
-        ]
-        return "\n".join(lines) + "\n"
+            kbps = self.gpt2_bits * self.frame_rate / 1000
+            rows.append(("ideal under the GPT-2", number(self.gpt2_bits, 2), number(kbps, 3), ""))
+        profiles = frame(("profile", "bits a frame", "kbit/s", "frames coded, decoded a second and core"), rows)
+        names = ("frames a chunk, profile context", *map(str, self.bits_by_chunk))
+        chunks = frame(names, [("bits a frame", *(number(b, 2) for b in self.bits_by_chunk.values()))])
+        head = f"{self.model}: {self.clips} clips, {self.frames} frames; profile context saves {100 * self.saved:.1f} %"
+        return f"{head} of the motion\n\n{as_markdown(profiles)}\n\n{as_markdown(chunks)}\n"
 
 
 def held_out_pictures(codec: Codec, data: Path, most: int | None) -> Iterator[np.ndarray]:
-    """Clips uint8 [t, h, w, 3] that the model was not trained on, evenly picked ones where there are more than `most`."""
+    """Clips uint8 [t, h, w, 3] that the model was not trained on, evenly picked where there are more than `most`."""
     if codec.config.model == "sprites":
         from bcdcodec.training.data.sheets import Sheets, split
         from bcdcodec.training.data.sprite_batches import SpriteClips
@@ -106,27 +104,27 @@ def run(codec: Codec, clips: Iterable[np.ndarray], gpt2: Path | None = None) -> 
     tables, rate = codec.folder.tables, codec.config.frame_rate
     tables.context_tables()
     recordings = [codec.encode(pictures, rate) for pictures in clips]
-    codes = [np.concatenate([motion.codes for motion in recording.motions]) for recording in recordings]
+    codes = [all_codes(recording) for recording in recordings]
     frames = sum(map(len, codes))
     coders = {
-        "static": (lambda c: encode_motion(c, tables.motion), lambda data, t: decode_motion(data, t, tables.motion)),
-        "context": (
-            lambda c: encode_context(c, tables.context),
-            lambda data, t: decode_context(data, t, tables.context),
-        ),
+        "static": (encode_motion, decode_motion, tables.motion),
+        "context": (encode_context, decode_context, tables.context),
     }
     results = []
-    for name, (encode, decode) in coders.items():
+    for name, (encode, decode, table) in coders.items():
         size = sum(_motion_bytes(codec, recording, name) for recording in recordings)
-        encode_fps, decode_fps = _speed(_chunks(codes, CHUNK_FRAMES), encode, decode)
-        results.append(ProfileResult(name, 8 * size / frames, 8 * size * rate / frames / 1000, encode_fps, decode_fps))
-    by_chunk = {}
-    for length in sorted((*OTHER_CHUNKS, CHUNK_FRAMES)):
-        by_chunk[length] = (
-            8 * sum(len(encode_context(chunk, tables.context)) for chunk in _chunks(codes, length)) / frames
+        fps = _speed(
+            _chunks(codes, CHUNK_FRAMES),
+            lambda c, e=encode, t=table: e(c, t),
+            lambda d, n, f=decode, t=table: f(d, n, t),
         )
-    foreseen = None if gpt2 is None else _gpt2_bits(gpt2, recordings)
-    return ContextReport(codec.config.name, rate, len(codes), frames, tuple(results), by_chunk, foreseen)
+        results.append(ProfileResult(name, 8 * size / frames, 8 * size * rate / frames / 1000, *fps))
+    by_chunk = {
+        length: 8 * sum(len(encode_context(chunk, tables.context)) for chunk in _chunks(codes, length)) / frames
+        for length in sorted((*OTHER_CHUNKS, CHUNK_FRAMES))
+    }
+    predicted = None if gpt2 is None else _gpt2_bits(gpt2, recordings)
+    return ContextReport(codec.config.name, rate, len(codes), frames, tuple(results), by_chunk, predicted)
 
 
 def _gpt2_bits(folder: Path, recordings: list[Recording]) -> float:
@@ -136,17 +134,13 @@ def _gpt2_bits(folder: Path, recordings: list[Recording]) -> float:
 
     path, config = open_gpt2(folder, recordings[0].head)
     clips = [
-        CodedClip(
-            recording.contents[0].values.astype(np.float32).ravel(),
-            np.concatenate([motion.codes for motion in recording.motions]).astype(np.int64),
-        )
-        for recording in recordings
+        CodedClip(r.contents[0].values.astype(np.float32).ravel(), all_codes(r).astype(np.int64)) for r in recordings
     ]
     return evaluate_gpt2(load_gpt2(path, config), clips).bits_per_frame
 
 
 def _motion_bytes(codec: Codec, recording: Recording, profile: str) -> int:
-    """Coded motion bytes of the recording's file in a profile, which is read back. Raises FormatError if its codes differ."""
+    """Coded motion bytes of a recording's file in a profile. Raises FormatError if other codes are read back."""
     tables, number = codec.folder.tables, PROFILES[profile]
     fingerprint = tables.fingerprint(number, recording.head.content_profile)[:TABLES_FINGERPRINT_BYTES]
     head = replace(recording.head, entropy_profile=number, tables_fingerprint=fingerprint)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bcdcodec.benchmarks.measure.pictures import psnr
 from bcdcodec.errors import BcdError
 from bcdcodec.files import Progress
 from bcdcodec.files.decode_file import DecodeOptions, decode_file
@@ -92,12 +93,6 @@ def run_demo(
         picture=picture,
         rows=ROWS,
     )
-
-
-def psnr(pictures: np.ndarray, truth: np.ndarray) -> float:
-    """Peak signal-to-noise ratio in dB of uint8 pictures, over all of them together."""
-    error = np.mean(np.square(pictures.astype(np.float32) - truth))
-    return float(10 * np.log10(255**2 / max(error, 1e-9)))
 
 
 def _render_people(out: Path, size: int, step) -> np.ndarray:

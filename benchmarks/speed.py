@@ -16,12 +16,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bcdcodec.codec import Codec
-from bcdcodec.coding.content import make_content, reference_of
-from bcdcodec.coding.motion import align, motion_codes, motion_of
+from bcdcodec.benchmarks.codec_runs import codec_run
 from bcdcodec.container import write_recording
 from bcdcodec.errors import BcdError
-from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.recording import read
 from bcdcodec.video import read_frames, write_video
 from bcdcodec.video.source import open_source
@@ -115,31 +112,24 @@ def machine() -> Machine:
     )
 
 
-def measure_speed(codec: Codec, path: Path, profile: str, repeats: int = REPEATS) -> Speed:
-    """Times of coding the clip at `path` in an entropy profile and decoding it again. Raises BcdError when it cannot be coded."""
-    model = str(codec.folder.path)
+def measure_speed(model: str, path: Path, profile: str, repeats: int = REPEATS) -> Speed:
+    """Times of coding and decoding the clip at `path` in a profile. Raises BcdError when it cannot be coded."""
+    run = codec_run(model)
     with tempfile.TemporaryDirectory() as folder:
         recorded, decoded = Path(folder) / "clip.bcd", Path(folder) / "clip.mp4"
-        encode_file(path, recorded, EncodeOptions(model, profile=profile))  # also warms up
-        with read_frames(path, None, codec.picture_size) as video:
+        coded = run.encode(path, recorded, profile)  # also warms up
+        with read_frames(path, None, run.size) as video:
             info = video.info
             frames = np.stack([picture for _, picture in video])
-        recording = read(recorded, model)
-        seconds = float(len(frames) / (info.frame_rate or 25))
-        session = codec.session
-        encoded, network = _timed(lambda: motion_of(session, frames), repeats)
-        content, choosing = _timed(lambda: make_content(session, frames, encoded), repeats)
-        (motion, hessian), aligning = _timed(
-            lambda: align(session, frames, encoded, reference_of(session, content)), repeats
-        )
-        _, quantise = _timed(lambda: motion_codes(session, motion, hessian=hessian), repeats)
+        rate = info.frame_rate or 25
         _, reading = _timed(lambda: _decode_only(path), repeats)
-        _, cropping = _timed(lambda: _read_all(path, codec.picture_size), repeats)
-        _, writing = _timed(lambda: write_recording(io.BytesIO(), recording, codec.folder.tables), repeats)
+        _, cropping = _timed(lambda: run.pictures(path), repeats)
+        _, networks = _timed(lambda: run.codec.encode(frames, profile=profile), repeats)
+        _, writing = _timed(lambda: write_recording(io.BytesIO(), coded.recording, run.tables), repeats)
         _, opening = _timed(lambda: read(recorded, model), repeats)
-        pictures, sampling = _timed(lambda: codec.decode(recording), repeats)
-        _, saving = _timed(lambda: _save(decoded, pictures, 1 / (info.frame_rate or 25)), repeats)
-        _, warm = _timed(lambda: next(codec.decode_stream(recording, seed=0)), repeats)
+        pictures, sampling = _timed(lambda: run.decode(coded), repeats)
+        _, saving = _timed(lambda: _save(decoded, pictures, 1 / rate), repeats)
+        _, warm = _timed(lambda: next(run.codec.decode_stream(coded.recording, seed=0)), repeats)
         cold = float(np.median([_seconds_to_first_line([FIRST_FRAME, str(recorded), model]) for _ in range(repeats)]))
         commands = {}
         for verb, arguments in (("encode", [path, recorded, "--profile", profile]), ("decode", [recorded, decoded])):
@@ -148,13 +138,11 @@ def measure_speed(codec: Codec, path: Path, profile: str, repeats: int = REPEATS
     encode_stages = {
         "read": reading,
         "crop and scale": max(0.0, cropping - reading),
-        "motion network": network,
-        "content": choosing,
-        "align": aligning,
-        "quantise": quantise,
+        "reference, motion and alignment": networks,
         "entropy coding": writing,
     }
-    decode_stages = {"entropy decoding": opening, "sample": sampling, "write mp4": saving}
+    decode_stages = {"entropy decoding": opening, "pictures": sampling, "write mp4": saving}
+    seconds = float(len(frames) / rate)
     total_in, total_out = sum(encode_stages.values()), sum(decode_stages.values())
     return Speed(
         machine(),
@@ -185,12 +173,6 @@ def _decode_only(path: Path) -> None:
             pass
     finally:
         source.close()
-
-
-def _read_all(path: Path, size: int) -> None:
-    with read_frames(path, None, size) as video:
-        for _ in video:
-            pass
 
 
 def _save(path: Path, pictures: np.ndarray, frame_seconds) -> None:

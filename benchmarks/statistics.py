@@ -1,4 +1,4 @@
-"""Confidence intervals by bootstrap over clips, and BD-rate."""
+"""Medians, confidence intervals by bootstrap over clips, BD-rate, and how a figure is written."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Estimate:
 
 
 def estimate(items: Sequence[Item], statistic: Callable[[Sequence[Item]], float | None]) -> Estimate:
-    """A statistic of clips with its percentile bootstrap interval; clips are drawn, not frames, as frames of one are alike.
+    """A statistic of clips with its percentile bootstrap interval; with fewer than three clips there is none.
 
-    With fewer than three clips there is no interval.
+    Clips are drawn, not frames, as frames of one clip are alike.
     """
     value = statistic(items) if items else None
     if value is None or len(items) < 3:
@@ -44,6 +44,18 @@ def median(values: Sequence[float | None]) -> float | None:
     """Median of those that are not None; None when all are."""
     known = [v for v in values if v is not None]
     return float(np.median(known)) if known else None
+
+
+def evenly(items: list, most: int | None) -> list:
+    """At most `most` of a list, evenly picked."""
+    if most is None or most >= len(items):
+        return items
+    return [items[i * len(items) // most] for i in range(most)]
+
+
+def number(value: float | None, digits: int) -> str:
+    """A figure as text; a dash where there is none."""
+    return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
 def bd_rate(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]]) -> float:

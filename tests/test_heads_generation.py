@@ -9,9 +9,8 @@ pytest.importorskip("transformers", reason="generation is the extra `gpt2`")
 
 from head_clips import head_frames, write_clip  # noqa: E402
 
-from bcdcodec.benchmarks import heads_generation  # noqa: E402
-from bcdcodec.benchmarks.faces import Face  # noqa: E402
-from bcdcodec.benchmarks.heads_generation import (  # noqa: E402
+from bcdcodec.benchmarks import generation  # noqa: E402
+from bcdcodec.benchmarks.generation import (  # noqa: E402
     STATISTICS,
     measure_heads_generation,
     motion_change,
@@ -19,6 +18,7 @@ from bcdcodec.benchmarks.heads_generation import (  # noqa: E402
     two_sample_p,
     write_head_codes,
 )
+from bcdcodec.benchmarks.measure.faces import Face  # noqa: E402
 from bcdcodec.codec import load  # noqa: E402
 from bcdcodec.generation.sampling import SamplingOptions  # noqa: E402
 from bcdcodec.training.gpt2 import load_clips  # noqa: E402
@@ -62,7 +62,7 @@ def test_motion_that_stops_is_told_from_motion_that_goes_on(tiny_model, monkeypa
         turn = np.random.default_rng(options.seed).integers(len(known), size=frames)
         return iter(known[turn] if moving else known[np.minimum(turn[:1], 0).repeat(frames)])
 
-    monkeypatch.setattr(heads_generation, "sample_motion", draw)
+    monkeypatch.setattr(generation, "sample_motion", draw)
     network = SimpleNamespace(config=SimpleNamespace(groups=8))
     found = measure_heads_generation(
         codec, network, recorded, [known], face_of, 2, SamplingOptions(), lambda items, label: items

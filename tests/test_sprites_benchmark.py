@@ -25,7 +25,7 @@ from bcdcodec.benchmarks.sprites.pairs import (
     draw_pairs,
     spread,
 )
-from bcdcodec.benchmarks.sprites.report import _percent, write_report
+from bcdcodec.benchmarks.sprites.report import percent, write_report
 from bcdcodec.codec import load
 from bcdcodec.errors import ModelError
 from bcdcodec.presets import preset
@@ -331,4 +331,4 @@ def test_a_model_for_other_pictures_is_refused(tiny_model, judges, tmp_path):
 
 
 def test_a_share_below_all_is_never_shown_as_all():
-    assert _percent(1.0) == "100.00" and _percent(0.99999) == "99.99" and _percent(0.5) == "50.00"
+    assert percent(1.0) == "100.00" and percent(0.99999) == "99.99" and percent(0.5) == "50.00"

@@ -1,4 +1,4 @@
-"""The paper's ablations (tables 3, A5, A6) on Sprites: variants of one recipe, each trained for the same number of steps."""
+"""The paper's ablations (tables 3, A5, A6) on Sprites: variants of one recipe, trained for equally many steps."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from bcdcodec.benchmarks.markdown import table_as_markdown
-from bcdcodec.benchmarks.sections import Table
+from bcdcodec.benchmarks.report.render import as_markdown
+from bcdcodec.benchmarks.report.tables import frame
 from bcdcodec.benchmarks.sprites.benchmark import Judges, information_of
 from bcdcodec.benchmarks.sprites.coding import code_clips, measure_rate
 from bcdcodec.benchmarks.sprites.judge import COLUMNS
@@ -220,14 +220,13 @@ def ablations_as_markdown(rows: list[dict], steps: int) -> str:
         )
         for r in rows
     ]
-    parts = [
-        "# Sprites, ablations",
-        f"Every variant: {steps} optimiser steps of {TRAINING.batches.batch} clips, the same small network (encoder {BASE.encoder.width} "
-        f"wide, decoder {BASE.decoder.width} wide and {BASE.decoder.depth} deep), the same seed. Bits, codes and information "
-        f"(bits, of the codes on the motion frame and on skin, pants, top and hair) over the clips of {PEOPLE} test characters; PSNR against "
-        f"the rendered truth and the exact judge's accuracy by clip over {PAIRS} pairs, accuracy where both character and action "
-        "of the content differ.",
-        table_as_markdown(Table(columns, tuple(lines))),
-        "\n".join(f"- {r['name']}: {r['about']}." for r in rows),
-    ]
-    return "\n\n".join(parts) + "\n"
+    e, d = BASE.encoder, BASE.decoder
+    about = (
+        f"Every variant: {steps} optimiser steps of {TRAINING.batches.batch} clips, the same small network (encoder "
+        f"{e.width} wide, decoder {d.width} wide and {d.depth} deep), the same seed. Bits, codes and information (bits, "
+        "of the codes on the motion frame and on skin, pants, top and hair) over the clips of "
+        f"{PEOPLE} test characters; PSNR against the rendered truth and the exact judge's accuracy by clip over {PAIRS} "
+        "pairs, where both character and action differ."
+    )
+    variants = "\n".join(f"- {r['name']}: {r['about']}." for r in rows)
+    return f"# Sprites, ablations\n\n{about}\n\n{as_markdown(frame(columns, lines))}\n\n{variants}\n"

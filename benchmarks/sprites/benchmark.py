@@ -16,6 +16,7 @@ from bcdcodec.benchmarks.sprites.judge import ATTRIBUTES_OF, MOTION_OF, Judge, V
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, BOTH, CASES, FRAMES, ClipSet, Pairs, draw_pairs, spread
 from bcdcodec.benchmarks.sprites.transfer import Accuracy, Quality, decode_pairs, judge_pairs, measure_quality
 from bcdcodec.codec import Codec
+from bcdcodec.coding.session import open_session
 from bcdcodec.errors import ModelError
 from bcdcodec.training.data.sheets import SIZE, Sheets, split
 from bcdcodec.video import encode_png
@@ -176,7 +177,7 @@ def _content_from(
     """The pairs with contents encoded anew from `frames` frames each, under the same codes."""
     clips, config = judges.clips, codec.config
     fewer = replace(config, content=replace(config.content, frames=frames))
-    encoder = Codec(replace(codec.folder, config=fewer), codec.device)
+    encoder = Codec(open_session(replace(codec.folder, config=fewer), codec.device))
     needed = np.unique(pairs.content)
     label = f"content from {frames}"
     found = code_clips(encoder, clips.frames[needed], lambda items: progress(items, label))

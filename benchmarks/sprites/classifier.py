@@ -26,7 +26,7 @@ AT_ONCE = 64  # clips judged together
 
 
 class Classifier(nn.Module):
-    """Clips [b, t, 3, 64, 64] in [0, 1] -> logits of action, skin, pants, top, hair: convolutions, means over frames."""
+    """Clips [b, t, 3, 64, 64] in [0, 1] -> logits of action, skin, pants, top, hair: means over frames."""
 
     def __init__(self):
         super().__init__()

@@ -55,7 +55,7 @@ class Speed:
 
 
 def code_clips(codec: Codec, clips: np.ndarray, progress: Progress = lambda items: items) -> CodedClips:
-    """Encode clips uint8 [n, 8, 64, 64, 3] into one file each, in profile static as the paper counts, and read those."""
+    """Encode clips uint8 [n, 8, 64, 64, 3] into a file each, in profile static as the paper counts, and read those."""
     tables = codec.folder.tables
     head, codes, contents, sizes = None, [], [], []
     with tempfile.TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""Pictures of decoded sprites: figure 5's grid, and every miss beside its truth. They show the sheets' art: see its licences."""
+"""Pictures of decoded sprites: figure 5, and misses beside the truth. They show the sheets' art: see its licences."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def side_by_side(pictures: list[np.ndarray]) -> np.ndarray:
 
 
 def figure_5(clips: ClipSet, pairs: Pairs, decoded: np.ndarray, reverse: np.ndarray) -> np.ndarray:
-    """The paper's figure 5 with the truth: for each pair inputs A and B, then A's motion with B's content, then the reverse.
+    """The paper's figure 5 with the truth: of each pair A and B, A's motion with B's content, and the reverse.
 
     decoded, reverse uint8 [n, 8, 64, 64, 3]: the pairs and the same with motion and content exchanged.
     """

@@ -1,4 +1,4 @@
-"""Motion that a GPT-2 invents for sprites, by the exact judge: is it one of the nine actions, and still the character."""
+"""Motion that a GPT-2 generates for sprites, by the exact judge: is it one of the nine actions of the character."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from bcdcodec.benchmarks.report.render import as_markdown
+from bcdcodec.benchmarks.report.tables import frame
 from bcdcodec.benchmarks.sprites.judge import ALIKE, Judge
 from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
 from bcdcodec.codec import Codec
@@ -35,25 +37,19 @@ class Generation:
     actions: tuple[int, ...]  # clips by nearest action
 
     def markdown(self) -> str:
-        counts = ", ".join(f"{name} {n}" for name, n in zip(ACTIONS, self.actions))
-        return (
-            "\n".join(
-                [
-                    f"{self.clips} clips, each from one still of a test character",
-                    "",
-                    "| measure | value |",
-                    "|---|---|",
-                    f"| one action throughout, every frame in its place | {100 * self.valid:.1f} % |",
-                    f"| one action throughout, to the eye (each frame the one in its place or one at least {ALIKE:.0f} dB from it) "
-                    f"| {100 * self.looks_valid:.1f} % |",
-                    f"| frames of the nearest action in their place | {100 * self.nearest_frames_right:.1f} % |",
-                    f"| all four attributes kept | {100 * self.character:.1f} % |",
-                    f"| the action that the still is from | {100 * self.own_action:.1f} % |",
-                    f"| actions | {counts} |",
-                ]
-            )
-            + "\n"
-        )
+        """The report as text."""
+        alike = f"one action throughout, to the eye (each frame that in its place or at least {ALIKE:.0f} dB from it)"
+        shares = {
+            "one action throughout, every frame in its place": self.valid,
+            alike: self.looks_valid,
+            "frames of the nearest action in their place": self.nearest_frames_right,
+            "all four attributes kept": self.character,
+            "the action that the reference is from": self.own_action,
+        }
+        rows = [(name, f"{100 * share:.1f} %") for name, share in shares.items()]
+        rows.append(("actions", ", ".join(f"{name} {n}" for name, n in zip(ACTIONS, self.actions))))
+        table = as_markdown(frame(("measure", "value"), rows))
+        return f"{self.clips} clips, each from one frame of a test character\n\n{table}\n"
 
 
 def write_codes(codec: Codec, sheets: Sheets, out: Path, most: int, progress: Progress) -> int:

@@ -74,7 +74,7 @@ def expected_by_chance(codes: np.ndarray, labels: np.ndarray, given: np.ndarray,
 def measure_information(
     codes: np.ndarray, motions: np.ndarray, characters: np.ndarray, attributes: np.ndarray
 ) -> CodeInformation:
-    """Codes [n, g] of frames against their true motion frames [n], characters [n] and those characters' attributes [n, a]."""
+    """Codes [n, g] of frames against their true motion frames [n], characters [n] and their attributes [n, a]."""
     symbols = np.unique(codes, axis=0, return_inverse=True)[1].reshape(-1)
     return CodeInformation(
         int(symbols.max()) + 1,

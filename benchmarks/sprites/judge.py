@@ -87,7 +87,7 @@ class Judge:
         )
 
     def _alike(self, shown: np.ndarray, wanted: np.ndarray, characters: np.ndarray) -> np.ndarray:
-        """Whether the motion frames shown [n, t] and wanted [n, t] of characters [n] are the same or hardly to be told apart."""
+        """Whether motion frames shown [n, t] and wanted [n, t] of characters [n] are the same or differ hardly."""
         most = 255**2 / 10 ** (ALIKE / 10)
         alike = shown == wanted
         for i, t in np.argwhere(~alike):
@@ -128,7 +128,7 @@ class Judge:
         return truth if truth in best else best[0]
 
     def _distances(self, x: np.ndarray) -> np.ndarray:
-        """Squared distances [n, motions, characters] of frames [n, d], each up to what all distances of a frame share."""
+        """Squared distances [n, motions, characters] of frames [n, d], up to what all distances of a frame share."""
         to_mean = np.square(self._means).sum(1) - 2 * (x.astype(np.float64) @ self._means.T)  # [n, motions]
         out = np.empty((len(x), MOTIONS, CHARACTERS), np.float32)
         for motion, span in enumerate(self._spans):
@@ -172,7 +172,7 @@ class Span:
 
 
 def orthonormal(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """An orthonormal basis [r, v] of what rows [n, v] span, to within SPAN_ERROR a row, and their coefficients [n, r]."""
+    """An orthonormal basis [r, v] of the span of rows [n, v], to within SPAN_ERROR, and coefficients [n, r]."""
     basis, coefficients = np.zeros((0, rows.shape[1]), np.float32), np.zeros((len(rows), 0), np.float32)
     left, chosen = rows, np.random.default_rng(0).permutation(len(rows))[:FIRST_SAMPLE]
     while True:

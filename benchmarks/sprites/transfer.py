@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bcdcodec.benchmarks.demo import psnr
-from bcdcodec.benchmarks.quality import luma, ssim_and_ms_ssim
+from bcdcodec.benchmarks.measure.pictures import psnr, ssim_and_ms_ssim
+from bcdcodec.benchmarks.measure.temporal import luma
 from bcdcodec.benchmarks.sprites.classifier import Classifier, classified_right
 from bcdcodec.benchmarks.sprites.coding import CodedClips, Progress
 from bcdcodec.benchmarks.sprites.judge import Judge, Verdict
@@ -47,7 +47,7 @@ class Accuracy:
 def decode_pairs(
     codec: Codec, coded: CodedClips, pairs: Pairs, steps: int | None = None, progress: Progress = lambda items: items
 ) -> np.ndarray:
-    """Clips uint8 [n, 8, 64, 64, 3]: the driving clips' codes under the content clips' contents, as their files hold them."""
+    """Clips uint8 [n, 8, 64, 64, 3]: the driving clips' codes with the content clips' contents, from their files."""
     parts = []
     for start in progress(range(0, len(pairs.driving), TOGETHER)):
         some = pairs[start : start + TOGETHER]

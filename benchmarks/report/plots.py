@@ -7,13 +7,21 @@ import re
 
 import numpy as np
 
-from bcdcodec.benchmarks.rows import BCD, STILL, ClipRows
-from bcdcodec.benchmarks.summary import QUALITIES
+from bcdcodec.benchmarks.report.summary import HEADLINES, MEASURES
+from bcdcodec.benchmarks.rows import BCD, ClipRows
 
 INK = "#010203"  # stands for the page's text colour until the SVG is written
-CODEC_COLOURS = {
-    BCD: "#d62728", STILL: "#e59c9c", "x264": "#8c8c8c", "x265": "#1f77b4", "svtav1": "#2ca02c", "vp9": "#9467bd",
-}  # fmt: skip
+COLOURS = {BCD: "#d62728", "x264": "#8c8c8c", "x265": "#1f77b4", "svtav1": "#2ca02c", "vp9": "#9467bd"}
+CURVED = (
+    "psnr",
+    "feature_distance",
+    "lpips",
+    "dists",
+    "sface_cosine",
+    "dlib_distance",
+    "mouth.slope",
+    "right eye.slope",
+)
 FRAME_RATE = 25  # Hz, of the axis of seconds
 CLIPS_SHOWN = 6
 
@@ -21,7 +29,7 @@ CLIPS_SHOWN = 6
 def plots(report: dict, clips: list[ClipRows]) -> dict[str, str]:
     """SVG by name: `curves`, `frame_bits`, `code_usage`. Raises ImportError without matplotlib."""
     found = {"frame_bits": _frame_bits(clips), "code_usage": _code_usage(report["code_usage"]["counts"])}
-    if len(report["curves"]) > 2:  # more than our own rate and the still
+    if len(report["curves"]) > 1:
         found["curves"] = _curves(report["curves"])
     return found
 
@@ -61,50 +69,35 @@ def _svg(figure, name: str) -> str:
 
 
 def _curves(points: list[dict]) -> str:
-    shown = {m: label for m, label in QUALITIES.items() if any(p[m]["value"] is not None for p in points)}
-    columns = 2 if len(shown) > 1 else 1
-    figure, axes = _figure(-(-len(shown) // columns), columns, 8.4, 3.4 * -(-len(shown) // columns))
+    shown = [m for m in CURVED if any(m in p for p in points)]
+    figure, axes = _figure(-(-len(shown) // 2), 2, 8.4, 3.4 * -(-len(shown) // 2))
     biggest = max(p["side"] for p in points)
-    for axis, (measure, label) in zip(axes.flat, shown.items()):
+    for axis, measure in zip(axes.flat, shown):
         for codec, side in dict.fromkeys((p["codec"], p["side"]) for p in points):
-            line = [p for p in points if (p["codec"], p["side"]) == (codec, side) and p[measure]["value"] is not None]
+            line = [p for p in points if (p["codec"], p["side"]) == (codec, side) and measure in p]
             if not line:
                 continue
-            x, y = [p["kbps"]["value"] for p in line], [p[measure]["value"] for p in line]
-            name = codec if side == biggest else f"{codec}, coded at {side}"
-            axis.plot(
-                x,
-                y,
-                color=CODEC_COLOURS.get(codec, "#ff7f0e"),
-                label=name,
-                marker="*" if codec == BCD else "o",
-                markersize=11 if codec == BCD else 4,
-                linestyle="-" if side == biggest else "--",
-                linewidth=1.2,
-            )
-            if codec == BCD:
-                for p in line:
-                    _cross(axis, p["kbps"], p[measure], CODEC_COLOURS[BCD])
+            rates, own, full = [p["kbps"] for p in line], codec == BCD, side == biggest
+            style = {"color": COLOURS.get(codec, "#ff7f0e"), "linewidth": 1.2, "linestyle": "-" if full else "--"}
+            marker = {"marker": "*" if own else "o", "markersize": 11 if own else 4}
+            name = codec if full else f"{codec}, coded at {side}"
+            axis.plot(rates, [p[measure]["value"] for p in line], label=name, **style, **marker)
+            held = [p[measure]["held"] for p in line]
+            if own and None not in held:
+                axis.plot(rates, held, label="held reference", **(style | {"linestyle": ":"}), marker="x", markersize=4)
         axis.set_xscale("log")
         ticks = [t for t in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64) if axis.get_xlim()[0] <= t <= axis.get_xlim()[1]]
         axis.set_xticks(ticks, [str(t) for t in ticks])
         axis.minorticks_off()
         axis.set_xlabel("kbit/s, whole")
-        axis.set_ylabel(label)
-        if measure == "identity_distance":
-            axis.invert_yaxis()
+        axis.set_ylabel(f"{HEADLINES[measure].label} {HEADLINES[measure].unit.strip()}".rstrip())
+        if measure in MEASURES and MEASURES[measure][3] < 0:
+            axis.invert_yaxis()  # up is better everywhere
     for axis in axes.flat[len(shown) :]:
         axis.set_visible(False)
     handles, labels = axes.flat[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8, labelcolor=INK)
     return _svg(figure, "curves")
-
-
-def _cross(axis, x: dict, y: dict, colour: str) -> None:
-    """Intervals of one point, where there are any."""
-    if x["low"] is not None and y["low"] is not None:
-        axis.plot([x["low"], x["high"]], [y["value"]] * 2, color=colour, linewidth=1)
-        axis.plot([x["value"]] * 2, [y["low"], y["high"]], color=colour, linewidth=1)
 
 
 def _frame_bits(clips: list[ClipRows]) -> str:

@@ -1,4 +1,4 @@
-"""Motion that a GPT-2 invents for heads, beside recorded motion: how it is spread, whether it stops, whether it is a copy."""
+"""Motion that a GPT-2 generates for heads, beside recorded motion: its spread, stillness and copies."""
 
 from __future__ import annotations
 
@@ -8,7 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.faces import SAME_PERSON, Face, eye_opening, identity_distance, mouth_opening
+from bcdcodec.benchmarks.measure.faces import SAME_PERSON, Face, eye_opening, identity_distance, mouth_opening
+from bcdcodec.benchmarks.measure.rate import all_codes
+from bcdcodec.benchmarks.report.render import as_markdown
+from bcdcodec.benchmarks.report.tables import frame
+from bcdcodec.benchmarks.statistics import number
 from bcdcodec.codec import Codec
 from bcdcodec.container import Motion, Recording, write_recording
 from bcdcodec.generation.network import MotionGPT
@@ -29,48 +33,39 @@ Faces = Callable[[np.ndarray], Face | None]  # of a picture uint8 [h, w, 3]
 
 @dataclass(frozen=True)
 class HeadsGeneration:
-    """Of clips generated from one still each of people that were not trained on."""
+    """Of clips generated from one frame each of people that were not trained on."""
 
     clips: int
     seconds: float
-    spread: dict[
-        str, tuple[float, float]
-    ]  # of STATISTICS: median over clips of the deviation in time, recorded and generated
+    spread: dict[str, tuple[float, float]]  # STATISTICS: median of the deviation in time, recorded and generated
     p_value: float  # that recorded and generated clips differ so much by chance, two-sample permutation test
-    change_start: (
-        float  # change of motion from frame to frame in the first seconds of a long clip, over that of recorded clips
-    )
+    change_start: float  # change of motion between frames in a long clip's first seconds, over that of recordings
     change_end: float  # the same in its last seconds
     copied: float  # codes of a second that are equal in the nearest second of the training clips, share, median
     copied_recorded: float  # the same of recorded clips that were not trained on
-    identity_distance: float | None  # to the still's clip, median
+    identity_distance: float | None  # to the source clip, median
     same_person: float  # share of clips below dlib's threshold
 
     def markdown(self) -> str:
-        rows = [(f"deviation in time of {name}, recorded", f"{a:.3g}") for name, (a, _) in self.spread.items()]
-        rows += [(f"deviation in time of {name}, generated", f"{b:.3g}") for name, (_, b) in self.spread.items()]
+        """The report as text."""
+        rows = [
+            (f"deviation in time of {name}, {kind}", number(value, 3))
+            for i, kind in enumerate(("recorded", "generated"))
+            for name, values in sorted(self.spread.items())
+            for value in values[i : i + 1]
+        ]
         rows += [
-            ("probability of as large a difference by chance", f"{self.p_value:.3f}"),
-            (
-                f"change between frames in the first {PIECE_SECONDS:.0f} s of {LONG_SECONDS:.0f}, over that of recordings",
-                f"{self.change_start:.2f}",
-            ),
-            ("the same in the last", f"{self.change_end:.2f}"),
+            ("probability of as large a difference by chance", number(self.p_value, 3)),
+            (f"change between frames in the first {PIECE_SECONDS:.0f} s of {LONG_SECONDS:.0f}, over that of recordings",
+             number(self.change_start, 2)),
+            ("the same in the last", number(self.change_end, 2)),
             ("codes equal to those of the nearest second in training, generated", f"{100 * self.copied:.1f} %"),
             ("the same of recordings not trained on", f"{100 * self.copied_recorded:.1f} %"),
-            (
-                "identity distance to the still's clip (dlib), median",
-                "-" if self.identity_distance is None else f"{self.identity_distance:.3f}",
-            ),
+            ("identity distance to the source clip (dlib), median", number(self.identity_distance, 3)),
             (f"identity distance under {SAME_PERSON}", f"{100 * self.same_person:.0f} % of clips"),
-        ]
-        head = [
-            f"{self.clips} clips of {self.seconds:g} s, each from one still of a person not trained on",
-            "",
-            "| measure | value |",
-            "|---|---|",
-        ]
-        return "\n".join(head + [f"| {name} | {value} |" for name, value in sorted(rows[:10]) + rows[10:]]) + "\n"
+        ]  # fmt: skip
+        head = f"{self.clips} clips of {self.seconds:g} s, each from one frame of a person not trained on"
+        return f"{head}\n\n{as_markdown(frame(('measure', 'value'), rows))}\n"
 
 
 def write_head_codes(codec: Codec, data: Path, out: Path, progress: Progress) -> int:
@@ -103,7 +98,7 @@ def measure_heads_generation(
     copied, copied_recorded, distances, usual = [], [], [], []
     for i, pictures in enumerate(progress(recorded, "clips")):
         recording = codec.encode(pictures)
-        codes = np.concatenate([m.codes for m in recording.motions])
+        codes = all_codes(recording)
         invented = _invent(gpt2, recording, frames, replace(options, seed=options.seed + i))
         shown = [[face(p) for p in codec.decode(r)[::EVERY]] for r in (recording, _with_codes(recording, invented))]
         for store, seen in zip(statistics, shown):
@@ -155,7 +150,7 @@ def two_sample_p(a: np.ndarray, b: np.ndarray, rng: np.random.Generator) -> floa
 
 
 def nearest_share(codes: np.ndarray, trained: list[np.ndarray]) -> float:
-    """Share of equal codes between a second of `codes` [t, g] and the nearest one of the training clips, of the second that is nearest."""
+    """Share of equal codes between seconds of `codes` [t, g] and of the training clips, of the nearest two."""
     best = 0.0
     for start in range(0, max(1, len(codes) - WINDOW + 1), WINDOW):
         window = codes[start : start + WINDOW]
@@ -175,7 +170,7 @@ def motion_change(codec: Codec, codes: np.ndarray) -> float:
 
 
 def _invent(gpt2: MotionGPT, recording: Recording, frames: int, options: SamplingOptions) -> np.ndarray:
-    """Codes uint8 [t, g] for the face of a recording, beginning in the pose of its still."""
+    """Codes uint8 [t, g] for the face of a recording, beginning in the pose of its reference."""
     content = recording.contents[0]
     return np.stack(list(sample_motion(gpt2, content.values, pose_of(content, gpt2.config.groups), frames, options)))
 

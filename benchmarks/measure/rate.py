@@ -1,4 +1,4 @@
-"""What the codes of a recording are worth in bits, frame by frame, against which the coder is measured."""
+"""Information of the codes of a recording in bits, frame by frame, against which the entropy coder is measured."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bcdcodec.entropy.tables import FREQUENCY_TOTAL, FrequencyTables
 def frame_bits(recording: Recording, tables: ModelTables) -> np.ndarray:
     """Information of each frame's codes in the file's own profile, bits: float [t].
 
-    Frames between coded ones have none. Every chunk of motion starts afresh, as it does in the file.
+    Frames between coded ones have none. The coder starts afresh with every chunk of motion, as in the file.
     """
     parts = []
     for motion in recording.motions:

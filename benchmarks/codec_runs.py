@@ -1,0 +1,173 @@
+"""The codec as the benchmarks use it: files written, files decoded, networks left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bcdcodec.benchmarks.measure.rate import all_codes, frame_bits, static_bits
+from bcdcodec.codec import Codec, load
+from bcdcodec.container import Recording, open_bcd, write_recording
+from bcdcodec.entropy.profiles import profile_name
+from bcdcodec.files.encode_file import EncodeOptions, encode_file
+from bcdcodec.files.recording import read
+from bcdcodec.video import Crop, read_pictures
+
+WITHOUT_DECODER = "decoder and refiner"
+MOTION_ENCODER = "motion encoder"
+
+
+@dataclass(frozen=True)
+class CodedFile:
+    """A clip as a file at one rate."""
+
+    recording: Recording
+    setting: str
+    seconds: float
+    sizes: dict[str, float]  # bytes: total, motion, content, container, audio, content_max; contents; information, bits
+
+    @property
+    def crop(self) -> Crop:
+        return Crop(*self.recording.head.crop)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A network of a model, and how the model runs without it."""
+
+    name: str
+    encoding: bool  # it takes part in encoding, so the file is written anew
+    left_out: Callable  # context manager of the codec
+
+
+class CodecRun:
+    """A loaded model."""
+
+    def __init__(self, model: str):
+        self.model, self.codec = model, load(model)
+        self.size: int = self.codec.picture_size
+        self.tables = self.codec.folder.tables
+
+    def pictures(self, path: Path, coded: CodedFile | None = None, frames: int | None = None) -> np.ndarray:
+        """A clip uint8 [t, size, size, 3] as the model sees it: its centre square, or that of a file."""
+        return read_pictures(path, None if coded is None else coded.crop, self.size)[:frames]
+
+    def encode(
+        self, source: Path | np.ndarray, target: Path, profile: str | None, kbps: float | None = None
+    ) -> CodedFile:
+        """A clip (a file, or pictures uint8 [t, size, size, 3] at 25 a second) written to `target` and read back.
+
+        `kbps`: of the motion; None: the model's default rate. Raises BcdError for a clip that cannot be coded.
+        """
+        if isinstance(source, Path):
+            encode_file(source, target, EncodeOptions(self.model, profile=profile, kbps=kbps))
+        else:
+            write_recording(target, self.codec.encode(source, profile=profile, kbps=kbps), self.tables)
+        recording = read(target, self.model)
+        with open_bcd(str(target)) as reader:
+            counts, seconds = reader.byte_counts, reader.duration_seconds
+            each = [size for name, _, size in reader.chunks if name == "CONT"]
+        sizes = {name: getattr(counts, name) for name in ("total", "motion", "content", "container", "audio")} | {
+            "contents": len(each),
+            "content_max": max(each),
+            "ideal_motion_bits": float(frame_bits(recording, self.tables).sum()),
+            "static_motion_bits": float(static_bits(all_codes(recording), self.tables.motion).sum()),
+        }
+        rate = "default rate" if kbps is None else f"{kbps:g} kbit/s"
+        return CodedFile(recording, f"{rate}, {profile_name(recording.head.entropy_profile)}", seconds, sizes)
+
+    def decode(self, coded: CodedFile, steps: int | None = None) -> np.ndarray:
+        """Pictures uint8 [t, size, size, 3] of a file."""
+        return self.codec.decode(coded.recording, steps=steps)
+
+    def held(self, coded: CodedFile) -> np.ndarray | None:
+        """The reference image of the file's first scene, uint8 [size, size, 3]; None for models without one."""
+        return self.codec.still(coded.recording)
+
+    @cached_property
+    def parts(self) -> tuple[Part, ...]:
+        """The networks that the model can run without."""
+        model, found = self.codec.model, []
+        if hasattr(model, "warped_alone"):
+            found.append(Part(WITHOUT_DECODER, False, _no_steps))
+        for attribute, name in (("painter", "refiner"), ("still_filter", "denoiser of the reference")):
+            if hasattr(model, attribute):
+                found.append(Part(name, False, _identity(attribute)))
+        if hasattr(model, "appearance"):
+            found.append(Part("residual basis", False, _no_residual_basis))
+        if hasattr(model, "aligned_motion"):
+            found.append(Part(MOTION_ENCODER, True, _no_motion_encoder))
+        return tuple(found)
+
+    def decode_without(self, part: Part, source: Path | np.ndarray, coded: CodedFile, target: Path) -> tuple:
+        """The file (written anew into `target` where the part encodes) and its pictures without a part."""
+        with part.left_out(self.codec):
+            if part.encoding:
+                kbps = coded.setting.split(" kbit/s")[0] if " kbit/s" in coded.setting else None
+                again = self.codec.encode(
+                    self.pictures(source, coded) if isinstance(source, Path) else source,
+                    profile=profile_name(coded.recording.head.entropy_profile),
+                    kbps=None if kbps is None else float(kbps),
+                )
+                counts = write_recording(target, again, self.tables)
+                coded = replace(
+                    coded, recording=again, sizes=coded.sizes | {"total": counts.total, "motion": counts.motion}
+                )
+            return coded, self.decode(coded, 0 if part.name == WITHOUT_DECODER else None)
+
+
+@lru_cache(maxsize=1)
+def codec_run(model: str) -> CodecRun:
+    """A model, loaded once a process."""
+    return CodecRun(model)
+
+
+class _Identity(torch.nn.Module):
+    def forward(self, x: torch.Tensor, *rest: torch.Tensor) -> torch.Tensor:
+        return x
+
+
+@contextmanager
+def _no_steps(codec: Codec) -> Iterator[None]:
+    yield  # decoding in no steps asks neither the decoder nor the refiner
+
+
+def _identity(name: str) -> Callable:
+    """The network of that name gives its first argument back: what it corrects."""
+
+    @contextmanager
+    def change(codec: Codec) -> Iterator[None]:
+        kept = getattr(codec.model, name)
+        setattr(codec.model, name, _Identity())
+        try:
+            yield
+        finally:
+            setattr(codec.model, name, kept)
+
+    return change
+
+
+@contextmanager
+def _no_residual_basis(codec: Codec) -> Iterator[None]:
+    codec.model.appearance = lambda content, reference_motion: None
+    try:
+        yield
+    finally:
+        del codec.model.appearance
+
+
+@contextmanager
+def _no_motion_encoder(codec: Codec) -> Iterator[None]:
+    """The alignment starts from no motion instead of the network's estimate."""
+    kept = codec.model.encode_motion
+    codec.model.encode_motion = lambda z: torch.zeros_like(kept(z))
+    try:
+        yield
+    finally:
+        del codec.model.encode_motion

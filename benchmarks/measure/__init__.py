@@ -1,0 +1,1 @@
+"""Measures of decoded video against its source; one concept a file."""

@@ -1,0 +1,1 @@
+"""From measured rows to report.json, report.md, report.html and rows.csv."""
