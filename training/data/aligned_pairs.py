@@ -159,6 +159,7 @@ class PortraitFolders:
                     self.known[str(path)] = Portrait(path, self.canonical)
                 except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
                     print(f"{path} is left out: {error}")
+        self.known = {path: portrait for path, portrait in self.known.items() if portrait.path.exists()}
         return [portrait for _, portrait in sorted(self.known.items()) if len(portrait.usable) >= 2]
 
 
@@ -209,6 +210,8 @@ class PairSource:
 
     def _portrait_pair(self, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
         portrait = self.portraits[rng.integers(len(self.portraits))]
+        while not portrait.path.exists():  # a set that is being replaced while the run goes on
+            portrait = self.portraits[rng.integers(len(self.portraits))]
         # Two of three references are the photograph's animated pictures too: any picture may be a reference.
         picked = rng.choice(portrait.usable, 4 if len(portrait.usable) >= 4 else 2, replace=False)
         if rng.random() < 0.33 and 0 in portrait.usable and 0 not in picked:

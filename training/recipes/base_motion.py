@@ -39,8 +39,8 @@ class Schedule:
     portraits: float = 0.4  # share of a batch
     lr: float = 1e-3
     warmup: int = 50  # steps
-    quantise_from: int = 400  # step from which the nearest code is used
-    rate_from: int = 700  # step from which the rate term counts
+    quantise_from: int = 250  # step from which the nearest code is used
+    rate_from: int = 400  # step from which the rate term counts
     target_bits: float = 60.0  # bits a frame of the 16 groups, entropy of the batch histogram
     rate_weight: float = 0.002
     temperature: float = 0.3  # of the histogram
@@ -74,13 +74,14 @@ def losses(model: BaseMotion, raw: dict, schedule: Schedule, step: int) -> dict[
     tensors = {key: torch.from_numpy(value) for key, value in raw.items()}
     motion = tensors["motion"]
     expression, similarity = motion[:, :54], motion[:, 54:]
+    gain, bias = tensors["gain"][:, :, None, None], tensors["bias"][:, :, None, None]
     pictures = tensors["pictures"].permute(0, 3, 1, 2).float() / 127.5 - 1
-    pictures = (pictures * tensors["gain"][:, :, None, None] + tensors["bias"][:, :, None, None]).clamp(-1, 1)
-    small = crop(F.avg_pool2d(pictures, 2), tensors["window"], model.config.picture)
     near = corrected(similarity, tensors["jitter"])
+    small = crop(F.avg_pool2d(pictures, 2), tensors["window"], model.config.picture)
+    small, face = ((x * gain + bias).clamp(-1, 1) for x in (small, model.view(pictures, near)))
     with torch.autocast("cpu", torch.bfloat16):
         located = model.locator(small)
-        features, correction = model.reader(model.view(pictures, near))
+        features, correction = model.reader(face)
     out = {}
     place = (located - relative(similarity, tensors["window"])) / model.locator.scale
     out["locate"] = F.smooth_l1_loss(place, torch.zeros_like(place), beta=0.1)

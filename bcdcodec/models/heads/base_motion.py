@@ -25,11 +25,11 @@ class BaseMotionConfig:
     """Sizes of the encoder of the base motion."""
 
     picture: int = 64  # pixels, side of the picture that the locator sees
-    crop: int = 128  # pixels, side of the crop that the reader sees
+    crop: int = 112  # pixels, side of the crop that the reader sees
     context: float = 1.15  # side of that crop over the side of the face-aligned frame
     width: int = 256
     ff: int = 1024
-    layers: int = 3
+    layers: int = 2
     heads: int = 4
     stem: tuple[int, ...] = (48, 96, 256)  # channels of the strided convolutions: by 4, 2 and 2
     locator_stem: tuple[int, ...] = (32, 64, 128)
@@ -76,7 +76,7 @@ class Locator(nn.Module):
 
 
 class Reader(nn.Module):
-    """Motion of a crop [b, 3, 128, 128]: features [b, groups * dim] and the correction of its similarity [b, 4]."""
+    """Motion of a crop [b, 3, 112, 112]: features [b, groups * dim] and the correction of its similarity [b, 4]."""
 
     def __init__(self, config: BaseMotionConfig):
         super().__init__()
