@@ -46,6 +46,7 @@ BLENDSHAPE_POINTS = [
     473, 474, 475, 476, 477,
 ]  # fmt: skip
 
+POINTS = 478  # of a .task file: with irises
 DETECTOR_SIDE = 128  # pixels, input of the detector
 SCORE_LEAST = 0.5  # of the detector and of the landmarks' presence
 EYE_RIGHT, EYE_LEFT = 33, 263  # outer corners, which give the roll
