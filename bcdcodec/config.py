@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from types import SimpleNamespace
 from typing import Any, ClassVar, get_type_hints
 
 from bcdcodec.errors import ModelError
@@ -63,8 +62,6 @@ class ContentConfig:
 
     reference_motion: ClassVar[bool] = False  # whether the reference frame's motion codes travel with the content
     predicted_channels: ClassVar[int] = 0  # leading channels coded as spatial differences
-    still_dim: ClassVar[int] = 0
-    appearance: ClassVar[int] = 0
 
     rows: int = 8
     columns: int = 8
@@ -124,11 +121,6 @@ class ModelConfig:
     diffusion: DiffusionConfig
     window: WindowConfig
     frame_rate: float = 25.0  # Hz, the rate that the bitrate target refers to
-
-    @property
-    def training(self) -> SimpleNamespace:
-        """What `coding/reference_frame.py` asks of it until it asks `content.frames`."""
-        return SimpleNamespace(content_frames=self.content.frames, dataset=self.model)
 
     @property
     def motion_channels(self) -> int:

@@ -1,4 +1,4 @@
-"""The judge of painted pictures learns to tell them, teaches the painter, and nothing else learns from it."""
+"""The judge of painted pictures learns to tell them, teaches the refiner, and nothing else learns from it."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from torch import nn
 
 from bcdcodec import presets
 from bcdcodec.training.data.run_data import RunOptions
-from bcdcodec.training.discriminator import Adversary, balanced
+from bcdcodec.training.discriminator import Discriminator, balanced
 from bcdcodec.training.recipes.heads import TINY, HeadsRecipe
 from bcdcodec.training.trainer import Trainer
 
@@ -22,28 +22,28 @@ def pictures(seed=0):
 
 def test_it_learns_to_tell_blurred_pictures_from_true_ones():
     torch.manual_seed(0)
-    adversary = Adversary(3)
-    optimiser = torch.optim.Adam(adversary.parameters(), lr=2e-3)
+    discriminator = Discriminator(3)
+    optimiser = torch.optim.Adam(discriminator.parameters(), lr=2e-3)
     for step in range(60):
-        error = adversary.told(*pictures(step))
+        error = discriminator.loss_d(*pictures(step))
         optimiser.zero_grad()
         error.backward()
         optimiser.step()
     blurred, true, still = pictures(1000)
-    assert adversary(true, still)[0].mean() > adversary(blurred, still)[0].mean() + 0.5
-    assert adversary(true, still)[0].shape == (6, 1, 4, 4)
-    assert adversary.deceived(true, true, still) < adversary.deceived(blurred, true, still)
+    assert discriminator(true, still)[0].mean() > discriminator(blurred, still)[0].mean() + 0.5
+    assert discriminator(true, still)[0].shape == (6, 1, 4, 4)
+    assert discriminator.loss_g(true, true, still) < discriminator.loss_g(blurred, true, still)
 
 
-def test_deceiving_it_teaches_the_pictures_and_not_the_adversary():
+def test_deceiving_it_teaches_the_pictures_and_not_the_discriminator():
     blurred, true, still = pictures()
-    adversary = Adversary(3)
+    discriminator = Discriminator(3)
     blurred.requires_grad_()
-    adversary.deceived(blurred, true, still).backward()
-    assert blurred.grad.abs().sum() > 0 and all(p.grad is None for p in adversary.parameters())
+    discriminator.loss_g(blurred, true, still).backward()
+    assert blurred.grad.abs().sum() > 0 and all(p.grad is None for p in discriminator.parameters())
     blurred.grad = None
-    adversary.told(blurred, true, still).backward()
-    assert blurred.grad is None and all(p.grad is not None for p in adversary.parameters())
+    discriminator.loss_d(blurred, true, still).backward()
+    assert blurred.grad is None and all(p.grad is not None for p in discriminator.parameters())
 
 
 def test_errors_are_balanced_by_their_gradients():
@@ -51,7 +51,7 @@ def test_errors_are_balanced_by_their_gradients():
     assert balanced((3 * weight).sum(), (0.5 * weight).sum(), weight) == pytest.approx(6, rel=1e-4)
 
 
-def test_in_the_end_the_painter_alone_learns(tmp_path):
+def test_in_the_end_the_refiner_alone_learns(tmp_path):
     training = replace(TINY, optimiser=replace(TINY.optimiser, warmup_steps=1), adversarial_from=0.7)
     run = Trainer(
         HeadsRecipe(presets.TINY, training),
@@ -68,5 +68,5 @@ def test_in_the_end_the_painter_alone_learns(tmp_path):
         return parts, not all(map(torch.equal, judge, run.recipe.helpers["discriminator"].state_dict().values()))
 
     found = [learned() for _ in range(4)]
-    assert "decoder" in found[0][0] and "painter" not in found[0][0] and not found[0][1]
-    assert found[3] == ({"painter"}, True)
+    assert "decoder" in found[0][0] and "refiner" not in found[0][0] and not found[0][1]
+    assert found[3] == ({"refiner"}, True)

@@ -19,7 +19,7 @@ def test_aligned_motion_decodes_far_nearer_than_the_encoders_own(monkeypatch):
         return float(np.square(codec.decode(codec.encode(frames)).astype(np.float32) - frames).mean())
 
     aligned = error()
-    monkeypatch.setattr(references, "align", lambda session, pictures, motion, *how: (motion, None))
+    monkeypatch.setattr(references, "refine", lambda session, pictures, motion, *_, **__: (motion, None))
     print(f"mean squared error: {aligned:.0f} aligned, {error():.0f} by the encoder alone")
     assert aligned < 0.6 * error()
 

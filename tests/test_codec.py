@@ -14,13 +14,12 @@ import bcdcodec
 from bcdcodec.coding.content import make_content, reference_of
 from bcdcodec.coding.encoder import StreamOptions
 from bcdcodec.coding.motion import motion_of
-from bcdcodec.coding.reference_frame import content_tokens
 from bcdcodec.coding.session import open_session
 from bcdcodec.container import Content, Motion
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.errors import FormatError, ModelError, ModelMismatchError
 from bcdcodec.model_folder import open_model
-from bcdcodec.models.latents import to_uint8
+from bcdcodec.models.latents import to_uint8, to_unit
 from bcdcodec.models.warp import warp
 
 
@@ -111,14 +110,15 @@ def test_a_still_is_coded_as_finely_as_fits(tiny_model, budget):
     motion = motion_of(session, frames)
     content = make_content(session, frames, motion)
     size = lambda x: len(pack_content(x, session.tables, session.tables.content_profile)[0])  # noqa: E731
-    tokens, _ = content_tokens(session.model, session.latents, frames, motion, "cpu")
+    with torch.inference_mode():
+        tokens, _ = session.model.content(lambda numbers: session.latents.encode(to_unit(frames[numbers.numpy()])), motion)
     others = [
         replace(
             content,
             step=step,
-            values=session.model.content.quantise(tokens, step, rounding)[0].numpy().astype(np.int16),
+            values=session.model.content_quantiser.quantise(tokens, step, rounding)[0].numpy().astype(np.int16),
         )
-        for step, rounding in session.model.content.choices()
+        for step, rounding in session.model.content_quantiser.choices()
     ]
     at = next(i for i, x in enumerate(others) if x.step == content.step and np.array_equal(x.values, content.values))
     print(f"budget {budget}: {size(content)} bytes at step {content.step}, the next finer one {size(others[at - 1])}")
@@ -139,26 +139,26 @@ def test_one_and_several_steps_both_decode_and_differ(codec, encoded):
     assert not np.array_equal(one, several)
 
 
-@pytest.mark.parametrize("foreign", [False, True])
-def test_no_steps_move_the_picture_and_ask_no_network(codec, encoded, monkeypatch, foreign):
+@pytest.mark.parametrize("cross_identity", [False, True])
+def test_no_steps_move_the_picture_and_ask_no_network(codec, encoded, monkeypatch, cross_identity):
     def asked(*_):
         raise AssertionError("a network is asked")
 
-    content = codec.encode(head_frames(23, 9, 32)) if foreign else None
+    content = codec.encode(head_frames(23, 9, 32)) if cross_identity else None
     drawn = codec.decode(encoded, content)
     monkeypatch.setattr(codec.model.decoder, "forward", asked)
-    monkeypatch.setattr(codec.model.painter, "forward", asked)
+    monkeypatch.setattr(codec.model.refiner, "forward", asked)
     moved = codec.decode(encoded, content, steps=0)
     assert moved.shape == drawn.shape and not np.array_equal(moved, drawn)
     shown = reference_of(codec.session, (content or encoded).contents[0])
-    if foreign:
+    if cross_identity:
         shown = replace(
-            shown, appearance=None
+            shown, residual_basis=None
         )  # of TINY, which has no poser; and no landmarks are found in pictures of 32 pixels
     change = codec.model.vq.lookup(torch.from_numpy(encoded.motions[0].codes.astype(np.int64))[None])[0] - shown.motion
-    stills = shown.still.expand(len(change), -1, -1, -1)
-    if shown.appearance is not None:
-        stills = stills + shown.appearance.added(change[None])[0]
+    stills = shown.image.expand(len(change), -1, -1, -1)
+    if shown.residual_basis is not None:
+        stills = stills + shown.residual_basis.residual(change[None])[0]
     assert np.array_equal(
         moved[: len(change)], to_uint8(codec.latents.decode(warp(stills, codec.model.flow_basis(change))))
     )

@@ -9,7 +9,8 @@ from head_clips import head_frames
 
 import bcdcodec
 from bcdcodec.coding.content import reference_of
-from bcdcodec.models.heads.residual_basis import Appearance, Portrait
+from bcdcodec.models.heads.reference import HeadsReference
+from bcdcodec.models.heads.residual_basis import ResidualBasis
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.warp import warp
 from bcdcodec.reenactment import landmarks, retarget as retargeting
@@ -62,54 +63,59 @@ def spot(row, column, size=64):
     return picture
 
 
+def face_at(row, column, **more):
+    """A reference whose image has a bright spot."""
+    return HeadsReference(torch.zeros(1, 1, 1), torch.zeros(1, 4), spot(row, column), **more)
+
+
 def middle(picture):
     """Row and column of what is bright in it."""
     return [float(x.float().mean()) for x in (picture > 0.5).nonzero(as_tuple=True)[-2:]]
 
 
 def test_a_portrait_is_turned_with_its_detail():
-    portrait = Portrait(spot(32, 28), torch.zeros(1, 4), detail=spot(64, 56, 128))
+    portrait = face_at(32, 28, detail=spot(64, 56, 128))
     shown = turned(portrait, MARKS, MARKS + (0.125, -0.0625))
-    assert middle(shown.still) == pytest.approx([31.5 - 4, 27.5 + 8], abs=1)
+    assert middle(shown.image) == pytest.approx([31.5 - 4, 27.5 + 8], abs=1)
     assert middle(shown.detail) == pytest.approx([63.5 - 8, 55.5 + 16], abs=1.5) and shown.motion is portrait.motion
 
 
 def test_pictures_of_change_lie_where_the_landmarks_are():
     change = spot(32, 28)[:, None].expand(1, 2, 3, 64, 64)
     shown = retargeted(
-        Portrait(spot(9, 9), torch.zeros(1, 4)),
+        face_at(9, 9),
         MARKS,
-        Appearance(change, change[:, 0, :1]),
+        ResidualBasis(change, change[:, 0, :1]),
         MARKS - (0.125, 0.0),
         MARKS,
     )
-    assert middle(shown.appearance.components[0, 0, 0]) == pytest.approx([31.5, 27.5 + 8], abs=1)
-    assert shown.appearance.components.shape == change.shape and shown.appearance.salience.shape == (1, 1, 64, 64)
+    assert middle(shown.residual_basis.components[0, 0, 0]) == pytest.approx([31.5, 27.5 + 8], abs=1)
+    assert shown.residual_basis.components.shape == change.shape and shown.residual_basis.salience.shape == (1, 1, 64, 64)
 
 
 def test_a_point_of_the_face_moves_as_that_point_of_the_drivers_does():
     change = torch.zeros(1, 1, 3, 64, 64)
     shown = retargeted(
-        Portrait(spot(9, 9), torch.zeros(1, 4)),
+        face_at(9, 9),
         MARKS,
-        Appearance(change, change[:, 0, :1]),
+        ResidualBasis(change, change[:, 0, :1]),
         MARKS,
         MARKS - (0.125, 0.0),
     )
     flow = torch.zeros(1, 1, 2, 32, 32)
     flow[..., 14:18, 10:14] = 0.1  # a mouth of the driver
-    moved = shown.moved_by(flow)
+    moved = shown.transported(flow)
     assert moved.shape == flow.shape and moved.max() == pytest.approx(0.1, abs=0.02)
     rows, columns = (moved[0, 0, 0] > 0.05).nonzero(as_tuple=True)
     assert abs(rows.float().mean() - 15.5) < 1.5 and abs(columns.float().mean() - (11.5 + 4)) < 1.5
-    assert torch.allclose(replace(shown, larger=1.5).moved_by(flow), 1.5 * moved), "the way of a larger face is longer"
-    assert torch.equal(replace(shown, joined=None).moved_by(flow), flow)
+    assert torch.allclose(replace(shown, scale=1.5).transported(flow), 1.5 * moved), "the way of a larger face is longer"
+    assert torch.equal(replace(shown, transport_flow=None).transported(flow), flow)
 
 
 def test_a_face_twice_as_large_moves_twice_as_far():
-    nothing = Appearance(torch.zeros(1, 1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
+    nothing = ResidualBasis(torch.zeros(1, 1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
     larger = [
-        retargeted(Portrait(spot(9, 9), torch.zeros(1, 4)), OWN, nothing, size * OWN + 0.2, OWN).larger
+        retargeted(face_at(9, 9), OWN, nothing, size * OWN + 0.2, OWN).scale
         for size in (1.0, 0.8, 0.1, 8.0)
     ]
     assert larger == pytest.approx([1, 1.25, 2, 0.5]), "no further than faces can differ"
@@ -135,16 +141,16 @@ def two(tiny_model):
 def test_another_faces_own_pictures_of_change_are_left_out(two, monkeypatch):
     codec, motion, face = two
     monkeypatch.setattr(retargeting, "can_find_landmarks", lambda: False)
-    assert reference_of(codec.session, face.contents[0]).appearance is not None
-    assert driven(codec, face.contents[0], motion.contents[0]).appearance is None
-    assert driven(codec, face.contents[0], None).appearance is None
+    assert reference_of(codec.session, face.contents[0]).residual_basis is not None
+    assert driven(codec, face.contents[0], motion.contents[0]).residual_basis is None
+    assert driven(codec, face.contents[0], None).residual_basis is None
 
 
 def test_without_a_face_in_a_still_nothing_is_carried(two, monkeypatch):
     codec, motion, face = two
     monkeypatch.setattr(retargeting, "can_find_landmarks", lambda: True)
     monkeypatch.setattr(retargeting, "landmark_finder", lambda: lambda picture: None)
-    assert driven(codec, face.contents[0], motion.contents[0]).appearance is None
+    assert driven(codec, face.contents[0], motion.contents[0]).residual_basis is None
 
 
 def test_a_face_is_turned_as_the_drivers_and_moves_in_its_place(two, found):
@@ -152,11 +158,11 @@ def test_a_face_is_turned_as_the_drivers_and_moves_in_its_place(two, found):
     portrait = driven(codec, face.contents[0], motion.contents[0])
     other, own = reference_of(codec.session, motion.contents[0]), reference_of(codec.session, face.contents[0])
     here, there = turned_landmarks(OWN, DRIVERS)
-    expected = retargeted(turned(own, here, there), there[:68], other.appearance, DRIVERS, DRIVERS)
-    assert torch.equal(portrait.still, expected.still) and not torch.allclose(portrait.still, own.still, atol=0.1)
+    expected = retargeted(turned(own, here, there), there[:68], other.residual_basis, DRIVERS, DRIVERS)
+    assert torch.equal(portrait.image, expected.image) and not torch.allclose(portrait.image, own.image, atol=0.1)
     assert torch.equal(portrait.motion, other.motion), "the still stands where the driver's does"
-    assert torch.equal(portrait.joined, expected.joined)
-    assert torch.equal(portrait.appearance.components, expected.appearance.components)
+    assert torch.equal(portrait.transport_flow, expected.transport_flow)
+    assert torch.equal(portrait.residual_basis.components, expected.residual_basis.components)
 
 
 def test_in_relative_motion_a_face_keeps_its_pose_and_moves_in_its_place(two, found):
@@ -166,18 +172,18 @@ def test_in_relative_motion_a_face_keeps_its_pose_and_moves_in_its_place(two, fo
     ) % codec.config.quantiser.codes  # as in `decode_file`: motion is counted from another frame
     begins = replace(face.contents[0], reference_codes=other.astype(np.uint8))
     portrait, own = driven(codec, begins, motion.contents[0], relative=True), reference_of(codec.session, begins)
-    assert torch.equal(portrait.still, own.still) and torch.equal(portrait.motion, own.motion)
+    assert torch.equal(portrait.image, own.image) and torch.equal(portrait.motion, own.motion)
     way = codec.model.flow_basis(own.motion - reference_of(codec.session, motion.contents[0]).motion)
     now = landmarks_moved(DRIVERS, way)
     print(f"the driver's face is {np.abs(now - DRIVERS).mean():.4f} of the picture from where its still has it")
-    assert torch.equal(portrait.joined, transport_flow(OWN, now)) and not np.allclose(now, DRIVERS, atol=1e-4)
+    assert torch.equal(portrait.transport_flow, transport_flow(OWN, now)) and not np.allclose(now, DRIVERS, atol=1e-4)
 
 
 def test_a_face_that_landmarks_join_is_drawn_by_the_drivers_flow_in_its_place(two, found, monkeypatch):
     codec, motion, face = two
     shown = driven(codec, face.contents[0], motion.contents[0])
     change = codec.model.vq.lookup(torch.from_numpy(motion.motions[0].codes.astype(np.int64))[None]) - shown.motion
-    flow, looks = shown.moved_by(codec.model.flow_basis(change))[0], shown.looks(change, change.shape[1])[0]
+    flow, looks = shown.transported(codec.model.flow_basis(change))[0], shown.with_residual(change)[0]
     expected = to_uint8(codec.latents.decode(warp(looks, flow)))
     assert np.array_equal(codec.decode(motion, content=face, steps=0), expected) and len(expected) == 12
     seen, inner = [], codec.model.denoise
@@ -196,15 +202,15 @@ def test_where_contents_change_the_head_stays_where_it_has_gone(two, monkeypatch
     monkeypatch.setattr(retargeting, "landmark_finder", lambda: lambda picture: next(answers))
     shown = driven(codec, face.contents[0], second, first=motion.contents[0])
     own = reference_of(codec.session, face.contents[0])
-    assert torch.equal(shown.still, turned(own, *turned_landmarks(OWN, since, DRIVERS)).still)
-    assert not torch.equal(shown.still, turned(own, *turned_landmarks(OWN, since)).still)
+    assert torch.equal(shown.image, turned(own, *turned_landmarks(OWN, since, DRIVERS)).image)
+    assert not torch.equal(shown.image, turned(own, *turned_landmarks(OWN, since)).image)
 
 
 def test_landmarks_are_left_out_where_that_is_asked(two, found, bcd, tiny_model, tmp_path, monkeypatch):
     codec, motion, face = two
     monkeypatch.setattr("bcdcodec.files.decode_file.can_find_landmarks", lambda: False)
     apart = driven(codec, face.contents[0], motion.contents[0], landmarks=False)
-    assert apart.joined is None and apart.appearance is None
+    assert apart.transport_flow is None and apart.residual_basis is None
     bcdcodec.write(tmp_path / "talk.bcd", motion, tiny_model)
     bcdcodec.write(tmp_path / "face.bcd", face, tiny_model)
     assert bcd("decode", tmp_path / "talk.bcd", tmp_path / "out.mp4", "--no-landmarks", "--model", tiny_model).code == 2
@@ -226,15 +232,18 @@ def test_landmarks_are_left_out_where_that_is_asked(two, found, bcd, tiny_model,
 def test_what_landmarks_join_the_decoder_does_not_bend(two, found, monkeypatch):
     codec, motion, face = two
     seen, inner = [], codec.model.denoise
-    monkeypatch.setattr(
-        codec.model, "denoise", lambda x, sigma, condition: seen.append(condition.foreign) or inner(x, sigma, condition)
-    )
+
+    def denoise(x, sigma, reference, m_hat):
+        seen.append(reference.cross_identity)
+        return inner(x, sigma, reference, m_hat)
+
+    monkeypatch.setattr(codec.model, "denoise", denoise)
     joined = codec.decode(motion, content=face)
-    assert seen and all(foreign is None for foreign in seen)
+    assert seen and all(cross is None for cross in seen)
     seen.clear()
     monkeypatch.setattr(retargeting, "can_find_landmarks", lambda: False)
     assert not np.array_equal(joined, codec.decode(motion, content=face))
-    assert seen and all(foreign is not None for foreign in seen)
+    assert seen and all(cross is not None for cross in seen)
 
 
 def test_every_scene_of_the_motion_brings_its_own(two, found, monkeypatch):

@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bcdcodec.models.base import Condition
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.heads.alignment import align
 from bcdcodec.models.heads.flow_basis import FlowBasis, smooth_basis
@@ -89,12 +88,11 @@ def test_the_decoder_moves_the_still_by_the_difference_of_motions():
     content = torch.randn(1, 16, TINY.content.dim)
     m, reference = torch.randn(1, 3, 8), torch.randn(1, 8)
     with torch.no_grad():
-        out = model.denoise(torch.randn(1, 3, 3, 32, 32), torch.full((1,), 20.0), Condition(content, m, reference))
-        still = model.denoise(
-            torch.randn(1, 1, 3, 32, 32), torch.full((1,), 20.0), Condition(content, reference[:, None], reference)
-        )
+        shown, sigma = model.reference(content, reference), torch.full((1,), 20.0)
+        out = model.denoise(torch.randn(1, 3, 3, 32, 32), sigma, shown, m)
+        still = model.denoise(torch.randn(1, 1, 3, 32, 32), sigma, shown, reference[:, None])
     assert torch.allclose(out.flow, basis(m - reference[:, None]), atol=1e-5) and out.flow.abs().max() > 0.01
-    assert torch.allclose(still.warped[:, 0], still.still, atol=1e-5)
+    assert torch.allclose(still.warped[:, 0], shown.image, atol=1e-5)
 
 
 def test_codes_fitted_to_a_rate_keep_it_and_spend_it_where_motion_is_large():
@@ -123,18 +121,18 @@ def test_codes_chosen_together_cost_less_than_codes_chosen_each_for_itself():
     m = torch.randn(1, 50, 6, generator=generator)
     vq.fit(m[0], 12.0, generator)
     mixed = torch.randn(50, 6, 3, generator=generator)
-    curvature = (mixed @ mixed.transpose(1, 2) / 3 + 0.1 * torch.eye(6))[None]
-    price = vq.rate_lambda.item()
+    hessian = (mixed @ mixed.transpose(1, 2) / 3 + 0.1 * torch.eye(6))[None]
+    lambda_ = vq.rate_lambda.item()
 
     def cost(codes):
         error = (vq.lookup(codes) - m)[0]
         bits = -vq.log2_p[torch.arange(6), codes[0]].sum()
-        return (torch.einsum("ti,tij,tj->", error, curvature[0], error) + price / vq.config.alpha * bits).item()
+        return (torch.einsum("ti,tij,tj->", error, hessian[0], error) + lambda_ / vq.config.alpha * bits).item()
 
-    together = vq.encode(m.transpose(0, 1), price, curvature.transpose(0, 1)).transpose(0, 1)
-    assert cost(together) < 0.95 * cost(vq.encode(m, price))
+    together = vq.encode(m.transpose(0, 1), lambda_, hessian.transpose(0, 1)).transpose(0, 1)
+    assert cost(together) < 0.95 * cost(vq.encode(m, lambda_))
     apart = m.transpose(0, 1)  # clips of a frame each
-    assert torch.equal(vq.encode(apart, price, torch.eye(6).expand(50, 1, 6, 6)), vq.encode(apart, price))
+    assert torch.equal(vq.encode(apart, lambda_, torch.eye(6).expand(50, 1, 6, 6)), vq.encode(apart, lambda_))
 
 
 def test_codes_change_less_where_motion_rests():
@@ -146,10 +144,10 @@ def test_codes_change_less_where_motion_rests():
     for _ in range(12):
         resting = torch.randn(1, 1, 6, generator=generator) + 0.05 * torch.randn(1, 60, 6, generator=generator)
         mixed = torch.randn(6, 6, generator=generator)
-        curvature = (mixed @ mixed.T / 6 + 0.1 * torch.eye(6)).expand(1, 60, 6, 6)
-        alone = vq.encode(resting.transpose(0, 1), 0.0, curvature.transpose(0, 1)).transpose(0, 1)
-        for i, codes in enumerate((vq.encode(resting, 0.0, curvature), alone)):
+        hessian = (mixed @ mixed.T / 6 + 0.1 * torch.eye(6)).expand(1, 60, 6, 6)
+        alone = vq.encode(resting.transpose(0, 1), 0.0, hessian.transpose(0, 1)).transpose(0, 1)
+        for i, codes in enumerate((vq.encode(resting, 0.0, hessian), alone)):
             off, moved = (vq.lookup(codes) - resting)[0], vq.lookup(codes)[0].diff(dim=0)
-            error[i] += torch.einsum("ti,tij,tj->", off, curvature[0], off).item()
-            tremble[i] += torch.einsum("ti,tij,tj->", moved, curvature[0, 1:], moved).item()
+            error[i] += torch.einsum("ti,tij,tj->", off, hessian[0], off).item()
+            tremble[i] += torch.einsum("ti,tij,tj->", moved, hessian[0, 1:], moved).item()
     assert tremble[0] < 0.6 * tremble[1] and error[0] < 1.5 * error[1], (tremble, error)

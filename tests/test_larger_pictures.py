@@ -8,11 +8,10 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
-from bcdcodec.coding.content import dequantise, reference_of
+from bcdcodec.coding.content import reference_of
 from bcdcodec.coding.decoder import noise_of
 from bcdcodec.config import LatentConfig
 from bcdcodec.errors import ModelError
-from bcdcodec.models.base import Condition
 from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.models.latents import Pixels, enlarged, open_latents, to_unit
 from bcdcodec.models.warp import warp, warped_detail
@@ -20,11 +19,13 @@ from bcdcodec.presets import TINY, preset
 from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.run_data import RunOptions, procedural_clips
 from bcdcodec.training.export import export_run
-from bcdcodec.training.pretrain_reference import teach_detail
+from bcdcodec.training.pretrain_reference import pretrain_super_resolution
 from bcdcodec.training.recipes.heads import TINY as TINY_TRAINING, HeadsRecipe
 from bcdcodec.training.trainer import Trainer
 
-LARGE = replace(TINY, latent=LatentConfig(picture_size=64, size=32), content=replace(TINY.content, detail=(8, 16, 16)))
+LARGE = replace(
+    TINY, latent=LatentConfig(picture_size=64, size=32), content=replace(TINY.content, super_resolution=(8, 16, 16))
+)
 
 
 @pytest.fixture(scope="module")
@@ -69,21 +70,24 @@ def test_a_size_that_is_no_multiple_is_refused():
 def test_detail_is_learned(cache):
     torch.manual_seed(0)
     fine = replace(
-        LARGE, content=replace(LARGE.content, dim=98, still_dim=96, step=0.02, default_step=2, detail=(16, 24, 32))
+        LARGE,
+        content=replace(
+            LARGE.content, dim=98, transform_dim=96, step=0.02, default_step=2, super_resolution=(16, 24, 32)
+        ),
     )
     model, notes = HeadsModel(fine), []
     clips = procedural_clips(0, 16, 64, cache)
     latents = open_latents(LARGE.latent, "cpu")
     pictures = to_pictures(np.concatenate([clips.clip(i)[::4] for i in range(16)]))
     model.transform.fit(latents.encode(pictures))
-    model.still_filter.requires_grad_(False)
-    teach_detail(model, clips, latents, 120, 8, 0, "cpu", notes.append)
+    model.denoiser.requires_grad_(False)
+    pretrain_super_resolution(model, clips, latents, 120, 8, 0, "cpu", notes.append)
     assert notes[-1]["detail_psnr"] > notes[-1]["coded_psnr"]
     pictures = to_pictures(np.stack([clips.clip(i)[5] for i in range(6)]))
-    still = model.still(model.transform(latents.encode(pictures))[..., : fine.content.still_dim])
+    still = model.image(model.transform(latents.encode(pictures))[..., : fine.content.transform_dim])
     with torch.no_grad():
         errors = [
-            (latents.decode(still, d) - pictures).square().mean().item() for d in (None, model.still_detail(still))
+            (latents.decode(still, d) - pictures).square().mean().item() for d in (None, model.super_resolution(still))
         ]
     assert errors[1] < 0.98 * errors[0]
 
@@ -100,7 +104,7 @@ def test_detail_moves_as_the_still_does(large_model):
     recording = codec.encode(head_frames(7, 12, 64))
     plain = codec.decode(recording).astype(float)
     with torch.no_grad():
-        codec.model.still_detail.draw.bias.fill_(0.5)  # the same everywhere: no flow changes it
+        codec.model.super_resolution.draw.bias.fill_(0.5)  # the same everywhere: no flow changes it
     bright = codec.decode(recording).astype(float)
     free = (plain > 5) & (plain < 150)
     assert np.abs((bright - plain)[free] - 0.5 * 127.5).max() < 2
@@ -122,18 +126,16 @@ def test_a_still_moved_by_a_pixel_of_the_large_picture_stays_as_sharp():
 def test_what_is_decoded_is_the_large_still_moved_and_what_networks_add(large_model):
     codec = bcdcodec.load(large_model)
     recording = codec.encode(head_frames(7, 4, 64))
-    portrait = reference_of(codec.session, recording.contents[0], detailed=True)
-    tokens, reference = dequantise(codec.session, recording.contents[0])
+    reference = reference_of(codec.session, recording.contents[0], detailed=True)
     with torch.no_grad():
         m = codec.model.vq.lookup(torch.from_numpy(recording.motions[0].codes.astype(np.int64))[None])
-        condition = Condition(tokens, m, reference, portrait=portrait)
         noise = noise_of(codec.session, 0).expand(1, 4, -1, -1, -1)
-        decoded = codec.model.decode(condition, noise, 1)
+        decoded = codec.model.synthesise(reference, m, noise, 1)
         sigma = TINY.diffusion.sigma_max
-        found = codec.model.denoise(sigma * noise, torch.full((1,), sigma), condition)
-    change = m - reference[:, None]
-    stills = (portrait.still[:, None] + portrait.appearance.added(change))[0]
-    large = warp(enlarged(stills, 2) + portrait.detail, found.flow[0], cubic=True)
+        found = codec.model.denoise(sigma * noise, torch.full((1,), sigma), reference, m)
+    change = m - reference.motion[:, None]
+    stills = (reference.image[:, None] + reference.residual_basis.residual(change))[0]
+    large = warp(enlarged(stills, 2) + reference.detail, found.flow[0], cubic=True)
     assert torch.allclose(decoded.large[0], large, atol=1e-5)
     assert torch.allclose(decoded.latents[0], (found.latents - found.warped)[0], atol=1e-4)
 
@@ -141,11 +143,11 @@ def test_what_is_decoded_is_the_large_still_moved_and_what_networks_add(large_mo
 def test_a_model_without_detail_learns_it_alone_before_its_painter(cache, tiny_model, tmp_path):
     run = Trainer(HeadsRecipe(LARGE, TINY_TRAINING), options(tmp_path / "run", cache, str(tiny_model)))
     assert run.progress == TINY_TRAINING.adversarial_from
-    assert run.model.still_detail.draw.weight.any()
-    assert torch.equal(run.model.still_detail.draw.weight, run.ema.still_detail.draw.weight)
-    kept = run.model.still_detail.draw.weight.clone()
+    assert run.model.super_resolution.draw.weight.any()
+    assert torch.equal(run.model.super_resolution.draw.weight, run.ema.super_resolution.draw.weight)
+    kept = run.model.super_resolution.draw.weight.clone()
     run.train_step()
-    assert torch.equal(run.model.still_detail.draw.weight, kept)
+    assert torch.equal(run.model.super_resolution.draw.weight, kept)
 
 
 def test_heads_gives_pictures_of_256():

@@ -9,13 +9,12 @@ import torch
 from bcdcodec.config import DiffusionConfig, QuantiserConfig
 from bcdcodec.errors import ModelError
 from bcdcodec.model_folder import SHIPPED
-from bcdcodec.models.base import Condition
 from bcdcodec.models.content_quantiser import ROUNDING
 from bcdcodec.models.edm import karras_sigmas, preconditioning, sample_heun, training_sigmas
 from bcdcodec.models.group_vq import GroupVQ, temperature_at
 from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.models.heads.reference_image import PatchTransform, ReferenceQuantiser
-from bcdcodec.models.heads.refiner import Painter
+from bcdcodec.models.heads.refiner import Refiner
 from bcdcodec.models.layers import patchify, unpatchify
 from bcdcodec.models.registry import read_config
 from bcdcodec.models.warp import warp
@@ -80,10 +79,9 @@ def test_an_untrained_warping_decoder_shows_the_content_picture_in_its_own_motio
     tokens, motion = model.encode(pictures[None, :4])
     m = model.vq.lookup(model.vq.encode(motion))
     still = m[:, :1].expand(-1, 4, -1)
-    decoded = model.decode(
-        Condition(tokens, still, m[:, 0]), torch.randn(1, 1, 3, 32, 32).expand(-1, 4, -1, -1, -1), steps=1
-    ).latents
-    assert torch.allclose(decoded[:, 2], model.still(tokens), atol=0.05)
+    noise = torch.randn(1, 1, 3, 32, 32).expand(-1, 4, -1, -1, -1)
+    decoded = model.synthesise(model.reference(tokens, m[:, 0]), still, noise, steps=1).latents
+    assert torch.allclose(decoded[:, 2], model.image(tokens), atol=0.05)
 
 
 def test_patches_go_and_come_back():
@@ -119,14 +117,14 @@ def test_a_code_far_from_all_others_is_found_and_looked_up():
     assert torch.equal(vq.encode(features), codes)
 
 
-def test_a_higher_rate_price_never_costs_more_bits():
+def test_a_higher_lambda_never_costs_more_bits():
     torch.manual_seed(0)
     vq = GroupVQ(HEADS.quantiser).eval()
     vq.log2_p.copy_(torch.log_softmax(torch.randn(64, 32) * 2, -1) / 0.6931)
     m = torch.randn(1, 40, HEADS.motion_channels)
     bits = []
-    for price in (0.0, 0.3, 3.0, 30.0):
-        vq.rate_lambda.fill_(price)
+    for lambda_ in (0.0, 0.3, 3.0, 30.0):
+        vq.rate_lambda.fill_(lambda_)
         codes = vq.encode(m)[0]
         bits.append(-vq.log2_p[torch.arange(64), codes].sum(-1).mean().item())
     assert bits == sorted(bits, reverse=True) and bits[0] > bits[-1] + 10
@@ -213,7 +211,7 @@ def test_motion_of_the_reference_adds_nothing_to_the_patches():
     x, content = torch.randn(1, 1, 3, 32, 32), torch.randn(1, 16, TINY.content.dim)
 
     def flow(motion):
-        return decoder(x, torch.zeros(1), Condition(content, motion, m[:, 0]), False, model.transform).flow
+        return decoder(x, torch.zeros(1), content, motion, m[:, 0], model.transform).flow
 
     with torch.no_grad():
         own, other = flow(m), flow(-m)
@@ -231,29 +229,30 @@ def test_the_nearest_code_is_what_a_file_says_and_its_gradient_reaches_codes_and
     assert vq.codebooks.grad.sum() == pytest.approx(2 * 6 * 12)
 
 
-def test_the_painter_begins_as_the_identity_and_follows_the_motion():
+def test_the_refiner_begins_as_the_identity_and_follows_the_motion():
     torch.manual_seed(0)
-    painter = Painter(3, (8, 8, 16), side=4, width=12)
+    refiner = Refiner(3, (8, 8, 16), side=4, width=12)
     pictures, still, warped = torch.rand(3, 2, 3, 32, 32)
     flow, tokens, motion = torch.randn(2, 2, 16, 16), torch.randn(2, 16, 12), torch.randn(2, 12)
-    assert torch.equal(painter(pictures, still, warped, flow, tokens, motion), pictures)
-    for parameter in painter.parameters():
+    assert torch.equal(refiner(pictures, still, warped, flow, tokens, motion), pictures)
+    for parameter in refiner.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    drawn = painter(pictures, still, warped, flow, tokens, motion)
+    drawn = refiner(pictures, still, warped, flow, tokens, motion)
     assert drawn.shape == pictures.shape
-    assert not torch.allclose(drawn, painter(pictures, still, warped, flow, tokens, -motion), atol=1e-3)
-    assert not torch.allclose(drawn, painter(pictures, still, warped, flow, -tokens, motion), atol=1e-3)
+    assert not torch.allclose(drawn, refiner(pictures, still, warped, flow, tokens, -motion), atol=1e-3)
+    assert not torch.allclose(drawn, refiner(pictures, still, warped, flow, -tokens, motion), atol=1e-3)
 
 
-def test_what_is_painted_teaches_neither_the_warp_nor_the_still():
+def test_the_refined_estimate_teaches_neither_the_warp_nor_the_reference_image():
     torch.manual_seed(0)
     model = HeadsModel(TINY)
-    torch.nn.init.normal_(model.painter.draw.weight, std=0.1)
+    torch.nn.init.normal_(model.refiner.unet.draw.weight, std=0.1)
     content, motion = model.encode(torch.rand(2, 4, 3, 32, 32))
     m_hat = model.vq.lookup(model.vq.encode(motion))
-    condition = Condition(model.content.dequantise(model.content.quantise(content, 0), 0), m_hat, m_hat[:, 0])
-    out = model.denoise(torch.randn(2, 4, 3, 32, 32), torch.full((2,), 20.0), condition)
+    tokens = model.content_quantiser.dequantise(model.content_quantiser.quantise(content, 0), 0)
+    reference = model.reference(tokens, m_hat[:, 0])
+    out = model.denoise(torch.randn(2, 4, 3, 32, 32), torch.full((2,), 20.0), reference, m_hat)
     out.latents.square().mean().backward()
     learns = {name for name, p in model.named_parameters() if p.grad is not None and p.grad.abs().sum() > 0}
-    assert "painter.unet.draw.weight" in learns and "decoder.to_residual.weight" in learns
-    assert not any(name.startswith("still_filter") or name.startswith("decoder.to_flow") for name in learns)
+    assert "refiner.unet.draw.weight" in learns and "decoder.to_residual.weight" in learns
+    assert not any(name.startswith("denoiser") or name.startswith("decoder.to_flow") for name in learns)

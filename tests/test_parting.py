@@ -10,11 +10,11 @@ from training_runs import check_resume_is_exact
 from bcdcodec.models.sprites.model import SpritesModel
 from bcdcodec.presets import preset
 from bcdcodec.training import code_splitting as parting
-from bcdcodec.training.code_splitting import clips_in_question, part_codes, with_codes
+from bcdcodec.training.code_splitting import clips_of_split_codes, split_codes, with_codes
 from bcdcodec.training.data.run_data import RunOptions
 from bcdcodec.training.data.sprite_batches import SpriteBatch, SpriteBatches
 from bcdcodec.training.export import export_run
-from bcdcodec.training.recipes.sprites import PARTED_FROM, SPRITES_SMALL, SpritesRecipe, rate_distortion
+from bcdcodec.training.recipes.sprites import SPLIT_FROM, SPRITES_SMALL, SpritesRecipe, rate_distortion
 from bcdcodec.training.trainer import Trainer
 
 SMALL = preset("sprites-small")
@@ -24,7 +24,7 @@ TINY = replace(
     quantiser=replace(SMALL.quantiser, codes=16, dim=8),
     decoder=replace(SMALL.decoder, width=32, ff=64, depth=2, heads=2),
 )
-TRAINING = replace(SPRITES_SMALL, batches=SpriteBatches(batch=6), swap_from=0.0, reseed_steps=2, parting_steps=4)
+TRAINING = replace(SPRITES_SMALL, batches=SpriteBatches(batch=6), swap_from=0.0, restart_every=2, splitting_steps=4)
 WIDTH, CODES = TINY.quantiser.dim, TINY.quantiser.codes
 
 
@@ -37,7 +37,7 @@ def sheets(tmp_path_factory):
 def trained(sheets, tmp_path_factory):
     """The folder of a model of two steps."""
     folder = tmp_path_factory.mktemp("trained")
-    recipe = SpritesRecipe(TINY, replace(TRAINING, parting_steps=0))
+    recipe = SpritesRecipe(TINY, replace(TRAINING, splitting_steps=0))
     Trainer(recipe, RunOptions(sheets, folder / "run", 2, None, False, "cpu", 3, procedural_groups=1)).run()
     export_run(folder / "run", folder / "model", sheets, None)
     return folder / "model"
@@ -64,13 +64,13 @@ def parted(
         def errors(self, frames, m_hat):
             return (m_hat - truth[frames]).square().sum(-1)
 
-    monkeypatch.setattr(parting, "ForeignDrawing", Drawing)
+    monkeypatch.setattr(parting, "RedrawnFrames", Drawing)
     monkeypatch.setattr(parting, "_codes", lambda model, pictures: pictures[..., 0, 0, 0].long())
     pictures = lambda values: torch.tensor(values).float()[:, None, None, None, None]  # noqa: E731
     batch = SpriteBatch(pictures(beside), pictures(codes), pictures(codes))
     free = torch.zeros(CODES, dtype=torch.bool)
     free[unused] = True
-    return part_codes(frozen, [batch], free), before, frozen.vq.codebooks[0].detach()
+    return split_codes(frozen, [batch], free), before, frozen.vq.codebooks[0].detach()
 
 
 def two_kinds(share: int, of: int) -> torch.Tensor:
@@ -120,7 +120,7 @@ def question(sheets, tmp_path):
     run = Trainer(SpritesRecipe(TINY, TRAINING), options)
     frozen = run.ema.eval()
     batch = run.recipe.batch(run)
-    codes = frozen.vq.distances(frozen.vq.features(frozen.encode_motion(batch.driving))).argmin(-1)[..., 0]
+    codes = frozen.vq.distances(frozen.vq.features(frozen.motion(batch.driving))).argmin(-1)[..., 0]
     choices = torch.arange(CODES)[:, None].repeat(1, 2)
     asked = int(codes[2, 1])
     choices[asked] = choices[15] = torch.tensor([asked, 15])
@@ -130,7 +130,7 @@ def question(sheets, tmp_path):
 def test_clips_in_question_come_first_and_fill_a_half_at_most(sheets, tmp_path):
     _, frozen, batch, codes, choices = question(sheets, tmp_path)
     asked = (choices[codes][..., 0] != choices[codes][..., 1]).any(1)
-    mixed = clips_in_question(frozen, [batch, batch], choices)
+    mixed = clips_of_split_codes(frozen, [batch, batch], choices)
     assert len(mixed.target) == len(batch.target)
     rows = torch.cat([asked.nonzero().flatten(), asked.nonzero().flatten()])[:3]
     assert torch.equal(mixed.target[: len(rows)], batch.target[rows])
@@ -164,8 +164,8 @@ def test_frames_in_question_get_the_code_that_draws_them_better(sheets, tmp_path
 def test_a_run_from_a_model_parts_first_and_resumes_exactly(sheets, trained, tmp_path, monkeypatch):
     choices = torch.arange(CODES)[:, None].repeat(1, 2)
     choices[2] = choices[5] = torch.tensor([2, 5])
-    monkeypatch.setattr("bcdcodec.training.recipes.sprites.PARTING_BATCHES", 1)
-    monkeypatch.setattr("bcdcodec.training.recipes.sprites.part_codes", lambda ema, batches, unused: choices)
+    monkeypatch.setattr("bcdcodec.training.recipes.sprites.SPLIT_BATCHES", 1)
+    monkeypatch.setattr("bcdcodec.training.recipes.sprites.split_codes", lambda ema, batches, unused: choices)
     started = []
 
     def begin(out, steps, resume):
@@ -173,10 +173,10 @@ def test_a_run_from_a_model_parts_first_and_resumes_exactly(sheets, trained, tmp
             sheets, out, steps, None, resume, "cpu", 3, procedural_groups=1, from_model=None if resume else trained
         )
         run = Trainer(SpritesRecipe(TINY, TRAINING), options)
-        started.append((run.begin, run.recipe.parting(run), run.recipe.choices.tolist()))
+        started.append((run.begin, run.recipe.splitting(run), run.recipe.choices.tolist()))
         return run
 
     check_resume_is_exact(begin, tmp_path)
-    assert [begun for begun, _, _ in started] == [PARTED_FROM] * len(started)
+    assert [begun for begun, _, _ in started] == [SPLIT_FROM] * len(started)
     assert all(parting for _, parting, _ in started) and all(kept == choices.tolist() for _, _, kept in started)
-    assert '"parted": [[2, 5]]' in next(tmp_path.glob("*/log.jsonl")).read_text()
+    assert '"split": [[2, 5]]' in next(tmp_path.glob("*/log.jsonl")).read_text()

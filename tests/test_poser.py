@@ -177,20 +177,20 @@ def test_what_is_painted_has_no_detail_of_the_still(two):
 def test_another_face_begins_in_the_drivers_pose_and_motion(two):
     codec, motion, face = two
     own, driver = reference_of(codec.session, face.contents[0]), reference_of(codec.session, motion.contents[0])
-    at, wanted = poser_of(codec.session).read(own.still), poser_of(codec.session).read(driver.still)
+    at, wanted = poser_of(codec.session).read(own.image), poser_of(codec.session).read(driver.image)
     shown = driven(codec, face.contents[0], motion.contents[0], landmarks=False)
-    flow = poser_of(codec.session)(own.still, at, wanted - at)
-    warped = warp(own.still, flow)
-    colours, mask = poser_of(codec.session).fill(own.still, warped, flow)
-    assert torch.allclose(shown.still, warped + mask * (colours - warped), atol=1e-5)
-    assert not torch.equal(shown.still, own.still) and torch.equal(shown.motion, driver.motion)
+    flow = poser_of(codec.session)(own.image, at, wanted - at)
+    warped = warp(own.image, flow)
+    colours, mask = poser_of(codec.session).fill(own.image, warped, flow)
+    assert torch.allclose(shown.image, warped + mask * (colours - warped), atol=1e-5)
+    assert not torch.equal(shown.image, own.image) and torch.equal(shown.motion, driver.motion)
 
 
 def test_relative_motion_leaves_the_face_in_its_own_pose(two):
     codec, motion, face = two
     own = reference_of(codec.session, face.contents[0])
     shown = driven(codec, face.contents[0], motion.contents[0], relative=True)
-    assert torch.equal(shown.still, own.still) and torch.equal(shown.motion, own.motion)
+    assert torch.equal(shown.image, own.image) and torch.equal(shown.motion, own.motion)
     options = [ReenactmentOptions(relative) for relative in (False, True)]
     pictures = [np.stack([p for _, p in codec.decode_stream(motion, face, seed=0, options=o)]) for o in options]
     assert not np.array_equal(*pictures)
@@ -202,7 +202,7 @@ def test_without_the_driver_or_a_poser_the_face_keeps_its_pose(two, tiny_model):
     assert poser_of(plain.session) is None
     own = reference_of(codec.session, face.contents[0])
     for shown in (driven(codec, face.contents[0], None), driven(plain, face.contents[0], motion.contents[0])):
-        assert torch.equal(shown.still, own.still) and torch.equal(shown.motion, own.motion)
+        assert torch.equal(shown.image, own.image) and torch.equal(shown.motion, own.motion)
     assert not np.array_equal(codec.decode(motion, content=face), plain.decode(motion, content=face))
     assert np.array_equal(codec.decode(motion), plain.decode(motion))
     reenacted = replace(motion, head=replace(motion.head, reenacted=True), contents=face.contents)
@@ -263,9 +263,9 @@ def test_the_shipped_one_turns_a_rendered_head_as_the_truth_is_turned():
         one, other, truth = (render(who, moves, codec.picture_size) for who, moves in ((a, pose), (b, own), (b, pose)))
         driver, face = codec.encode(one).contents[0], codec.encode(other).contents[0]
         still, shown = (
-            codec.latents.decode(p.still, p.detail)
+            codec.latents.decode(p.image, p.detail)
             for p in (
-                codec.model.detailed(reference_of(codec.session, face)),
+                reference_of(codec.session, face, detailed=True),
                 driven(codec, face, driver, landmarks=False),
             )
         )

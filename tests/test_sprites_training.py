@@ -17,7 +17,7 @@ from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.run_data import RunOptions
 from bcdcodec.training.data.sheets import split
 from bcdcodec.training.data.sprite_batches import MOTION_OF, SpriteBatch, SpriteBatches, SpriteSampler
-from bcdcodec.training.dead_codes import hardly_used, reseed
+from bcdcodec.training.dead_codes import dead_codes, restart_codes
 from bcdcodec.training.evaluate_sprites import mutual_information
 from bcdcodec.training.export import export_run
 from bcdcodec.training.losses import PaletteReader, rarity
@@ -38,7 +38,7 @@ TINY = replace(
     quantiser=replace(SMALL.quantiser, dim=8),
     decoder=replace(SMALL.decoder, width=32, ff=64, depth=2, heads=2),
 )
-TRAINING = replace(SPRITES_SMALL, batches=SpriteBatches(batch=6), swap_from=0.0, reseed_steps=2)
+TRAINING = replace(SPRITES_SMALL, batches=SpriteBatches(batch=6), swap_from=0.0, restart_every=2)
 
 
 @pytest.fixture(scope="module")
@@ -106,12 +106,12 @@ def test_a_code_hardly_used_halves_one_that_two_pictures_of_a_clip_share(tmp_pat
     with torch.no_grad():  # of one code for everything: the others are far away
         run.model.vq.codebooks[0, 1:] += 100
     before = run.model.vq.codebooks.detach().clone()
-    run.recipe.restart_codes(run, hardly_used(run.counts))
+    run.recipe.restart(run, dead_codes(run.counts))
     after = run.model.vq.codebooks.detach()
     assert (after != before).any(-1)[0].nonzero().flatten().tolist() == [0, 5]
     assert torch.allclose(after[0, 0] + after[0, 5], 2 * before[0, 0], atol=1e-4) and run.counts[0, 5] > 0
     batch = run.recipe.batch(run)
-    codes = run.model.vq.distances(run.model.vq.features(run.model.encode_motion(batch.driving))).argmin(-1)
+    codes = run.model.vq.distances(run.model.vq.features(run.model.motion(batch.driving))).argmin(-1)
     assert set(codes.unique().tolist()) == {0, 5}
 
 
@@ -121,7 +121,7 @@ def test_where_no_clip_shares_a_code_it_becomes_the_worst_frames_feature(tmp_pat
     errors[4] = 1.0
     unused = torch.zeros(1, vq.config.codes, dtype=torch.bool)
     unused[0, 5] = True
-    assert reseed(vq, unused, features, errors).nonzero().tolist() == [[0, 5]]
+    assert restart_codes(vq, unused, features, errors).nonzero().tolist() == [[0, 5]]
     assert torch.equal(vq.codebooks[0, 5].detach(), features[4, 0, 0])
 
 
@@ -138,7 +138,7 @@ def test_motions_of_different_clips_under_one_code_get_two(tmp_path, sheets):
     features = middles + 0.05 * torch.randn(16, 2, width)
     unused = torch.zeros(1, vq.config.codes, dtype=torch.bool)
     unused[0, 5] = True
-    assert reseed(vq, unused, features[:, :, None], torch.zeros(16, 2)).nonzero()[:, 1].tolist() == [3, 5]
+    assert restart_codes(vq, unused, features[:, :, None], torch.zeros(16, 2)).nonzero()[:, 1].tolist() == [3, 5]
     codes = vq.distances(features[:, :, None]).argmin(-1)[:, :, 0]
     assert {frozenset(codes[:4].flatten().tolist()), frozenset(codes[4:8].flatten().tolist())} == {
         frozenset({3}),
@@ -164,7 +164,7 @@ def test_a_code_is_halved_by_what_is_decoded_badly_rather_than_by_looks(tmp_path
     errors = torch.where(of_motion > 0, 1.0, 0.01)[:, None]
     unused = torch.zeros(1, vq.config.codes, dtype=torch.bool)
     unused[0, 5] = True
-    assert reseed(vq, unused, features, errors).nonzero()[:, 1].tolist() == [3, 5]
+    assert restart_codes(vq, unused, features, errors).nonzero()[:, 1].tolist() == [3, 5]
     codes = vq.distances(features).argmin(-1)[:, 0, 0]
     assert set(codes[of_motion > 0].tolist()) == {5} and set(codes[of_motion < 0].tolist()) == {3}
 
@@ -192,8 +192,8 @@ def test_motion_of_a_frame_read_alone_is_the_same_beside_any_other_frames():
     torch.manual_seed(0)
     model = SpritesModel(TINY).eval()
     z = torch.randn(1, 5, 3, 64, 64)
-    alone = torch.cat([model.encode_motion(z[:, i : i + 1]) for i in range(5)], 1)
-    assert torch.allclose(model.encode_motion(z), alone, atol=1e-5)
+    alone = torch.cat([model.motion(z[:, i : i + 1]) for i in range(5)], 1)
+    assert torch.allclose(model.motion(z), alone, atol=1e-5)
     assert torch.allclose(model.encode(z)[1], alone, atol=1e-5)
 
 
@@ -252,7 +252,7 @@ def test_redrawn_content_has_its_own_looks_and_the_motion_of_another_clip(tmp_pa
     tokens = frozen.encode(batch.content[:3])[0]
     assert (asked[0][0] - tokens).abs().max() < TINY.content.step
     for clip, other in ((0, 2), (1, 0), (2, 1)):
-        assert torch.equal(asked[0][1][clip], frozen.vq.quantise(frozen.encode_motion(batch.content[other][None]))[0])
+        assert torch.equal(asked[0][1][clip], frozen.vq.quantise(frozen.motion(batch.content[other][None]))[0])
 
 
 def test_the_choice_of_codes_is_the_one_the_decoder_does_best_with(tmp_path, sheets):
@@ -269,7 +269,7 @@ def test_the_choice_of_codes_is_the_one_the_decoder_does_best_with(tmp_path, she
 
     run.ema.eval().denoise_at_max = denoise_at_max
     loss = code_choice(run.model, run.ema, content[:4], few, run.log2_p(), TINY.quantiser.codes)
-    features = run.ema.vq.features(run.model.encode_motion(batch.driving[:4, :1]))
+    features = run.ema.vq.features(run.model.motion(batch.driving[:4, :1]))
     log_p = torch.log_softmax(-TINY.quantiser.alpha * run.model.vq.distances(features)[:, 0, 0], -1)
     assert loss.item() == pytest.approx(-log_p[:, best].mean().item(), rel=1e-5)
 

@@ -122,7 +122,7 @@ def test_encoder_codes_flow_fields_and_the_stills_filter_rest_while_the_decoder_
             "encoder": run.model.encoder,
             "codes": run.model.vq,
             "flow": run.model.flow_basis,
-            "still": run.model.still_filter,
+            "still": run.model.denoiser,
             "decoder": run.model.decoder,
         }
         return {name: [v.clone() for v in part.state_dict().values()] for name, part in names.items()}
@@ -154,18 +154,18 @@ def test_a_run_begins_with_the_weights_of_a_model(tmp_path, cache, tiny_model):
 def test_parts_that_a_model_lacks_begin_anew_and_another_shape_is_refused(tmp_path, cache, tiny_model):
     older = tmp_path / "older"
     shutil.copytree(tiny_model, older)
-    weights = {k: v for k, v in load_sharded(older, "weights").items() if not k.startswith("painter.")}
+    weights = {k: v for k, v in load_sharded(older, "weights").items() if not k.startswith("refiner.")}
     save_sharded(weights, older, "weights", None)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "data").symlink_to(cache)
     run = Trainer(HeadsRecipe(TINY, TRAINING), replace(options(tmp_path / "run", 4), from_model=str(older)))
-    assert run.progress == TRAINING.adversarial_from, "the painter learns alone"
-    assert not run.model.painter.unet.draw.weight.any() and run.ema.painter.unet.draw.weight.shape == (16, 4, 3, 3)
-    weights = {k: v for k, v in weights.items() if not k.startswith("still_filter.")}
+    assert run.progress == TRAINING.adversarial_from, "the refiner learns alone"
+    assert not run.model.refiner.unet.draw.weight.any() and run.ema.refiner.unet.draw.weight.shape == (16, 4, 3, 3)
+    weights = {k: v for k, v in weights.items() if not k.startswith("denoiser.")}
     for file in older.glob("weights-*"):
         file.unlink()
     save_sharded(weights, older, "weights", None)
-    with pytest.raises(BcdError, match="preset tiny: it has no weights of painter, no weights of still_filter"):
+    with pytest.raises(BcdError, match="preset tiny: it has no weights of denoiser, no weights of refiner"):
         Trainer(HeadsRecipe(TINY, TRAINING), replace(options(tmp_path / "run", 4), from_model=str(older)))
     wide = replace(TINY, decoder=replace(TINY.decoder, width=64))
     with pytest.raises(BcdError, match=r"no model of preset tiny: size mismatch for decoder"):

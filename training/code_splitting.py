@@ -16,7 +16,7 @@ from torch import Tensor
 
 from bcdcodec.models.sprites.model import SpritesModel
 from bcdcodec.training.data.sprite_batches import SpriteBatch
-from bcdcodec.training.redrawing import ForeignDrawing, as_filed, drawing_errors
+from bcdcodec.training.redrawing import RedrawnFrames, as_filed, drawing_errors
 
 LEAST = 6  # frames under a code that is tried
 FEW = 4.0  # frames, as if all were alike, that another code must draw better, and worse
@@ -28,14 +28,14 @@ RATE, STEPS = 0.25, 10  # of Adam, on a code
 
 
 @torch.no_grad()
-def part_codes(ema: SpritesModel, batches: Sequence[SpriteBatch], unused: Tensor) -> Tensor:
+def split_codes(ema: SpritesModel, batches: Sequence[SpriteBatch], unused: Tensor) -> Tensor:
     """Part motions that share a code of the `ema` model; between which codes [k, 2] the frames of every code are to choose.
 
     Another code for a motion is one of those `unused` [k] that no frame has, most error mended first; or, where two codes stand for the same
     motions in different looks, the one that fewer frames have. It is put into the model's codebook.
     """
     codebook = ema.vq.codebooks[0]
-    drawing = ForeignDrawing(ema, batches)
+    drawing = RedrawnFrames(ema, batches)
     driven = torch.cat([_codes(ema, batch.driving) for batch in batches])  # [n, t]
     own = driven.flatten()
     beside = torch.cat([torch.cat([_codes(ema, batch.content) for batch in batches]), driven], 1)
@@ -64,13 +64,13 @@ def part_codes(ema: SpritesModel, batches: Sequence[SpriteBatch], unused: Tensor
 
 
 @torch.no_grad()
-def clips_in_question(ema: SpritesModel, batches: Sequence[SpriteBatch], choices: Tensor) -> SpriteBatch:
+def clips_of_split_codes(ema: SpritesModel, batches: Sequence[SpriteBatch], choices: Tensor) -> SpriteBatch:
     """As many clips of the batches as one has, the first half, as far as there are, with a frame that is to choose between two codes."""
     count = len(batches[0].content)
     content, driving, target = (
         torch.cat([getattr(batch, part) for batch in batches]) for part in ("content", "driving", "target")
     )
-    asked = _in_question(_codes(ema, driving), choices)
+    asked = _undecided(_codes(ema, driving), choices)
     first = asked.nonzero().flatten()[: count // 2]
     rows = torch.cat([first, (~asked).nonzero().flatten(), asked.nonzero().flatten()[len(first) :]])[:count]
     return replace(batches[0], content=content[rows], driving=driving[rows], target=target[rows])
@@ -80,7 +80,7 @@ def clips_in_question(ema: SpritesModel, batches: Sequence[SpriteBatch], choices
 def with_codes(ema: SpritesModel, batch: SpriteBatch, choices: Tensor) -> SpriteBatch:
     """The batch with the codes [b, t, 1] that its driving frames are to have: of those to choose from the one that draws a frame better."""
     codes = _codes(ema, batch.driving)  # [b, t]
-    rows = _in_question(codes, choices).nonzero().flatten()
+    rows = _undecided(codes, choices).nonzero().flatten()
     if len(rows):
         tokens, pair = as_filed(ema, batch.content[rows]), choices[codes[rows]]  # [r, t, 2]
         errors = [drawing_errors(ema, tokens, ema.vq.lookup(pair[..., i, None]), batch.target[rows]) for i in range(2)]
@@ -88,17 +88,17 @@ def with_codes(ema: SpritesModel, batch: SpriteBatch, choices: Tensor) -> Sprite
     return replace(batch, codes=codes[..., None])
 
 
-def _in_question(codes: Tensor, choices: Tensor) -> Tensor:
+def _undecided(codes: Tensor, choices: Tensor) -> Tensor:
     """Which clips [b], of frames with codes [b, t], have a frame that is to choose between two codes."""
     return (choices[codes] != codes[..., None]).flatten(1).any(1)
 
 
 def _codes(ema: SpritesModel, frames: Tensor) -> Tensor:
     """Nearest codes [b, t] of frames [b, t, c, h, w]."""
-    return ema.vq.distances(ema.vq.features(ema.encode_motion(frames))).argmin(-1)[..., 0]
+    return ema.vq.distances(ema.vq.features(ema.motion(frames))).argmin(-1)[..., 0]
 
 
-def _drawing_best(drawing: ForeignDrawing, frames: Tensor, code: Tensor) -> Tensor:
+def _drawing_best(drawing: RedrawnFrames, frames: Tensor, code: Tensor) -> Tensor:
     """The code [d], begun at `code`, under which frames [r] are drawn best."""
     with torch.enable_grad():
         code = code.detach().clone().requires_grad_(True)
@@ -111,7 +111,7 @@ def _drawing_best(drawing: ForeignDrawing, frames: Tensor, code: Tensor) -> Tens
     return code.detach()
 
 
-def _alike(drawing: ForeignDrawing, own: Tensor, errors: Tensor, codebook: Tensor) -> list[tuple[int, int]]:
+def _alike(drawing: RedrawnFrames, own: Tensor, errors: Tensor, codebook: Tensor) -> list[tuple[int, int]]:
     """Codes, of frames with codes [n] and errors [n], that are each other's nearest, and one draws the other's frames about as well."""
     used = [k for k in range(len(codebook)) if (own == k).sum() >= LEAST]
     distances = torch.cdist(codebook[used], codebook[used]).fill_diagonal_(torch.inf)
@@ -126,7 +126,7 @@ def _alike(drawing: ForeignDrawing, own: Tensor, errors: Tensor, codebook: Tenso
 
 
 def _other_motion(
-    drawing: ForeignDrawing, frames: Tensor, errors: Tensor, code: Tensor, beside: Tensor, own: int, count: int
+    drawing: RedrawnFrames, frames: Tensor, errors: Tensor, code: Tensor, beside: Tensor, own: int, count: int
 ) -> tuple[float, Tensor] | None:
     """Another code [d] that draws a motion among frames [n] better than `code`, of errors [n], and how much error it mends; None without one.
 

@@ -14,13 +14,13 @@ MUCH_WORSE = 3.0  # times the error
 HALVINGS = 10  # steps of 2-means
 
 
-def hardly_used(counts: Tensor) -> Tensor:
+def dead_codes(counts: Tensor) -> Tensor:
     """Which codes [g, k] have so small a share of the counts [g, k]."""
     return counts / counts.sum(1, keepdim=True) < BELOW / counts.shape[1]
 
 
 @torch.no_grad()
-def reseed(vq: GroupVQ, unused: Tensor, features: Tensor, errors: Tensor) -> Tensor:
+def restart_codes(vq: GroupVQ, unused: Tensor, features: Tensor, errors: Tensor) -> Tensor:
     """Draw the codes `unused` [g, k] anew; which codes [g, k] have moved.
 
     Each halves another code, under which a clip has two different pictures: `features` [n, t, g, d] are of t frames of n

@@ -11,7 +11,7 @@ WIDTHS = (32, 64, 128, 128)  # channels, the first three at halves of the size b
 FEATURE_WEIGHT = 4.0  # of features like the true picture's, beside passing as true
 
 
-class Adversary(nn.Module):
+class Discriminator(nn.Module):
     """A patch discriminator (Isola et al. 2017) with spectral norm and hinge loss: is a picture of the still's person true.
 
     It is not part of the model.
@@ -35,7 +35,7 @@ class Adversary(nn.Module):
             features.append(x)
         return self.judge(x), features
 
-    def deceived(self, painted: Tensor, true: Tensor, still: Tensor) -> Tensor:
+    def loss_g(self, painted: Tensor, true: Tensor, still: Tensor) -> Tensor:
         """What the painter is to lower: logits of its pictures, and features unlike those of the true ones, []."""
         self.requires_grad_(False)
         logits, features = self(painted, still)
@@ -45,7 +45,7 @@ class Adversary(nn.Module):
         unlike = sum(F.l1_loss(a, b) / b.abs().mean().clamp_min(1e-3) for a, b in zip(features, wanted)) / len(wanted)
         return FEATURE_WEIGHT * unlike - logits.float().mean()
 
-    def told(self, painted: Tensor, true: Tensor, still: Tensor) -> Tensor:
+    def loss_d(self, painted: Tensor, true: Tensor, still: Tensor) -> Tensor:
         """What it is itself to lower: the hinge loss of painted pictures taken for true and true ones for painted, []."""
         false_logits, _ = self(painted.detach(), still)
         true_logits, _ = self(true, still)

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.models.base import Condition
 from bcdcodec.models.heads.model import HeadsModel
-from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.heads.reference import HeadsReference
 from bcdcodec.models.latents import Latents
 from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.clips import ClipStore
@@ -126,20 +125,18 @@ def _transfer(
     )
     tokens, m_content = model.encode(content, 0)
     index = config.content.default_step
-    tokens = model.content.dequantise(model.content.quantise(tokens, index), index)
-    reference = model.vq.quantise(m_content[:, :1])[:, 0]
-    driver = portrait = model.portrait(tokens, reference)
+    tokens = model.content_quantiser.dequantise(model.content_quantiser.quantise(tokens, index), index)
+    driver = reference = model.reference(tokens, model.vq.quantise(m_content[:, :1])[:, 0])
     if own is not None:
         picture = latents.encode(own.to(noise.device).flatten(0, 1))
-        driver = Portrait(picture, model.vq.quantise(model.encode_motion(picture[:, None]))[:, 0])
-    m, curvature = model.aligned_motion(driving, model.encode_motion(driving), driver)
-    codes = model.vq.encode(m, curvature=curvature)
+        driver = HeadsReference(tokens, model.vq.quantise(model.motion(picture[:, None]))[:, 0], picture)
+        reference = replace(reference, cross_identity=torch.ones(len(tokens), device=noise.device))
+    m, hessian = model.refine(driving, model.motion(driving), driver)
+    codes = model.vq.encode(m, hessian=hessian)
     _, _, rate = model.vq(m, config.quantiser.temperature_min)
     b, t = driving.shape[:2]
     sigma = torch.full((b,), config.diffusion.sigma_max, device=noise.device)
-    foreign = None if own is None else torch.ones(b, device=noise.device)
     x = config.diffusion.sigma_max * noise.expand(b, t, -1, -1, -1)
-    condition = Condition(tokens, model.vq.lookup(codes), reference, foreign=foreign, portrait=portrait)
-    decoded = model.denoise(x, sigma, condition, temporal).latents
+    decoded = model.denoise(x, sigma, reference, model.vq.lookup(codes), temporal).latents
     decoded = latents.decode(decoded.flatten(0, 1)).unflatten(0, (b, t)).clamp(-1, 1).cpu()
-    return latents.decode(portrait.still).cpu(), decoded, codes, rate
+    return latents.decode(reference.image).cpu(), decoded, codes, rate

@@ -102,8 +102,8 @@ def transfer(model: SpritesModel, latents: Latents, content: np.ndarray, driving
     picked = torch.linspace(0, z.shape[1] - 1, config.content.frames).long()
     tokens, _ = model.encode(z[:, picked])
     index = config.content.default_step
-    tokens = model.content.dequantise(model.content.quantise(tokens, index), index)
-    m_hat = model.vq.lookup(model.vq.encode(model.encode_motion(driven)))
+    tokens = model.content_quantiser.dequantise(model.content_quantiser.quantise(tokens, index), index)
+    m_hat = model.vq.lookup(model.vq.encode(model.motion(driven)))
     noise = torch.randn(1, 1, *z.shape[2:], generator=torch.Generator().manual_seed(0)).to(device).expand_as(driven)
     decoded = model.denoise_at_max(noise, tokens, m_hat)
     return to_uint8(latents.decode(decoded.flatten(0, 1))).reshape(driving.shape)
@@ -125,7 +125,7 @@ def _test_codes(model: SpritesModel, latents: Latents, sheets: Sheets, character
     for character in characters:
         z = to_pictures(clips(sheets, np.full(len(ACTIONS), character), np.arange(len(ACTIONS)))).to(device)
         z = latents.encode(z.flatten(0, 1)).unflatten(0, z.shape[:2])
-        out.append(model.vq.encode(model.encode_motion(z)).cpu())
+        out.append(model.vq.encode(model.motion(z)).cpu())
     return torch.stack(out)
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.coding.reference_frame import content_tokens
 from bcdcodec.config import ModelConfig
 from bcdcodec.container import CHUNK_FRAMES
 from bcdcodec.entropy.content import ContentModel, count_contexts, encode_content
@@ -23,9 +22,9 @@ from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
 from bcdcodec.model_folder import CARD, CONFIG, TABLES, load_weights, open_model
 from bcdcodec.models.base import VideoModel
-from bcdcodec.models.latents import Latents, open_latents
+from bcdcodec.models.latents import Latents, open_latents, to_unit
 from bcdcodec.models.registry import build_model, read_config
-from bcdcodec.models.windows import aligned_clip, motion_blocks
+from bcdcodec.models.windows import motion_blocks, refined_motion
 from bcdcodec.training.checkpoint import load_sharded, replaced, save_sharded
 from bcdcodec.training.data.clips import ClipStore, load_store
 from bcdcodec.training.data.run_data import PEOPLE_ALONE, procedural_clips
@@ -83,8 +82,8 @@ def export_model(
         [clip.tokens for clip in coded],
         [clip for clip in coded if len(clip.motion) >= config.window.length],
     )
-    curvature = None if model.flow_basis is None else torch.cat([clip.curvature for clip in moving])
-    counts = _fit_rate(model, torch.cat([clip.motion for clip in moving]), curvature)
+    hessian = torch.cat([clip.hessian for clip in moving]) if model.warps else None
+    counts = _fit_rate(model, torch.cat([clip.motion for clip in moving]), hessian)
     motion = FrequencyTables.from_counts(counts.astype(np.int64))
     codes = [clip for store in stores for clip in _clip_codes(model, store, vae)]
     tables = ModelTables(
@@ -117,27 +116,24 @@ class _Coded:
 
     tokens: np.ndarray  # int16 [n, d] at the default step
     motion: Tensor  # [t, m]
-    curvature: Tensor | None  # [t, m, m] of what its errors cost
+    hessian: Tensor | None  # [t, m, m] of the distortion
 
 
 @torch.inference_mode()
 def _coded(model: VideoModel, latents: Latents, pictures: np.ndarray) -> _Coded:
     """A clip uint8 [t, h, w, 3] as the codec codes it."""
-    index = model.config.content.default_step
-    tokens, shown, m = _tokens(model, latents, pictures)
-    values = model.content.quantise(tokens, index)
-    curvature = None
-    if model.flow_basis is not None:
-        tokens = model.content.dequantise(values, index)
-        portrait = model.portrait(tokens, model.vq.quantise(shown[None])[0])
-        m, curvature = aligned_clip(model, latents, pictures, m, portrait, "cpu")
-    return _Coded(_as_stored(values), m, curvature)
+    index, quantiser = model.config.content.default_step, model.content_quantiser
+    tokens, own, m = _tokens(model, latents, pictures)
+    values = quantiser.quantise(tokens, index)
+    own = None if own is None else model.vq.quantise(own[None])[0]
+    reference = model.reference(quantiser.dequantise(values, index), own)
+    return _Coded(_as_stored(values), *refined_motion(model, latents, pictures, m, reference, "cpu"))
 
 
-def _tokens(model: VideoModel, latents: Latents, pictures: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Of a clip uint8 [t, h, w, 3] the content tokens [1, n, channels], their still's motion [1, m] and the frames' [t, m]."""
+def _tokens(model: VideoModel, latents: Latents, pictures: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:
+    """Content tokens [1, n, channels] of a clip uint8 [t, h, w, 3], its reference's motion [1, m], the frames' [t, m]."""
     m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
-    return *content_tokens(model, latents, pictures, m, "cpu"), m
+    return *model.content(lambda numbers: latents.encode(to_unit(pictures[numbers.numpy()])), m), m
 
 
 def _as_stored(values: Tensor) -> np.ndarray:
@@ -161,7 +157,7 @@ def _clip_codes(model: VideoModel, clips: ClipStore | SpriteClips, vae: str | No
     codes = []
     for index in sorted(order[:enough]):
         clip = _coded(model, latents, clips.clip(index)[:CONTEXT_FRAMES])
-        codes.append(model.vq.encode_clip(clip.motion, curvature=clip.curvature).to(torch.uint8).numpy())
+        codes.append(model.vq.encode_clip(clip.motion, hessian=clip.hessian).to(torch.uint8).numpy())
     return codes
 
 
@@ -174,7 +170,7 @@ def _context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:
 
 
 @torch.inference_mode()
-def _fit_rate(model: VideoModel, motion: Tensor, curvature: Tensor | None) -> np.ndarray:
+def _fit_rate(model: VideoModel, motion: Tensor, hessian: Tensor | None) -> np.ndarray:
     """Set the model's code costs and rate-lambda by motion [t, m] and what its errors cost; return code counts [g, k].
 
     The tables and the choice of codes depend on each other: they are refitted in turn at each lambda.
@@ -184,7 +180,7 @@ def _fit_rate(model: VideoModel, motion: Tensor, curvature: Tensor | None) -> np
     def fit(rate_lambda: float) -> tuple[np.ndarray, Tensor, float]:
         vq.log2_p.zero_()
         for _ in range(4 if rate_lambda else 1):
-            codes = vq.encode_clip(motion, rate_lambda, curvature)
+            codes = vq.encode_clip(motion, rate_lambda, hessian)
             counts = torch.nn.functional.one_hot(codes, config.codes).sum(0)
             p = (counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)
             vq.log2_p.copy_(p.log2())
@@ -212,7 +208,9 @@ def _content_model(config: ModelConfig, values: list[np.ndarray]) -> ContentMode
     c = config.content
     starts = [s for s in BAND_STARTS if s < c.dim]
     # After those the components' coefficients, all components' first ones first.
-    starts += [c.dim + c.appearance * s for s in BAND_STARTS if c.dim + c.appearance * s < c.channels]
+    if c.channels > c.dim:
+        k = c.residual_components
+        starts += [c.dim + k * s for s in BAND_STARTS if c.dim + k * s < c.channels]
     bands = (np.searchsorted(starts, np.arange(c.channels), side="right") - 1).astype(np.uint8)
     counts = sum(count_contexts(v, c.rows, c.columns, bands, c.predicted_channels) for v in values)
     # The pseudo count of one a symbol would else outweigh the rarer contexts.
@@ -224,7 +222,7 @@ def _contents(model: VideoModel, clips: ClipStore | SpriteClips, vae: str | None
     """Contents int16 [n, d] of training clips, each at a step and rounding that files may have."""
     latents, c = open_latents(model.config.latent.small, "cpu", vae), model.config.content
     rng = np.random.default_rng(0)
-    choices = [choice for choice in model.content.choices() if choice[0] <= c.default_step + COARSER]
+    choices = [choice for choice in model.content_quantiser.choices() if choice[0] <= c.default_step + COARSER]
     found = []
     for index in rng.permutation(len(clips.lengths))[:CONTENT_CLIPS]:
         for part in range(CONTENT_PARTS):
@@ -233,7 +231,7 @@ def _contents(model: VideoModel, clips: ClipStore | SpriteClips, vae: str | None
                 continue
             pictures = np.ascontiguousarray(pictures[:, :, ::-1] if part % 2 else pictures)
             tokens, _, _ = _tokens(model, latents, pictures)
-            found.append(_as_stored(model.content.quantise(tokens, *choices[rng.integers(len(choices))])))
+            found.append(_as_stored(model.content_quantiser.quantise(tokens, *choices[rng.integers(len(choices))])))
     return found
 
 

@@ -34,7 +34,7 @@ from bcdcodec.training.loop import run_to_end
 from bcdcodec.training.losses import coarse_warp_error
 from bcdcodec.training.poser_pairs import Pairs, disguised, recoloured
 from bcdcodec.training.precision import mixed_precision
-from bcdcodec.training.pretrain_reference import coded_still
+from bcdcodec.training.pretrain_reference import coded_image
 
 WARMUP_STEPS = 50
 BETAS = (0.9, 0.98)
@@ -243,7 +243,7 @@ class PoserTrainer:
         batch: Batch = self.sampler.batch(step, self.progress)
         n, t = batch.target.shape[:2]
         content, driving, target = (x.to(self.device) for x in (batch.content[:, 0], batch.driving, batch.target))
-        still = coded_still(
+        still = coded_image(
             self.codec, self.latents.encode(content), np.random.default_rng((self.options.seed, 7, step))
         )
         still = still[:, None].expand(n, t, *still.shape[1:]).flatten(0, 1)
@@ -364,7 +364,7 @@ class PoserTrainer:
 
     def shown(self, pictures: Tensor) -> Tensor:
         """Stills as decoded of pictures [n, c, h, w]."""
-        return coded_still(self.codec, self.latents.encode(pictures), None)
+        return coded_image(self.codec, self.latents.encode(pictures), None)
 
     def turned(self, still: Tensor, driving: Tensor) -> Tensor:
         """A still [1, c, h, w] turned as pictures [t, c, h, w] are."""
@@ -378,7 +378,7 @@ def begin_with(model: Poser, codec: HeadsModel) -> None:
     _take(model.read.stem, codec.encoder.stem.state_dict())
     model.read.head[-1].weight *= 0.3  # at first little moves
     basis = codec.flow_basis
-    count = min(len(model.fields), len(basis.fields) - basis.amounts)
+    count = min(len(model.fields), len(basis.fields) - basis.residual_channels)
     fields = basis.fields[:count] * basis.deviation[:count, None, None, None]
     model.fields[:count] = F.interpolate(fields, size=model.fields.shape[-2:], mode="bilinear", align_corners=False)
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bcdcodec.models.heads.alignment import align
-from bcdcodec.models.heads.flow_basis import AMOUNT, FlowBasis, smooth_basis
+from bcdcodec.models.heads.flow_basis import RESIDUAL_SCALE, FlowBasis, smooth_basis
 from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.training.data.batches import BatchSampler, mirrored_flow, random_colour
 from bcdcodec.training.precision import mixed_precision
@@ -20,7 +20,7 @@ WARMUP_STEPS = 50
 LOG_EVERY = 50
 COLOUR = 0.2  # strength of the random colours
 AT_ONCE = 32  # pictures
-APPEARANCE_PAIRS = 1600
+BASIS_PAIRS = 1600
 
 Note = Callable[[dict], None]
 
@@ -38,7 +38,7 @@ def fit_flow_basis(basis: FlowBasis, sampler: BatchSampler, count: int, seed: in
         {
             "flow_deviation": round(flows.square().sum(1).mean().sqrt().item(), 4),
             "of_it_in_fields": round(
-                (basis.without_amounts(basis.deviation).square().sum() / flows.square().sum((1, 2, 3)).mean())
+                (basis.flow_channels(basis.deviation).square().sum() / flows.square().sum((1, 2, 3)).mean())
                 .sqrt()
                 .item(),
                 4,
@@ -87,7 +87,7 @@ class MotionPairs:
         return colour(contents, for_content), colour(driven, for_driven), change
 
 
-def teach_motion(
+def pretrain_motion(
     model: HeadsModel,
     pairs: MotionPairs,
     encode: Callable[[Tensor], Tensor],
@@ -115,7 +115,7 @@ def teach_motion(
             )
         contents, driven, change = pairs.draw(step, batch)
         with mixed_precision(device):
-            m = model.encode_motion(encode(torch.cat([contents, driven])))[:, 0]  # [2 n, m]
+            m = model.motion(encode(torch.cat([contents, driven])))[:, 0]  # [2 n, m]
         found = m[len(contents) :] - m[: len(contents)]
         error = (weight * (found - change.to(device)).square()).sum(1).mean()
         optimiser.zero_grad(set_to_none=True)
@@ -133,26 +133,24 @@ def teach_motion(
 
 
 @torch.no_grad()
-def fit_common_appearance(
-    model: HeadsModel, sampler: BatchSampler, encode: Callable[[Tensor], Tensor], seed: int
-) -> None:
+def fit_shared_basis(model: HeadsModel, sampler: BatchSampler, encode: Callable[[Tensor], Tensor], seed: int) -> None:
     """Fit what all people look like beyond the warps, where the encoder now says their heads are. Footage, where there is any."""
     model.eval()
-    contents, driven = sampler.frame_pairs(np.random.default_rng((seed, 4)), APPEARANCE_PAIRS, only_footage=True)
+    contents, driven = sampler.frame_pairs(np.random.default_rng((seed, 4)), BASIS_PAIRS, only_footage=True)
     change = align_all(model.flow_basis, contents, driven)
-    m = torch.cat([model.encode_motion(encode(x[:, None]))[:, 0] for x in contents.split(AT_ONCE)])
-    model.common.fit(model.flow_basis, contents, driven, change, m)
+    m = torch.cat([model.motion(encode(x[:, None]))[:, 0] for x in contents.split(AT_ONCE)])
+    model.shared_basis.fit(model.flow_basis, contents, driven, change, m)
 
 
 @torch.no_grad()
 def fit_codes(model: HeadsModel, pairs: MotionPairs, encode: Callable[[Tensor], Tensor], seed: int, note: Note) -> None:
     """Fit the codes to motion as files will hold it: that of a still, and what differs from it."""
     model.eval()
-    m = torch.cat([model.encode_motion(encode(x[:, None]))[:, 0] for x in pairs.contents.split(AT_ONCE)])
+    m = torch.cat([model.motion(encode(x[:, None]))[:, 0] for x in pairs.contents.split(AT_ONCE)])
     rows, generator = torch.cat([m, m + pairs.change.to(m.device)]), torch.Generator().manual_seed(seed)
-    amounts = model.flow_basis.amounts
-    if amounts:  # of a deviation in every clip
-        rows[:, -amounts:] = AMOUNT * torch.randn(len(rows), amounts, generator=generator).to(rows.device)
+    k = model.flow_basis.residual_channels
+    # The residual's coefficients have unit deviation in every clip.
+    rows[:, -k:] = RESIDUAL_SCALE * torch.randn(len(rows), k, generator=generator).to(rows.device)
     bits = model.vq.fit(rows, model.config.quantiser.target_bits, generator)
     error = (model.vq.quantise(rows[None])[0] - rows).square().sum(1)
     note(

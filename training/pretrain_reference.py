@@ -26,7 +26,7 @@ ABSOLUTE = 0.02  # weight of the absolute error beside the squared one
 LOG_EVERY = 100
 
 
-def teach_still(
+def pretrain_denoiser(
     model: HeadsModel,
     sampler: BatchSampler,
     encode: Callable[[Tensor], Tensor],
@@ -36,7 +36,7 @@ def teach_still(
     device: str,
     note: Note,
 ) -> None:
-    """Train `model.still_filter` alone: pictures, coded as tokens at about the default step, are to look as they were.
+    """Train `model.denoiser` alone: pictures, coded as tokens at about the default step, are to look as they were.
 
     `encode`: pictures [b, t, c, h, w] as the model sees them.
     """
@@ -45,25 +45,25 @@ def teach_still(
         z = encode(sampler.pictures(rng, batch)[:, None])[:, 0]
         return model.transform.inverse(_coded(model, z, rng)), z
 
-    _learn(model.still_filter, draw, model.still_filter, "still", steps, (seed, 5), device, note)
+    _learn(model.denoiser, draw, model.denoiser, "denoiser", steps, (seed, 5), device, note)
 
 
-def teach_detail(
+def pretrain_super_resolution(
     model: HeadsModel, clips: ClipStore, latents: Latents, steps: int, batch: int, seed: int, device: str, note: Note
 ) -> None:
-    """Train `model.still_detail` alone: stills as decoded, enlarged, are to look as their pictures of full size, `clips`, do."""
+    """Train `model.super_resolution` alone: stills as decoded, enlarged, are to look as their pictures of full size, `clips`, do."""
 
     def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         pictures = to_pictures(np.stack([clips.draw(rng) for _ in range(batch)])).to(device)
         flip = torch.from_numpy(rng.random(batch) < 0.5).to(device)[:, None, None, None]
         pictures = random_tint(rng, torch.where(flip, pictures.flip(-1), pictures))
-        return model.still(_coded(model, latents.encode(pictures), rng)), pictures
+        return model.image(_coded(model, latents.encode(pictures), rng)), pictures
 
     _learn(
-        model.still_detail,
+        model.super_resolution,
         draw,
-        lambda still: latents.decode(still, model.still_detail(still)),
-        "detail",
+        lambda still: latents.decode(still, model.super_resolution(still)),
+        "super_resolution",
         steps,
         (seed, 6),
         device,
@@ -71,17 +71,19 @@ def teach_detail(
     )
 
 
-def coded_still(model: HeadsModel, z: Tensor, rng: np.random.Generator | None) -> Tensor:
+def coded_image(model: HeadsModel, z: Tensor, rng: np.random.Generator | None) -> Tensor:
     """Pictures z [b, c, h, w] as a content's still shows them; coded at about the default step, without `rng` at that step."""
-    return model.still(_coded(model, z, rng))
+    return model.image(_coded(model, z, rng))
 
 
 def _coded(model: HeadsModel, z: Tensor, rng: np.random.Generator | None) -> Tensor:
-    """Tokens [b, n, still_dim] of pictures z [b, c, h, w], coded at about the default step."""
+    """Tokens [b, n, transform_dim] of pictures z [b, c, h, w], coded at about the default step."""
     config = model.config.content
     off = np.zeros(len(z), np.int64) if rng is None else rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, len(z))
     index = off + config.default_step
-    return model.content(model.transform(z)[..., : config.still_dim], torch.from_numpy(index).to(z.device))
+    return model.content_quantiser(
+        model.transform(z)[..., : config.transform_dim], torch.from_numpy(index).to(z.device)
+    )
 
 
 def _learn(

@@ -21,21 +21,21 @@ def redrawn_content(ema: SpritesModel, batch: SpriteBatch, share: float) -> Spri
     """
     rows = slice(round(len(batch.content) * share))
     z = batch.content[rows]
-    redrawn = in_one_step(ema, as_filed(ema, z), ema.vq.quantise(ema.encode_motion(z.roll(1, dims=0))))
+    redrawn = in_one_step(ema, as_filed(ema, z), ema.vq.quantise(ema.motion(z.roll(1, dims=0))))
     return replace(batch, content=torch.cat([redrawn.to(z), batch.content[rows.stop :]]))
 
 
 @torch.no_grad()
-def foreign_errors(ema: SpritesModel, batch: SpriteBatch) -> Tensor:
+def redrawn_errors(ema: SpritesModel, batch: SpriteBatch) -> Tensor:
     """Mean squared error [b, t] of the batch's targets, drawn in one step from its codes and contents redrawn in other motions."""
     tokens = as_filed(ema, redrawn_content(ema, batch, 1.0).content)
-    return drawing_errors(ema, tokens, ema.vq.quantise(ema.encode_motion(batch.driving)), batch.target)
+    return drawing_errors(ema, tokens, ema.vq.quantise(ema.motion(batch.driving)), batch.target)
 
 
 def as_filed(ema: SpritesModel, content: Tensor) -> Tensor:
     """Tokens of content frames [b, tc, c, h, w] as files hold them."""
     index = ema.config.content.default_step
-    return ema.content.dequantise(ema.content.quantise(ema.encode(content)[0], index), index)
+    return ema.content_quantiser.dequantise(ema.content_quantiser.quantise(ema.encode(content)[0], index), index)
 
 
 def in_one_step(ema: SpritesModel, tokens: Tensor, m_hat: Tensor) -> Tensor:
@@ -50,7 +50,7 @@ def drawing_errors(ema: SpritesModel, tokens: Tensor, m_hat: Tensor, target: Ten
     return (in_one_step(ema, tokens, m_hat) - target).square().mean(dim=(2, 3, 4))
 
 
-class ForeignDrawing:
+class RedrawnFrames:
     """Driving frames of some batches, drawn from codes and from contents redrawn in other motions, and what is wrong with them."""
 
     @torch.no_grad()

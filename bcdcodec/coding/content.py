@@ -9,13 +9,13 @@ import torch
 from torch import Tensor
 
 from bcdcodec.coding.rate_control import content_bytes
-from bcdcodec.coding.reference_frame import content_tokens
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.errors import FormatError
-from bcdcodec.models.heads.residual_basis import Portrait
-from bcdcodec.models.latents import to_uint8
+from bcdcodec.models.base import Reference
+from bcdcodec.models.heads.reference import HeadsReference
+from bcdcodec.models.latents import to_uint8, to_unit
 
 
 @torch.inference_mode()
@@ -29,17 +29,20 @@ def make_content(
     """
     model, config, tables = session.model, session.config.content, session.tables
     budget = content_bytes(config.byte_budget, kbps)
-    tokens, m = content_tokens(model, session.latents, pictures, motion, session.device, fit)
-    codes = model.vq.encode_clip(m)[0].to(torch.uint8).cpu().numpy() if config.reference_motion else None
+    if fit is not None and not fit.all():
+        pictures, motion = pictures[fit], motion[torch.from_numpy(fit).to(motion.device)]
+    frames = lambda numbers: session.latents.encode(to_unit(pictures[numbers.numpy()], session.device))  # noqa: E731
+    tokens, m = model.content(frames, motion)
+    codes = None if m is None else model.vq.encode_clip(m)[0].to(torch.uint8).cpu().numpy()
 
     def coded(choice: tuple[int, float]) -> Content:
-        values = model.content.quantise(tokens, *choice)[0].clamp(-32768, 32767).to(torch.int16).cpu().numpy()
+        values = model.content_quantiser.quantise(tokens, *choice)[0].clamp(-32768, 32767).to(torch.int16).cpu().numpy()
         return Content(0, 0, config.rows, config.columns, choice[0], codes, values)
 
     def fits(choice: tuple[int, float]) -> bool:
         return len(pack_content(coded(choice), tables, tables.content_profile)[0]) <= budget
 
-    choices = model.content.choices()
+    choices = model.content_quantiser.choices()
     return coded(choices[min(bisect_left(choices, True, key=fits), len(choices) - 1)])
 
 
@@ -59,7 +62,7 @@ def dequantise(session: Session, content: Content) -> tuple[Tensor, Tensor | Non
     if config.reference_motion != (content.reference_codes is not None):
         raise FormatError("content and model disagree on the reference frame's motion codes")
     values = torch.from_numpy(content.values.astype(np.int32))[None].to(session.device)
-    tokens = session.model.content.dequantise(values, content.step)
+    tokens = session.model.content_quantiser.dequantise(values, content.step)
     if content.reference_codes is None:
         return tokens, None
     codes = torch.from_numpy(content.reference_codes.astype(np.int64))[None, None].to(session.device)
@@ -67,17 +70,18 @@ def dequantise(session: Session, content: Content) -> tuple[Tensor, Tensor | Non
 
 
 @torch.inference_mode()
-def reference_of(session: Session, content: Content, detailed: bool = False) -> Portrait | None:
-    """The reference that a content holds; None for models whose tokens hold no image.
+def reference_of(session: Session, content: Content, detailed: bool = False) -> Reference:
+    """The reference that a content holds.
 
     `detailed`: with what pictures larger than the latents show; the decoder needs it, the encoder does not.
     """
-    reference = session.model.portrait(*dequantise(session, content))
-    return session.model.detailed(reference) if detailed else reference
+    return session.model.reference(*dequantise(session, content), detailed)
 
 
 @torch.inference_mode()
 def reference_image(session: Session, content: Content) -> np.ndarray | None:
     """The reference image that a content holds, uint8 [h, w, 3]; None for models whose tokens hold no image."""
     reference = reference_of(session, content, detailed=True)
-    return None if reference is None else to_uint8(session.latents.decode(reference.still, reference.detail))[0]
+    if not isinstance(reference, HeadsReference):
+        return None
+    return to_uint8(session.latents.decode(reference.image, reference.detail))[0]

@@ -16,8 +16,8 @@ from bcdcodec.coding.rate_control import between
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content, Motion
 from bcdcodec.errors import FormatError
-from bcdcodec.models.base import Condition
-from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.base import Reference
+from bcdcodec.models.heads.reference import HeadsReference
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.windows import overlapped
 
@@ -25,7 +25,7 @@ Key = tuple[int, int | None]  # number of the content that is shown, and of the 
 
 
 class References:
-    """The contents of a recording, and the condition of the decoder that each of them gives."""
+    """The contents of a recording, and the reference that each of them gives."""
 
     def __init__(self, session: Session, contents: Sequence[Content]):
         """A single content serves every motion chunk, whatever number that names."""
@@ -34,31 +34,20 @@ class References:
         self._only = contents[0].number if len(contents) == 1 else None
 
     def key(self, number: int) -> Key:
-        """What frames of a motion chunk that names content `number` are decoded with; equal keys share a condition."""
+        """What frames of a motion chunk that names content `number` are decoded with; equal keys share a reference."""
         return number if self._only is None else self._only, None
 
-    def condition(self, key: Key, frame: int) -> Condition:
-        """The condition [1, ...] of frames with a key, its motion still empty; `frame`: the first of them.
+    def reference(self, key: Key, frame: int) -> Reference:
+        """The reference [1, ...] of frames with a key; `frame`: the first of them.
 
         Raises FormatError for a content that is missing or does not fit the model.
         """
-        content = self._content(key[0], frame)
-        return self._of(content, reference_of(self._session, content, detailed=True))
+        return reference_of(self._session, self._content(key[0], frame), detailed=True)
 
     def _content(self, number: int, frame: int) -> Content:
         if number not in self._contents:
             raise FormatError(f"frame {frame} asks for content {number}, the file has {len(self._contents)}")
         return self._contents[number]
-
-    def _of(self, content: Content, reference: Portrait | None, cross_identity: bool = False) -> Condition:
-        tokens, motion = dequantise(self._session, content)
-        return Condition(
-            tokens,
-            tokens[:, :0],
-            motion if reference is None else reference.motion,
-            foreign=torch.ones(1, device=self._session.device) if cross_identity else None,
-            portrait=reference,
-        )
 
 
 @torch.inference_mode()
@@ -76,7 +65,7 @@ def decode_frames(
     vectors = _frames(motion_vectors(session, motions))
     for key, run in groupby(vectors, key=lambda vector: references.key(vector[1])):
         frame, _, first = next(run)
-        sample = partial(_sample, session, references.condition(key, frame), noise, steps)
+        sample = partial(_sample, session, references.reference(key, frame), noise, steps)
         overlap = window.overlap if steps else 0  # without networks no frame depends on others
         for pictures in overlapped(sample, chain([first], (m for _, _, m in run)), window.length, overlap):
             for picture in to_uint8(pictures):
@@ -84,15 +73,12 @@ def decode_frames(
                 frame += 1
 
 
-def _sample(session: Session, clip: Condition, noise: Tensor, steps: int, m_hat: Tensor) -> Tensor:
-    """Pictures [b, t, 3, h, w] in [-1, 1] of windows of quantised motion [b, t, m] of one clip."""
+def _sample(session: Session, reference: Reference, noise: Tensor, steps: int, m_hat: Tensor) -> Tensor:
+    """Pictures [b, t, 3, h, w] in [-1, 1] of windows of quantised motion [b, t, m]; `reference` [1 or b, ...]."""
     b, t = m_hat.shape[:2]
-    return _decoded(session, clip.of_windows(m_hat), noise.expand(b, t, -1, -1, -1), steps)
-
-
-def _decoded(session: Session, condition: Condition, noise: Tensor, steps: int) -> Tensor:
-    """Pictures [b, t, 3, h, w] in [-1, 1]."""
-    decoded = session.model.decode(condition, noise, steps)
+    if len(reference.tokens) != b:
+        reference = reference.expand(b)
+    decoded = session.model.synthesise(reference, m_hat, noise.expand(b, t, -1, -1, -1), steps)
     large = None if decoded.large is None else decoded.large.flatten(0, 1)
     return session.latents.decode(decoded.latents.flatten(0, 1), large).unflatten(0, decoded.latents.shape[:2])
 
@@ -149,12 +135,10 @@ def decode_windows(
     b, t = codes.shape[:2]
     padded = np.concatenate([codes, codes[:, -1:].repeat(session.config.window.length - t, axis=1)], axis=1)
     m_hat = session.model.vq.lookup(torch.from_numpy(padded.astype(np.int64)).to(session.device))
-    reference = session.model.detailed(session.model.portrait(tokens, motion))
-    if cross_identity and reference is not None:
-        reference = replace(reference, appearance=None)
-    foreign = torch.ones(b, device=session.device) if cross_identity else None
-    condition = Condition(tokens, m_hat, motion, foreign=foreign, portrait=reference)
-    noise = noise_of(session, seed).expand(b, padded.shape[1], -1, -1, -1)
+    reference = session.model.reference(tokens, motion, detailed=True)
+    if cross_identity and isinstance(reference, HeadsReference):
+        everyone = torch.ones(b, device=session.device)
+        reference = replace(reference, residual_basis=None, cross_identity=everyone)
     steps = session.config.diffusion.steps if steps is None else steps
-    pictures = to_uint8(_decoded(session, condition, noise, steps)[:, :t].flatten(0, 1))
+    pictures = to_uint8(_sample(session, reference, noise_of(session, seed), steps, m_hat)[:, :t].flatten(0, 1))
     return pictures.reshape(b, t, *pictures.shape[1:])

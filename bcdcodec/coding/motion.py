@@ -1,4 +1,4 @@
-"""The motion of a clip: from the encoder, aligned with a reference, and as codes."""
+"""The motion of a clip: from the encoder, refined by alignment with a reference, and as codes."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from torch import Tensor
 
 from bcdcodec.coding.session import Session
 from bcdcodec.models import windows
-from bcdcodec.models.heads.alignment import LEVELS, Levels
-from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.base import Reference
 
 
 @torch.inference_mode()
@@ -26,25 +25,24 @@ def motion_of(session: Session, pictures: np.ndarray) -> Tensor:
 
 
 @torch.inference_mode()
-def align(
-    session: Session, pictures: np.ndarray, motion: Tensor, reference: Portrait | None, levels: Levels = LEVELS
+def refine(
+    session: Session, pictures: np.ndarray, motion: Tensor, reference: Reference, quick: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """Motion [t, m] that warps the reference image to pictures uint8 [t, h, w, 3], searched from the encoder's [t, m].
+    """Motion [t, m] that fits pictures uint8 [t, h, w, 3] best, searched from the encoder's [t, m]; its Hessian [t, m, m].
 
-    And the Hessian [t, m, m] of the error about it. Without a flow basis the encoder's motion and None.
+    `VideoModel.refine`. `quick`: coarser, to compare references.
     """
-    if session.model.flow_basis is None:
-        return motion, None
-    return windows.aligned_clip(session.model, session.latents, pictures, motion, reference, session.device, levels)
+    return windows.refined_motion(session.model, session.latents, pictures, motion, reference, session.device, quick)
 
 
 @torch.inference_mode()
-def warp_errors(session: Session, pictures: np.ndarray, motion: Tensor, reference: Portrait) -> Tensor:
-    """Mean squared errors [t, 2] of the reference warped by aligned `motion` [t, m] to pictures uint8 [t, h, w, 3].
+def warp_errors(session: Session, pictures: np.ndarray, motion: Tensor, reference: Reference) -> Tensor:
+    """Mean squared errors [t, 2] of the reference warped by refined `motion` [t, m] to pictures uint8 [t, h, w, 3].
 
     Of pictures in 0..1: first at mouth and eyes, then everywhere.
     """
-    return windows.unreached_clip(session.model, session.latents, pictures, motion, reference, session.device)
+    blocks = windows.latent_blocks(session.latents, pictures, session.device)
+    return torch.cat([session.model.warp_errors(z, motion[at], reference) for at, z in blocks])
 
 
 @torch.inference_mode()

@@ -13,12 +13,11 @@ from torch import Tensor
 
 from bcdcodec.coding.content import make_content, reference_of
 from bcdcodec.coding.fitness import fit_frames
-from bcdcodec.coding.motion import align, warp_errors
+from bcdcodec.coding.motion import refine, warp_errors
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.container.payloads import MAX_CONTENTS
-from bcdcodec.models.heads.alignment import QUICK
-from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.base import Reference
 
 LOOK_AHEAD_SECONDS = 10.0  # of a scene, among whose frames a reference frame is chosen
 UNIT = 12  # frames over which errors are averaged: about half a second
@@ -72,7 +71,7 @@ class ReferenceEntry:
     """A content and the reference it holds."""
 
     content: Content
-    reference: Portrait | None
+    reference: Reference
 
 
 class ReferenceBuffer:
@@ -101,9 +100,9 @@ class SceneReferences:
     def __init__(
         self, session: Session, blocks: Iterator[Block], buffer: ReferenceBuffer, kbps: float | None, several: bool
     ):
-        """`several`: whether other references may follow the first; only for models with a flow basis."""
+        """`several`: whether other references may follow the first; only for models that warp."""
         self._session, self._blocks, self._buffer, self._kbps = session, blocks, buffer, kbps
-        self._several = several and session.model.flow_basis is not None
+        self._several = several and session.model.warps
         self._ahead: deque[Block] = deque()  # blocks that were read before their turn
         self._entries: deque[ReferenceEntry] = deque(maxlen=KEPT + 1)  # of the scene, the current one is the last
         self._least = math.inf  # error of a unit so far
@@ -139,7 +138,7 @@ class SceneReferences:
         judged = 0  # frames for which the current reference was chosen
         while len(block):
             entry, count = self._entries[-1], self._buffer.count
-            motion, hessian = align(self._session, block.pictures, block.motion, entry.reference)
+            motion, hessian = refine(self._session, block.pictures, block.motion, entry.reference)
             t = end = len(block)
             if self._several:
                 errors, at = warp_errors(self._session, block.pictures, motion, entry.reference)[:, 0], judged
@@ -204,7 +203,7 @@ class SceneReferences:
     def _errors(self, entry: ReferenceEntry, block: Block) -> Tensor:
         """`warp_errors` [t, 2] of every SUBSAMPLE-th frame of a block."""
         pictures, m = block.pictures[::SUBSAMPLE], block.motion[::SUBSAMPLE]
-        motion, _ = align(self._session, pictures, m, entry.reference, QUICK)
+        motion, _ = refine(self._session, pictures, m, entry.reference, quick=True)
         return warp_errors(self._session, pictures, motion, entry.reference)
 
     def _upcoming(self, begun: Block | None) -> Block:

@@ -43,9 +43,8 @@ def open_session(folder: ModelFolder, device: str = "cpu", vae: str | None = Non
     """
     model = load_weights(folder).to(device).eval().requires_grad_(False)
     if _fast_bf16(device):  # weights are converted once; autocast would convert them at every call
-        model.decoder.to(torch.bfloat16)
-        if model.painter is not None:
-            model.painter.to(torch.bfloat16)
+        for network in model.decoding_networks():
+            network.to(torch.bfloat16)
     return Session(folder, model, open_latents(folder.config.latent, device, vae), device)
 
 

@@ -98,7 +98,7 @@ def decode_file(
             notes.append(f"{source} ends early: {clock.frames}{stated} frames were there and are decoded")
         if content is not None:
             notes.append(f"{target} is marked as synthesised: the motion of {source} with the face of {content}")
-            landmarks = opened.folder.config.content.appearance and options.reenactment.landmarks
+            landmarks = opened.folder.config.model == "heads" and options.reenactment.landmarks
             if landmarks and not (head.reenacted or head.generated or can_find_landmarks()):
                 notes.append(NO_LANDMARKS)
         elif head.reenacted:

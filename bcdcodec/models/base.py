@@ -1,67 +1,85 @@
-"""What every model is to the codec: motion and content from latents, and latents from motion and content."""
+"""What the codec asks of every model: motion and content from latents, and latents from motion and content."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol, TypeVar
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from bcdcodec.config import ModelConfig
 from bcdcodec.models.content_quantiser import ContentQuantiser
 from bcdcodec.models.group_vq import GroupVQ
 
-if TYPE_CHECKING:
-    from bcdcodec.models.heads.residual_basis import Portrait
+AnyReference = TypeVar("AnyReference", bound="Reference")
 
 
 @dataclass(frozen=True)
-class Condition:
-    """What the decoder knows of a clip."""
+class Reference:
+    """What the decoder knows of a scene besides the motion: made once, used for all windows of its frames."""
 
-    content: Tensor  # [b, n, d] dequantised tokens
-    motion: Tensor  # [b, t, g * d'] quantised features
-    reference_motion: Tensor | None  # [b, g * d'] of the frame the content shows
-    foreign: Tensor | None = None  # [b] 1 where the decoder is to bend the flow of another person's motion to this face
-    portrait: Portrait | None = None  # of the content, where it is known already
+    tokens: Tensor  # [b, n, d] dequantised content
+    motion: Tensor | None  # [b, m] of the reference frame; None for models without one
 
-    def of_windows(self, motion: Tensor) -> Condition:
-        """This clip's condition for windows of motion [b, t, g * d'] of it; it is that of a single one, [1, ...]."""
-        b = len(motion)
-        wide = lambda x: None if x is None else x.expand(b, *x.shape[1:])  # noqa: E731
-        return replace(
-            self,
-            content=wide(self.content),
-            motion=motion,
-            reference_motion=wide(self.reference_motion),
-            foreign=wide(self.foreign),
-            portrait=None if self.portrait is None else self.portrait.expand(b),
-        )
+    def expand(self: AnyReference, b: int) -> AnyReference:
+        """The reference [1, ...] of a scene for `b` windows."""
+        return replace(self, tokens=widened(self.tokens, b), motion=widened(self.motion, b))
 
 
 @dataclass(frozen=True)
-class Decoded:
-    """What sampling gives; for larger pictures, what it adds to the still, which is moved at their size."""
+class Synthesis:
+    """What the decoder gives for a window."""
 
     latents: Tensor  # [b, t, c, h, w]
-    large: Tensor | None  # [b, t, c, H, W] the moved still; None where pictures are no larger
+    large: Tensor | None = None  # [b, t, c, H, W] to be added at the size of the pictures, where that is larger
 
 
 class VideoModel(Protocol):
-    """A model over latents [b, t, c, h, w] (pixels in [-1, 1], or an autoencoder's latents)."""
+    """A model over latents [b, t, c, h, w]: pixels in [-1, 1], or those of an image autoencoder."""
 
     config: ModelConfig
     vq: GroupVQ
-    content: ContentQuantiser
+    content_quantiser: ContentQuantiser
+    warps: bool  # whether motion is a flow that warps a reference image: alignment, warp errors and 0 steps need that
 
-    def encode(self, z: Tensor, reference: int = 0) -> tuple[Tensor, Tensor]:
-        """Content tokens [b, n, d] and motion [b, t, m]; `reference`: the frame whose picture the tokens hold."""
+    def motion(self, z: Tensor) -> Tensor:
+        """The encoder's motion [b, t, m] of latents [b, t, c, h, w]."""
 
-    def encode_motion(self, z: Tensor) -> Tensor:
-        """The motion of `encode` alone, [b, t, m]."""
+    def content(self, frames: Callable[[Tensor], Tensor], m: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Content tokens [1, n, channels] of a clip of motion `m` [t, m], and the motion [1, m] of its reference frame.
 
-    def portrait(self, content: Tensor, reference_motion: Tensor | None) -> Portrait | None:
-        """What content tokens [b, n, channels] show, in `reference_motion` [b, m]; None where they are no picture."""
+        `frames`: from numbers of frames [k] to their latents [k, c, h, w].
+        """
 
-    def decode(self, condition: Condition, noise: Tensor, steps: int) -> Decoded:
-        """Sample latents from unit noise [b, t, c, h, w] in `steps` EDM steps."""
+    def reference(self, tokens: Tensor, motion: Tensor | None, detailed: bool = False) -> Reference:
+        """The reference of dequantised content tokens [b, n, channels], whose frame has `motion` [b, m].
+
+        `detailed`: with what pictures larger than the latents show; the decoder needs it, the encoder does not.
+        """
+
+    def refine(self, z: Tensor, m: Tensor, reference: Reference, quick: bool = False) -> tuple[Tensor, Tensor | None]:
+        """The motion [b, t, m] that fits latents z best, from the encoder's `m`; the Hessian [b, t, m, m] of the error.
+
+        `quick`: coarser, to compare references. A model that does not warp gives `m` and None.
+        """
+
+    def warp_errors(self, z: Tensor, m: Tensor, reference: Reference) -> Tensor:
+        """Mean squared errors [t, 2], of pictures in 0..1, of a reference [1, ...] warped by `m` [t, m] to z [t, c, h, w].
+
+        First at mouth and eyes, then everywhere. For models that warp.
+        """
+
+    def synthesise(self, reference: Reference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:
+        """Sample with quantised motion `m_hat` [b, t, m] from unit noise [b, t, c, h, w] in `steps` EDM steps.
+
+        In 0 steps the warped reference, without any network. Raises ModelError for 0 steps of a model that does not warp.
+        """
+
+    def decoding_networks(self) -> list[nn.Module]:
+        """The networks that every frame is decoded with, which may be in bfloat16."""
+
+
+def widened(x: Tensor | None, b: int) -> Tensor | None:
+    """A tensor [1, ...] as [b, ...]."""
+    return None if x is None else x.expand(b, *x.shape[1:])

@@ -43,6 +43,16 @@ _BUILT_IN = {
         },
     },
 }
+_RENAMED = {
+    "content": {
+        "still_dim": "transform_dim",
+        "still_filter": "denoiser",
+        "detail": "super_resolution",
+        "appearance": "residual_components",
+        "appearance_dim": "residual_dim",
+    },
+    "decoder": {"warp_grid": "flow_grid", "klt_output": "transform_output", "painter": "refiner"},
+}
 _RETIRED = {"encoder": {"refine_steps"}, "quantiser": {"rank"}}  # nothing reads them any more
 
 
@@ -64,5 +74,9 @@ def upgrade(raw: dict) -> dict:
     for part, fields in _RETIRED.items():
         for field in fields:
             raw[part].pop(field, None)
+    for part, fields in _RENAMED.items():
+        for old, new in fields.items():
+            if old in raw[part]:
+                raw[part][new] = raw[part].pop(old)
     raw["content"]["frames"] = raw.pop("training")["content_frames"]  # the rest of it concerns training alone
     return raw | {"model": model}

@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import QuantiserConfig
-from bcdcodec.models.rdoq import choose_together
+from bcdcodec.models.rdoq import rdoq
 
-FIRST_PRICE = 0.02  # of a bit, in distances times alpha, that `fit` tries
+FIRST_LAMBDA = 0.02  # of a bit, in distances times alpha, that `fit` tries
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class GroupVQ(nn.Module):
         m = self.norm(m.flatten(0, 1).float())
         return m.view(b, t, self.config.groups, self.config.dim)
 
-    def encode_clip(self, m: Tensor, price: float | None = None, curvature: Tensor | None = None) -> Tensor:
-        """`encode` of a single clip: codes [t, g] of motion [t, m], whose errors cost as `curvature` [t, m, m] says."""
-        return self.encode(m[None], price, None if curvature is None else curvature[None])[0]
+    def encode_clip(self, m: Tensor, lambda_: float | None = None, hessian: Tensor | None = None) -> Tensor:
+        """`encode` of a single clip: codes [t, g] of motion [t, m], with the Hessian [t, m, m] of the distortion."""
+        return self.encode(m[None], lambda_, None if hessian is None else hessian[None])[0]
 
     def from_middle(self, m: Tensor) -> Tensor:
         """Frames of motion [t, m] in the order of their distance from the mean motion, nearest first, [t]."""
@@ -84,18 +84,17 @@ class GroupVQ(nn.Module):
         """Codes weighted by mu [b, t, g, k], equation 3: [b, t, g * d]."""
         return torch.einsum("btgk,gkd->btgd", mu, self.codebooks.float()).flatten(2)
 
-    def encode(self, m: Tensor, price: float | None = None, curvature: Tensor | None = None) -> Tensor:
-        """Codes as written to a file: [b, t, m] -> int64 [b, t, g]; `price` in place of the model's own rate_lambda.
+    def encode(self, m: Tensor, lambda_: float | None = None, hessian: Tensor | None = None) -> Tensor:
+        """Codes as written to a file: [b, t, m] -> int64 [b, t, g]; `lambda_`: in place of the model's own rate_lambda.
 
-        `curvature` [b, t, m, m]: what errors cost together, for codes of one channel of frames that follow one another;
-        without it, their squares.
+        `hessian` [b, t, m, m] of the distortion, for codes of one channel of consecutive frames; None: squared distance.
         """
-        price = self.rate_lambda if price is None else price
+        lambda_ = self.rate_lambda if lambda_ is None else lambda_
         features = self.features(m)
-        if curvature is None:
-            return (-self.config.alpha * self.distances(features) + price * self.log2_p).argmax(dim=-1)
-        bits = -price / self.config.alpha * self.log2_p  # [g, k] in squared distances
-        return choose_together(self.codebooks.float()[..., 0], bits, features[..., 0], curvature)
+        if hessian is None:
+            return (-self.config.alpha * self.distances(features) + lambda_ * self.log2_p).argmax(dim=-1)
+        bits = -lambda_ / self.config.alpha * self.log2_p  # [g, k] in squared distances
+        return rdoq(self.codebooks.float()[..., 0], bits, features[..., 0], hessian)
 
     def quantise(self, m: Tensor) -> Tensor:
         """Motion as the decoder will have it: [b, t, m] -> [b, t, g * d]."""
@@ -120,7 +119,7 @@ class GroupVQ(nn.Module):
         """Fit the codes to motion [n, m] in closed form, for at most `target_bits` a frame; the bits these take.
 
         Entropy-constrained vector quantisation (Chou, Lookabaugh and Gray 1989): Lloyd's steps in which a code also
-        costs its bits, at a price that rises until the target is met, and is kept. Codes are first drawn far from one another.
+        costs its bits, at a lambda that rises until the target is met, and is kept. Codes are first drawn far from one another.
         """
         rows = self.features(m[None])[0]  # [n, g, d]
         n, g = rows.shape[:2]
@@ -130,18 +129,18 @@ class GroupVQ(nn.Module):
             pick = torch.multinomial(weight.T, 1, generator=generator)[:, 0]  # [g]
             self.codebooks[:, k] = rows[pick, torch.arange(g)]
             nearest = torch.minimum(nearest, (rows - self.codebooks[:, k]).square().sum(-1).cpu())
-        price, bits = 0.0, self._lloyd(rows, 0.0, 30)
+        lambda_, bits = 0.0, self._lloyd(rows, 0.0, 30)
         while bits > target_bits:
-            price = price * 1.3 if price else FIRST_PRICE
-            bits = self._lloyd(rows, price, 5)
-        self.rate_lambda.fill_(price)
+            lambda_ = lambda_ * 1.3 if lambda_ else FIRST_LAMBDA
+            bits = self._lloyd(rows, lambda_, 5)
+        self.rate_lambda.fill_(lambda_)
         return bits
 
-    def _lloyd(self, rows: Tensor, price: float, steps: int) -> float:
+    def _lloyd(self, rows: Tensor, lambda_: float, steps: int) -> float:
         """Move codes to the middles of the rows [n, g, d] they stand for; bits a row."""
         for step in range(steps + 1):
             score = -self.config.alpha * self.distances(rows[None])[0]  # [n, g, k]
-            codes = (score + price * self.log2_p).argmax(-1)
+            codes = (score + lambda_ * self.log2_p).argmax(-1)
             chosen = F.one_hot(codes, self.config.codes).float()  # [n, g, k]
             counts = chosen.sum(0)  # [g, k]
             p = (counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)

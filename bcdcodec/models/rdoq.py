@@ -10,14 +10,14 @@ SWEEPS = 2  # over frames and groups, each code chosen anew under the others
 STEADY = 1.0  # weight of what errors change by from frame to frame, which is seen as flicker, to that of the errors
 
 
-def choose_together(entries: Tensor, bits: Tensor, features: Tensor, curvature: Tensor) -> Tensor:
+def rdoq(entries: Tensor, bits: Tensor, features: Tensor, hessian: Tensor) -> Tensor:
     """Codes int64 [b, t, g], of scalar `entries` [g, k] that cost `bits` [g, k] each, for features [b, t, g] of clips.
 
-    The least is sought of e' C e of each frame's errors e, its curvature C [b, t, g, g]; of STEADY times the same of what e
+    The least is sought of e' C e of each frame's errors e, its hessian C [b, t, g, g]; of STEADY times the same of what e
     changes by to the frames beside; and of the bits. Every other frame in turn, given those between, group by group.
     """
     b, t, groups = features.shape
-    diagonal = curvature.diagonal(dim1=2, dim2=3)  # [b, t, g]
+    diagonal = hessian.diagonal(dim1=2, dim2=3)  # [b, t, g]
     codes = (diagonal[..., None] * (features[..., None] - entries).square() + bits).argmin(-1)
     beside = torch.full((t, 1), 2.0, device=features.device)  # frames beside each
     beside[0] -= 1
@@ -32,24 +32,24 @@ def choose_together(entries: Tensor, bits: Tensor, features: Tensor, curvature: 
                 entries,
                 bits / weight[at].repeat(b, 1)[..., None],
                 goal[:, at].flatten(0, 1),
-                curvature[:, at].flatten(0, 1),
+                hessian[:, at].flatten(0, 1),
                 codes[:, at].flatten(0, 1),
             )
             codes[:, at] = found.view_as(codes[:, at])
     return codes
 
 
-def _descend(entries: Tensor, bits: Tensor, goal: Tensor, curvature: Tensor, codes: Tensor) -> Tensor:
-    """Codes [n, g] after a sweep over the groups from `codes` [n, g]; what is off the `goal` [n, g] costs by its curvature [n, g, g].
+def _descend(entries: Tensor, bits: Tensor, goal: Tensor, hessian: Tensor, codes: Tensor) -> Tensor:
+    """Codes [n, g] after a sweep over the groups from `codes` [n, g]; what is off the `goal` [n, g] costs by its hessian [n, g, g].
 
     bits [n, g, k].
     """
     codes, groups = codes.clone(), torch.arange(len(entries), device=codes.device)
     chosen = entries[groups, codes]  # [n, g]
-    slope = torch.einsum("nij,nj->ni", curvature, chosen - goal)
+    slope = torch.einsum("nij,nj->ni", hessian, chosen - goal)
     for g in range(len(entries)):
         step = entries[g] - chosen[:, g, None]  # [n, k]
-        code = (curvature[:, g, g, None] * step.square() + 2 * slope[:, g, None] * step + bits[:, g]).argmin(1)
-        slope = slope + curvature[:, :, g] * step.gather(1, code[:, None])
+        code = (hessian[:, g, g, None] * step.square() + 2 * slope[:, g, None] * step + bits[:, g]).argmin(1)
+        slope = slope + hessian[:, :, g] * step.gather(1, code[:, None])
         codes[:, g] = code
     return codes

@@ -9,13 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.models.base import VideoModel
-from bcdcodec.models.heads.alignment import LEVELS, Levels
-from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.base import Reference, VideoModel
 from bcdcodec.models.latents import Latents, to_unit
 
 WINDOWS_AT_ONCE = 4  # run through the network together
-ALIGNED_AT_ONCE = 32  # frames
+REFINED_AT_ONCE = 32  # frames
 
 
 def overlapped(
@@ -57,49 +55,35 @@ def overlapped(
 
 
 def motion_blocks(model: VideoModel, latents: Latents, pictures: Iterable[np.ndarray], device: str) -> Iterator[Tensor]:
-    """Motion [t, m] of pictures uint8 [h, w, 3], in blocks that follow one another."""
+    """The encoder's motion [t, m] of pictures uint8 [h, w, 3], in blocks that follow one another."""
     window = model.config.window
 
     def run(frames: Tensor) -> Tensor:  # uint8 [b, t, h, w, 3]
         z = latents.encode(to_unit(frames.flatten(0, 1).numpy(), device))
-        return model.encode_motion(z.unflatten(0, frames.shape[:2]))
+        return model.motion(z.unflatten(0, frames.shape[:2]))
 
     frames = (torch.from_numpy(np.require(picture, requirements="W")) for picture in pictures)
     return overlapped(run, frames, window.length, window.overlap)
 
 
-def aligned_clip(
+def latent_blocks(latents: Latents, pictures: np.ndarray, device: str) -> Iterator[tuple[slice, Tensor]]:
+    """Latents [t, c, h, w] of a clip uint8 [t, h, w, 3], REFINED_AT_ONCE frames at a time, and which frames these are."""
+    for start in range(0, len(pictures), REFINED_AT_ONCE):
+        at = slice(start, start + REFINED_AT_ONCE)
+        yield at, latents.encode(to_unit(pictures[at], device))
+
+
+def refined_motion(
     model: VideoModel,
     latents: Latents,
     pictures: np.ndarray,
     m: Tensor,
-    portrait: Portrait,
+    reference: Reference,
     device: str,
-    levels: Levels = LEVELS,
-) -> tuple[Tensor, Tensor]:
-    """`VideoModel.aligned_motion` [t, m] of a clip uint8 [t, h, w, 3] and its curvature [t, m, m], block by block.
-
-    `m` [t, m] is the encoder's, `portrait` what the clip's content shows.
-    """
-    blocks = _some_at_once(len(m))
-    parts = [
-        model.aligned_motion(latents.encode(to_unit(pictures[at], device))[None], m[None, at], portrait, levels)
-        for at in blocks
-    ]
-    return torch.cat([motion[0] for motion, _ in parts]), torch.cat([curvature[0] for _, curvature in parts])
-
-
-def unreached_clip(
-    model: VideoModel, latents: Latents, pictures: np.ndarray, m: Tensor, portrait: Portrait, device: str
-) -> Tensor:
-    """`VideoModel.unreached` [t, 2] of a clip uint8 [t, h, w, 3] in motion `m` [t, m], block by block."""
-    return torch.cat(
-        [
-            model.unreached(latents.encode(to_unit(pictures[at], device)), m[at], portrait)
-            for at in _some_at_once(len(m))
-        ]
-    )
-
-
-def _some_at_once(count: int) -> list[slice]:
-    return [slice(start, start + ALIGNED_AT_ONCE) for start in range(0, count, ALIGNED_AT_ONCE)]
+    quick: bool = False,
+) -> tuple[Tensor, Tensor | None]:
+    """`VideoModel.refine` of a clip uint8 [t, h, w, 3] of the encoder's motion [t, m], block by block: [t, m], [t, m, m]."""
+    if not model.warps:
+        return m, None
+    parts = [model.refine(z[None], m[None, at], reference, quick) for at, z in latent_blocks(latents, pictures, device)]
+    return torch.cat([motion[0] for motion, _ in parts]), torch.cat([hessian[0] for _, hessian in parts])

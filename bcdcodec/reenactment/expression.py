@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bcdcodec.models.heads.residual_basis import Appearance, Portrait
+from bcdcodec.models.heads.reference import HeadsReference
+from bcdcodec.models.heads.residual_basis import ResidualBasis
 from bcdcodec.models.warp import centres, warp, warped_detail
 from bcdcodec.reenactment.head_pose import head_pose
 
@@ -24,30 +25,30 @@ MAX_SIZE_RATIO = 2.0  # between two faces: a larger one comes from a wrong detec
 SMOOTHING = 1e-3  # of the spline, so that landmarks a pixel off do not fold it
 
 
-def turned(reference: Portrait, here: np.ndarray, there: np.ndarray) -> Portrait:
+def turned(reference: HeadsReference, here: np.ndarray, there: np.ndarray) -> HeadsReference:
     """A reference whose head's points `here` [n, 2] are moved to `there`: x and y as fractions of the picture."""
-    flow = transport_flow(there, here).to(reference.still)
-    detail = None if reference.detail is None else warped_detail(reference.still, reference.detail, flow)
-    return replace(reference, still=warp(reference.still, flow), detail=detail)
+    flow = transport_flow(there, here).to(reference.image)
+    detail = None if reference.detail is None else warped_detail(reference.image, reference.detail, flow)
+    return replace(reference, image=warp(reference.image, flow), detail=detail)
 
 
 def retargeted(
-    reference: Portrait, marks: np.ndarray, basis: Appearance, driver: np.ndarray, now: np.ndarray
-) -> Portrait:
+    reference: HeadsReference, marks: np.ndarray, basis: ResidualBasis, driver: np.ndarray, now: np.ndarray
+) -> HeadsReference:
     """A reference that a driver's motion moves in the same places, with the driver's residual `basis` [1, k, c, h, w].
 
     `marks`, `driver` [68, 2]: landmarks of both reference images, x and y as fractions of the picture; `now` [68, 2]:
     the driver's in the picture that motion is counted from.
     """
-    flow = transport_flow(marks, driver).to(reference.still)
+    flow = transport_flow(marks, driver).to(reference.image)
     components = basis.components[0]
     components = warp(components, flow.expand(len(components), -1, -1, -1))[None]
-    larger = head_pose(marks).size / head_pose(driver).size
+    scale = head_pose(marks).size / head_pose(driver).size
     return replace(
         reference,
-        appearance=Appearance(components, warp(basis.salience, flow)),
-        joined=transport_flow(marks, now).to(reference.still),
-        larger=min(max(larger, 1 / MAX_SIZE_RATIO), MAX_SIZE_RATIO),
+        residual_basis=ResidualBasis(components, warp(basis.salience, flow)),
+        transport_flow=transport_flow(marks, now).to(reference.image),
+        scale=min(max(scale, 1 / MAX_SIZE_RATIO), MAX_SIZE_RATIO),
     )
 
 

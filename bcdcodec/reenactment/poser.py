@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import PoserConfig
-from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.heads.reference import HeadsReference
+from bcdcodec.models.load_older import rename_on_load
 from bcdcodec.models.stems import OverlapStem
-from bcdcodec.models.unet import ResidualBlock as FilmBlock, UNet as StillNet
+from bcdcodec.models.unet import UNet
 from bcdcodec.models.warp import centres, warp, warped_detail
 
 UNSHUFFLE = 4  # pixels a side of a cell of the flow
@@ -45,39 +46,36 @@ class FlowNet(nn.Module):
 
     def __init__(self, config: PoserConfig):
         super().__init__()
-        fine, middle, coarse = config.flow
         width, cells = config.width, config.size // UNSHUFFLE
         self.condition = nn.Sequential(nn.Linear(2 * config.pose, width), nn.SiLU(), nn.Linear(width, width), nn.SiLU())
         y, x = torch.meshgrid(centres(cells), centres(cells), indexing="ij")
         self.register_buffer("places", torch.stack([x, y])[None], persistent=False)
-        self.embed = nn.Conv2d(config.channels * UNSHUFFLE**2 + 2, fine, 3, padding=1)
-        self.down_middle = nn.Conv2d(fine, middle, 4, stride=2, padding=1)
-        self.down_coarse = nn.Conv2d(middle, coarse, 4, stride=2, padding=1)
-        self.to_places = nn.Sequential(
-            nn.Linear(width, PLACE_RANK), nn.Linear(PLACE_RANK, coarse * (cells // COARSE) ** 2)
+        self.unet = UNet(
+            config.channels * UNSHUFFLE**2 + 2,
+            2,
+            config.flow,
+            shuffle=1,
+            condition=width,
+            coarse_input=lambda coarse: nn.Sequential(
+                nn.Linear(width, PLACE_RANK), nn.Linear(PLACE_RANK, coarse * (cells // COARSE) ** 2)
+            ),
         )
-        self.fine_in, self.fine_out = FilmBlock(fine, width), FilmBlock(fine, width)
-        self.middle_in, self.middle_out = FilmBlock(middle, width), FilmBlock(middle, width)
-        self.coarse = nn.ModuleList(FilmBlock(coarse, width) for _ in range(3))
-        self.up_middle = nn.Conv2d(coarse, 4 * middle, 1)
-        self.up_fine = nn.Conv2d(middle, 4 * fine, 1)
-        self.to_flow = nn.Conv2d(fine, 2, 3, padding=1)
-        nn.init.zeros_(self.to_flow.weight)
-        nn.init.zeros_(self.to_flow.bias)
+        rename_on_load(
+            self,
+            {
+                r"(condition|unet)\.": r"\1.",
+                r"to_places\.": "unet.coarse_input.",
+                r"to_flow\.": "unet.draw.",
+                r"": "unet.",
+            },
+        )
 
-    def forward(self, still: Tensor, at: Tensor, change: Tensor) -> Tensor:
+    def forward(self, image: Tensor, at: Tensor, change: Tensor) -> Tensor:
         """Flow [n, 2, gh, gw] for images [n, c, h, w] of pose `at` [n, d], which is to change by `change` [n, d]."""
         c = self.condition(torch.cat([at, change], 1))
-        seen = torch.cat([F.pixel_unshuffle(still, UNSHUFFLE), self.places.expand(len(still), -1, -1, -1)], 1)
-        fine = self.fine_in(self.embed(seen.contiguous(memory_format=torch.channels_last)), c)
-        middle = self.middle_in(self.down_middle(F.silu(fine)), c)
-        x = self.down_coarse(F.silu(middle))
-        x = x + self.to_places(c).view_as(x)
-        for block in self.coarse:
-            x = block(x, c)
-        x = self.middle_out(middle + F.pixel_shuffle(self.up_middle(F.silu(x)), 2), c)
-        x = self.fine_out(fine + F.pixel_shuffle(self.up_fine(F.silu(x)), 2), c)
-        return FLOW_SCALE * self.to_flow(F.silu(x)).float()
+        seen = torch.cat([F.pixel_unshuffle(image, UNSHUFFLE), self.places.expand(len(image), -1, -1, -1)], 1)
+        cells = seen.shape[-1] // COARSE
+        return FLOW_SCALE * self.unet(seen, c, self.unet.coarse_input(c).unflatten(1, (-1, cells, cells)))
 
 
 class Filler(nn.Module):
@@ -86,7 +84,7 @@ class Filler(nn.Module):
     def __init__(self, config: PoserConfig):
         super().__init__()
         channels = config.channels
-        self.net = StillNet(2 * channels + 2, channels + 1, config.fill, shuffle=UNSHUFFLE)
+        self.net = UNet(2 * channels + 2, channels + 1, config.fill, shuffle=UNSHUFFLE)
         with torch.no_grad():
             self.net.draw.bias[channels * UNSHUFFLE**2 :] = MASK_AT_FIRST
 
@@ -116,13 +114,13 @@ class Poser(nn.Module):
         with torch.autocast(still.device.type, enabled=False):
             return flow + torch.tensordot(change.float(), self.fields.float(), dims=1)
 
-    def posed(self, reference: Portrait, other: Portrait) -> Portrait:
+    def posed(self, reference: HeadsReference, other: HeadsReference) -> HeadsReference:
         """A reference [1, ...] in the pose of the other, and with its motion."""
-        still, mask, flow = self.turned(reference.still, self.read(other.still))
-        detail = None if reference.detail is None else warped_detail(reference.still, reference.detail, flow)
+        image, mask, flow = self.turned(reference.image, self.read(other.image))
+        detail = None if reference.detail is None else warped_detail(reference.image, reference.detail, flow)
         if detail is not None and mask is not None:  # what is inpainted has none
             detail = detail * (1 - F.interpolate(mask, size=detail.shape[-2:], mode="bilinear", align_corners=False))
-        return replace(reference, still=still, motion=other.motion, detail=detail)
+        return replace(reference, image=image, motion=other.motion, detail=detail)
 
     def turned(self, still: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor | None, Tensor]:
         """Images [n, c, h, w] in the pose `wanted` [n, d], mask of inpainting [n, 1, h, w], flow [n, 2, gh, gw]."""

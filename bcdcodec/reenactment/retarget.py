@@ -13,8 +13,8 @@ from bcdcodec.coding.content import reference_of
 from bcdcodec.coding.decoder import Key, References
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content, Head
-from bcdcodec.models.base import Condition
-from bcdcodec.models.heads.residual_basis import Portrait
+from bcdcodec.models.base import Reference
+from bcdcodec.models.heads.reference import HeadsReference
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.reenactment.expression import landmarks_moved, retargeted, turned
 from bcdcodec.reenactment.head_pose import turned_landmarks
@@ -52,11 +52,13 @@ class RetargetedReferences(References):
     def key(self, number: int) -> Key:
         return super().key(number)[0], number if number in self._drivers else None
 
-    def condition(self, key: Key, frame: int) -> Condition:
-        content = self._content(key[0], frame)
-        reference = retarget(self._session, content, self._drivers.get(key[1]), self._options, self._first)
-        # Where landmarks give the transport flow, it fits the other face better than the flow that the decoder adds.
-        return self._of(content, reference, cross_identity=reference is None or reference.joined is None)
+    def reference(self, key: Key, frame: int) -> Reference:
+        driver, options = self._drivers.get(key[1]), self._options
+        reference = retarget(self._session, self._content(key[0], frame), driver, options, self._first)
+        if not isinstance(reference, HeadsReference) or reference.transport_flow is not None:
+            # Where landmarks give the transport flow, it fits the other face better than the flow that the decoder adds.
+            return reference
+        return replace(reference, cross_identity=torch.ones(1, device=self._session.device))
 
 
 def references_of(
@@ -84,7 +86,7 @@ def retarget(
     driver: Content | None,
     options: ReenactmentOptions,
     first: Content | None = None,
-) -> Portrait | None:
+) -> Reference:
     """The reference of a content for motion of another recording, whose content is the `driver`, where it is known.
 
     Where landmarks of both are found, the head is turned as the driver's is, unless the motion is to be `relative`,
@@ -93,15 +95,15 @@ def retarget(
     recording begins; as the driver's head has moved since, so is this one moved.
     """
     reference = reference_of(session, content, detailed=True)
-    if reference is None or reference.appearance is None:
+    if not isinstance(reference, HeadsReference) or reference.residual_basis is None:
         return reference
     if driver is None:
-        return replace(reference, appearance=None)
+        return replace(reference, residual_basis=None)
     other = reference_of(session, driver)
     own, theirs = (_landmarks(session, x) if options.landmarks else None for x in (reference, other))
     if own is None or theirs is None:
         poser = None if options.relative else poser_of(session)
-        return replace(reference if poser is None else poser.posed(reference, other), appearance=None)
+        return replace(reference if poser is None else poser.posed(reference, other), residual_basis=None)
     now = theirs  # where the driver's face is in the picture that motion is counted from
     if options.relative:
         now = landmarks_moved(theirs, session.model.flow_basis(reference.motion - other.motion))
@@ -110,11 +112,11 @@ def retarget(
         began = None if same else _landmarks(session, reference_of(session, first))
         here, there = turned_landmarks(own, theirs, began)
         reference, own = replace(turned(reference, here, there), motion=other.motion), there[: len(own)]
-    return retargeted(reference, own, other.appearance, theirs, now)
+    return retargeted(reference, own, other.residual_basis, theirs, now)
 
 
-def _landmarks(session: Session, reference: Portrait) -> np.ndarray | None:
+def _landmarks(session: Session, reference: HeadsReference) -> np.ndarray | None:
     """Those [68, 2] of a reference image, fractions of the picture; None where they are not or cannot be found."""
     if not can_find_landmarks():
         return None
-    return landmark_finder()(to_uint8(session.latents.decode(reference.still, None))[0])
+    return landmark_finder()(to_uint8(session.latents.decode(reference.image, None))[0])

@@ -19,25 +19,25 @@ from bcdcodec.models.group_vq import temperature_at
 from bcdcodec.models.sprites.config import SpritesConfig
 from bcdcodec.models.sprites.model import SpritesModel
 from bcdcodec.training.checkpoint import take_weights
-from bcdcodec.training.code_splitting import clips_in_question, part_codes, with_codes
+from bcdcodec.training.code_splitting import clips_of_split_codes, split_codes, with_codes
 from bcdcodec.training.data.sprite_batches import SpriteBatch, SpriteBatches, SpriteSampler
-from bcdcodec.training.dead_codes import hardly_used, reseed
+from bcdcodec.training.dead_codes import dead_codes, restart_codes
 from bcdcodec.training.evaluate_sprites import SpriteEvaluation, evaluate_sprites
 from bcdcodec.training.losses import PaletteReader, rarity
-from bcdcodec.training.redrawing import foreign_errors, redrawn_content
+from bcdcodec.training.redrawing import redrawn_content, redrawn_errors
 from bcdcodec.training.trainer import SETUP_STEP, Losses, OptimiserConfig, Trainer, warmup_cosine
 
-RESEED_BATCHES, RESEED_UNTIL = 16, 0.8  # batches whose frames are looked at; share of the run
+RESTART_BATCHES, RESTART_UNTIL = 16, 0.8  # batches whose frames are looked at; share of the run
 CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
 CHOICE_EVERY, CHOICE_AT = 4, 1  # steps; which of these
 CHOICE_LAMBDA = 0.0002  # squared error (pixels of unit deviation) that a bit is worth in the choice of codes: a dozen pixels are 0.004
-PARTING_BATCHES, ASKED_BATCHES = (
+SPLIT_BATCHES, CANDIDATE_BATCHES = (
     24,
     3,
 )  # in which shared codes are looked for; of which a step takes the clips in question
 AGAIN_FROM = 0.5  # share of the recipe after which a run from a model begins: at half of the learning rates
-PARTING_LR, PARTED_FROM = 0.25, 0.66  # of the steps that split codes; share of the recipe after which such a run begins
-TAUGHT_WEIGHT = 0.5  # of the cross entropy (nats a group) of codes that are given
+SPLIT_LR, SPLIT_FROM = 0.25, 0.66  # of the steps that split codes; share of the recipe after which such a run begins
+GIVEN_CODES_WEIGHT = 0.5  # of the cross entropy (nats a group) of codes that are given
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,7 @@ class SpritesTraining:
     rate_weight: float = 0.1  # lambda of equation 8, on squared bits
     conditional_entropy_weight: float = 0.02  # on mean H(mu) in bits a group
     content_weight: float = 2e-5  # on the estimated bits of the tokens
-    content_mask_rate: float = 0.06  # of the samples, whose content alone is masked: motion must suffice
+    content_mask_rate: float = 0.06  # of the samples, whose content alone is mcandidates: motion must suffice
     rare_colours: float = 0.4  # power of the number of a clip's pixels of a colour by which their error counts less
     palette_weight: float = 0.2  # on reading the clip's colours from the content tokens
     redrawn_content: float = 0.5  # of the samples, whose content frames the model redraws in another clip's motion
@@ -62,8 +62,8 @@ class SpritesTraining:
     swap_motion_weight: float = 2.0  # within it, on the learning encoder reading the codes back
     swap_content_weight: float = 0.2  # within it, on reading the given content back
     choice_weight: float = 0.5  # on the encoder finding the code with which the decoder does best
-    reseed_steps: int = 50  # after which dead codes are restarted (`training/dead_codes.py`); 0: never
-    parting_steps: int = 380  # first steps of a run from a model, that split codes (`training/code_splitting.py`)
+    restart_every: int = 50  # after which dead codes are restarted (`training/dead_codes.py`); 0: never
+    splitting_steps: int = 380  # first steps of a run from a model, that split codes (`training/code_splitting.py`)
 
 
 class SpritesRecipe:
@@ -72,7 +72,7 @@ class SpritesRecipe:
     def __init__(self, config: SpritesConfig, training: SpritesTraining):
         self.config, self.training = config, training
         self.helpers: dict[str, nn.Module] = {}
-        self.choices: Tensor | None = None  # [k, 2] codes between which each code's frames choose: `part_codes`
+        self.choices: Tensor | None = None  # [k, 2] codes between which each code's frames choose: `split_codes`
 
     def open(self, run: Trainer) -> None:
         batches, frames = self.training.batches, self.config.content.frames
@@ -98,29 +98,29 @@ class SpritesRecipe:
     def prepare(self, run: Trainer) -> None:
         """Draw the codes from encoder outputs."""
         batch = self._batch(run, SETUP_STEP)
-        m = run.model.train().encode_motion(batch.driving)
+        m = run.model.train().motion(batch.driving)
         run.model.vq.seed_codebooks(m, torch.Generator().manual_seed(run.options.seed))
 
     def begin_from(self, run: Trainer, folder: ModelFolder) -> float:
         """At half of the recipe or, where codes are split first, later. The splits are found here."""
         take_weights(run.model, folder, self.config.name)
-        if not self.training.parting_steps:
+        if not self.training.splitting_steps:
             return AGAIN_FROM
         run.ema.load_state_dict(run.model.state_dict())
-        batches = [self._batch(run, SETUP_STEP + i) for i in range(PARTING_BATCHES)]
-        self.choices = part_codes(run.ema.eval(), batches, hardly_used(run.counts)[0].to(run.device))
+        batches = [self._batch(run, SETUP_STEP + i) for i in range(SPLIT_BATCHES)]
+        self.choices = split_codes(run.ema.eval(), batches, dead_codes(run.counts)[0].to(run.device))
         run.model.vq.load_state_dict(run.ema.vq.state_dict())
-        run.note({"parted": sorted({tuple(pair) for pair in self.choices.tolist() if pair[0] != pair[1]})})
-        return PARTED_FROM
+        run.note({"split": sorted({tuple(pair) for pair in self.choices.tolist() if pair[0] != pair[1]})})
+        return SPLIT_FROM
 
     # ---- a step
 
     def batch(self, run: Trainer) -> SpriteBatch:
         batch = self._batch(run, run.step)
-        if self.parting(run):
-            first = SETUP_STEP + PARTING_BATCHES + ASKED_BATCHES * run.step
-            asked = [batch, *(self._batch(run, first + i) for i in range(ASKED_BATCHES - 1))]
-            batch = clips_in_question(run.ema.eval(), asked, self.choices)
+        if self.splitting(run):
+            first = SETUP_STEP + SPLIT_BATCHES + CANDIDATE_BATCHES * run.step
+            candidates = [batch, *(self._batch(run, first + i) for i in range(CANDIDATE_BATCHES - 1))]
+            batch = clips_of_split_codes(run.ema.eval(), candidates, self.choices)
         return batch
 
     def _batch(self, run: Trainer, step: int) -> SpriteBatch:
@@ -128,27 +128,27 @@ class SpritesRecipe:
         return SpriteBatch(*(run.encode(pictures) for pictures in (batch.content, batch.driving, batch.target)))
 
     def learning_rate(self, run: Trainer, part: str) -> float:
-        if self.parting(run):
-            return min(1.0, (run.step + 1) / run.optimisation.warmup_steps) * PARTING_LR
+        if self.splitting(run):
+            return min(1.0, (run.step + 1) / run.optimisation.warmup_steps) * SPLIT_LR
         half = part == "encoder" and run.progress >= self.training.encoder_half_from
         return warmup_cosine(run) * (0.5 if half else 1.0)
 
     def losses(self, run: Trainer, batch: SpriteBatch) -> Losses:
-        c, parting, model = self.training, self.parting(run), run.model
+        c, splitting, model = self.training, self.splitting(run), run.model
         # Normalised by the data's statistics, not by those of clips chosen by their codes.
-        model.train(not parting)
+        model.train(not splitting)
         swapping = run.progress >= c.swap_from
         if c.redrawn_content and swapping:
             batch = redrawn_content(run.ema.eval(), batch, c.redrawn_content)
-        if parting:
+        if splitting:
             batch = with_codes(run.ema.eval(), batch, self.choices)
         terms, content = rate_distortion(model, self.helpers.get("palette"), batch, c, run.step)
         total = terms.total
-        if c.swap_weight and swapping and not parting and run.step % c.swap_every == 0:
+        if c.swap_weight and swapping and not splitting and run.step % c.swap_every == 0:
             clips = slice(len(batch.target) // 3, len(batch.target))
             swap = swap_consistency(model, run.ema.eval(), content[clips], terms.codes[clips], c)
             total = total + c.swap_weight * swap
-        if c.choice_weight and swapping and not parting and run.step % CHOICE_EVERY == CHOICE_AT:
+        if c.choice_weight and swapping and not splitting and run.step % CHOICE_EVERY == CHOICE_AT:
             few = SpriteBatch(*(part[:CHOICE_FRAMES, :1] for part in (batch.content, batch.driving, batch.target)))
             log2_p = run.log2_p().to(run.device)
             choice = code_choice(model, run.ema.eval(), content[:CHOICE_FRAMES], few, log2_p, CHOICE_CODES)
@@ -157,30 +157,30 @@ class SpritesRecipe:
 
     def after_step(self, run: Trainer, progress: float) -> None:
         """Restart dead codes, and their optimiser state."""
-        due = self.training.reseed_steps and run.step % self.training.reseed_steps == 0
-        unused = hardly_used(run.counts)  # [g, k]
-        if due and self.choices is None and progress < RESEED_UNTIL and unused.any():
-            self.restart_codes(run, unused)
+        due = self.training.restart_every and run.step % self.training.restart_every == 0
+        unused = dead_codes(run.counts)  # [g, k]
+        if due and self.choices is None and progress < RESTART_UNTIL and unused.any():
+            self.restart(run, unused)
 
     @torch.no_grad()
-    def restart_codes(self, run: Trainer, unused: Tensor) -> None:
-        """Draw the codes `unused` [g, k] anew."""
+    def restart(self, run: Trainer, unused: Tensor) -> None:
+        """Restart the codes `unused` [g, k]."""
         model, ema = run.model.eval(), run.ema.eval()  # until the next step
         features, errors = [], []
-        for step in range(run.step - 1, max(run.step - 1 - RESEED_BATCHES, -1), -1):
+        for step in range(run.step - 1, max(run.step - 1 - RESTART_BATCHES, -1), -1):
             batch = self._batch(run, step)
-            features.append(model.vq.features(model.encode_motion(batch.driving)))
-            errors.append(foreign_errors(ema, batch))
-        moved = reseed(model.vq, unused.to(run.device), torch.cat(features), torch.cat(errors))
+            features.append(model.vq.features(model.motion(batch.driving)))
+            errors.append(redrawn_errors(ema, batch))
+        moved = restart_codes(model.vq, unused.to(run.device), torch.cat(features), torch.cat(errors))
         codebooks = model.vq.codebooks
         for moment in run.optimiser.state.get(codebooks, {}).values():
             if moment.shape == codebooks.shape:
                 moment[moved] = 0
         run.counts[unused] = run.counts.mean()
 
-    def parting(self, run: Trainer) -> bool:
+    def splitting(self, run: Trainer) -> bool:
         """Whether the steps are those that split codes."""
-        return self.choices is not None and run.step < self.training.parting_steps
+        return self.choices is not None and run.step < self.training.splitting_steps
 
     # ---- measures and state
 
@@ -204,8 +204,8 @@ def rate_distortion(
     torch.randint(tc, ())  # of no use but that the random numbers after it are those that a seed always gave
     content, m_content = model.encode(batch.content)
     step_index = torch.randint(0, config.content.steps // 2 + 1, (b,), device=content.device)
-    tokens = model.content(content, step_index)
-    m = torch.cat([m_content, model.encode_motion(batch.driving)], 1)
+    tokens = model.content_quantiser(content, step_index)
+    m = torch.cat([m_content, model.motion(batch.driving)], 1)
     m_hat, logits, rate = model.vq(m, temperature_at(config.quantiser, step))
     m_hat, logits = m_hat[:, tc:], logits[:, tc:]  # of the driving frames
     codes = logits.argmax(-1).detach()
@@ -227,9 +227,9 @@ def rate_distortion(
         total = total + c.rate_weight * (rate.H_model - config.quantiser.target_bits).square()  # equation 7
         total = total + c.conditional_entropy_weight * rate.H_conditional / config.quantiser.groups
     else:  # of clips chosen by their codes, whose histogram is not that of the data
-        total = total + TAUGHT_WEIGHT * F.cross_entropy(logits.flatten(0, 2), codes.flatten())
+        total = total + GIVEN_CODES_WEIGHT * F.cross_entropy(logits.flatten(0, 2), codes.flatten())
     if c.content_weight:
-        total = total + c.content_weight * model.content.bits(content, step_index).mean()
+        total = total + c.content_weight * model.content_quantiser.bits(content, step_index).mean()
     if palette is not None:
         total = total + c.palette_weight * palette.error(tokens, pictures(torch.cat([batch.content, batch.target], 1)))
     at_max = sigma >= config.diffusion.sigma_max
@@ -255,10 +255,10 @@ def swap_consistency(
     latent = config.latent
     noise = torch.randn((*codes.shape[:2], latent.channels, latent.size, latent.size), device=codes.device)
     pictures = model.denoise_at_max(noise, content, model.vq.lookup(codes))
-    logits = -config.quantiser.alpha * ema.vq.distances(ema.vq.features(ema.encode_motion(pictures)))
+    logits = -config.quantiser.alpha * ema.vq.distances(ema.vq.features(ema.motion(pictures)))
     total = F.cross_entropy(logits.flatten(0, 2), codes.flatten())
     if c.swap_motion_weight:  # the same motion with other looks is the same code: the frequent one of two alike wins
-        features = ema.vq.features(model.encode_motion(pictures.detach()))
+        features = ema.vq.features(model.motion(pictures.detach()))
         logits = -config.quantiser.alpha * model.vq.distances(features)
         total = total + c.swap_motion_weight * F.cross_entropy(logits.flatten(0, 2), codes.flatten())
     if c.swap_content_weight:
@@ -279,7 +279,7 @@ def code_choice(
     for motions that share a code.
     """
     config = model.config
-    features = ema.vq.features(model.encode_motion(frames.driving))  # [b, 1, g, d]
+    features = ema.vq.features(model.motion(frames.driving))  # [b, 1, g, d]
     logits = -config.quantiser.alpha * model.vq.distances(features)[:, 0, 0]  # [b, k]
     with torch.no_grad():
         tried = logits.topk(candidates, dim=-1).indices  # [b, candidates], which take the place of the frames

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bcdcodec.models.heads.flow_basis import AMOUNT, FlowBasis
-from bcdcodec.models.heads.residual_basis import Appearance
+from bcdcodec.models.heads.flow_basis import RESIDUAL_SCALE, FlowBasis
+from bcdcodec.models.heads.residual_basis import ResidualBasis
 from bcdcodec.models.warp import warp
 
 Levels = tuple[tuple[int, int, int], ...]
@@ -36,16 +36,16 @@ def align(
     picture: Tensor,
     target: Tensor,
     start: Tensor,
-    appearance: Appearance | None = None,
+    residual: ResidualBasis | None = None,
     levels: Levels = LEVELS,
 ) -> Tensor:
     """Change [n, m] whose flow makes the picture [n, c, h, w] most like the target [n, c, h, w], from `start` on.
 
     Gauss-Newton steps on the robust error of the two pictures' grey, coarse to fine, with the basis's deviations as
     the prior: Lucas and Kanade's alignment (1981) over a linear model, as active appearance models do it. With an
-    `appearance` [1 or n, ...] of the picture the last channels are the amounts of its components.
+    `residual` [1 or n, ...] of the picture the last channels are the coefficients of its components.
     """
-    return align_with_hessian(basis, picture, target, start, appearance, levels)[0]
+    return align_with_hessian(basis, picture, target, start, residual, levels)[0]
 
 
 @torch.no_grad()
@@ -54,7 +54,7 @@ def align_with_hessian(
     picture: Tensor,
     target: Tensor,
     start: Tensor,
-    appearance: Appearance | None = None,
+    residual: ResidualBasis | None = None,
     levels: Levels = LEVELS,
 ) -> tuple[Tensor, Tensor]:
     """`align`, and what each error of the change [n, m] costs in the picture: e' C e of hessian C [n, m, m].
@@ -66,9 +66,9 @@ def align_with_hessian(
     few = ON_CPU if start.device.type == "cpu" else n
     parts = []
     for at in (slice(i, i + few) for i in range(0, n, few)):
-        looks = appearance
-        if appearance is not None and len(appearance.components) > 1:
-            looks = replace(appearance, components=appearance.components[at], salience=appearance.salience[at])
+        looks = residual
+        if residual is not None and len(residual.components) > 1:
+            looks = replace(residual, components=residual.components[at], salience=residual.salience[at])
         parts.append(_aligned(basis, picture[at], target[at], start[at], looks, list(zip(levels, fields))))
     return torch.cat([change for change, _ in parts]), torch.cat([hessian for _, hessian in parts])
 
@@ -78,7 +78,7 @@ def _aligned(
     picture: Tensor,
     target: Tensor,
     start: Tensor,
-    appearance: Appearance | None,
+    residual: ResidualBasis | None,
     levels: list[tuple[tuple[int, int, int], Tensor]],
 ) -> tuple[Tensor, Tensor]:
     change = start.float()
@@ -90,16 +90,16 @@ def _aligned(
             prior = PRIOR * (side / CELL) ** 2 / basis.deviation.square()
             moving = torch.cat([source, *_slopes(source)], 1)  # [n, 3, side, side]
             more = None
-            if appearance is not None:
-                b, k = appearance.components.shape[:2]
-                more = _grey(appearance.components.flatten(0, 1).float(), share, smoothings).view(b, k, side, side)
-                more = torch.cat([F.avg_pool2d(appearance.salience, share), more], 1).expand(
+            if residual is not None:
+                b, k = residual.components.shape[:2]
+                more = _grey(residual.components.flatten(0, 1).float(), share, smoothings).view(b, k, side, side)
+                more = torch.cat([F.avg_pool2d(residual.salience, share), more], 1).expand(
                     n, -1, -1, -1
                 )  # [n, 1 + k, side, side]
             for _ in range(iterations):
                 if more is not None:
-                    amounts = appearance.amounts(change)  # [n, k]
-                    looks = source + (amounts[..., None, None] * more[:, 1:]).sum(1, keepdim=True)
+                    coefficients = residual.coefficients(change)  # [n, k]
+                    looks = source + (coefficients[..., None, None] * more[:, 1:]).sum(1, keepdim=True)
                     moving = torch.cat([looks, *_slopes(looks), more], 1)
                 flow = torch.tensordot(change, fields, dims=1).unflatten(-1, (side, side))
                 seen = warp(moving, flow).flatten(2)  # [n, 3 or 4 + k, p]
@@ -109,7 +109,7 @@ def _aligned(
                     weight = weight * (1 + EMPHASIS * seen[:, 3])
                 jacobian = seen[:, 1, None] * fields[None, :, 0] + seen[:, 2, None] * fields[None, :, 1]  # [n, m, p]
                 if more is not None:  # channels without a field of flow
-                    jacobian[:, -basis.amounts :] = seen[:, 4:] / AMOUNT
+                    jacobian[:, -basis.residual_channels :] = seen[:, 4:] / RESIDUAL_SCALE
                 weighted = jacobian * weight[:, None]
                 squared = weighted @ jacobian.transpose(1, 2)
                 if share >= COSTED:

@@ -27,16 +27,18 @@ class HeadsContentConfig(ContentConfig):
     reference_motion: ClassVar[bool] = True
 
     predicted_channels: int = 3  # leading channels coded as spatial differences
-    still_dim: int = 192  # leading channels of `dim` that are transform coefficients of the reference frame
-    still_filter: tuple[int, int, int] = (48, 96, 160)  # channels of the denoiser at 1/2, 1/4 and 1/8 of the image
-    detail: tuple[int, ...] = ()  # likewise of the super-resolution network; (): larger pictures are only enlarged
-    appearance: int = 0  # components of the residual basis; as many channels of motion are their coefficients
-    appearance_dim: int = 0  # transform coefficients a token of each component
+    transform_dim: int = 192  # leading channels of `dim` that are transform coefficients of the reference frame
+    denoiser: tuple[int, int, int] = (48, 96, 160)  # channels of the denoiser at 1/2, 1/4 and 1/8 of the image
+    super_resolution: tuple[
+        int, ...
+    ] = ()  # likewise of the super-resolution network; (): larger pictures are only enlarged
+    residual_components: int = 8  # components of the residual basis; as many channels of motion are their coefficients
+    residual_dim: int = 64  # transform coefficients a token of each component
 
     @property
     def channels(self) -> int:
         """Channels a token in a file: `dim`, then the transform coefficients of the residual basis."""
-        return self.dim + self.appearance * self.appearance_dim
+        return self.dim + self.residual_components * self.residual_dim
 
 
 @dataclass(frozen=True)
@@ -50,9 +52,9 @@ class HeadsDecoderConfig:
     patch: int  # latent pixels
     temporal_indices: tuple[int, ...]  # spatial blocks followed by a temporal one
     motion_patch_rank: int  # rank of the map from motion to an addition of its own in every patch
-    warp_grid: int  # flow vectors per patch side
-    klt_output: int  # the output starts in this many transform components; 0: plain linear
-    painter: tuple[int, int, int]  # channels of the refiner at 1/2, 1/4 and 1/8 of the picture's side
+    flow_grid: int  # flow vectors per patch side
+    transform_output: int  # the output starts in this many transform components; 0: plain linear
+    refiner: tuple[int, int, int]  # channels of the refiner at 1/2, 1/4 and 1/8 of the picture's side
 
 
 @dataclass(frozen=True, kw_only=True)

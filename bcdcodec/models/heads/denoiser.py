@@ -7,7 +7,7 @@ from torch import Tensor
 from bcdcodec.models.unet import UNet
 
 
-class StillFilter(UNet):
+class Denoiser(UNet):
     """Reference images [b, c, h, w], as their coefficients give them -> the same without quantisation noise."""
 
     def __init__(self, channels: int, widths: tuple[int, int, int]):

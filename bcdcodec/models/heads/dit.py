@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bcdcodec.models.base import Condition
 from bcdcodec.models.heads.config import HeadsConfig
 from bcdcodec.models.heads.reference_image import PatchTransform
 from bcdcodec.models.layers import DiTBlock, grid_positions, patchify, sinusoidal, unpatchify
@@ -33,12 +32,12 @@ class HeadsDiT(nn.Module):
         super().__init__()
         d, latent = config.decoder, config.latent
         self.patch, self.side = d.patch, latent.size // d.patch
-        self.warp_grid, self.klt_output = d.warp_grid, d.klt_output
+        self.flow_grid, self.transform_output = d.flow_grid, d.transform_output
         if (config.content.rows, config.content.columns) != (self.side, self.side):
             raise ValueError("content needs one token a patch")
         patch_size = latent.channels * d.patch**2
         self.embed = nn.Linear(patch_size, d.width)
-        self.content_dim = config.content.dim  # the channels after those are of the appearance
+        self.content_dim = config.content.dim  # the channels after those are of the residual basis
         self.embed_content = nn.Linear(self.content_dim, d.width, bias=False)
         self.register_buffer("positions", grid_positions(self.side, self.side, d.width), persistent=False)
         self.sigma_embed = nn.Sequential(nn.Linear(256, d.width), nn.SiLU(), nn.Linear(d.width, d.width))
@@ -54,30 +53,40 @@ class HeadsDiT(nn.Module):
         self.temporal = nn.ModuleDict({str(i): DiTBlock(d.width, d.ff, d.heads) for i in d.temporal_indices})
         self.norm = nn.LayerNorm(d.width, elementwise_affine=False, eps=1e-6)
         self.modulation = nn.Linear(d.width, 2 * d.width)
-        self.to_residual = nn.Linear(d.width, d.klt_output or patch_size)
+        self.to_residual = nn.Linear(d.width, d.transform_output or patch_size)
         for head in (self.modulation, self.to_residual):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
         # Not zero: the flow of the reference's own motion is subtracted, and from zero times zero nothing is learned.
-        self.to_flow = nn.Linear(d.width, 2 * d.warp_grid**2)
+        self.to_flow = nn.Linear(d.width, 2 * d.flow_grid**2)
         nn.init.normal_(self.to_flow.weight, std=0.02)
         nn.init.zeros_(self.to_flow.bias)
 
     def forward(
-        self, x: Tensor, log_sigma: Tensor, condition: Condition, temporal: bool, transform: PatchTransform
+        self,
+        x: Tensor,
+        log_sigma: Tensor,
+        tokens: Tensor,
+        motion: Tensor,
+        reference_motion: Tensor,
+        transform: PatchTransform,
+        temporal: bool = False,
     ) -> HeadsOutput:
-        """X [b, t, c, h, w] scaled by c_in; log_sigma [b]; `temporal`: whether temporal blocks act (stage 2)."""
+        """X [b, t, c, h, w] scaled by c_in; log_sigma [b]; content tokens [b, n, d]; motion [b, t, m] and [b, m].
+
+        `temporal`: whether temporal blocks act (stage 2).
+        """
         b, t = x.shape[:2]
         n = self.side**2
-        content = self.embed_content(condition.content[..., : self.content_dim].to(x.dtype))  # [b, n, d]
-        m, reference = condition.motion.to(x.dtype), condition.reference_motion.to(x.dtype)[:, None]
-        motion = self.motion_embed(m) + self.reference_embed(reference)  # [b, t, d]
+        content = self.embed_content(tokens[..., : self.content_dim].to(x.dtype))  # [b, n, d]
+        motion, reference = motion.to(x.dtype), reference_motion.to(x.dtype)[:, None]
+        embedded = self.motion_embed(motion) + self.reference_embed(reference)  # [b, t, d]
         sigma = self.sigma_embed(sinusoidal(log_sigma * 250.0, 256).to(x.dtype))  # [b, d]
-        c = self.condition_activation(sigma[:, None] + motion).view(b * t, 1, -1)  # equation 13's two inputs
+        c = self.condition_activation(sigma[:, None] + embedded).view(b * t, 1, -1)  # equation 13's two inputs
         h = self.embed(patchify(x.flatten(0, 1), self.patch))  # [b * t, n, d]
         h = h + self.positions.to(h.dtype) + content.repeat_interleave(t, dim=0)
         d = h.shape[-1]
-        h = h + self.motion_patches(m - reference).view(b * t, n, d)
+        h = h + self.motion_patches(motion - reference).view(b * t, n, d)
         if temporal:
             c_frames = c.view(b, 1, t, d).expand(b, n, t, d).reshape(b * n, t, d)
             frame_positions = sinusoidal(torch.arange(t, device=x.device), d).to(h.dtype)
@@ -90,10 +99,10 @@ class HeadsDiT(nn.Module):
         shift, scale = self.modulation(c).chunk(2, dim=-1)
         h = self.norm(h) * (1 + scale) + shift
         residual = self.to_residual(h).float()
-        if self.klt_output:
+        if self.transform_output:
             # Flatter than the components' own deviations: what is left after the warp has less in the leading ones.
-            k = self.klt_output
+            k = self.transform_output
             residual = (residual * transform.deviation[:k].sqrt()) @ transform.basis[:, :k].T
         residual = unpatchify(residual, self.patch, self.side, self.side).unflatten(0, (b, t))
-        flow = unpatchify(FLOW_SCALE * self.to_flow(h).float(), self.warp_grid, self.side, self.side)
+        flow = unpatchify(FLOW_SCALE * self.to_flow(h).float(), self.flow_grid, self.side, self.side)
         return HeadsOutput(residual, flow.unflatten(0, (b, t)), h.unflatten(0, (b, t)), c.view(b, t, -1))

@@ -28,20 +28,20 @@ class HeadsEncoder(nn.Module):
                 nn.init.zeros_(layer.ff_out.weight)
         self.norm = RMSNorm(e.width)
         self.to_motion = nn.Linear(e.width, config.motion_channels)
-        self.to_content = nn.Linear(e.width, content.dim - content.still_dim)
-        self.from_still = nn.Linear(content.still_dim, e.width)
+        self.to_content = nn.Linear(e.width, content.dim - content.transform_dim)
+        self.from_still = nn.Linear(content.transform_dim, e.width)
 
-    def forward(self, z: Tensor, still: Tensor) -> tuple[Tensor, Tensor]:
-        """`still` [b, n, d]: transform coefficients of the reference frame, the leading channels of its tokens."""
+    def forward(self, z: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
+        """`coefficients` [b, n, d]: transform coefficients of the reference frame, the leading channels of its tokens."""
         frames = self._frames(z)  # [b, t, d]
-        queries = self.queries[None].expand(len(frames), -1, -1) + self.from_still(still)
+        queries = self.queries[None].expand(len(frames), -1, -1) + self.from_still(coefficients)
         n = queries.shape[1]
         x = torch.cat([queries, frames.to(queries.dtype)], dim=1)  # [b, n + t, d]
         bias = self.bias(x.shape[1])
         hidden = torch.zeros_like(bias)
         hidden[:, n:, :n] = float("-inf")
         x = self._layers(x, bias + hidden)
-        content = torch.cat([still, self.to_content(x[:, :n]).float()], dim=-1)
+        content = torch.cat([coefficients, self.to_content(x[:, :n]).float()], dim=-1)
         return content, self.to_motion(x[:, n:]).float()
 
     def motion(self, z: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Flow fields as linear maps of motion, and the motion that aligns one picture with another."""
+"""The flow basis: flow fields as linear maps of motion."""
 
 from __future__ import annotations
 
@@ -11,39 +11,41 @@ from torch.nn import functional as F
 from bcdcodec.models.warp import centres
 
 FLOW_NOISE = 1 / 64  # half pictures: what a true flow is known to
-AMOUNT = 0.3  # change of its channel of motion that a deviation of an appearance's component is
-LOOSE = 3.0  # deviations of amounts that the prior takes for one: with less, mouths stay half closed
+RESIDUAL_SCALE = 0.3  # change of its channel of motion that a deviation of a residual's component is
+LOOSE = 3.0  # deviations of the residual's coefficients that the prior takes for one: with less, mouths open less
 SMOOTH_FREQUENCIES = 10  # of the cosines of smooth fields, each way
 SMOOTH_DEVIATION = 1 / 32  # half pictures, of the constant flow
 
 
 class FlowBasis(nn.Module):
-    """Orthonormal flow fields [m, 2, g, g], of which motion m holds the coefficients; the last `amounts` of them are nothing.
+    """Orthonormal flow fields [m, 2, g, g], of which motion m holds the coefficients.
 
-    Flow is a displacement from a picture to the content picture in halves of a picture, as in `warp`. Fitted as the
+    The last `residual_channels` of them are zero.
+
+    Flow is a displacement from a picture to the reference image in halves of a picture, as in `warp`. Fitted as the
     principal components of flows between frames of training clips, the fields are what heads do most.
     """
 
-    def __init__(self, components: int, grid: int, amounts: int = 0):
+    def __init__(self, components: int, grid: int, residual_channels: int = 0):
         super().__init__()
-        self.amounts = amounts  # channels that say how much of what an appearance adds, and no flow
+        self.residual_channels = residual_channels  # the last ones, which are coefficients of the residual basis
         self.register_buffer("fields", torch.zeros(components, 2, grid, grid))
         self.register_buffer("deviation", torch.ones(components))  # of each coefficient between two frames of a clip
 
     def forward(self, change: Tensor) -> Tensor:
-        """Flow [..., 2, g, g] to the content picture of a picture whose motion is off its by `change` [..., m]."""
+        """Flow [..., 2, g, g] to the reference image of a picture whose motion is off its by `change` [..., m]."""
         with torch.autocast(change.device.type, enabled=False):
             return torch.tensordot(change.float(), self.fields.float(), dims=1)
 
     def embedded(self, m: Tensor) -> Tensor:
-        """Motion [..., m] on a scale for networks: channels of lesser deviation are nearer to the others, amounts are none."""
-        return self.without_amounts(m / self.deviation.sqrt())
+        """Motion [..., m] on a scale for networks: channels of lesser deviation are nearer to the others."""
+        return self.flow_channels(m / self.deviation.sqrt())
 
-    def without_amounts(self, m: Tensor) -> Tensor:
-        """Motion [..., m] of which the flow alone is kept."""
-        if not self.amounts:
+    def flow_channels(self, m: Tensor) -> Tensor:
+        """Motion [..., m] with zeros for the residual's coefficients."""
+        if not self.residual_channels:
             return m
-        return torch.cat([m[..., : -self.amounts], torch.zeros_like(m[..., -self.amounts :])], -1)
+        return torch.cat([m[..., : -self.residual_channels], torch.zeros_like(m[..., -self.residual_channels :])], -1)
 
     def project(self, flow: Tensor, weight: Tensor) -> Tensor:
         """Coefficients [n, m] of flows [n, 2, h, w] where these are known, `weight` [n, h, w] in 0..1."""
@@ -57,12 +59,12 @@ class FlowBasis(nn.Module):
         """Take the principal components of flows [n, 2, g, g], which may point anywhere: about zero, not their mean."""
         rows = flows.flatten(1).double()
         values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))  # ascending
-        count = len(self.fields) - self.amounts
+        count = len(self.fields) - self.residual_channels
         vectors = vectors.flip(1)[:, :count].T
         vectors = vectors * torch.sign(vectors.sum(1, keepdim=True) + 1e-12)  # a function of the flows alone
         self.fields[:count] = vectors.view_as(self.fields[:count])
         self.deviation[:count] = values.flip(0)[:count].clamp_min(1e-8).sqrt()
-        self.deviation[count:] = LOOSE * AMOUNT
+        self.deviation[count:] = LOOSE * RESIDUAL_SCALE
 
     def fields_at(self, side: int) -> Tensor:
         """The fields at `side` cells a side, [m, 2, p]."""

@@ -1,27 +1,33 @@
-"""The `heads` model: reference image, flow and residual basis as motion, diffusion transformer over the warp."""
+"""The `heads` model: motion as flow and residual of a reference image, and a diffusion transformer over its warp."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bcdcodec.models.base import Condition, Decoded
+from bcdcodec.models.base import Synthesis
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.group_vq import GroupVQ
-from bcdcodec.models.heads.alignment import LEVELS, Levels, align, align_with_hessian
+from bcdcodec.models.heads.alignment import LEVELS, QUICK, align, align_with_hessian
 from bcdcodec.models.heads.config import HeadsConfig
-from bcdcodec.models.heads.denoiser import StillFilter
+from bcdcodec.models.heads.denoiser import Denoiser
 from bcdcodec.models.heads.dit import HeadsDiT
 from bcdcodec.models.heads.encoder import HeadsEncoder
 from bcdcodec.models.heads.flow_basis import FlowBasis
+from bcdcodec.models.heads.reference import HeadsReference
+from bcdcodec.models.heads.reference_frame import reference_frame
 from bcdcodec.models.heads.reference_image import PatchTransform, ReferenceQuantiser
-from bcdcodec.models.heads.refiner import Painter
-from bcdcodec.models.heads.residual_basis import Appearance, CommonAppearance, Portrait, fit_appearance
+from bcdcodec.models.heads.refiner import Refiner
+from bcdcodec.models.heads.residual_basis import ResidualBasis, SharedBasis, fit_residual_basis
 from bcdcodec.models.load_older import rename_on_load
 from bcdcodec.models.unet import UNet
 from bcdcodec.models.warp import warp, warp_large
+
+BASIS_FRAMES = 40  # of a clip, evenly spread, to which its residual basis is fitted
 
 
 @dataclass(frozen=True)
@@ -30,13 +36,14 @@ class Denoised:
 
     latents: Tensor  # [b, t, c, h, w]
     flow: Tensor  # [b, t, 2, gh, gw]
-    still: Tensor  # [b, c, h, w] the content picture
-    looks: Tensor  # [b, t, c, h, w] the content picture with what each frame's motion adds to it
+    images: Tensor  # [b, t, c, h, w] the reference image with each frame's residual
     warped: Tensor  # [b, t, c, h, w] that through the flow
 
 
 class HeadsModel(nn.Module):
     """Bitrate-controlled diffusion over pixels [b, t, 3, h, w] in [-1, 1], as corrections of a warped reference image."""
+
+    warps = True
 
     def __init__(self, config: HeadsConfig):
         super().__init__()
@@ -44,193 +51,193 @@ class HeadsModel(nn.Module):
         latent, content, d = config.latent, config.content, config.decoder
         self.encoder = HeadsEncoder(config)
         self.vq = GroupVQ(config.quantiser)
-        self.content = ReferenceQuantiser(content)
+        self.content_quantiser = ReferenceQuantiser(content)
         self.decoder = HeadsDiT(config)
         side = self.decoder.side
-        self.painter = Painter(latent.channels, d.painter, side, d.width)
-        self.flow_basis = FlowBasis(config.motion_channels, side * d.warp_grid, content.appearance)
-        self.common = CommonAppearance(content.appearance, latent.channels, latent.size, config.motion_channels)
-        self.still_filter = StillFilter(latent.channels, content.still_filter)
-        self.still_detail: UNet | None = None
-        if content.detail:
-            self.still_detail = UNet(latent.channels, latent.channels, content.detail, latent.factor)
-        components = max(content.still_dim, d.klt_output)
+        self.refiner = Refiner(latent.channels, d.refiner, side, d.width)
+        self.flow_basis = FlowBasis(config.motion_channels, side * d.flow_grid, content.residual_components)
+        self.shared_basis = SharedBasis(
+            content.residual_components, latent.channels, latent.size, config.motion_channels
+        )
+        self.denoiser = Denoiser(latent.channels, content.denoiser)
+        self.super_resolution: UNet | None = None
+        if content.super_resolution:
+            self.super_resolution = UNet(latent.channels, latent.channels, content.super_resolution, latent.factor)
+        components = max(content.transform_dim, d.transform_output)
         self.transform = PatchTransform(d.patch, latent.channels, content.rows, content.columns, components)
         rename_on_load(
             self,
             {
                 r"decoder\.null_(motion|content)": None,
-                r"painter\.tokens\.": "painter.unet.coarse_input.",
-                r"painter\.(?!condition|unet)": "painter.unet.",
+                r"painter\.condition\.": "refiner.condition.",
+                r"painter\.tokens\.": "refiner.unet.coarse_input.",
+                r"painter\.": "refiner.unet.",
+                r"common\.": "shared_basis.",
+                r"still_filter\.": "denoiser.",
+                r"still_detail\.": "super_resolution.",
             },
         )
 
+    # ---- motion and content of a clip
+
     def encode(self, z: Tensor, reference: int = 0) -> tuple[Tensor, Tensor]:
-        """Content tokens [b, n, d] and motion [b, t, m] of latents [b, t, c, h, w].
+        """Content tokens [b, n, dim] and motion [b, t, m] of latents [b, t, c, h, w].
 
         `reference`: the frame whose patches the tokens hold.
         """
-        still = self.transform(z[:, reference])[..., : self.config.content.still_dim]
-        content, m = self.encoder(z, still)
+        content, m = self.encoder(z, self.transform(z[:, reference])[..., : self.config.content.transform_dim])
         return content, self._scaled(m)
 
-    def encode_motion(self, z: Tensor) -> Tensor:
-        """The motion of `encode` alone, [b, t, m]."""
+    def motion(self, z: Tensor) -> Tensor:
         return self._scaled(self.encoder.motion(z))
 
     def _scaled(self, m: Tensor) -> Tensor:
-        """What the encoder says [b, t, m] in units of each channel."""
-        return self.flow_basis.without_amounts(m * self.flow_basis.deviation)
+        """The encoder's output [b, t, m] in units of each channel; the residual's coefficients come from alignment."""
+        return self.flow_basis.flow_channels(m * self.flow_basis.deviation)
+
+    def content(self, frames: Callable[[Tensor], Tensor], m: Tensor) -> tuple[Tensor, Tensor]:
+        config, order = self.config.content, self.vq.from_middle(m)
+        picked = order[torch.linspace(0, len(m) - 1, min(config.frames, len(m))).long()].cpu()
+        picked[0] = reference_frame(self.flow_basis, self.shared_basis, frames, m, order)
+        z = frames(picked)
+        tokens, m_own = self.encode(z[None])
+        tokens[..., config.transform_dim :] = 0.0  # they take 129 bytes a content and change no picture
+        others = torch.from_numpy(np.unique(np.linspace(0, len(m) - 1, BASIS_FRAMES).astype(int)))
+        residual = self._own_residual(z[0], frames(others), m[others], m[picked[0]])
+        return torch.cat([tokens, residual], -1), m_own[0, :1]
+
+    def _own_residual(self, image: Tensor, frames: Tensor, m: Tensor, m_image: Tensor) -> Tensor:
+        """Coefficients [1, n, k * d] of a clip's residual basis, less the shared one.
+
+        Frames [t, c, h, w] of motion `m` [t, m], the reference image [c, h, w] of motion `m_image` [m].
+        """
+        change = align(self.flow_basis, image.expand_as(frames), frames, m - m_image)
+        # The decoder knows no more of where the face is than the quantised motion.
+        shared = self.shared_basis.at(self.flow_basis, self.vq.quantise(m_image[None, None])[0])
+        own = fit_residual_basis(self.flow_basis, shared, image, frames, change)
+        difference = own - shared.components[0]
+        coefficients = self.transform.coefficients(difference, self.config.content.residual_dim)  # [k, n, d]
+        return coefficients.movedim(0, -1).flatten(1)[None]
+
+    # ---- the reference of a scene
+
+    def reference(self, tokens: Tensor, motion: Tensor, detailed: bool = False) -> HeadsReference:
+        image = self.image(tokens)
+        # The super-resolution network: neither encoder nor training look at what it adds.
+        detail = self.super_resolution(image) if detailed and self.super_resolution is not None else None
+        return HeadsReference(tokens, motion, image, self.residual_basis(tokens, motion), detail)
+
+    def image(self, tokens: Tensor) -> Tensor:
+        """The reference image [b, c, h, w] that the content tokens [b, n, d] hold."""
+        return self.denoiser(self.transform.inverse(tokens[..., : self.config.content.transform_dim]))
+
+    def residual_basis(self, tokens: Tensor, motion: Tensor) -> ResidualBasis | None:
+        """That of tokens [b, n, channels] whose image has `motion` [b, m]; None for those with the first `dim` alone."""
+        c = self.config.content
+        if tokens.shape[-1] == c.dim:
+            return None
+        coefficients = tokens[..., c.dim :].unflatten(-1, (-1, c.residual_components)).movedim(-1, 1)  # [b, k, n, d]
+        own = self.transform.difference(coefficients.flatten(0, 1)).unflatten(0, coefficients.shape[:2])
+        shared = self.shared_basis.at(self.flow_basis, motion)
+        return replace(shared, components=shared.components + own)
+
+    # ---- motion by alignment
 
     @torch.no_grad()
-    def aligned_motion(
-        self, z: Tensor, m: Tensor, portrait: Portrait, levels: Levels = LEVELS
-    ) -> tuple[Tensor, Tensor]:
-        """Motion [b, t, m] whose flow makes the portraits' stills [b, c, h, w] most like z [b, t, c, h, w].
-
-        And the Hessian [b, t, m, m] of the error about it, as `align_with_hessian` gives it. Searched from the encoder's
-        motion `m` on. An appearance is one for all.
-        """
+    def refine(self, z: Tensor, m: Tensor, reference: HeadsReference, quick: bool = False) -> tuple[Tensor, Tensor]:
+        """The motion whose flow makes the reference image most like z, by `alignment`. One residual basis for all."""
         b, t = z.shape[:2]
-        picture = portrait.still[:, None].expand(b, t, *z.shape[2:])
         change, hessian = align_with_hessian(
             self.flow_basis,
-            picture.flatten(0, 1),
+            reference.image[:, None].expand(b, t, *z.shape[2:]).flatten(0, 1),
             z.flatten(0, 1),
-            (m - portrait.motion[:, None]).flatten(0, 1),
-            portrait.appearance,
-            levels,
+            (m - reference.motion[:, None]).flatten(0, 1),
+            reference.residual_basis,
+            QUICK if quick else LEVELS,
         )
-        return portrait.motion[:, None] + change.unflatten(0, (b, t)), hessian.unflatten(0, (b, t))
+        return reference.motion[:, None] + change.unflatten(0, (b, t)), hessian.unflatten(0, (b, t))
 
     @torch.no_grad()
-    def unreached(self, z: Tensor, m: Tensor, portrait: Portrait) -> Tensor:
-        """What a portrait [1, ...] moved as m [t, m] does not show of z [t, c, h, w]: mean squared errors [t, 2], of pictures in 0..1.
-
-        First where its appearance says that looks matter, at mouth and eyes (everywhere without one), then everywhere.
-        """
-        change = m - portrait.motion
+    def warp_errors(self, z: Tensor, m: Tensor, reference: HeadsReference) -> Tensor:
+        change = m - reference.motion
         flow = self.flow_basis(change)
-        frames = portrait.looks(change[None], len(z))[0]
         weight = torch.ones_like(z[:, :1])
-        if portrait.appearance is not None:
-            weight = warp(portrait.appearance.salience.expand_as(weight), flow)
-        error = (warp(frames, flow) - z).square().mean(1, keepdim=True) / 4
+        if reference.residual_basis is not None:
+            weight = warp(reference.residual_basis.salience.expand_as(weight), flow)
+        error = (warp(reference.with_residual(change[None])[0], flow) - z).square().mean(1, keepdim=True) / 4
         salient = (weight * error).sum((1, 2, 3)) / weight.sum((1, 2, 3)).clamp_min(1e-6)
         return torch.stack([salient, error.mean((1, 2, 3))], -1)
 
-    def with_appearance(self, content: Tensor, still: Tensor, frames: Tensor, m: Tensor, shown: Tensor) -> Tensor:
-        """Tokens [1, n, channels] of tokens [1, n, dim] and of how frames [t, c, h, w] look other than the warped still.
-
-        `still` [c, h, w] and its motion `shown` [m], motion `m` [t, m] of the frames.
-        """
-        change = align(self.flow_basis, still.expand_as(frames), frames, m - shown)
-        coded = self.vq.quantise(shown[None, None])[0]  # the decoder's only word of where the face is
-        common, salience = self.common.of(self.flow_basis, coded)[0], self.common.salience_of(self.flow_basis, coded)[0]
-        own = fit_appearance(self.flow_basis, common, salience, still, frames, change)
-        coefficients = self.transform.coefficients(own - common, self.config.content.appearance_dim)  # [k, n, d]
-        return torch.cat([content, coefficients.movedim(0, -1).flatten(1)[None]], -1)
-
-    def appearance(self, content: Tensor, reference_motion: Tensor) -> Appearance | None:
-        """How a person of tokens [b, n, channels], shown in `reference_motion` [b, m], changes; None where they do not say."""
-        c = self.config.content
-        if content.shape[-1] == c.dim:
-            return None
-        coefficients = content[..., c.dim :].unflatten(-1, (-1, c.appearance)).movedim(-1, 1)  # [b, k, n, d]
-        own = self.transform.difference(coefficients.flatten(0, 1)).unflatten(0, coefficients.shape[:2])
-        return Appearance(
-            self.common.of(self.flow_basis, reference_motion) + own,
-            self.common.salience_of(self.flow_basis, reference_motion),
-        )
-
-    def still(self, content: Tensor) -> Tensor:
-        """The picture the content tokens [b, n, d] hold, [b, c, h, w]."""
-        return self.still_filter(self.transform.inverse(content[..., : self.config.content.still_dim]))
-
-    def portrait(self, content: Tensor, reference_motion: Tensor) -> Portrait:
-        """What content tokens [b, n, channels] show, in `reference_motion` [b, m]."""
-        return Portrait(self.still(content), reference_motion, self.appearance(content, reference_motion))
-
-    def detailed(self, portrait: Portrait) -> Portrait:
-        """A portrait for pictures: with what larger ones show, where they are larger. Neither encoder nor training look at that."""
-        if self.still_detail is None:
-            return portrait
-        return replace(portrait, detail=self.still_detail(portrait.still))
+    # ---- the decoder
 
     def denoise(
-        self, x: Tensor, sigma: Tensor, condition: Condition, temporal: bool = True, painted: bool = True
+        self,
+        x: Tensor,
+        sigma: Tensor,
+        reference: HeadsReference,
+        m_hat: Tensor,
+        temporal: bool = True,
+        refined: bool = True,
     ) -> Denoised:
-        """D(x; sigma) for noisy latents x [b, t, c, h, w] and noise levels sigma [b].
+        """D(x; sigma) for noisy latents x [b, t, c, h, w], noise levels sigma [b] and quantised motion [b, t, m].
 
         The warped reference image is the mean of the prior: with a Gaussian residual of deviation sigma_data the best
-        estimate is c_skip x + (1 - c_skip) warp, and the network corrects it.
+        estimate is c_skip x + (1 - c_skip) warp, and the network corrects it. Then, unless `refined` is False, the
+        refiner corrects the estimate.
 
-        No gradient of the sum reaches the warp or the still: what cannot be aligned yet would teach them
-        to blur. The warp learns from an error of its own, the still's filter before the run. The painter has the last
-        word, unless `painted` is False.
+        No gradient of the sum reaches the warp or the image: what cannot be aligned yet would teach them to blur. The
+        warp learns from an error of its own, the denoiser before the run.
         """
         c_skip, c_out, c_in, c_noise = preconditioning(sigma, self.config.diffusion.sigma_data)
         expand = (slice(None), None, None, None, None)
         b, t = x.shape[:2]
-        portrait = condition.portrait or self.portrait(condition.content, condition.reference_motion)
-        change = condition.motion - condition.reference_motion[:, None]
-        flow = portrait.moved_by(self.flow_basis(change))
-        embedded = replace(
-            condition,
-            motion=self.flow_basis.embedded(condition.motion),
-            reference_motion=self.flow_basis.embedded(condition.reference_motion),
-        )
+        embedded, m_image = (self.flow_basis.embedded(m) for m in (m_hat, reference.motion))
         scaled = (x * c_in[expand]).to(self.decoder.to_residual.weight.dtype)  # a decoder in bfloat16 takes bfloat16
-        out = self.decoder(scaled, c_noise, embedded, temporal, self.transform)
+        out = self.decoder(scaled, c_noise, reference.tokens, embedded, m_image, self.transform, temporal)
         latents = c_skip[expand] * x + c_out[expand] * out.residual
-        # Flow fields say a person's own motion exactly; what the decoder finds bends them to another face.
-        if condition.foreign is not None:
-            # In its own motion the still must stay as it is: what the decoder would move then is no motion.
-            reference = embedded.reference_motion
-            anchor = Condition(condition.content, reference[:, None], reference)
-            bend = out.flow - self.decoder(scaled[:, :1], c_noise, anchor, False, self.transform).flow
-            flow = flow + condition.foreign[expand] * bend
-        looks = portrait.looks(change, t)
-        frames = looks.flatten(0, 1)
-        warped = warp(frames, flow.flatten(0, 1)).unflatten(0, (b, t))
+        flow, images = self._moved(reference, m_hat)
+        if reference.cross_identity is not None:
+            # The decoder adapts another person's flow to this face. In the image's own motion nothing may move.
+            anchor = self.decoder(scaled[:, :1], c_noise, reference.tokens, m_image[:, None], m_image, self.transform)
+            flow = flow + reference.cross_identity[expand] * (out.flow - anchor.flow)
+        warped = _warp(images, flow)
         latents = latents + (1 - c_skip[expand]) * warped.detach()
-        if painted:
-            latents = self.painter(
-                latents.flatten(0, 1),
-                frames,
-                warped.detach().flatten(0, 1),
-                flow.detach().flatten(0, 1),
-                out.tokens.flatten(0, 1),
-                out.condition.flatten(0, 1),
-            ).unflatten(0, (b, t))
-        return Denoised(latents, flow, portrait.still, looks, warped)
+        if refined:
+            seen = latents, images, warped.detach(), flow.detach(), out.tokens, out.condition
+            latents = self.refiner(*(part.flatten(0, 1) for part in seen)).unflatten(0, (b, t))
+        return Denoised(latents, flow, images, warped)
 
-    def warped_alone(self, condition: Condition) -> Denoised:
-        """The mean of the prior alone: the still with its residual basis, moved by the flow fields. No network is asked."""
-        change = condition.motion - condition.reference_motion[:, None]
-        portrait = condition.portrait or self.portrait(condition.content, condition.reference_motion)
-        flow, looks = portrait.moved_by(self.flow_basis(change)), portrait.looks(change, change.shape[1])
-        warped = warp(looks.flatten(0, 1), flow.flatten(0, 1)).unflatten(0, looks.shape[:2])
-        return Denoised(warped, flow, portrait.still, looks, warped)
+    def _moved(self, reference: HeadsReference, m_hat: Tensor) -> tuple[Tensor, Tensor]:
+        """What quantised motion [b, t, m] makes of a reference: the flow, and the image with the residual."""
+        change = m_hat - reference.motion[:, None]
+        return reference.transported(self.flow_basis(change)), reference.with_residual(change)
 
     @torch.no_grad()
-    def decode(self, condition: Condition, noise: Tensor, steps: int) -> Decoded:
-        """Sample latents from unit noise [b, t, c, h, w] in `steps` EDM steps; in none what `warped_alone` gives."""
+    def synthesise(self, reference: HeadsReference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:
         found: Denoised | None = None  # of the last step
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
             nonlocal found
-            found = self.denoise(x, torch.full((x.shape[0],), sigma, device=x.device), condition)
+            found = self.denoise(x, torch.full((x.shape[0],), sigma, device=x.device), reference, m_hat)
             return found.latents
 
         if steps:
             latents = sample_heun(denoise, noise, self.config.diffusion, steps)
         else:
-            found = self.warped_alone(condition)
-            latents = found.latents
-        if condition.portrait is None or condition.portrait.detail is None:
-            return Decoded(latents, None)
-        b, t = noise.shape[:2]
-        detail = condition.portrait.detail[:, None].expand(b, t, -1, -1, -1)
-        large = warp_large(*(x.flatten(0, 1) for x in (found.looks, detail, found.flow)))
-        return Decoded(latents - found.warped, large.unflatten(0, (b, t)))
+            flow, images = self._moved(reference, m_hat)
+            latents = _warp(images, flow)
+            found = Denoised(latents, flow, images, latents)
+        if reference.detail is None:
+            return Synthesis(latents)
+        # The image is warped at the size of the pictures, where that blurs less; the latents are what comes on top.
+        detail = reference.detail[:, None].expand(*noise.shape[:2], -1, -1, -1)
+        large = warp_large(*(x.flatten(0, 1) for x in (found.images, detail, found.flow)))
+        return Synthesis(latents - found.warped, large.unflatten(0, noise.shape[:2]))
+
+    def decoding_networks(self) -> list[nn.Module]:
+        return [self.decoder, self.refiner]
+
+
+def _warp(images: Tensor, flow: Tensor) -> Tensor:
+    """Images [b, t, c, h, w] through flow [b, t, 2, gh, gw]."""
+    return warp(images.flatten(0, 1), flow.flatten(0, 1)).unflatten(0, images.shape[:2])

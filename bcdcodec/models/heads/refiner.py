@@ -10,7 +10,7 @@ from bcdcodec.models.layers import unpatchify
 from bcdcodec.models.unet import UNet
 
 
-class Painter(nn.Module):
+class Refiner(nn.Module):
     """A U-Net that sees the estimate of a frame, the reference image and its warp, the flow, and the transformer's tokens.
 
     Motion scales its channels. Its output takes the estimate towards the reference image, where what moved uncovers what
@@ -31,15 +31,15 @@ class Painter(nn.Module):
         )
 
     def forward(
-        self, estimate: Tensor, still: Tensor, warped: Tensor, flow: Tensor, tokens: Tensor, condition: Tensor
+        self, estimate: Tensor, image: Tensor, warped: Tensor, flow: Tensor, tokens: Tensor, condition: Tensor
     ) -> Tensor:
         """Pictures [n, c, h, w], flow [n, 2, gh, gw], tokens [n, s * s, d], condition [n, d] -> picture [n, c, h, w]."""
         size = estimate.shape[-2:]
         flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
-        seen = torch.cat([estimate, still, warped, flow], 1).to(self.unet.draw.weight.dtype)
-        told = unpatchify(self.unet.coarse_input(tokens), 1, self.side, self.side)
+        seen = torch.cat([estimate, image, warped, flow], 1).to(self.unet.draw.weight.dtype)
+        added = unpatchify(self.unet.coarse_input(tokens), 1, self.side, self.side)
         coarse = F.interpolate(
-            told, size=[x // (4 * self.unet.shuffle) for x in size], mode="bilinear", align_corners=False
+            added, size=[x // (4 * self.unet.shuffle) for x in size], mode="bilinear", align_corners=False
         )
         drawn = self.unet(seen, self.condition(condition), coarse)
-        return estimate + drawn[:, :1] * (still - estimate) + drawn[:, 1:]
+        return estimate + drawn[:, :1] * (image - estimate) + drawn[:, 1:]

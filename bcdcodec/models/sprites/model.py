@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
 from bcdcodec.errors import ModelError
-from bcdcodec.models.base import Condition, Decoded
+from bcdcodec.models.base import Reference, Synthesis
 from bcdcodec.models.content_quantiser import ContentQuantiser
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.group_vq import GroupVQ
@@ -19,30 +21,34 @@ from bcdcodec.models.sprites.encoder import SpritesEncoder
 class SpritesModel(nn.Module):
     """Bitrate-controlled diffusion of normalised pixels [b, t, 3, 64, 64]; content tokens are learned."""
 
-    flow_basis = painter = None  # parts of other models that the codec asks for
+    warps = False
 
     def __init__(self, config: SpritesConfig):
         super().__init__()
         self.config = config
         self.encoder = SpritesEncoder(config)
         self.vq = GroupVQ(config.quantiser)
-        self.content = ContentQuantiser(config.content)
+        self.content_quantiser = ContentQuantiser(config.content)
         self.decoder = SpritesDiT(config)
         rename_on_load(self, {r"decoder\.null_motion": None})
 
-    def encode(self, z: Tensor, reference: int = 0) -> tuple[Tensor, Tensor]:
-        """Content tokens [b, n, d] and motion [b, t, m] of latents [b, t, c, h, w]; no frame is a reference."""
+    def encode(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Content tokens [b, n, d] and motion [b, t, m] of latents [b, t, c, h, w]."""
         return self.encoder(z)
 
-    def encode_motion(self, z: Tensor) -> Tensor:
-        """The motion of `encode` alone, [b, t, m]."""
+    def motion(self, z: Tensor) -> Tensor:
         return self.encoder.motion(z)
 
-    def portrait(self, content: Tensor, reference_motion: Tensor | None) -> None:
-        """Content tokens of this model are no picture."""
+    def content(self, frames: Callable[[Tensor], Tensor], m: Tensor) -> tuple[Tensor, None]:
+        order = self.vq.from_middle(m)
+        picked = order[torch.linspace(0, len(m) - 1, min(self.config.content.frames, len(m))).long()].cpu()
+        return self.encode(frames(picked)[None])[0], None
 
-    def detailed(self, portrait: None) -> None:
-        """Content tokens of this model are no picture."""
+    def reference(self, tokens: Tensor, motion: None, detailed: bool = False) -> Reference:
+        return Reference(tokens, None)
+
+    def refine(self, z: Tensor, m: Tensor, reference: Reference, quick: bool = False) -> tuple[Tensor, None]:
+        return m, None
 
     def denoise(
         self, x: Tensor, sigma: Tensor, content: Tensor, motion: Tensor, keep_content: Tensor | None = None
@@ -62,16 +68,17 @@ class SpritesModel(nn.Module):
         return self.denoise(self.config.diffusion.sigma_max * noise, sigma, content, motion)
 
     @torch.no_grad()
-    def decode(self, condition: Condition, noise: Tensor, steps: int) -> Decoded:
-        """Sample latents from unit noise [b, t, c, h, w] in `steps` EDM steps. Raises ModelError for 0 steps."""
+    def synthesise(self, reference: Reference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:
         if not steps:
             raise ModelError(
-                f"in 0 steps the content's picture is moved by the motion alone; the motion of model "
-                f"{self.config.name!r} is no flow, which needs its networks: give 1 step or more"
+                f"0 steps show the reference image as the motion warps it; the motion of model {self.config.name!r} "
+                "is no flow: give 1 step or more"
             )
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
-            levels = torch.full((x.shape[0],), sigma, device=x.device)
-            return self.denoise(x, levels, condition.content, condition.motion)
+            return self.denoise(x, torch.full((x.shape[0],), sigma, device=x.device), reference.tokens, m_hat)
 
-        return Decoded(sample_heun(denoise, noise, self.config.diffusion, steps), None)
+        return Synthesis(sample_heun(denoise, noise, self.config.diffusion, steps))
+
+    def decoding_networks(self) -> list[nn.Module]:
+        return [self.decoder]

@@ -1,0 +1,51 @@
+"""The reference of the `heads` model: an image, the motion it is in, and what motion adds to it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from bcdcodec.models.base import Reference, widened
+from bcdcodec.models.heads.residual_basis import ResidualBasis
+from bcdcodec.models.warp import warp
+
+
+@dataclass(frozen=True)
+class HeadsReference(Reference):
+    """A reference image that motion warps."""
+
+    motion: Tensor  # [b, m] of the image
+    image: Tensor  # [b, c, h, w]
+    residual_basis: ResidualBasis | None = None  # None where the content has none
+    detail: Tensor | None = None  # [b, c, H, W] that the enlarged image lacks
+    transport_flow: Tensor | None = None  # [b, 2, gh, gw] from this face to that of the person whose motion moves it
+    scale: float = 1.0  # size of this face over that one's
+    cross_identity: Tensor | None = None  # [b] 1 where the decoder's own flow is added: another person's motion
+
+    def with_residual(self, change: Tensor) -> Tensor:
+        """The image with what motion adds that is off its own by `change` [b, t, m]: [b, t, c, h, w].
+
+        No gradient reaches the image.
+        """
+        images = self.image.detach()[:, None].expand(-1, change.shape[1], -1, -1, -1)
+        return images if self.residual_basis is None else images + self.residual_basis.residual(change)
+
+    def transported(self, flow: Tensor) -> Tensor:
+        """The flow [b, t, 2, gh, gw] of a motion on this face: each point moves as that of the other face does."""
+        if self.transport_flow is None:
+            return flow
+        flat = flow.flatten(0, 1)
+        transport = self.transport_flow[:, None].expand(-1, flow.shape[1], -1, -1, -1).flatten(0, 1)
+        return self.scale * warp(flat, warp(transport, flat)).view_as(flow)
+
+    def expand(self, b: int) -> HeadsReference:
+        basis = self.residual_basis
+        return replace(
+            super().expand(b),
+            image=widened(self.image, b),
+            residual_basis=None if basis is None else basis.expand(b),
+            detail=widened(self.detail, b),
+            transport_flow=widened(self.transport_flow, b),
+            cross_identity=widened(self.cross_identity, b),
+        )
