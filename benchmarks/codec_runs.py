@@ -165,9 +165,9 @@ def _no_residual_basis(codec: Codec) -> Iterator[None]:
 @contextmanager
 def _no_motion_encoder(codec: Codec) -> Iterator[None]:
     """The alignment starts from no motion instead of the network's estimate."""
-    kept = codec.model.encode_motion
-    codec.model.encode_motion = lambda z: torch.zeros_like(kept(z))
+    kept = codec.model.motion
+    codec.model.motion = lambda z: torch.zeros_like(kept(z))
     try:
         yield
     finally:
-        del codec.model.encode_motion
+        del codec.model.motion
