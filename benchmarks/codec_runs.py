@@ -94,14 +94,14 @@ class CodecRun:
     def parts(self) -> tuple[Part, ...]:
         """The networks that the model can run without."""
         model, found = self.codec.model, []
-        if hasattr(model, "warped_alone"):
+        if model.warps:
             found.append(Part(WITHOUT_DECODER, False, _no_steps))
-        for attribute, name in (("painter", "refiner"), ("still_filter", "denoiser of the reference")):
+        for attribute, name in (("refiner", "refiner"), ("denoiser", "denoiser of the reference")):
             if hasattr(model, attribute):
                 found.append(Part(name, False, _identity(attribute)))
-        if hasattr(model, "appearance"):
+        if hasattr(model, "residual_basis"):
             found.append(Part("residual basis", False, _no_residual_basis))
-        if hasattr(model, "aligned_motion"):
+        if model.warps:
             found.append(Part(MOTION_ENCODER, True, _no_motion_encoder))
         return tuple(found)
 
@@ -155,11 +155,11 @@ def _identity(name: str) -> Callable:
 
 @contextmanager
 def _no_residual_basis(codec: Codec) -> Iterator[None]:
-    codec.model.appearance = lambda content, reference_motion: None
+    codec.model.residual_basis = lambda tokens, motion: None
     try:
         yield
     finally:
-        del codec.model.appearance
+        del codec.model.residual_basis
 
 
 @contextmanager
