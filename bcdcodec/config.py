@@ -1,4 +1,4 @@
-"""Configuration: frozen dataclasses that round-trip through JSON; the fields that all models have. Each model adds its own."""
+"""Configuration: frozen dataclasses that round-trip through JSON, with the fields that all models have."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ class WindowConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """What the files, the entropy tables and the codec depend on. Each model's config adds the sizes of its networks."""
+    """What files, entropy tables and the codec depend on. Each model's config adds the sizes of its networks."""
 
     model: ClassVar[str]  # which model, a key of `models/registry.py`
 

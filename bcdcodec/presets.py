@@ -17,23 +17,23 @@ from bcdcodec.errors import ModelError
 from bcdcodec.models.heads.config import HeadsConfig, HeadsContentConfig, HeadsDecoderConfig, HeadsEncoderConfig
 from bcdcodec.models.sprites.config import SpritesConfig, SpritesDecoderConfig, SpritesEncoderConfig
 
-# The Sprites experiment of the paper for one CPU core in an hour and a half. Departures from table A8, and why:
+# The Sprites experiment of the paper for one CPU core in an hour and a half. Departures from table A8, and why
+# (those of the training are fields of `training/recipes/sprites.py`):
 # - pixels of zero mean and unit deviation: 85 % of them are black, and nothing else is learned for long;
 # - most samples at sigma_max: at lower noise the picture itself gives character and motion away;
-# - no temporal blocks, and motion read frame by frame: a frame of this dataset needs no neighbours;
+# - no temporal blocks, and motion from each frame alone: a frame of this dataset needs no neighbours;
 # - motion also enters every patch as an addition of its own, looked up rather than computed by the blocks;
-# - content queries see the frames only: 64 of them would drown the 4 frames;
-# - normalised motion features, hard samples, unused codes drawn anew: the literal recipe collapses;
-# - they halve a code under which a clip has two different pictures: two phases of a walk else share one for good; and a run
-#   from a model's weights begins by parting motions of different clips that share one;
-# - content masked in part of the samples, paid for by bits, and swap consistency: both halves of a clip
-#   share their action, which the content would else carry; for the same reason half of the contents are of frames
-#   that the model itself has redrawn in another clip's motion;
-# - driving frames recoloured and content frames flipped, the encoder made to read the codes of swapped decodes
-#   and to find the code with which the decoder does best: codes else split by looks and share poses;
-# - the clip's colours read from the content tokens by a linear map in training: few pixels show skin or
-#   trousers, and an hour without it did not tell them apart;
-# - errors at colours that few pixels of a clip have count more: trousers under a robe were painted between two kinds.
+# - content queries attend to the frames only: 64 of them would outnumber the 4 frames;
+# - normalised motion features and hard samples;
+# - dead codes are restarted: each halves a code under which a clip has two different pictures, else two phases of a
+#   walk share one. A run from a model's weights begins by splitting codes that motions of different clips share;
+# - content masked in part of the samples, a rate term on it, and swap consistency: both halves of a clip show one
+#   action, which the content would else carry. For the same reason half of the contents are of frames that the model
+#   itself has redrawn in another clip's motion;
+# - driving frames recoloured and content frames flipped; the encoder learns to read the codes of swapped decodes and to
+#   find the code with which the decoder does best: else codes split by appearance and share poses;
+# - the clip's colours are read from the content tokens by a linear map in training: few pixels show skin or trousers;
+# - errors at colours that few pixels of a clip have count more: trousers under a robe got a mean colour.
 SPRITES_SMALL = SpritesConfig(
     name="sprites-small",
     latent=LatentConfig(kind="pixels", picture_size=64, size=64, channels=3, mean=-0.82, deviation=0.445),
@@ -59,28 +59,26 @@ SPRITES_SMALL = SpritesConfig(
 # The default: works in pixels, with no downloaded weights, and decodes in one step.
 # Departures from table A7, and why:
 # - pixels, x-prediction, 16x16 patches: no VAE is needed, and 64 tokens a frame run in real time on a CPU;
-# - most channels of the content tokens are the transform (KLT) coefficients of one reference frame's
-#   patches, so that an unseen person is described at once and the header is a rate-controlled still of
-#   at most 1.5 KB, filtered once after decoding by a U-Net; the others are learned, as in the paper;
-#   the reference's own motion codes travel with it (about 20 bytes), so that motion is known on both sides;
-# - the decoder's output is a warp of the content picture plus a correction: copying need not be learned;
+# - most channels of the content tokens are transform (KLT) coefficients of one reference frame's patches, so that an
+#   unseen person is described at once; the header is a rate-controlled image of at most 1.5 kB, denoised once after
+#   decoding by a U-Net. The reference frame's own motion codes travel with it (about 20 bytes);
+# - the decoder's output is a warp of the reference image plus a correction: copying need not be learned;
 # - motion is the coefficients of 56 flow fields, the principal components of the flows between frames of training
-#   clips: what 56 numbers can say of a head's motion they say at once, where learned ones took hours to say less;
-# - a warp opens no mouth: eight more channels of motion are amounts of pictures of change, common ones and what a
-#   clip's own differ by, as in active appearance models, learned where footage differs most from warped stills;
-# - the encoder's network says where motion lies between people; the last word is an alignment of the still with each
-#   frame (Gauss-Newton steps), which on unseen people finds what no network of this size and training does;
-# - one code a coefficient: scalar quantisers fitted in closed form to a rate, as are the fields; encoder,
-#   codes and the still's filter then rest while the decoder learns;
-# - the decoder's own flow, learned from the true one of procedural heads, bends these fields to the face they move;
-# - a convolutional U-Net has the last word: a transformer of large patches hardly learns to open a mouth; in the end
-#   it learns alone, against an adversary, as squared errors would have it blur what the flow does not place exactly;
+#   clips: learned ones took hours to describe less of a head's motion;
+# - a warp opens no mouth: eight more channels of motion are coefficients of a residual basis, shared components and a
+#   clip's own difference from them, as in active appearance models, fitted where footage differs most from warps;
+# - the encoder gives motion across people; then the reference image is aligned with each frame (Gauss-Newton steps),
+#   which on unseen people finds what no network of this size and training does;
+# - one code a coefficient: scalar quantisers fitted to a rate by Lloyd's algorithm. Encoder, codes, flow basis and
+#   denoiser are frozen while the decoder learns;
+# - the decoder's own flow, learned from the true one of procedural heads, adapts these fields to another face;
+# - a convolutional U-Net refines the estimate: a transformer of large patches hardly learns to open a mouth. At the end
+#   of a run it learns alone, against a discriminator: squared errors blur what the flow does not place exactly;
 # - frames do not attend to the content queries: 64 queries would cost eight times the 8 frames of a window;
-# - convolutional stem, whose transformer blocks begin as the identity: a single linear map of all pixels does
-#   not generalise to unseen faces;
+# - convolutional stem, whose transformer blocks begin as the identity: a linear map of all pixels does not generalise;
 # - motion also enters every patch as an addition of its own: the flow is found in fewer steps;
 # - no swap consistency: cross-identity pairs of procedural heads have the exact truth of what it asks for;
-# - networks see 128x128 of pictures of 256x256; what these show beyond, a U-Net guesses for the still, once, and the flow moves it;
+# - networks see 128x128 of pictures of 256x256; super-resolution of the reference image, once a scene, adds the rest;
 # - windows overlap by two frames: else every eighth frame jumps by a third more than the others.
 HEADS = HeadsConfig(
     name="heads",
@@ -153,7 +151,7 @@ TINY = replace(
     window=WindowConfig(length=4, overlap=1),
 )
 
-# What turns a still of heads as another person's is turned, before it is shown in that one's motion.
+# The network that turns a reference image as another person's head is turned.
 POSER = PoserConfig("poser", size=HEADS.latent.size, fill=(64, 96, 128))
 
 PRESETS = {config.name: config for config in (SPRITES_SMALL, HEADS, TINY)}

@@ -21,7 +21,8 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--codes", type=FOLDER, help="Folder of .bcd files, for gpt2: no video is needed.")
 @click.option(
     "--model",
-    help="For gpt2: name or folder of the model of these files. [default: the shipped one they name] For poser: of the model whose stills it turns. [default: heads]",
+    help="For gpt2: name or folder of the model of these files. [default: the shipped one they name] For poser: of the "
+    "model whose reference images it turns. [default: heads]",
 )
 @click.option("--out", type=FOLDER, required=True, help="Folder of the run.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in all, or ...")
@@ -59,10 +60,11 @@ def train(
     vae: str | None,
     shard_mib: int | None,
 ) -> None:
-    """Train a model; PRESET is heads, sprites-small, lrs3, sprites or tiny.
+    """Train a model; PRESET is heads, sprites-small or tiny.
 
-    PRESET gpt2 (gpt2-heads, gpt2-sprites, gpt2-lrs3 or gpt2-tiny) trains what `bcd generate` draws motion from. PRESET
-    poser trains what `bcd decode --content` turns a face with as another's is; OUT/model belongs into the model's folder as poser.
+    PRESET gpt2 (gpt2-heads, gpt2-sprites, gpt2-lrs3 or gpt2-tiny) trains the motion model of `bcd generate`. PRESET
+    poser trains the network with which `bcd decode --content` turns a face as another's; OUT/model belongs into the
+    model's folder as poser.
     """
     if (minutes is None) == (steps is None):
         raise click.UsageError("give either --minutes or --steps")
@@ -165,7 +167,8 @@ def export(
     if any((folder / CONFIG).is_file() for folder in (run, SHIPPED / run)):
         if card or name or shard_mib:
             raise click.UsageError(
-                f"{run} is a model, not a run: only its learned content tables are fitted, so --card, --name and --shard-mib do not apply"
+                f"{run} is a model, not a run: only its learned content tables are fitted, so --card, --name and "
+                "--shard-mib do not apply"
             )
         learned = refit_contents(str(run), target, data, vae)
         click.echo(f"{target}: learned content tables for {learned.channels} channels")

@@ -1,9 +1,9 @@
-"""Motions that share a code, parted by trial. For models of a single group.
+"""Splits codes that two motions share, for models of a single group.
 
-Two motions that are never in one clip may share a code for good: what contents tell of the motion lets the decoder draw
-both, and features of the two hardly differ. Contents redrawn in other motions do not tell, and then another code, found by
-gradient descent, draws the frames of one motion better. It is a motion, and not looks, where other codes are beside those
-frames in their clips than beside the frames that it draws worse.
+Two motions that are never in one clip may share a code for good: the content gives away which motion it is, so the
+decoder draws both, and features of the two hardly differ. Contents redrawn in other motions do not give it away. Then
+another code, found by gradient descent, draws the frames of one motion better. The two are motions, and not looks,
+where the codes of the other frames in their clips differ.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from bcdcodec.training.redrawing import RedrawnFrames, as_filed, drawing_errors
 
 LEAST = 6  # frames under a code that is tried
 FEW = 4.0  # frames, as if all were alike, that another code must draw better, and worse
-ALIKE = 3.0  # times the error: a code under which another's frames have no more means the same; of other motions it is six and more
-MENDED = 0.01  # share of a code's error that a second one must mend
+ALIKE = 3.0  # times a code's error: frames that another code draws within this are of the same motion (else six times)
+SAVED = 0.01  # share of a code's error that a second one must save
 BESIDE = 0.5  # overlap of the codes in the clips of either half, from which the halves differ in looks alone
 WORST, TRIED = 12, 24  # frames a code is to draw better, at most; of these in each step
 RATE, STEPS = 0.25, 10  # of Adam, on a code
@@ -29,10 +29,10 @@ RATE, STEPS = 0.25, 10  # of Adam, on a code
 
 @torch.no_grad()
 def split_codes(ema: SpritesModel, batches: Sequence[SpriteBatch], unused: Tensor) -> Tensor:
-    """Part motions that share a code of the `ema` model; between which codes [k, 2] the frames of every code are to choose.
+    """Split codes of the `ema` model that two motions share; the codes [k, 2] that frames of each code choose between.
 
-    Another code for a motion is one of those `unused` [k] that no frame has, most error mended first; or, where two codes stand for the same
-    motions in different looks, the one that fewer frames have. It is put into the model's codebook.
+    The second code is one of the `unused` [k] that no frame has, where most error is saved first; or, where two codes
+    stand for the same motions in different looks, the one of fewer frames. It is put into the model's codebook.
     """
     codebook = ema.vq.codebooks[0]
     drawing = RedrawnFrames(ema, batches)
@@ -65,7 +65,7 @@ def split_codes(ema: SpritesModel, batches: Sequence[SpriteBatch], unused: Tenso
 
 @torch.no_grad()
 def clips_of_split_codes(ema: SpritesModel, batches: Sequence[SpriteBatch], choices: Tensor) -> SpriteBatch:
-    """As many clips of the batches as one has, the first half, as far as there are, with a frame that is to choose between two codes."""
+    """As many clips of the batches as one batch has; up to half of them have a frame that chooses between two codes."""
     count = len(batches[0].content)
     content, driving, target = (
         torch.cat([getattr(batch, part) for batch in batches]) for part in ("content", "driving", "target")
@@ -78,7 +78,7 @@ def clips_of_split_codes(ema: SpritesModel, batches: Sequence[SpriteBatch], choi
 
 @torch.no_grad()
 def with_codes(ema: SpritesModel, batch: SpriteBatch, choices: Tensor) -> SpriteBatch:
-    """The batch with the codes [b, t, 1] that its driving frames are to have: of those to choose from the one that draws a frame better."""
+    """The batch with codes [b, t, 1] of its driving frames: of two to choose from the one that draws a frame better."""
     codes = _codes(ema, batch.driving)  # [b, t]
     rows = _undecided(codes, choices).nonzero().flatten()
     if len(rows):
@@ -89,7 +89,7 @@ def with_codes(ema: SpritesModel, batch: SpriteBatch, choices: Tensor) -> Sprite
 
 
 def _undecided(codes: Tensor, choices: Tensor) -> Tensor:
-    """Which clips [b], of frames with codes [b, t], have a frame that is to choose between two codes."""
+    """Which clips [b], of frames with codes [b, t], have a frame that chooses between two codes."""
     return (choices[codes] != codes[..., None]).flatten(1).any(1)
 
 
@@ -112,7 +112,7 @@ def _drawing_best(drawing: RedrawnFrames, frames: Tensor, code: Tensor) -> Tenso
 
 
 def _alike(drawing: RedrawnFrames, own: Tensor, errors: Tensor, codebook: Tensor) -> list[tuple[int, int]]:
-    """Codes, of frames with codes [n] and errors [n], that are each other's nearest, and one draws the other's frames about as well."""
+    """Pairs of codes, each other's nearest, that draw each other's frames about as well; codes and errors [n]."""
     used = [k for k in range(len(codebook)) if (own == k).sum() >= LEAST]
     distances = torch.cdist(codebook[used], codebook[used]).fill_diagonal_(torch.inf)
     nearest = [used[i] for i in distances.argmin(1).tolist()]
@@ -128,16 +128,16 @@ def _alike(drawing: RedrawnFrames, own: Tensor, errors: Tensor, codebook: Tensor
 def _other_motion(
     drawing: RedrawnFrames, frames: Tensor, errors: Tensor, code: Tensor, beside: Tensor, own: int, count: int
 ) -> tuple[float, Tensor] | None:
-    """Another code [d] that draws a motion among frames [n] better than `code`, of errors [n], and how much error it mends; None without one.
+    """A second code [d] that draws some frames [n] of a code better, and the error that it saves; None if none.
 
-    `beside` [n, s]: codes, of `count`, in each frame's clip, of which the `own` one says nothing.
+    `errors` [n] under `code`; `beside` [n, s]: codes, of `count`, in each frame's clip; the `own` one is ignored.
     """
     worst = frames[errors.argsort(descending=True)[: min(WORST, len(frames) // 3)]]
     other = _drawing_best(drawing, worst, code)
     gain = errors - drawing.errors(frames, other)
     better, worse = gain.clamp_min(0), (-gain).clamp_min(0)
     found = (
-        better.sum() >= MENDED * errors.sum()
+        better.sum() >= SAVED * errors.sum()
         and min(_as_if_alike(better), _as_if_alike(worse)) >= FEW
         and _overlap(beside, better, worse, own, count) < BESIDE
     )
@@ -150,7 +150,7 @@ def _as_if_alike(amounts: Tensor) -> float:
 
 
 def _overlap(beside: Tensor, better: Tensor, worse: Tensor, own: int, count: int) -> float:
-    """How alike the codes [n, s] but `own` are beside frames drawn better and worse, each counted by how much, [n]: 0..1."""
+    """Overlap, 0..1, of the histograms of codes [n, s] beside frames drawn `better` and `worse` [n]; without `own`."""
     histograms = []
     for amounts in (better, worse):
         weight = amounts[:, None].expand(beside.shape).flatten()

@@ -1,4 +1,4 @@
-"""Codes that are hardly used, drawn anew where one code stands for several motions."""
+"""Dead-code restart: codes that are hardly used are drawn again where one code stands for several motions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from bcdcodec.models.group_vq import GroupVQ
 
 BELOW = 0.3  # of even use, that a code is hardly used
-APART = 0.4  # of the distance between neighbouring codes, from which features under one code are two motions rather than one
+APART = 0.4  # of the distance of neighbouring codes: features of one code that are further apart are of two motions
 LEAST = 3  # features in each half of a code
 MUCH_WORSE = 3.0  # times the error
 HALVINGS = 10  # steps of 2-means
@@ -21,25 +21,24 @@ def dead_codes(counts: Tensor) -> Tensor:
 
 @torch.no_grad()
 def restart_codes(vq: GroupVQ, unused: Tensor, features: Tensor, errors: Tensor) -> Tensor:
-    """Draw the codes `unused` [g, k] anew; which codes [g, k] have moved.
+    """Draw the codes `unused` [g, k] again; which codes [g, k] have moved.
 
-    Each halves another code, under which a clip has two different pictures: `features` [n, t, g, d] are of t frames of n
-    clips. Looks are the same throughout a clip, so that the difference of two of its features is one of motion, and the
-    two codes come to lie to both sides of the old one along it. Motions that are never in one clip may share a code too:
-    next are those of which some frames are decoded worse than others, `errors` [n, t], by what their features differ in; then
-    those whose features fall into the two lumps that are furthest apart, which may also be of looks; then what else clips
-    share, however little it differs. Where no more codes are to be halved, a code becomes the feature of a frame far from
-    every code and decoded badly.
+    Each halves another code: the two come to lie on both sides of the old one, along a difference of two of its
+    features [n, t, g, d], of t frames of n clips. In this order:
+    - codes under which a clip has two different pictures: within a clip looks are the same, so that is motion;
+    - codes some of whose frames are decoded worse than others, by `errors` [n, t]: motions that are never in one clip;
+    - codes whose features fall into two distant clusters, which may also be of looks;
+    - other codes that two frames of a clip share, however little these differ.
+    Where no code is left to halve, a code becomes the feature of a frame far from every code and decoded badly.
     """
     moved = torch.zeros_like(unused)
     codes = vq.distances(features).argmin(-1)  # [n, t, g]
     for g, free in enumerate(unused):
         least = APART * _spacing(vq.codebooks[g])
         clips = _differences(features[:, :, g], codes[:, :, g], vq.config.codes)
-        lumps = _lumps(features[:, :, g].flatten(0, 1), codes[:, :, g].flatten(), vq.config.codes)
+        clusters = _clusters(features[:, :, g].flatten(0, 1), codes[:, :, g].flatten(), vq.config.codes)
         worse = _worse(features[:, :, g].flatten(0, 1), codes[:, :, g].flatten(), errors.flatten(), vq.config.codes)
-        far = lambda found: [way for way in found if way[1].norm() >= least]  # noqa: E731
-        ways = far(clips) + worse + far(lumps) + clips
+        ways = _longer(clips, least) + worse + _longer(clusters, least) + clips
         halves = [ways[i] for i in range(len(ways)) if ways[i][0] not in {old for old, _ in ways[:i]}]  # a code once
         for k in free.nonzero().flatten().tolist():
             if halves:
@@ -55,6 +54,10 @@ def restart_codes(vq: GroupVQ, unused: Tensor, features: Tensor, errors: Tensor)
     return moved
 
 
+def _longer(ways: list[tuple[int, Tensor]], least: Tensor) -> list[tuple[int, Tensor]]:
+    return [way for way in ways if way[1].norm() >= least]
+
+
 def _spacing(codebook: Tensor) -> Tensor:
     """The median distance of codes [k, d] from their nearest neighbours, []."""
     distances = torch.cdist(codebook, codebook)
@@ -62,9 +65,9 @@ def _spacing(codebook: Tensor) -> Tensor:
 
 
 def _worse(rows: Tensor, codes: Tensor, errors: Tensor, count: int) -> list[tuple[int, Tensor]]:
-    """Of features [n, d] under codes [n]: codes and the way [d] from the frames decoded well to those decoded MUCH_WORSE, by `errors` [n].
+    """Codes and the way [d] from their features decoded well to those decoded MUCH_WORSE; most error in these first.
 
-    The code with the most error in such frames first.
+    Features [n, d], codes [n], errors [n].
     """
     found = []
     for k in range(count):
@@ -77,8 +80,8 @@ def _worse(rows: Tensor, codes: Tensor, errors: Tensor, count: int) -> list[tupl
     return [(k, way) for _, k, way in sorted(found, key=lambda x: -x[0])]
 
 
-def _lumps(rows: Tensor, codes: Tensor, count: int) -> list[tuple[int, Tensor]]:
-    """Of features [n, d] under codes [n]: codes and the way [d] between the two lumps of their features, the longest first."""
+def _clusters(rows: Tensor, codes: Tensor, count: int) -> list[tuple[int, Tensor]]:
+    """Codes and the way [d] between the two clusters of their features, longest first; features [n, d], codes [n]."""
     found = []
     for k in range(count):
         own = rows[codes == k]
@@ -97,8 +100,9 @@ def _lumps(rows: Tensor, codes: Tensor, count: int) -> list[tuple[int, Tensor]]:
 
 
 def _differences(features: Tensor, codes: Tensor, count: int) -> list[tuple[int, Tensor]]:
-    """Of features [n, t, d] under codes [n, t]: codes that two different frames of a clip share, and the largest difference
-    [d] of two such; the code with the most of it first.
+    """Codes that two different frames of a clip share, and the largest difference [d] of two such features.
+
+    Features [n, t, d], codes [n, t]; the code with the most difference first.
     """
     t = features.shape[1]
     first, second = torch.triu_indices(t, t, 1, device=features.device)

@@ -35,7 +35,8 @@ from bcdcodec.training.entropy_fit.context_tables import fit_context
 
 CLIP_FRAMES = 48  # of each training clip, for the tables
 CONTEXT_FRAMES = 12_000  # of each kind of clips, for the context tables: minutes say nearly all
-# Contents for the learned tables: of some clips the first part and, mirrored, the second; at steps up to so many above the default.
+# Contents for the learned tables: of some clips the first part and, mirrored, the second; at steps up to COARSER above
+# the default.
 COARSER = 1
 CONTENT_CLIPS, CONTENT_PARTS, CONTENT_FRAMES, CONTENT_EVERY = 400, 2, 96, 2
 BAND_STARTS = (0, 1, 2, 3, 6, 12, 24, 48, 96)  # channels from here share their content tables
@@ -131,7 +132,7 @@ def _coded(model: VideoModel, latents: Latents, pictures: np.ndarray) -> _Coded:
 
 
 def _tokens(model: VideoModel, latents: Latents, pictures: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:
-    """Content tokens [1, n, channels] of a clip uint8 [t, h, w, 3], its reference's motion [1, m], the frames' [t, m]."""
+    """Content tokens [1, n, channels] of a clip uint8 [t, h, w, 3], its reference's motion [1, m], its own [t, m]."""
     m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
     return *model.content(lambda numbers: latents.encode(to_unit(pictures[numbers.numpy()])), m), m
 
@@ -244,7 +245,7 @@ def _learned_content(model: VideoModel, stores: list[ClipStore | SpriteClips], v
 def refit_contents(source: str, out: Path, data: Path | None, vae: str | None = None) -> LearnedContentModel:
     """Write the model folder `out`: that of the model `source`, its learned content tables fitted anew on `data`.
 
-    Weights, config and all other tables stay, and with them what the model's files say of it. Raises ModelError when `source` is no
+    Weights, config and all other tables stay, and with them the fingerprints. Raises ModelError when `source` is no
     model, VideoError when nothing in `data` can be read.
     """
     folder = open_model(source)
@@ -258,7 +259,7 @@ def refit_contents(source: str, out: Path, data: Path | None, vae: str | None = 
 
 
 def _stores(config: ModelConfig, data: Path | None, cache: Path) -> list[ClipStore | SpriteClips]:
-    """The training clips that tables are fitted on; without `data` procedural heads. What is decoded or rendered is kept in `cache`."""
+    """The training clips that tables are fitted on; without `data` procedural heads. `cache` keeps decoded frames."""
     if config.model == "sprites":
         if data is None:
             raise ModelError("the model was trained on sprite sheets: give their folder with --data")
@@ -280,14 +281,15 @@ def export_run(
 ) -> ExportReport:
     """Write the model folder `out` from a `bcd train` folder, with tables fitted on `data` (None: procedural heads).
 
-    Without a `card` the model gets two lines of facts, without a `name` the preset's. Raises ModelError when `run` is none, VideoError when
-    nothing in `data` can be read.
+    Without a `card` the model gets two lines of facts, without a `name` the preset's. Raises ModelError when `run` is
+    none, VideoError when nothing in `data` can be read.
     """
     checkpoint = run / "checkpoint"
     state = read_state(checkpoint)
     config = read_config(json.dumps(state["config"]))
     stores = _stores(config, data, run / "data")
-    facts = f"# {name or config.name}\n\n{state['step']} training steps, {state['elapsed_s'] / 60:.0f} minutes, seed {state['seed']}.\n"
+    minutes = state["elapsed_s"] / 60
+    facts = f"# {name or config.name}\n\n{state['step']} training steps, {minutes:.0f} minutes, seed {state['seed']}.\n"
     return export_model(
         checkpoint, out, stores, facts if card is None else card, shard_mib=shard_mib, vae=vae, name=name
     )

@@ -67,7 +67,7 @@ class GPT2Options:
 
 
 def load_clips(folder: Path, model: Path | str | None) -> Clips:
-    """All `.bcd` files below a folder. Raises ModelError for none or for files of several models, FormatError for damage."""
+    """All `.bcd` files below a folder. Raises ModelError for none or several models, FormatError for damage."""
     paths = sorted(folder.rglob("*.bcd"))
     if not paths:
         raise ModelError(f"no .bcd file in {folder}: encode clips into it first")
@@ -123,7 +123,7 @@ def _padded(chosen: list[tuple[np.ndarray, np.ndarray]]) -> tuple[torch.Tensor, 
 
 @torch.no_grad()
 def evaluate_gpt2(model: MotionGPT, clips: list[CodedClip], device: str = "cpu") -> GPT2Evaluation:
-    """Bits and perplexity on whole clips, in pieces of the network's context, of which the first half is only looked at."""
+    """Bits and perplexity on whole clips, in pieces of the network's context whose first half is not counted."""
     model.eval()
     length, half = model.config.frames, max(1, model.config.frames // 2)
     nats, frames = torch.zeros(model.config.groups, dtype=torch.float64), 0
@@ -225,8 +225,8 @@ class GPT2Trainer:
             {name: tensor.half() for name, tensor in self.model.state_dict().items()},
             self.config.to_json(),
             (
-                f"# {self.config.name}\n\nMotion of model {self.config.model_name}, {len(self.clips.train)} clips, {self.step} steps, "
-                f"{self.elapsed / 60:.0f} minutes, seed {self.options.seed}: {result.bits_per_frame:.1f} bits a frame on "
-                f"{result.frames} frames not trained on.\n"
+                f"# {self.config.name}\n\nMotion of model {self.config.model_name}, {len(self.clips.train)} clips, "
+                f"{self.step} steps, {self.elapsed / 60:.0f} minutes, seed {self.options.seed}: "
+                f"{result.bits_per_frame:.1f} bits a frame on {result.frames} frames not trained on.\n"
             ),
         )

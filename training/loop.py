@@ -33,7 +33,7 @@ class Trains(Protocol):
 def run_to_end(
     trainer: Trains, out: Path, checkpoint_minutes: float, evaluate_minutes: float, name: str, shown: tuple[str, ...]
 ) -> None:
-    """Train until `progress` is 1; the log goes to `out/log.jsonl`. `shown`: of a step's record, beside the progress bar."""
+    """Train until `progress` is 1; log to `out/log.jsonl`. `shown`: fields of a record beside the progress bar."""
     from tqdm import tqdm
 
     next_save, next_look = (trainer.elapsed + 60 * minutes for minutes in (checkpoint_minutes, evaluate_minutes))

@@ -99,7 +99,7 @@ class PaletteReader(torch.nn.Module):
 
 
 def _colours(pictures: Tensor) -> tuple[Tensor, Tensor]:
-    """Coarse colours [b, t * h * w] of pictures [b, t, 3, h, w] in [-1, 1], and pixels of each in a clip, [b, colours]."""
+    """Coarse colours [b, t * h * w] of pictures [b, t, 3, h, w] in [-1, 1], and their counts [b, colours]."""
     level = ((pictures + 1) * (COLOUR_LEVELS / 2)).long().clamp(0, COLOUR_LEVELS - 1)
     colours = ((level[:, :, 0] * COLOUR_LEVELS + level[:, :, 1]) * COLOUR_LEVELS + level[:, :, 2]).flatten(1)
     count = torch.zeros(len(colours), COLOUR_LEVELS**3, device=colours.device)

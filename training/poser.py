@@ -1,7 +1,8 @@
-"""Trains the network that turns a still as another person's is turned, over the stills of a codec that is trained already.
+"""Trains the poser, which turns a reference image as another person's head is turned, over a trained model.
 
-First the reader alone, from the parameters of procedural heads. Then the flow too: procedural heads have the exact one between
-people, footage the one that alignment finds within a clip. In the end, over the means of both, what paints where a head was.
+First the pose reader alone, on the parameters of procedural heads. Then the flow too: procedural heads have the exact
+one between people, footage the one that alignment finds within a clip. At the end, over the EMA weights of both, the
+inpainting of disoccluded areas.
 """
 
 from __future__ import annotations
@@ -135,7 +136,7 @@ class PoserTrainer:
         self.export()
 
     def _teach_reader(self, parameters: list[Tensor], steps: int) -> None:
-        """Train these of reader and pupil alone: the parameters of procedural heads are to be read from what the reader says."""
+        """Train these parameters of reader and probe alone: a linear probe reads the parameters of procedural heads."""
         mean, deviation = self.usual
         optimiser = torch.optim.AdamW(parameters, lr=READER_PEAK, betas=BETAS, weight_decay=READER_DECAY)
         for step in range(steps):
@@ -214,7 +215,7 @@ class PoserTrainer:
         return total, {"flow_error": round(missed.item(), 4), **gains(pairs.still, shown, pairs.target)}
 
     def _fill_loss(self, pairs: Pairs) -> tuple[Tensor, dict]:
-        """What the mask and the colours of what is uncovered are learned by, and measures for the log; one frame of each clip."""
+        """Loss of the mask and the colours of disoccluded areas, and measures for the log; one frame of each clip."""
         some = slice(self.step % self.config.frames, None, self.config.frames)
         still, driving, target = pairs.still[some], pairs.driving[some], pairs.target[some]
         with mixed_precision(self.device):
@@ -312,8 +313,8 @@ class PoserTrainer:
             tensors,
             self.config.to_json(),
             (
-                f"# {self.config.name}\n\nOver model {self.config.model_name} ({self.config.model_fingerprint[:12]}), {self.step} steps, "
-                f"{self.elapsed / 60:.0f} minutes, seed {self.options.seed}.\n"
+                f"# {self.config.name}\n\nOver model {self.config.model_name} ({self.config.model_fingerprint[:12]}), "
+                f"{self.step} steps, {self.elapsed / 60:.0f} minutes, seed {self.options.seed}.\n"
             ),
         )
 
@@ -384,7 +385,7 @@ def begin_with(model: Poser, codec: HeadsModel) -> None:
 
 
 def go_on_from(model: Poser, name: str) -> None:
-    """Take over the weights of another model's poser; what that one has not begins anew. Raises ModelError for one of another shape."""
+    """Take the weights of another model's poser, as far as it has them. Raises ModelError for another shape."""
     folder = open_model(name)
     other = load_poser(folder, "cpu")
     if other is None:

@@ -1,4 +1,4 @@
-"""What the poser learns from: stills beside what they are to become, and pictures in other colours and lights."""
+"""What the poser learns from: reference images and their targets, and pictures in other colours and lights."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Pairs:
 
 
 def recoloured(pairs: Pairs) -> Pairs:
-    """Stills and targets with their colours mixed alike, so that flow is not told from the colours of those trained on."""
+    """References and targets with their colours mixed alike, so that flow is not read from colours."""
     mix = colour_mixes(len(pairs.still), pairs.still)
     return replace(
         pairs,
@@ -48,7 +48,7 @@ def colour_mixes(n: int, like: Tensor) -> Tensor:
 
 
 def disguised(pictures: Tensor) -> Tensor:
-    """Pictures [n, c, h, w], half of them with their colours mixed, in another light, blurred or noisy: motion is to be read all the same."""
+    """Augmentation for the reader: half of the pictures [n, c, h, w] with mixed colours, other light, blur or noise."""
     hidden = torch.rand(len(pictures), device=pictures.device) < DISGUISED_SHARE
     shown = pictures[hidden]
     n, c, h, w = shown.shape

@@ -10,7 +10,7 @@ from bcdcodec.errors import ModelError
 if TYPE_CHECKING:
     from bcdcodec.training.trainer import Recipe
 
-# Preset -> module of its recipe, with PRESETS (preset -> config of the model and of its training), and the recipe's class.
+# Preset -> module of its recipe, whose PRESETS give the configs of model and training, and the recipe's class.
 RECIPES = {
     "heads": ("bcdcodec.training.recipes.heads", "HeadsRecipe"),
     "tiny": ("bcdcodec.training.recipes.heads", "HeadsRecipe"),

@@ -1,4 +1,4 @@
-"""Before the first step of a run: flow fields are fitted to footage, the encoder learns to say motion in them, codes are fitted."""
+"""Before the first step of a run: the flow basis is fitted, the encoder learns its coefficients, codes are fitted."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ Note = Callable[[dict], None]
 
 
 def fit_flow_basis(basis: FlowBasis, sampler: BatchSampler, count: int, seed: int, note: Note) -> None:
-    """Fit flow fields to `count` pairs of frames, mirrored too: to the flows that alignment finds in smooth fields.
+    """Fit the flow basis to `count` pairs of frames, mirrored too: to the flows that alignment finds in smooth fields.
 
-    To align anew in the fields so found and to fit those again would shrink them: what the prior holds back is lost twice.
+    Alignment in the fitted fields and a second fit would shrink them: the prior would act twice.
     """
     contents, driven = sampler.frame_pairs(np.random.default_rng((seed, 1)), count)
     finder = smooth_basis(basis.fields.shape[-1]).to(basis.fields.device)
@@ -48,7 +48,7 @@ def fit_flow_basis(basis: FlowBasis, sampler: BatchSampler, count: int, seed: in
 
 
 def align_all(basis: FlowBasis, contents: Tensor, driven: Tensor) -> Tensor:
-    """Change [n, m] from pictures [n, c, h, w] of the content to driven ones, found from none on; on the CPU."""
+    """Change [n, m] from pictures [n, c, h, w] of the content to driven ones, searched from zero; on the CPU."""
     start = torch.zeros_like(basis.deviation)
     parts = zip(*(pictures.split(AT_ONCE) for pictures in (contents, driven)))
     return torch.cat(
@@ -57,7 +57,7 @@ def align_all(basis: FlowBasis, contents: Tensor, driven: Tensor) -> Tensor:
 
 
 class MotionPairs:
-    """Pairs of pictures and the change of motion between them: footage as aligned, procedural heads by their true flow."""
+    """Pairs of pictures and the change of motion between them: by alignment, or of procedural heads by true flow."""
 
     def __init__(self, model: HeadsModel, sampler: BatchSampler, count: int, seed: int):
         self._model, self._sampler, self._seed = model, sampler, seed
@@ -97,9 +97,9 @@ def pretrain_motion(
     device: str,
     note: Note,
 ) -> None:
-    """Train the encoder alone: the difference of what it says of two pictures is to be the change between them.
+    """Train the encoder alone: the difference of its motion of two pictures is to be the change between them.
 
-    `encode`: pictures as the model sees them. What two people in one motion differ by is thereby no motion.
+    `encode`: pictures as the model sees them. What two people in one motion differ by is so no motion.
     """
     stem = list(model.encoder.stem.parameters())
     rest = [p for name, p in model.encoder.named_parameters() if not name.startswith("stem.")]
@@ -134,7 +134,7 @@ def pretrain_motion(
 
 @torch.no_grad()
 def fit_shared_basis(model: HeadsModel, sampler: BatchSampler, encode: Callable[[Tensor], Tensor], seed: int) -> None:
-    """Fit what all people look like beyond the warps, where the encoder now says their heads are. Footage, where there is any."""
+    """Fit the shared residual basis, with heads where the encoder now finds them; to footage, where there is any."""
     model.eval()
     contents, driven = sampler.frame_pairs(np.random.default_rng((seed, 4)), BASIS_PAIRS, only_footage=True)
     change = align_all(model.flow_basis, contents, driven)
@@ -144,7 +144,7 @@ def fit_shared_basis(model: HeadsModel, sampler: BatchSampler, encode: Callable[
 
 @torch.no_grad()
 def fit_codes(model: HeadsModel, pairs: MotionPairs, encode: Callable[[Tensor], Tensor], seed: int, note: Note) -> None:
-    """Fit the codes to motion as files will hold it: that of a still, and what differs from it."""
+    """Fit the codes to motion as files hold it: that of a reference, and changes from it."""
     model.eval()
     m = torch.cat([model.motion(encode(x[:, None]))[:, 0] for x in pairs.contents.split(AT_ONCE)])
     rows, generator = torch.cat([m, m + pairs.change.to(m.device)]), torch.Generator().manual_seed(seed)

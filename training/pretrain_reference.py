@@ -1,4 +1,4 @@
-"""Before all that concerns motion: what a still's quantiser takes from pictures, and what larger ones show, is learned alone."""
+"""Before all that concerns motion: the denoiser and the super-resolution network of the reference image learn alone."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def pretrain_denoiser(
     device: str,
     note: Note,
 ) -> None:
-    """Train `model.denoiser` alone: pictures, coded as tokens at about the default step, are to look as they were.
+    """Train the denoiser alone to restore pictures that are coded as tokens at about the default step.
 
     `encode`: pictures [b, t, c, h, w] as the model sees them.
     """
@@ -51,7 +51,7 @@ def pretrain_denoiser(
 def pretrain_super_resolution(
     model: HeadsModel, clips: ClipStore, latents: Latents, steps: int, batch: int, seed: int, device: str, note: Note
 ) -> None:
-    """Train `model.super_resolution` alone: stills as decoded, enlarged, are to look as their pictures of full size, `clips`, do."""
+    """Train the super-resolution network alone: from decoded reference images to pictures of full size, `clips`."""
 
     def draw(rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         pictures = to_pictures(np.stack([clips.draw(rng) for _ in range(batch)])).to(device)
@@ -72,7 +72,7 @@ def pretrain_super_resolution(
 
 
 def coded_image(model: HeadsModel, z: Tensor, rng: np.random.Generator | None) -> Tensor:
-    """Pictures z [b, c, h, w] as a content's still shows them; coded at about the default step, without `rng` at that step."""
+    """Reference images of z [b, c, h, w], coded at about the default step; without `rng` at that step."""
     return model.image(_coded(model, z, rng))
 
 
@@ -96,7 +96,7 @@ def _learn(
     device: str,
     note: Note,
 ) -> None:
-    """Train `net` so that `run` makes of the first of what is drawn the second, pictures [b, c, h, w]."""
+    """Train `net` so that `run` maps the first of what is drawn to the second, pictures [b, c, h, w]."""
     optimiser = torch.optim.AdamW(net.parameters(), lr=PEAK_LR, betas=BETAS, weight_decay=WEIGHT_DECAY)
     for step in range(steps):
         with torch.no_grad():

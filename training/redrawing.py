@@ -1,4 +1,4 @@
-"""Pictures that the model itself draws of a clip's looks in another clip's motion, and how well codes do under them."""
+"""Contents redrawn by the model itself in another clip's motion, and errors of codes under them."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from bcdcodec.training.data.sprite_batches import SpriteBatch
 def redrawn_content(ema: SpritesModel, batch: SpriteBatch, share: float) -> SpriteBatch:
     """The batch, its first `share` of content frames redrawn in one step by the `ema` copy in another clip's motion.
 
-    Both halves of a clip show one action, which the content then tells and the decoder relies on. Redrawn, they show the
-    clip's looks in another action, and the target stays a true picture.
+    Both halves of a clip show one action. Unless redrawn, the content gives it away, and the decoder relies on that.
+    The target stays a true picture.
     """
     rows = slice(round(len(batch.content) * share))
     z = batch.content[rows]
@@ -27,7 +27,7 @@ def redrawn_content(ema: SpritesModel, batch: SpriteBatch, share: float) -> Spri
 
 @torch.no_grad()
 def redrawn_errors(ema: SpritesModel, batch: SpriteBatch) -> Tensor:
-    """Mean squared error [b, t] of the batch's targets, drawn in one step from its codes and contents redrawn in other motions."""
+    """Mean squared error [b, t] of the targets drawn in one step from their codes and redrawn contents."""
     tokens = as_filed(ema, redrawn_content(ema, batch, 1.0).content)
     return drawing_errors(ema, tokens, ema.vq.quantise(ema.motion(batch.driving)), batch.target)
 
@@ -51,7 +51,7 @@ def drawing_errors(ema: SpritesModel, tokens: Tensor, m_hat: Tensor, target: Ten
 
 
 class RedrawnFrames:
-    """Driving frames of some batches, drawn from codes and from contents redrawn in other motions, and what is wrong with them."""
+    """Driving frames of some batches, drawn from redrawn contents and any codes, and their errors."""
 
     @torch.no_grad()
     def __init__(self, ema: SpritesModel, batches: Sequence[SpriteBatch]):
@@ -60,7 +60,7 @@ class RedrawnFrames:
         self._targets = torch.cat([batch.target for batch in batches])
 
     def errors(self, frames: Tensor, m_hat: Tensor) -> Tensor:
-        """Mean squared errors [r] of `frames` [r], of the n * t of all clips, in motion [r, g * d] or, all in the same, [g * d]."""
+        """Mean squared errors [r] of `frames` [r], numbered 0 to n * t, in motion [r, g * d], or [g * d] for all."""
         m_hat = m_hat.expand(len(frames), -1)
         tokens, targets = self._tokens[frames // self._targets.shape[1]], self._targets.flatten(0, 1)[frames]
         return drawing_errors(self._model, tokens, m_hat[:, None], targets[:, None])[:, 0]

@@ -65,15 +65,15 @@ class VideoModel(Protocol):
         """
 
     def warp_errors(self, z: Tensor, m: Tensor, reference: Reference) -> Tensor:
-        """Mean squared errors [t, 2], of pictures in 0..1, of a reference [1, ...] warped by `m` [t, m] to z [t, c, h, w].
+        """Mean squared errors [t, 2] of a reference [1, ...] warped by `m` [t, m] to z [t, c, h, w].
 
-        First at mouth and eyes, then everywhere. For models that warp.
+        Of pictures in 0..1: first at mouth and eyes, then everywhere. For models that warp.
         """
 
     def synthesise(self, reference: Reference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:
         """Sample with quantised motion `m_hat` [b, t, m] from unit noise [b, t, c, h, w] in `steps` EDM steps.
 
-        In 0 steps the warped reference, without any network. Raises ModelError for 0 steps of a model that does not warp.
+        In 0 steps: the warped reference, without any network. Raises ModelError for that of a model that does not warp.
         """
 
     def decoding_networks(self) -> list[nn.Module]:

@@ -46,9 +46,9 @@ def sample_heun(
 ) -> Tensor:
     """Deterministic second-order sampler: unit noise [...] -> sample [...].
 
-    One step is the denoiser itself at sigma_max. `denoise(x, sigma)` is D(x; sigma). The correction of algorithm 2 divides
-    the denoiser's error by the next noise level and multiplies it by the step: longer steps than those that halve the
-    noise, as a few make, blow it up and are left at first order.
+    One step is the denoiser itself at sigma_max. `denoise(x, sigma)` is D(x; sigma). The correction of algorithm 2
+    divides the denoiser's error by the next noise level and multiplies it by the step. Steps that more than halve the
+    noise level, as few steps do, would amplify that error; they are left at first order.
     """
     sigmas = karras_sigmas(steps, config).tolist()
     x = noise * sigmas[0]

@@ -71,7 +71,7 @@ class GroupVQ(nn.Module):
             m_hat = self.quantise(m)
             m_hat = m_hat + features.flatten(2) - features.flatten(2).detach()
         elif self.config.hard:
-            # A hard sample does not feel tau unless the logits do: so divided, tau sets how often it is not the nearest.
+            # tau acts on a hard sample only as a divisor of the logits: it sets how often that is not the nearest.
             m_hat = self._mixture(F.gumbel_softmax(logits / temperature, tau=1.0, hard=True, dim=-1))
         else:
             m_hat = self._mixture(F.gumbel_softmax(logits, tau=temperature, dim=-1))  # equation 2
@@ -87,7 +87,7 @@ class GroupVQ(nn.Module):
     def encode(self, m: Tensor, lambda_: float | None = None, hessian: Tensor | None = None) -> Tensor:
         """Codes as written to a file: [b, t, m] -> int64 [b, t, g]; `lambda_`: in place of the model's own rate_lambda.
 
-        `hessian` [b, t, m, m] of the distortion, for codes of one channel of consecutive frames; None: squared distance.
+        `hessian` [b, t, m, m] of the distortion, for codes of one channel and consecutive frames; None: squared error.
         """
         lambda_ = self.rate_lambda if lambda_ is None else lambda_
         features = self.features(m)
@@ -116,10 +116,10 @@ class GroupVQ(nn.Module):
 
     @torch.no_grad()
     def fit(self, m: Tensor, target_bits: float, generator: torch.Generator) -> float:
-        """Fit the codes to motion [n, m] in closed form, for at most `target_bits` a frame; the bits these take.
+        """Fit the codes to motion [n, m] without gradients, for at most `target_bits` a frame; the bits that they take.
 
         Entropy-constrained vector quantisation (Chou, Lookabaugh and Gray 1989): Lloyd's steps in which a code also
-        costs its bits, at a lambda that rises until the target is met, and is kept. Codes are first drawn far from one another.
+        costs its bits, at a lambda that rises until the target is met. The first codes are drawn as by k-means++.
         """
         rows = self.features(m[None])[0]  # [n, g, d]
         n, g = rows.shape[:2]

@@ -20,7 +20,7 @@ class Latents(Protocol):
     def encode(self, pictures: Tensor) -> Tensor: ...
 
     def decode(self, z: Tensor, detail: Tensor | None = None) -> Tensor:
-        """`detail` [n, c, h, w]: what pictures larger than latents show beyond them."""
+        """`detail` [n, c, h, w]: what larger pictures show beyond the latents."""
 
 
 def to_unit(pictures: np.ndarray, device: str = "cpu") -> Tensor:
@@ -39,7 +39,7 @@ def enlarged(z: Tensor, factor: int) -> Tensor:
 
 
 class Pixels:
-    """Pixels, less the config's mean and over its deviation: by default the identity. Of larger pictures their averages."""
+    """Pixels, normalised by the config's mean and deviation. Larger pictures are averaged down."""
 
     def __init__(self, config: LatentConfig):
         self.mean, self.deviation, self.factor = config.mean, config.deviation, config.factor

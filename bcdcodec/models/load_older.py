@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 def rename_on_load(module: nn.Module, rules: dict[str, str | None]) -> None:
-    """Let `load_state_dict` rename the module's tensors: the first pattern that a name begins with counts; None drops it."""
+    """Let `load_state_dict` rename the module's tensors by the first pattern that matches; None drops a tensor."""
 
     def rename(_: nn.Module, state: dict[str, Tensor], prefix: str, *__) -> None:
         for name in [name for name in state if name.startswith(prefix)]:

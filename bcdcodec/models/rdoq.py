@@ -1,4 +1,4 @@
-"""Codes of a clip chosen together: what an error costs depends on the other groups' errors, and on those of the frames beside."""
+"""Rate-distortion optimised quantisation (RDOQ): codes of all groups and neighbouring frames chosen jointly."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-SWEEPS = 2  # over frames and groups, each code chosen anew under the others
-STEADY = 1.0  # weight of what errors change by from frame to frame, which is seen as flicker, to that of the errors
+SWEEPS = 2  # over frames and groups; each code is chosen again, given the others
+STEADY = 1.0  # weight of the change of the error from frame to frame, which is seen as flicker, to that of the error
 
 
 def rdoq(entries: Tensor, bits: Tensor, features: Tensor, hessian: Tensor) -> Tensor:
     """Codes int64 [b, t, g], of scalar `entries` [g, k] that cost `bits` [g, k] each, for features [b, t, g] of clips.
 
-    The least is sought of e' C e of each frame's errors e, its hessian C [b, t, g, g]; of STEADY times the same of what e
-    changes by to the frames beside; and of the bits. Every other frame in turn, given those between, group by group.
+    Minimises the sum of e' H e over each frame's error e, with its Hessian H [b, t, g, g], of STEADY times the same of
+    the change of e from frame to frame, and of the bits. By coordinate descent: every other frame in turn, given those
+    between, group by group.
     """
     b, t, groups = features.shape
     diagonal = hessian.diagonal(dim1=2, dim2=3)  # [b, t, g]
     codes = (diagonal[..., None] * (features[..., None] - entries).square() + bits).argmin(-1)
-    beside = torch.full((t, 1), 2.0, device=features.device)  # frames beside each
-    beside[0] -= 1
-    beside[-1] -= 1
-    weight = 1 + STEADY * beside  # [t, 1] of a frame's own e' C e, once those beside it are given
+    neighbours = torch.full((t, 1), 2.0, device=features.device)  # of each frame
+    neighbours[0] -= 1
+    neighbours[-1] -= 1
+    weight = 1 + STEADY * neighbours  # [t, 1] of a frame's own e' H e, given its neighbours
     for _ in range(SWEEPS):
         for first in (0, 1):
             at = slice(first, None, 2)
             errors = F.pad(entries[torch.arange(groups, device=codes.device), codes] - features, (0, 0, 1, 1))
-            goal = features + STEADY / weight * (errors[:, :-2] + errors[:, 2:])  # [b, t, g] what would cost least
+            goal = features + STEADY / weight * (errors[:, :-2] + errors[:, 2:])  # [b, t, g] minimum
             found = _descend(
                 entries,
                 bits / weight[at].repeat(b, 1)[..., None],
@@ -40,9 +41,9 @@ def rdoq(entries: Tensor, bits: Tensor, features: Tensor, hessian: Tensor) -> Te
 
 
 def _descend(entries: Tensor, bits: Tensor, goal: Tensor, hessian: Tensor, codes: Tensor) -> Tensor:
-    """Codes [n, g] after a sweep over the groups from `codes` [n, g]; what is off the `goal` [n, g] costs by its hessian [n, g, g].
+    """Codes [n, g] after a sweep over the groups, from `codes` [n, g]. An error is that against the `goal` [n, g].
 
-    bits [n, g, k].
+    bits [n, g, k], hessian [n, g, g].
     """
     codes, groups = codes.clone(), torch.arange(len(entries), device=codes.device)
     chosen = entries[groups, codes]  # [n, g]

@@ -1,4 +1,4 @@
-"""The models by name: which config and which network a config.json asks for. Imports a model only when it is asked for."""
+"""The models by name: which config and which network a config.json asks for. A model is imported when it is used."""
 
 from __future__ import annotations
 

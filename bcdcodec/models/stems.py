@@ -9,7 +9,7 @@ from bcdcodec.models.layers import patchify
 
 
 class ConvStem(nn.Module):
-    """Patches of 4x4, then strided convolutions, each halving the grid, then one projection: [b, c, h, w] -> [b, width]."""
+    """Patches of 4x4, strided convolutions that halve the grid each, one projection: [b, c, h, w] -> [b, width]."""
 
     PATCH = 4
 

@@ -12,11 +12,13 @@ from bcdcodec.models.load_older import rename_on_load
 
 # The order in which layers draw their first weights, which is what a seed means to a training run.
 _PLAIN = "embed fine_in fine_out down_middle middle_in middle_out down_coarse coarse up_middle up_fine draw".split()
-_CONDITIONED = "embed down_middle down_coarse coarse_input fine_in fine_out middle_in middle_out coarse up_middle up_fine draw".split()
+_CONDITIONED = (
+    "embed down_middle down_coarse coarse_input fine_in fine_out middle_in middle_out coarse up_middle up_fine draw"
+).split()
 
 
 class ResidualBlock(nn.Module):
-    """Two convolutions around the identity, which the block is at first; a condition scales and shifts between them (FiLM)."""
+    """Two convolutions and a skip connection, the identity at first; a condition scales and shifts between (FiLM)."""
 
     def __init__(self, channels: int, condition: int = 0):
         """`condition`: channels of the condition; 0: none."""
@@ -53,9 +55,9 @@ class UNet(nn.Module):
     ):
         """`widths`: channels at 1/shuffle of the picture's side and at a half and a quarter of that.
 
-        `shuffle`: pixels a side that become channels: convolutions at full resolution would cost more than all the rest.
-        `condition`: channels of the condition. `coarse_input`: from channels of the coarse level to a layer that the caller
-        uses for what it adds there.
+        `shuffle`: pixels a side that become channels, as convolutions at full resolution would cost most of all.
+        `condition`: channels of the condition. `coarse_input`: makes a layer for the caller, whose output is
+        added at the coarse level, from the channels there.
         """
         super().__init__()
         self.factor, self.shuffle = factor, shuffle

@@ -1,4 +1,4 @@
-"""Backward warping of the content picture by a coarse flow field."""
+"""Backward warping of pictures by a coarse flow field."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from bcdcodec.models.latents import enlarged
 def warp(picture: Tensor, flow: Tensor, cubic: bool = False) -> Tensor:
     """Picture [b, c, h, w] seen through flow [b, 2, gh, gw] (x, y; 1 is half a picture) -> [b, c, h, w].
 
-    The flow is interpolated to the picture's size; positions outside repeat the border. `cubic`: sharper, in some three times the time.
+    The flow is interpolated to the picture's size; positions outside repeat the border. `cubic`: sharper, three times
+    slower.
     """
     return F.grid_sample(
         picture,
@@ -32,13 +33,13 @@ def warp_large(picture: Tensor, detail: Tensor, flow: Tensor) -> Tensor:
 
 
 def warped_detail(picture: Tensor, detail: Tensor, flow: Tensor) -> Tensor:
-    """The detail [b, c, H, W] that `warp` of a picture [b, c, h, w] lacks, if it has lacked `detail`: to be added to that warp, enlarged."""
+    """What to add to the enlarged `warp` of a picture [b, c, h, w] that lacks a detail itself: [b, c, H, W]."""
     large = warp_large(picture, detail, flow)
     return large - enlarged(warp(picture, flow), detail.shape[-1] // picture.shape[-1])
 
 
 def splat(picture: Tensor, flow: Tensor) -> Tensor:
-    """The adjoint of `warp`: every pixel of [b, c, h, w] is added to those of the content picture that it was taken from."""
+    """The adjoint of `warp`: each pixel of [b, c, h, w] is added to those of the source that it was taken from."""
     b, c, h, w = picture.shape
     size = torch.tensor([w, h], device=flow.device)
     at = (((_places(flow, h, w) + 1) * size - 1) / 2).clamp(
@@ -57,7 +58,7 @@ def splat(picture: Tensor, flow: Tensor) -> Tensor:
 
 
 def _places(flow: Tensor, h: int, w: int) -> Tensor:
-    """Where in the content picture each pixel of the other looks, x and y between -1 and 1: [b, h, w, 2]."""
+    """Where in the source each pixel of the warp is taken from, x and y between -1 and 1: [b, h, w, 2]."""
     if flow.shape[-2:] != (h, w):
         flow = F.interpolate(flow, size=(h, w), mode="bilinear", align_corners=False)
     ys, xs = centres(h).to(flow), centres(w).to(flow)

@@ -1,4 +1,4 @@
-"""A clip of any length through networks that see windows of it: windows overlap and are faded into each other."""
+"""Clips of any length through networks that see windows of it; windows overlap and are cross-faded."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def overlapped(
 ) -> Iterator[Tensor]:
     """What `run` makes of windows [b, length, ...] of the frames [...], as blocks [t, ...] that follow one another.
 
-    Each window but the first begins `overlap` frames before the last one's end, and there they are faded into each
-    other: without, a picture jumps where one window ends and another, which has seen other frames, begins. The result
-    does not depend on how many windows are run at once. `overlap` is at most half of `length`.
+    Each window but the first begins `overlap` frames before the end of the one before, and there they are cross-faded;
+    else pictures jump where one window ends and the next begins. The result does not depend on how many windows are run
+    at once. `overlap` is at most half of `length`.
     """
     step = length - overlap
     rise = torch.arange(1, overlap + 1) / (overlap + 1)  # weight of the later window
@@ -67,7 +67,7 @@ def motion_blocks(model: VideoModel, latents: Latents, pictures: Iterable[np.nda
 
 
 def latent_blocks(latents: Latents, pictures: np.ndarray, device: str) -> Iterator[tuple[slice, Tensor]]:
-    """Latents [t, c, h, w] of a clip uint8 [t, h, w, 3], REFINED_AT_ONCE frames at a time, and which frames these are."""
+    """Which frames, and their latents [t, c, h, w], of a clip uint8 [t, h, w, 3]: REFINED_AT_ONCE at a time."""
     for start in range(0, len(pictures), REFINED_AT_ONCE):
         at = slice(start, start + REFINED_AT_ONCE)
         yield at, latents.encode(to_unit(pictures[at], device))
@@ -82,7 +82,7 @@ def refined_motion(
     device: str,
     quick: bool = False,
 ) -> tuple[Tensor, Tensor | None]:
-    """`VideoModel.refine` of a clip uint8 [t, h, w, 3] of the encoder's motion [t, m], block by block: [t, m], [t, m, m]."""
+    """`VideoModel.refine`, block by block, of a clip uint8 [t, h, w, 3] of motion [t, m]: [t, m], [t, m, m]."""
     if not model.warps:
         return m, None
     parts = [model.refine(z[None], m[None, at], reference, quick) for at, z in latent_blocks(latents, pictures, device)]

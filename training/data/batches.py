@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from bcdcodec.training.data.clips import ClipStore
 from bcdcodec.training.data.procedural_pairs import PEOPLE, PairStore, mirrored_motion
 
-# Of the pictures that teach the still's filter.
+# Of the pictures that the denoiser learns from.
 CROP_LEAST = 0.75  # of a picture's side
 CONTRAST, TINT = (0.8, 1.15), 0.08  # in which range, and by how much each channel on average
 
@@ -40,7 +40,7 @@ class Batch:
     content: Tensor  # [b, tc, c, h, w]
     driving: Tensor  # [b, t, c, h, w]
     target: Tensor  # [b, t, c, h, w]
-    flow: Tensor  # [pairs, t, tc, 4, gh, gw] true flow of the first, procedural heads, from target to content: `flow_between`
+    flow: Tensor  # [pairs, t, tc, 4, gh, gw] true flow, target to content, of the first: procedural heads
     own: Tensor  # [pairs, c, h, w] another picture of the person who drives them
     motion: Tensor | None = None  # [pairs, t, p] MOTION_PARAMETERS of their targets
     codes: Tensor | None = None  # [b, t, g] that the driving pictures are to have; else the model's own
@@ -94,7 +94,7 @@ class BatchSampler:
         return _augment(Batch(content, driving, target, flow, own, motion), rng, shift)
 
     def pictures(self, rng: np.random.Generator, count: int) -> Tensor:
-        """Pictures [count, c, h, w] of footage, every fourth of procedural heads, mirrored, cropped and coloured at random."""
+        """Pictures [count, c, h, w] of footage, every fourth of a procedural head; random mirror, crop, colour."""
         frames = []
         for i in range(count):
             if self.pairs is not None and i % 4 == 0:
@@ -119,7 +119,7 @@ class BatchSampler:
     def frame_pairs(self, rng: np.random.Generator, count: int, only_footage: bool = False) -> tuple[Tensor, Tensor]:
         """Two pictures [count, c, h, w] each of one person in two motions.
 
-        Two thirds of footage, the rest procedural heads, unless it is to be `only_footage`; where one is missing, the other.
+        Two thirds of footage, the rest procedural heads, unless `only_footage`; where one is missing, the other.
         """
         pairs = []
         for i in range(count):
@@ -153,7 +153,7 @@ class BatchSampler:
         return to_pictures(np.stack(frames)), torch.from_numpy(np.stack(motion)).float()
 
     def true_flow_pairs(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Procedural heads: people [count, c, h, w], others in other motions, and the flow [count, 4, gh, gw] of the first from there."""
+        """Procedural heads: people [count, c, h, w], others in other motions, the flow [count, 4, gh, gw]."""
         contents, driven, flows = [], [], []
         for _ in range(count):
             group, a, b = (
@@ -201,7 +201,7 @@ class BatchSampler:
         return moved[frames:], moved[:frames], moved[:frames]
 
     def _pair(self, rng: np.random.Generator, t: int) -> tuple[Tensor, ...]:
-        """Procedural heads: motion of one person, content and truth of another; true flow; the first one's still; parameters."""
+        """Procedural heads: a person's content, another's motion, truth, true flow, the other's picture, parameters."""
         group, a, b = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE)), int(rng.integers(PEOPLE))
         picks = np.sort(rng.choice(self.pairs.driven.shape[2], t, replace=False))
         driven, own = self.pairs.driven[group], to_pictures(self.pairs.content[group, a, 0])

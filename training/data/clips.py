@@ -67,7 +67,7 @@ def split_of(folder: Path) -> dict[str, list[Path]]:
 
 
 def load_store(folder: Path, split: str, size: int, cache: Path, every: int = 1) -> ClipStore:
-    """Clips of a split at size x size pixels, every so many-th frame, decoded once into `cache` and memory-mapped after.
+    """Clips of a split at size x size pixels, every `every`-th frame; decoded once into `cache`, then memory-mapped.
 
     A file that cannot be read is left out with a note in the cache's list, not fatal.
     """

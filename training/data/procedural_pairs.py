@@ -29,7 +29,7 @@ class PairStore:
 def draw_group(
     seed: int, frames: int, content_frames: int, stride: int
 ) -> tuple[list[Identity], np.ndarray, np.ndarray]:
-    """A group before rendering, a function of its seed: people, driving motion [t, p], content motion [people, tc, p]."""
+    """A group before rendering, by its seed: people, driving motion [t, p], content motion [people, tc, p]."""
     rng = np.random.default_rng((20251, seed))
     pace = stride * int(rng.choice(PACES))
     motion = sample_motion(rng, frames * pace)[::pace]
@@ -41,7 +41,7 @@ def draw_group(
 
 
 def render_group(seed: int, frames: int, content_frames: int, stride: int, size: int) -> tuple[np.ndarray, ...]:
-    """One group: driven pictures [people, t, h, w, 3], content pictures [people, tc, h, w, 3], flow [people, t, tc, 4, gh, gw]."""
+    """One group: driven [people, t, h, w, 3], content [people, tc, h, w, 3], flow [people, t, tc, 4, gh, gw]."""
     people, motion, own = draw_group(seed, frames, content_frames, stride)
     pictures = np.stack([render(who, np.concatenate([motion, mine]), size) for who, mine in zip(people, own)])
     flow = np.stack([flow_between(who, motion, mine, size // FLOW_CELL) for who, mine in zip(people, own)])

@@ -64,7 +64,7 @@ class Sheets:
 
     @staticmethod
     def load(folder: Path) -> Sheets:
-        """The sheets of `folder`: ATTRIBUTE/0.png ... 5.png and shoes/1.png. Raises BcdError when one is missing or odd."""
+        """The sheets of `folder`: ATTRIBUTE/0.png to 5.png, shoes/1.png. Raises BcdError when one is missing or odd."""
         folder = Path(folder)
         layers = [[_motions(folder / name / f"{choice}.png") for choice in range(CHOICES)] for name in ATTRIBUTES]
         return Sheets(np.array(layers), _motions(folder / SHOES / "1.png"))
@@ -79,7 +79,7 @@ class Sheets:
         return _over(self.shoes[motions], picture)
 
     def everyone(self, motion: int) -> np.ndarray:
-        """Frames uint8 [1296, 64, 64, 3] of all characters in one of the 63 motion frames; what they share is drawn once."""
+        """Frames uint8 [1296, 64, 64, 3] of all characters in one motion frame; shared layers are drawn once."""
         drawn = (self.layers[:, :, motion, ..., 3] > 0).any((0, 1)) | (self.shoes[motion, ..., 3] > 0)  # [h, w]
         picture = np.zeros((1, np.count_nonzero(drawn), 3), np.uint8)  # [characters so far, drawn pixels, 3]
         for layer in self.layers:
@@ -98,7 +98,7 @@ class Sheets:
 
 
 def _over(layer: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """RGBA `layer` [..., 4] over an opaque RGB picture [..., 3], in the integer arithmetic of Pillow's alpha_composite."""
+    """RGBA `layer` [..., 4] over RGB [..., 3], in the integer arithmetic of Pillow's alpha_composite."""
     alpha = layer[..., 3:]
     if ((alpha == 0) | (alpha == 255)).all():  # as nearly all of the art is: the same values, several times sooner
         return np.where(alpha == 255, layer[..., :3], below)

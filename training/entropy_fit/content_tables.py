@@ -90,7 +90,7 @@ def _teach(network: _SizeNetwork, features: list[np.ndarray], residuals: list[np
 
 
 def _seen(model: LearnedContentModel, residuals: np.ndarray, rows: int, columns: int) -> np.ndarray:
-    """What the network sees of the channels that are not predicted, channel by channel, int16 [(d - predicted) * n, 16]."""
+    """Features of the channels that are not predicted, channel by channel, int16 [(d - predicted) * n, 16]."""
     contexts = model.contexts(rows, columns)
     contexts.add(residuals.T)
     return contexts.features(np.arange(model.predicted_channels, model.channels)).astype(np.int16).reshape(-1, FEATURES)

@@ -130,7 +130,7 @@ def changes(clips: list[np.ndarray], g: int, k: int) -> Changes:
 
 
 def successors(clips: list[np.ndarray], motion: FrequencyTables, blend: float) -> np.ndarray:
-    """Integer frequencies uint16 [g, k, k] of the code after a change; `blend` changes are added as all codes are distributed."""
+    """Frequencies uint16 [g, k, k] of the code after a change; plus `blend` changes distributed as all codes are."""
     g, k = motion.frequencies.shape
     counts, own = np.zeros((g, k, k)), np.arange(k)
     for clip in clips:
@@ -141,7 +141,7 @@ def successors(clips: list[np.ndarray], motion: FrequencyTables, blend: float) -
 
 
 def pairs(clips: list[np.ndarray], known: np.ndarray) -> np.ndarray | None:
-    """Integer frequencies uint16 [g, k, k, k] of the code after a change, by the code before the last change and the code.
+    """Frequencies uint16 [g, k, k, k] of the code after a change, by the code before the last change and the code.
 
     PAIR_BLEND changes are added as `known`, the successors [g, k, k], has them. None for models of many groups.
     """
@@ -158,7 +158,7 @@ def pairs(clips: list[np.ndarray], known: np.ndarray) -> np.ndarray | None:
 
 
 def _integer(counts: np.ndarray) -> np.ndarray:
-    """Rows [..., k, k] in proportion to counts that are 0 on the diagonal, as uint16 of sum 32768, at least 1 elsewhere."""
+    """Rows [..., k, k] proportional to counts, 0 on the diagonal, at least 1 elsewhere, as uint16 of sum 32768."""
     k = counts.shape[-1]
     own = np.arange(k)
     frequencies = 1 + np.floor(counts * (SUCCESSOR_TOTAL - k) / counts.sum(-1, keepdims=True)).astype(np.int64)

@@ -182,7 +182,7 @@ class HeadsRecipe:
 def decoder_losses(
     model: HeadsModel, batch: Batch, c: HeadsTraining, step: int, temporal: bool, refined: bool
 ) -> tuple[Losses, Tensor, HeadsReference]:
-    """Losses of decoder and flow or, where the estimate is `refined`, of the refiner; the estimate [b, t, c, h, w]; the reference."""
+    """Losses of decoder and flow, or, if `refined`, of the refiner; the estimate [b, t, c, h, w]; the reference."""
     config = model.config
     b, tc = batch.content.shape[:2]
     own = int(torch.randint(tc, ()))  # the reference frame
@@ -243,7 +243,7 @@ def refined_motion(model: HeadsModel, batch: Batch, reference: HeadsReference) -
 
 
 def at_features(where: Tensor, importance: Tensor) -> Tensor:
-    """Weights `where` [b, t, 1, h, w] times those of eyes and mouth of the first clips, [pairs, t, 1, gh, gw]; mean kept."""
+    """Weights `where` [b, t, 1, h, w] times the first clips' of eyes and mouth, [pairs, t, 1, gh, gw]; mean kept."""
     k, t = importance.shape[:2]
     fine = F.interpolate(importance.flatten(0, 1), size=where.shape[-2:], mode="bilinear").unflatten(0, (k, t))
     first = where[:k] * fine

@@ -30,7 +30,7 @@ from bcdcodec.training.trainer import SETUP_STEP, Losses, OptimiserConfig, Train
 RESTART_BATCHES, RESTART_UNTIL = 16, 0.8  # batches whose frames are looked at; share of the run
 CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
 CHOICE_EVERY, CHOICE_AT = 4, 1  # steps; which of these
-CHOICE_LAMBDA = 0.0002  # squared error (pixels of unit deviation) that a bit is worth in the choice of codes: a dozen pixels are 0.004
+CHOICE_LAMBDA = 0.0002  # squared error (pixels of unit deviation) that a bit is worth there; a dozen pixels are 0.004
 SPLIT_BATCHES, CANDIDATE_BATCHES = (
     24,
     3,
@@ -198,7 +198,7 @@ class SpritesRecipe:
 def rate_distortion(
     model: SpritesModel, palette: PaletteReader | None, batch: SpriteBatch, c: SpritesTraining, step: int
 ) -> tuple[Losses, Tensor]:
-    """L = L_d + lambda (H_model - H_target)^2 (equations 6-8) and the auxiliary terms; and the content tokens [b, n, d]."""
+    """L = L_d + lambda (H_model - H_target)^2 (equations 6-8) and auxiliary terms; the content tokens [b, n, d]."""
     config = model.config
     b, tc = batch.content.shape[:2]
     torch.randint(tc, ())  # of no use but that the random numbers after it are those that a seed always gave
@@ -243,12 +243,11 @@ def rate_distortion(
 def swap_consistency(
     model: SpritesModel, ema: SpritesModel, content: Tensor, codes: Tensor, c: SpritesTraining
 ) -> Tensor:
-    """Cross entropy (nats a group) of the codes read back from a one-step decode with another clip's content,
-    the same read by the learning encoder, which thereby learns that looks are no motion,
-    and the error of that content read back, over its variance.
+    """Cross entropy (nats a group) of the codes read back from a one-step decode with another clip's content.
 
-    The `ema` copy, whose weights do not learn, reads the decoded pictures: what is constant within a clip but is motion
-    cannot hide in the content then.
+    The `ema` copy, whose weights do not learn, reads them: motion that is constant within a clip cannot hide in the
+    content then. With the weights of the config also the same read by the learning encoder, so that looks are no
+    motion, and the error of the content read back, over its variance.
     """
     config = model.config
     content = content.roll(1, dims=0).detach()
@@ -273,10 +272,9 @@ def code_choice(
 ) -> Tensor:
     """Cross entropy (nats) of the encoder's codes to those of least error and bits when decoded in one step.
 
-    The decoder has each clip's own content [b, n, d], so the code it does best with is the one of the motion, whatever
-    the encoder has filed under looks. Of one driving frame a clip the `candidates` nearest codes are tried by the `ema`
-    copy. `log2_p` [1, k] is their cost: of two codes of the same motion the frequent one wins, and the other becomes free
-    for motions that share a code.
+    The decoder has each clip's own content [b, n, d], so the code it does best with is that of the motion, not of the
+    looks. Of one driving frame a clip the `candidates` nearest codes are tried by the `ema` copy. `log2_p` [1, k] is
+    their cost: of two codes of the same motion the frequent one wins, and the other becomes free.
     """
     config = model.config
     features = ema.vq.features(model.motion(frames.driving))  # [b, 1, g, d]

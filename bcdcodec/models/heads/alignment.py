@@ -1,7 +1,7 @@
 """Alignment of one picture with another: the motion whose flow and residual make them most alike.
 
-Gauss-Newton steps on the robust error of the two pictures' grey, coarse to fine, with the basis's deviations as the prior:
-Lucas and Kanade's alignment (1981) over a linear model, as active appearance models do it.
+Gauss-Newton steps on the robust error of the grey values, coarse to fine, with the deviations of the flow basis as the
+prior: Lucas and Kanade's alignment (1981) over a linear model, as in active appearance models.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from bcdcodec.models.warp import warp
 Levels = tuple[tuple[int, int, int], ...]
 # Of the alignment: side as a share of the picture's, times it is smoothed, iterations.
 LEVELS = ((8, 1, 4), (4, 1, 2), (4, 0, 2), (2, 0, 2), (1, 0, 1))
-QUICK = LEVELS[:-1]  # to compare stills: the finest takes longer than all others
-ON_CPU = 8  # pictures aligned at once there: what they need stays in its caches
-COSTED = 2  # the finest share at which errors are priced: what they cost beyond is too local to say much of larger ones
+QUICK = LEVELS[:-1]  # to compare references: the finest takes longer than all others
+ON_CPU = 8  # pictures aligned at once on a CPU: they fit its caches
+HESSIAN_SHARE = 2  # finest share whose Hessian is used: a finer one holds for smaller errors only
 ROBUST = 0.1  # error of a pixel (in [-1, 1]) from which it counts by its size rather than its square
 CELL = 32.0  # side in pixels at which the prior on motion weighs as much as the errors of one pixel each
 PRIOR = 0.25  # weight of the prior: more, and fine motion is not found; less, and bits go into noise
 EMPHASIS = 4.0  # extra weight of errors at mouth and eyes
-TYPICAL = 0.009  # mean squared error of pixels (in [-1, 1]) that a unit of change makes, squared, in footage
-FLAT = 0.1  # of TYPICAL, that a change costs even where nothing is seen to move
+TYPICAL = 0.009  # mean squared error of pixels (in [-1, 1]) that a unit of change makes in footage
+FLAT = 0.1  # of TYPICAL, that a change costs even where the picture is flat
 
 
 @torch.no_grad()
@@ -41,9 +41,7 @@ def align(
 ) -> Tensor:
     """Change [n, m] whose flow makes the picture [n, c, h, w] most like the target [n, c, h, w], from `start` on.
 
-    Gauss-Newton steps on the robust error of the two pictures' grey, coarse to fine, with the basis's deviations as
-    the prior: Lucas and Kanade's alignment (1981) over a linear model, as active appearance models do it. With an
-    `residual` [1 or n, ...] of the picture the last channels are the coefficients of its components.
+    With a residual basis `residual` [1 or n, ...] of the picture the last channels are its coefficients.
     """
     return align_with_hessian(basis, picture, target, start, residual, levels)[0]
 
@@ -57,19 +55,19 @@ def align_with_hessian(
     residual: ResidualBasis | None = None,
     levels: Levels = LEVELS,
 ) -> tuple[Tensor, Tensor]:
-    """`align`, and what each error of the change [n, m] costs in the picture: e' C e of hessian C [n, m, m].
+    """`align`, and the Hessian H [n, m, m] of the picture's error: an error e of the change costs e' H e.
 
-    In the unit of TYPICAL: of a change whose error costs as much as usual C is about the identity.
+    In the unit of TYPICAL: for a change whose errors cost as much as usual H is about the identity.
     """
     fields = [basis.fields_at(picture.shape[-1] // share) for share, _, _ in levels]
     n = max(1, len(start))
     few = ON_CPU if start.device.type == "cpu" else n
     parts = []
     for at in (slice(i, i + few) for i in range(0, n, few)):
-        looks = residual
+        some = residual
         if residual is not None and len(residual.components) > 1:
-            looks = replace(residual, components=residual.components[at], salience=residual.salience[at])
-        parts.append(_aligned(basis, picture[at], target[at], start[at], looks, list(zip(levels, fields))))
+            some = replace(residual, components=residual.components[at], salience=residual.salience[at])
+        parts.append(_aligned(basis, picture[at], target[at], start[at], some, list(zip(levels, fields))))
     return torch.cat([change for change, _ in parts]), torch.cat([hessian for _, hessian in parts])
 
 
@@ -99,8 +97,8 @@ def _aligned(
             for _ in range(iterations):
                 if more is not None:
                     coefficients = residual.coefficients(change)  # [n, k]
-                    looks = source + (coefficients[..., None, None] * more[:, 1:]).sum(1, keepdim=True)
-                    moving = torch.cat([looks, *_slopes(looks), more], 1)
+                    image = source + (coefficients[..., None, None] * more[:, 1:]).sum(1, keepdim=True)
+                    moving = torch.cat([image, *_slopes(image), more], 1)
                 flow = torch.tensordot(change, fields, dims=1).unflatten(-1, (side, side))
                 seen = warp(moving, flow).flatten(2)  # [n, 3 or 4 + k, p]
                 error = seen[:, 0] - goal.flatten(1)
@@ -112,7 +110,7 @@ def _aligned(
                     jacobian[:, -basis.residual_channels :] = seen[:, 4:] / RESIDUAL_SCALE
                 weighted = jacobian * weight[:, None]
                 squared = weighted @ jacobian.transpose(1, 2)
-                if share >= COSTED:
+                if share >= HESSIAN_SHARE:
                     hessian = squared * (ROBUST / side**2 / TYPICAL)
                 gradient = (weighted @ error[..., None])[..., 0] + prior * (change - start)
                 change = change - torch.linalg.solve(squared + torch.diag(prior), gradient)

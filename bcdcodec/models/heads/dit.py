@@ -1,4 +1,4 @@
-"""Diffusion transformer (section 3.3) of `heads`: motion in AdaLN and in every patch, content joined to the noisy input."""
+"""Diffusion transformer (section 3.3) of `heads`: motion in AdaLN and in every patch, content added to the input."""
 
 from __future__ import annotations
 

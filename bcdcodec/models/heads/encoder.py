@@ -12,7 +12,10 @@ from bcdcodec.models.t5 import RelativeBias, T5Layer
 
 
 class HeadsEncoder(nn.Module):
-    """T(z) = (content c, motion m): latents [b, t, c, h, w] -> ([b, n, d], [b, t, m]). Frames do not see the queries."""
+    """T(z) = (content c, motion m): latents [b, t, c, h, w] -> ([b, n, d], [b, t, m]).
+
+    Frames do not attend to the queries.
+    """
 
     def __init__(self, config: HeadsConfig):
         super().__init__()
@@ -32,7 +35,7 @@ class HeadsEncoder(nn.Module):
         self.from_still = nn.Linear(content.transform_dim, e.width)
 
     def forward(self, z: Tensor, coefficients: Tensor) -> tuple[Tensor, Tensor]:
-        """`coefficients` [b, n, d]: transform coefficients of the reference frame, the leading channels of its tokens."""
+        """`coefficients` [b, n, d]: of the reference frame's patches, the leading channels of the tokens."""
         frames = self._frames(z)  # [b, t, d]
         queries = self.queries[None].expand(len(frames), -1, -1) + self.from_still(coefficients)
         n = queries.shape[1]

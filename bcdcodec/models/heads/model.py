@@ -41,7 +41,7 @@ class Denoised:
 
 
 class HeadsModel(nn.Module):
-    """Bitrate-controlled diffusion over pixels [b, t, 3, h, w] in [-1, 1], as corrections of a warped reference image."""
+    """Bitrate-controlled diffusion over pixels [b, t, 3, h, w] in [-1, 1]: corrections of a warped reference image."""
 
     warps = True
 
@@ -132,7 +132,7 @@ class HeadsModel(nn.Module):
         return self.denoiser(self.transform.inverse(tokens[..., : self.config.content.transform_dim]))
 
     def residual_basis(self, tokens: Tensor, motion: Tensor) -> ResidualBasis | None:
-        """That of tokens [b, n, channels] whose image has `motion` [b, m]; None for those with the first `dim` alone."""
+        """That of tokens [b, n, channels] whose image has `motion` [b, m]; None for tokens of `dim` channels."""
         c = self.config.content
         if tokens.shape[-1] == c.dim:
             return None

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from bcdcodec.models.content_quantiser import ContentQuantiser
 from bcdcodec.models.layers import patchify, unpatchify
 
-# Of reference images, from fine to coarse: the last at one step takes about the bytes of the first at the next, and looks as good.
+# From fine to coarse: the last one at a step takes about the bytes of the first one at the next, and looks as good.
 ROUNDINGS = (0.42, 0.39, 0.36, 0.33, 0.30)
 NEAR_DEFAULT = 2  # step indices to either side of the default that reference images are learned at
 # Of the residual basis, against the reference image: it is small, and what it shows is looked at.

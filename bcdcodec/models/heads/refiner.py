@@ -11,10 +11,10 @@ from bcdcodec.models.unet import UNet
 
 
 class Refiner(nn.Module):
-    """A U-Net that sees the estimate of a frame, the reference image and its warp, the flow, and the transformer's tokens.
+    """A U-Net over the estimate of a frame, the reference image, its warp, the flow and the transformer's tokens.
 
-    Motion scales its channels. Its output takes the estimate towards the reference image, where what moved uncovers what
-    did not, and adds what neither has.
+    The transformer's condition scales its channels (FiLM). It blends the estimate with the unwarped reference image,
+    for disoccluded areas, and adds a correction.
     """
 
     def __init__(self, channels: int, widths: tuple[int, int, int], side: int, width: int):
@@ -33,7 +33,7 @@ class Refiner(nn.Module):
     def forward(
         self, estimate: Tensor, image: Tensor, warped: Tensor, flow: Tensor, tokens: Tensor, condition: Tensor
     ) -> Tensor:
-        """Pictures [n, c, h, w], flow [n, 2, gh, gw], tokens [n, s * s, d], condition [n, d] -> picture [n, c, h, w]."""
+        """Pictures [n, c, h, w], flow [n, 2, gh, gw], tokens [n, s * s, d], condition [n, d] -> [n, c, h, w]."""
         size = estimate.shape[-2:]
         flow = F.interpolate(flow, size=size, mode="bilinear", align_corners=False)
         seen = torch.cat([estimate, image, warped, flow], 1).to(self.unet.draw.weight.dtype)

@@ -63,7 +63,7 @@ class SharedBasis(nn.Module):
 
     @torch.no_grad()
     def fit(self, basis: FlowBasis, images: Tensor, frames: Tensor, change: Tensor, m: Tensor) -> None:
-        """Fit to pairs of images and frames [n, c, h, w], aligned by `change` [n, m], the images in motion `m` [n, m]."""
+        """Fit to pairs of images, in motion `m` [n, m], and frames [n, c, h, w], aligned by `change` [n, m]."""
         self.motion.copy_(m.mean(0))
         energy, residuals = torch.zeros_like(self.salience), []
         for i in range(0, len(images), AT_ONCE):
@@ -112,7 +112,7 @@ def fit_residual_basis(
 
 
 def _residual(basis: FlowBasis, images: Tensor, frames: Tensor, change: Tensor) -> Tensor:
-    """What frames [n, c, h, w] show beyond the warped images, at the place in the images that it is seen of: [n, c, h, w]."""
+    """What frames [n, c, h, w] show beyond the warped images, moved back to the place in the images: [n, c, h, w]."""
     flow = basis(change)
     left = frames - warp(images, flow)
     return splat(left, flow) / (splat(torch.ones_like(left[:, :1]), flow) + MIN_WEIGHT)

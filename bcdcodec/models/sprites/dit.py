@@ -38,7 +38,7 @@ class SpritesDiT(nn.Module):
     def forward(
         self, x: Tensor, log_sigma: Tensor, content: Tensor, motion: Tensor, keep_content: Tensor | None = None
     ) -> Tensor:
-        """X scaled by c_in; log_sigma [b]; content [b, n, d], motion [b, t, m]; where `keep_content` [b] is 0 it is masked."""
+        """X scaled by c_in; log_sigma [b]; content [b, n, d], masked where `keep_content` [b] is 0; m [b, t, m]."""
         b, t = x.shape[:2]
         content, motion = self.embed_content(content.to(x.dtype)), motion.to(x.dtype)  # [b, n, d], [b, t, m]
         if keep_content is not None:

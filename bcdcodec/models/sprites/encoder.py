@@ -1,4 +1,4 @@
-"""Disentangling encoder (section 3.1) of `sprites`: each frame alone gives motion, queries over all frames give content."""
+"""Disentangling encoder (section 3.1) of `sprites`: motion from each frame alone, content from all frames."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from bcdcodec.models.t5 import RelativeBias, T5Layer
 class SpritesEncoder(nn.Module):
     """T(z) = (content c, motion m): latents [b, t, c, h, w] -> ([b, n, d], [b, t, m]).
 
-    A frame attends to itself alone: its motion needs no neighbours. A query attends to itself and to all frames: the other
-    queries would outnumber the few frames.
+    A frame attends to itself alone: its motion needs no neighbours. A query attends to itself and to all frames: the
+    other queries would outnumber the few frames.
     """
 
     def __init__(self, config: SpritesConfig):

@@ -102,8 +102,13 @@ class Identity:
     @staticmethod
     def sample(rng: np.random.Generator) -> Identity:
         """A random person; the same generator state gives the same person."""
-        u = lambda lo, hi: float(rng.uniform(lo, hi))
-        chance = lambda p: bool(rng.random() < p)
+
+        def u(lo: float, hi: float) -> float:
+            return float(rng.uniform(lo, hi))
+
+        def chance(p: float) -> bool:
+            return bool(rng.random() < p)
+
         masculine = u(0.0, 1.0)
         skin = _skin(rng)
         hair_colour = _hair_colour(rng, dark=sum(skin) < 1.5)

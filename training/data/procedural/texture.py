@@ -68,7 +68,7 @@ def skin_map(i: Identity) -> Array:
         -(((ax - i.eye_spacing) / 0.11) ** 2)
     )
     height = height - (0.003 + 0.012 * i.age) * bag
-    lines = sum(np.exp(-(((y - l) / 0.014) ** 2)) for l in (-0.34, -0.43, -0.52)) * smooth(ax, 0.42, 0.1)
+    lines = sum(np.exp(-(((y - line) / 0.014) ** 2)) for line in (-0.34, -0.43, -0.52)) * smooth(ax, 0.42, 0.1)
     fine, coarse, speck = noise(rng, MAP, 64), noise(rng, MAP, 12), noise(rng, MAP, 85)
     height = height - 0.010 * i.age**2 * lines + 0.0006 * (1 + i.age) * fine
     dy, dx = np.gradient(height, 2 * MAP_Y / (MAP - 1), 2 * MAP_X / (MAP - 1))
