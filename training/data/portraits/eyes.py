@@ -11,7 +11,8 @@ from bcdcodec.training.data.portraits.contour import Opening
 from bcdcodec.training.data.portraits.head import Head
 from bcdcodec.training.data.portraits.pictures import PAD
 
-BLINK_GAIN = (0.7, 2.0)  # least and most
+BLINK_GAIN = (0.7, 2.2)  # least and most
+OVERLAP = 1.1  # of the gap, by which the upper lid comes down: a little over the lower one
 EYEBALL = 1.25  # units of the head, radius
 
 
@@ -36,7 +37,7 @@ def blink_gains(head: Head, neutral: np.ndarray) -> tuple[float, float]:
         gap = neutral[upper, 1].mean() - neutral[lower, 1].mean()
         blink = head.expression[head.names.index(name)]
         closes = -(blink[upper, 1].mean() - blink[lower, 1].mean())
-        gains.append(float(np.clip(gap / max(closes, 1e-3) * 1.05, *BLINK_GAIN)))
+        gains.append(float(np.clip(gap / max(closes, 1e-3) * OVERLAP, *BLINK_GAIN)))
     return tuple(gains)
 
 

@@ -83,7 +83,7 @@ def prepare(head: Head, photograph: np.ndarray, points: np.ndarray, rng: np.rand
     return Person(
         face=drawn,
         wide=wide,
-        skin=take_skin(wide, mouth, eyes),
+        skin=take_skin(wide, mouth, eyes, light),
         fit=found,
         shape=shape.astype(np.float32),
         seen=seen,

@@ -11,6 +11,7 @@ from bcdcodec.training.data.portraits.contour import Opening
 from bcdcodec.training.data.portraits.pictures import PAD, SIDE, nearest_outside
 
 LID_LEVEL = 0.7  # of the median brightness around an eye, below which a pixel is no skin of a lid
+LID_DARKEST = 0.72  # of the skin's brightness in the light
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,8 @@ class Skin:
     filled: np.ndarray  # float32 [SIDE, SIDE] 1 where `picture` is not the photograph
 
 
-def take_skin(wide: np.ndarray, mouth: Opening, eyes: tuple[Opening, Opening]) -> Skin:
-    """The skin of a padded photograph float32 [h, w, 3]."""
+def take_skin(wide: np.ndarray, mouth: Opening, eyes: tuple[Opening, Opening], light: np.ndarray) -> Skin:
+    """The skin of a padded photograph float32 [h, w, 3]; `light` [3]: colour of skin in the light."""
     whole = wide.shape[0]
     hole, lashes = np.zeros((whole, whole), bool), np.zeros((whole, whole), bool)
     inside = slice(PAD, PAD + SIDE)
@@ -51,5 +52,8 @@ def take_skin(wide: np.ndarray, mouth: Opening, eyes: tuple[Opening, Opening]) -
         bright = np.clip(level / max(float(np.median(level)), 1) / LID_LEVEL - 1, 0, 0.25) * 4
         w = weight[rows, columns] * (bright + 0.02).astype(np.float32)
         total = cv2.GaussianBlur(w, (0, 0), 4)[..., None]
-        lid[rows, columns] = cv2.GaussianBlur(wide[rows, columns] * w[..., None], (0, 0), 4) / np.maximum(total, 1e-4)
+        smooth = cv2.GaussianBlur(wide[rows, columns] * w[..., None], (0, 0), 4) / np.maximum(total, 1e-4)
+        # as skin is coloured and no darker than a lid in shade: make-up and deep shadow are not spread over the lid
+        shade = np.maximum(smooth.mean(-1, keepdims=True) / max(float(light.mean()), 1), LID_DARKEST)
+        lid[rows, columns] = 0.4 * smooth + 0.6 * np.minimum(light * shade, 255)
     return Skin(skin, lid, hole[inside, inside].astype(np.float32))
