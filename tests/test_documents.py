@@ -51,10 +51,15 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def unbroken(script: str) -> str:
+    """A shell script with every command on one line, without comments."""
+    return re.sub(r"(^|\s)#.*", "", script.replace("\\\n", " "))
+
+
 def commands(script: str) -> Iterator[tuple[click.Group, list[str]]]:
     """Commands of ours in a shell script: the program, and its arguments."""
-    for line in script.replace("\\\n", " ").splitlines():
-        for part in re.split(r"\s(?:\||&&|>)\s", re.sub(r"(^|\s)#.*", "", line)):
+    for line in unbroken(script).splitlines():
+        for part in re.split(r"\s(?:\||&&|>)\s", line):
             for program, group in PROGRAMS.items():
                 if part.strip().startswith(program + " "):
                     yield group, shlex.split(part.strip().removeprefix(program))
@@ -108,6 +113,16 @@ def test_commands_in_code_blocks_are_accepted(path):
             context = click.Context(group)
             verb, command, rest = group.resolve_command(context, arguments)
             command.make_context(verb, rest, parent=context)  # raises a click error that names what is wrong
+
+
+@of_each(DOCUMENTS)
+def test_modules_run_in_code_blocks_have_the_options_named(path):
+    """Of `python -m bcdcodec.training...`: those commands are no click groups, so their source is searched."""
+    for script in fenced(path.read_text(), "sh"):
+        for module, arguments in re.findall(r"^python -m bcdcodec\.(training\S+)(.*)$", unbroken(script), re.MULTILINE):
+            at = ROOT / module.replace(".", "/")
+            source = (at / "__main__.py" if at.is_dir() else at.with_suffix(".py")).read_text()
+            assert [o for o in re.findall(r"(?<!\S)--[a-z][\w-]*", arguments) if f'"{o}"' not in source] == [], module
 
 
 @of_each(DOCUMENTS)
