@@ -172,10 +172,10 @@ def test_python_example_of_the_readme_runs(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bcdcodec, "load", lambda name, device: load("sprites", device=device), raising=False)
-    for file in ("talk.mp4", "other.mp4"):
-        with write_video(file, 64, 64, Fraction(1, 25)) as writer:
-            for i in range(3):
-                writer.write(np.full((64, 64, 3), 60 + 40 * i, np.uint8), i)
+    with write_video("talk.mp4", 64, 64, Fraction(1, 25)) as writer:
+        for i in range(3):
+            writer.write(np.full((64, 64, 3), 60 + 40 * i, np.uint8), i)
+    bcdcodec.write("face.bcd", load("sprites").encode(np.full((1, 64, 64, 3), 90, np.uint8)))
     (example,) = fenced((ROOT / "README.md").read_text(), "python")
     scope: dict = {}
     exec(compile(example, "README.md", "exec"), scope)
