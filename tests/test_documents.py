@@ -51,10 +51,15 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+def unbroken(script: str) -> str:
+    """A shell script with every command on one line, without comments."""
+    return re.sub(r"(^|\s)#.*", "", script.replace("\\\n", " "))
+
+
 def commands(script: str) -> Iterator[tuple[click.Group, list[str]]]:
     """Commands of ours in a shell script: the program, and its arguments."""
-    for line in script.replace("\\\n", " ").splitlines():
-        for part in re.split(r"\s(?:\||&&|>)\s", re.sub(r"(^|\s)#.*", "", line)):
+    for line in unbroken(script).splitlines():
+        for part in re.split(r"\s(?:\||&&|>)\s", line):
             for program, group in PROGRAMS.items():
                 if part.strip().startswith(program + " "):
                     yield group, shlex.split(part.strip().removeprefix(program))
@@ -111,6 +116,16 @@ def test_commands_in_code_blocks_are_accepted(path):
 
 
 @of_each(DOCUMENTS)
+def test_modules_run_in_code_blocks_have_the_options_named(path):
+    """Of `python -m bcdcodec.training...`: those commands are no click groups, so their source is searched."""
+    for script in fenced(path.read_text(), "sh"):
+        for module, arguments in re.findall(r"^python -m bcdcodec\.(training\S+)(.*)$", unbroken(script), re.MULTILINE):
+            at = ROOT / module.replace(".", "/")
+            source = (at / "__main__.py" if at.is_dir() else at.with_suffix(".py")).read_text()
+            assert [o for o in re.findall(r"(?<!\S)--[a-z][\w-]*", arguments) if f'"{o}"' not in source] == [], module
+
+
+@of_each(DOCUMENTS)
 def test_options_named_in_the_text_exist(path):
     context = click.Context(cli)
     groups = [(group, group.list_commands(context)) for group in PROGRAMS.values()]
@@ -157,10 +172,10 @@ def test_python_example_of_the_readme_runs(tmp_path, monkeypatch):
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(bcdcodec, "load", lambda name, device: load("sprites", device=device), raising=False)
-    for file in ("talk.mp4", "other.mp4"):
-        with write_video(file, 64, 64, Fraction(1, 25)) as writer:
-            for i in range(3):
-                writer.write(np.full((64, 64, 3), 60 + 40 * i, np.uint8), i)
+    with write_video("talk.mp4", 64, 64, Fraction(1, 25)) as writer:
+        for i in range(3):
+            writer.write(np.full((64, 64, 3), 60 + 40 * i, np.uint8), i)
+    bcdcodec.write("face.bcd", load("sprites").encode(np.full((1, 64, 64, 3), 90, np.uint8)))
     (example,) = fenced((ROOT / "README.md").read_text(), "python")
     scope: dict = {}
     exec(compile(example, "README.md", "exec"), scope)
