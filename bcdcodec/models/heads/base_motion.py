@@ -14,10 +14,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import QuantiserConfig
-from bcdcodec.models.t5 import RelativeBias, T5Layer
 from bcdcodec.models.group_vq import GroupVQ, RateTerms
 from bcdcodec.models.heads.alignment_frame import crop
 from bcdcodec.models.layers import RMSNorm
+from bcdcodec.models.t5 import RelativeBias, T5Layer
 
 
 @dataclass(frozen=True)
