@@ -51,7 +51,7 @@ class Geometry(NamedTuple):
 
 
 class GeometryNetwork(nn.Module):
-    """Reference image, its motion and the target's motion -> `Geometry`. Without a difference of motion the flow is 0."""
+    """Reference image, its motion and the target's motion -> `Geometry`. Equal motions give a flow of 0."""
 
     CHANNELS = 7  # flow x and y, occlusion, mouth, fill
 
