@@ -102,7 +102,11 @@ def encode(
 @click.command()
 @click.argument("source", metavar="IN.bcd")
 @click.argument("target", metavar="OUT")
-@click.option("--content", metavar="OTHER.bcd", help="Reenactment: show the face of OTHER in the motion of IN.")
+@click.option(
+    "--content",
+    metavar="OTHER.bcd|PHOTO",
+    help="Reenactment: show the face of OTHER, or of a photo, in the motion of IN.",
+)
 @click.option("--relative", is_flag=True, help="With --content: keep that face's own pose, add the changes of IN.")
 @click.option(
     "--no-landmarks",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -28,6 +29,7 @@ from bcdcodec.video import (
     Tracks,
     constant_frame_duration,
     encode_still,
+    is_pipe,
     read_frames,
 )
 
@@ -79,7 +81,7 @@ def encode_file(
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     options = options or EncodeOptions()
-    live = is_standard(target)
+    live = is_standard(target) or is_pipe(target)
     target = checked_target(target, source)
     if not live and target.suffix.lower() != ".bcd":
         raise BcdError(f"cannot encode into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
@@ -108,7 +110,8 @@ def encode_file(
             pictures = np.stack([picture for _, picture in video])
             content = make_content(session, pictures, motion_of(session, pictures), options.kbps)
             recording = Recording(replace(head, frame_duration=1), (content,), (), surroundings=stills)
-            counts = write_recording(standard_output() if live else target, recording, folder.tables)
+            with _opened(target) if live else nullcontext(target) as out:
+                counts = write_recording(out, recording, folder.tables)
             return EncodeSummary(0, 0.0, counts, (*notes, *video.notes, PHOTO_NOTE))
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
         stream = StreamOptions(
@@ -120,7 +123,8 @@ def encode_file(
         )
         items = encode_frames(session, _counted(video, progress, total), stream)
         if live:
-            written = write_live(standard_output(), head, items, video, stills, folder.tables)
+            with _opened(target) as out:
+                written = write_live(out, head, items, video, stills, folder.tables)
         else:
             written = _write_whole(target, head, items, video, stills, folder.tables, audio)
         if info.has_audio and options.sound and not video.sound:
@@ -132,6 +136,16 @@ def encode_file(
         if options.kbps and not live:
             notes += _rate_notes(written, options.kbps)
         return EncodeSummary(written.frames, written.seconds, written.byte_counts, tuple(notes))
+
+
+def _opened(target: Path) -> AbstractContextManager[BinaryIO]:
+    """Standard output, or a named pipe."""
+    if is_standard(target):
+        return nullcontext(standard_output())
+    try:
+        return open(target, "wb")
+    except OSError as error:
+        raise BcdError(f"cannot write {target}: {error.strerror}") from None
 
 
 def _write_whole(
