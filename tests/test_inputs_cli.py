@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 import threading
 
 import numpy as np
@@ -109,3 +111,46 @@ def test_the_crop_of_a_reduced_photo_is_in_its_own_pixels(encoded, bcd, tmp_path
     assert "read at 4500x3000 pixels" in said
     facts = json.loads(bcd("info", tmp_path / "a.bcd", "--json").out)
     assert (facts["source_width"], facts["crop"]) == (4500, [1500, 500, 2000, 2000])
+
+
+def test_a_batch_goes_on_after_a_failure_and_lists_it(bcd, tiny_model, tmp_path):
+    for name in ("a.mp4", "b.mp4"):
+        write_clip(tmp_path / name, head_frames(3, 4, 32))
+    write_clip(tmp_path / "b.mkv", head_frames(3, 4, 32))
+    (tmp_path / "broken.mp4").write_text("no video")
+    done = bcd("encode", tmp_path, "--out", tmp_path / "out" / "deep", "--model", tiny_model)
+    assert done.code == 1
+    assert "3 of 4 encoded; failed:" in done.out and "broken.mp4 is not a video" in done.err
+    assert sorted(path.name for path in (tmp_path / "out" / "deep").iterdir()) == ["a.bcd", "b.mkv.bcd", "b.mp4.bcd"]
+
+
+def test_a_batch_takes_a_folder_of_pictures_as_one_clip(bcd, tiny_model, tmp_path):
+    from PIL import Image
+
+    (tmp_path / "shots").mkdir()
+    for i, picture in enumerate(head_frames(3, 4, 32)):
+        Image.fromarray(picture).save(tmp_path / "shots" / f"{i}.jpg")
+    done = bcd("encode", tmp_path / "shots", "--out", tmp_path / "out", "--model", tiny_model)
+    assert done.code == 0 and "1 of 1 encoded" in done.out
+    with open_bcd(tmp_path / "out" / "shots.bcd") as reader:
+        assert reader.frames == 4
+
+
+@pytest.mark.parametrize("paths", [1, 3])
+def test_without_out_two_paths_are_wanted(bcd, clip, paths):
+    done = bcd("encode", *[clip] * paths)
+    assert done.code == 2 and "use --out DIR" in done.err
+
+
+def test_an_ended_process_leaves_no_partial_file(clip, tiny_model, tmp_path):
+    """SIGTERM while the frames come: by a source that never ends."""
+    os.mkfifo(tmp_path / "endless")
+    program = "from bcdcodec.cli.main import main; main()"
+    arguments = ["encode", tmp_path / "endless", tmp_path / "a.bcd", "--model", tiny_model]
+    process = subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], stderr=subprocess.PIPE)
+    with open(tmp_path / "endless", "wb") as pipe:  # opens once the process reads
+        pipe.write(b"\x1aE\xdf\xa3")
+        pipe.flush()
+        process.terminate()
+        assert process.wait(60) == 128 + 15
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["endless"]

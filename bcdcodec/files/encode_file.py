@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -32,6 +32,9 @@ from bcdcodec.video import (
     is_pipe,
     read_frames,
 )
+
+if TYPE_CHECKING:
+    from bcdcodec.coding.session import Session
 
 MAX_FRAME_DURATION = 0xFFFFFFFF  # ticks, as HEAD can hold
 RATE_TOLERANCE = 0.15  # of the rate asked for, beyond which a note says what was reached
@@ -69,7 +72,11 @@ class EncodeSummary:
 
 
 def encode_file(
-    source: PathLike, target: PathLike, options: EncodeOptions | None = None, progress: Progress | None = None
+    source: PathLike,
+    target: PathLike,
+    options: EncodeOptions | None = None,
+    progress: Progress | None = None,
+    session: Session | None = None,
 ) -> EncodeSummary:
     """Encode a video, photo or folder of pictures as the file `target`, whole or not at all; `-` is standard in or out.
 
@@ -77,7 +84,7 @@ def encode_file(
     ready, with the times of all frames. The first frame is moved to time 0; distances between frames stay exact. Of
     clips with far more frames a second than the model's, every second or fewer are coded and the motion of the others
     is interpolated. Pictures never accumulate; codes do (one byte a group and frame), because only the last frame
-    tells whether the rate was constant.
+    tells whether the rate was constant. `session`: the options' model where it is loaded already.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     options = options or EncodeOptions()
@@ -98,7 +105,7 @@ def encode_file(
         from bcdcodec.coding.head import Geometry, make_head
         from bcdcodec.coding.session import open_session
 
-        session = open_session(folder, pick_device(options.device), options.vae)
+        session = session or open_session(folder, pick_device(options.device), options.vae)
         info, square = video.info, video.crop
         geometry = Geometry(info.width, info.height, (square.x, square.y, square.w, square.h))
         head = make_head(folder, geometry, video.time_base, 0, options.seed, options.profile)
