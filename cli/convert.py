@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import click
+
+if TYPE_CHECKING:
+    from bcdcodec.files.encode_file import EncodeOptions, EncodeSummary
 
 SEED = click.IntRange(0, 2**64 - 1)
 VAE = click.option("--vae", help="Hub name or folder of the image autoencoder, for models over latents.")
-DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+DEVICE = click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps (Apple).")
 
 
 @click.command()
-@click.argument("source", metavar="IN")
-@click.argument("target", metavar="OUT.bcd")
+@click.argument("paths", metavar="IN OUT.bcd | IN... --out DIR", nargs=-1, required=True)
+@click.option(
+    "--out", "folder", metavar="DIR", help="Encode every IN into this folder; one that fails does not stop the others."
+)
 @click.option("--model", default="heads", show_default=True, help="A shipped model, or the folder of one.")
 @click.option(
     "--crop",
@@ -61,8 +69,8 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
     help="Entropy coding of the motion, context is adaptive. [default: context, if the model has tables for it]",
 )
 def encode(
-    source: str,
-    target: str,
+    paths: tuple[str, ...],
+    folder: str | None,
     crop: str | None,
     video_track: int | None,
     audio_track: int | None,
@@ -82,27 +90,63 @@ def encode(
     from bcdcodec.files.square import AUTO_CROP
     from bcdcodec.video import SoundOptions, Tracks, parse_crop
 
+    if folder is None and len(paths) != 2:
+        raise click.UsageError(
+            f"one IN and one OUT.bcd are wanted, {len(paths)} paths are given; for several use --out DIR"
+        )
     if options["face"] is not None and crop != AUTO_CROP:
         raise click.UsageError("--face goes with --crop auto")
     square = parse_crop(crop) if crop and crop != AUTO_CROP else crop
     sound = None if no_audio else SoundOptions() if audio_kbps is None else SoundOptions(audio_kbps, copy=False)
+    tracks = Tracks(video_track, audio_track)
+    given = EncodeOptions(crop=square, tracks=tracks, sound=sound, scenes=scenes == "auto", **options)
+    if folder is not None:
+        _encode_all(paths, folder, given)
+        return
+    source, target = paths
     with progress_bar("encode") as progress:
-        tracks = Tracks(video_track, audio_track)
-        given = EncodeOptions(crop=square, tracks=tracks, sound=sound, scenes=scenes == "auto", **options)
         done = encode_file(source, target, given, progress)
     show_notes(done.notes)
+    click.echo(_encoded(target, done), err=target == "-")
+
+
+def _encode_all(paths: tuple[str, ...], folder: str, options: EncodeOptions) -> None:
+    """Encode several sources, and exit with 1 if one failed."""
+    from bcdcodec.cli.progress import progress_bar, show_notes
+    from bcdcodec.errors import BcdError
+    from bcdcodec.files.encode_batch import encode_batch
+
+    failed, count = [], 0
+    with progress_bar("encode") as progress:
+        for item in encode_batch(paths, folder, options, progress):
+            count += 1
+            if isinstance(item.result, BcdError):
+                failed.append(str(item.source))
+                click.echo(f"bcd: error: {' '.join(str(item.result).split())}", err=True)
+            else:
+                show_notes(item.result.notes)
+                click.echo(_encoded(item.target, item.result))
+    click.echo(f"{count - len(failed)} of {count} encoded" + (f"; failed: {', '.join(failed)}" if failed else ""))
+    if failed:
+        raise click.exceptions.Exit(1)
+
+
+def _encoded(target: str | Path, done: EncodeSummary) -> str:
     counts = done.byte_counts
-    click.echo(
+    return (
         f"{target}: {done.frames} frames, {done.duration_s:.3f} s, {counts.total} bytes "
-        f"(motion {counts.motion}, content {counts.content}, audio {counts.audio}, container {counts.container})",
-        err=target == "-",
+        f"(motion {counts.motion}, content {counts.content}, audio {counts.audio}, container {counts.container})"
     )
 
 
 @click.command()
 @click.argument("source", metavar="IN.bcd")
 @click.argument("target", metavar="OUT")
-@click.option("--content", metavar="OTHER.bcd", help="Reenactment: show the face of OTHER in the motion of IN.")
+@click.option(
+    "--content",
+    metavar="OTHER.bcd|PHOTO",
+    help="Reenactment: show the face of OTHER, or of a photo, in the motion of IN.",
+)
 @click.option("--relative", is_flag=True, help="With --content: keep that face's own pose, add the changes of IN.")
 @click.option(
     "--no-landmarks",

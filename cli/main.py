@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import signal
 import sys
+import threading
 
 import click
 
@@ -25,6 +27,7 @@ VERBS = {
     "bench": "bcdcodec.cli.bench:bench",
     "compare": "bcdcodec.cli.bench:compare",
 }
+TERMINATING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
@@ -50,6 +53,8 @@ def cli() -> None:
 def main() -> None:
     """Run `bcd` and exit: 0, 1 for an error (one line on stderr), 2 for wrong usage, 130 when interrupted."""
     keep_freed_memory()
+    # As an interrupt, so that partial files are removed.
+    before = {number: signal.signal(number, _terminate) for number in TERMINATING if _in_main_thread()}
     try:
         # Without standalone mode click raises errors instead of printing them, and returns a verb's exit code.
         sys.exit(cli.main(prog_name="bcd", standalone_mode=False))
@@ -65,6 +70,17 @@ def main() -> None:
         _fail(f"{error.filename}: {error.strerror}" if error.filename else error.strerror or str(error))
     except MemoryError:
         _fail("not enough memory")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def _terminate(number: int, _frame) -> None:
+    sys.exit(128 + number)
 
 
 def _fail(message: str) -> None:

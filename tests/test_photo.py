@@ -274,3 +274,27 @@ def test_pictures_one_after_the_other_in_a_pipe_are_a_video():
         Image.fromarray(quadrants(32, 32, 20 * i)).save(data, "JPEG")
     with read_frames(Pipe(data.getvalue()), None, 16) as video:
         assert not video.is_photo and len(list(video)) == 3
+
+
+def test_a_photo_can_be_the_content_itself(bcd, recording, face, tiny_model, tmp_path):
+    done = bcd("decode", recording, tmp_path / "out.bcd", "--content", face, "--model", tiny_model)
+    assert done.code == 0 and "marked as synthesised" in done.err and str(face) in done.err
+    with open_bcd(tmp_path / "out.bcd") as reader:
+        assert reader.head.reenacted and reader.frames == 62 and reader.content_count == 1
+    done = bcd("decode", recording, tmp_path / "out", "--content", face, "--model", tiny_model, "--paste-back")
+    assert done.code == 0
+    with read_frames(tmp_path / "out", None, 32) as video:
+        assert (video.info.width, video.info.height) == (80, 96)
+
+
+@pytest.mark.parametrize(
+    "make, words",
+    [
+        (lambda path: path.write_text("no picture"), "neither a .bcd file nor a photo"),
+        (lambda path: written(path, range(3)), "is a video: encode it first"),
+    ],
+)
+def test_a_content_that_is_no_photo_is_refused(bcd, recording, tiny_model, tmp_path, make, words):
+    make(tmp_path / "a.mp4")
+    done = bcd("decode", recording, tmp_path / "out.mp4", "--content", tmp_path / "a.mp4", "--model", tiny_model)
+    assert done.code == 1 and words in done.err and not (tmp_path / "out.mp4").exists()

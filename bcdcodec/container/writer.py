@@ -30,6 +30,8 @@ from bcdcodec.container.reader import Recording
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.errors import BcdError, FormatError, ModelMismatchError
 
+MAX_NAME_BYTES = 230  # of a temporary name, before its ending; file systems take 255
+
 
 class BcdWriter:
     """Streams one recording to a path or to a file open for binary writing.
@@ -82,7 +84,9 @@ class BcdWriter:
         else:
             if self._path.exists() and not self._path.is_file():
                 raise BcdError(f"cannot write {self._path}: it exists and is not a regular file")
-            self._part = self._path.with_name(f".{self._path.name}.{secrets.token_hex(4)}.part")
+            self._path = Path(os.path.realpath(self._path))  # through a link
+            name = os.fsencode(self._path.name)[:MAX_NAME_BYTES].decode(errors="ignore")
+            self._part = self._path.with_name(f".{name}.{secrets.token_hex(4)}.part")
             try:
                 self._file = open(self._part, "xb")
             except OSError as error:

@@ -10,6 +10,7 @@ from bcdcodec.container import Head
 from bcdcodec.errors import BcdError, LimitError, ModelMismatchError
 from bcdcodec.files import PathLike
 from bcdcodec.files.pipes import is_standard
+from bcdcodec.video.pipes import is_pipe
 
 MAX_TICK = 2**31 - 1  # numerator and denominator of a time base in FFmpeg
 MAX_FRAME_SECONDS = 86400
@@ -27,7 +28,7 @@ def check_same_model(source: PathLike, head: Head, content: PathLike, other: Hea
 def checked_target(target: PathLike, *sources: PathLike | None) -> Path:
     """The path of an output, checked before any work is put into it."""
     path = Path(target)
-    if is_standard(target):
+    if is_standard(target) or is_pipe(target):
         return path
     parent = path.parent
     if not parent.is_dir():

@@ -16,6 +16,7 @@ from bcdcodec.files import PathLike, Progress
 from bcdcodec.files.checks import check_same_model, checked_target, playable_time_base, refuse_above
 from bcdcodec.files.clock import Clock, timed_motions
 from bcdcodec.files.opening import model_of, naming, open_sound
+from bcdcodec.files.photo_content import content_file
 from bcdcodec.files.pipes import is_standard, standard_output
 from bcdcodec.files.sound_track import SoundFeed
 from bcdcodec.model_folder import ModelFolder
@@ -65,6 +66,7 @@ class _Source:
     contents: tuple[Content, ...] | None  # to show instead of its own, in a reenactment
     motions: Iterator[Motion]
     clock: Clock
+    notes: tuple[str, ...]  # of a photo that is the content
 
 
 def decode_file(
@@ -77,8 +79,9 @@ def decode_file(
     """Decode a `.bcd` file into a video or a folder of PNGs, as `write_video` takes them, whole or not at all.
 
     `-` is standard input, which is read to its end before decoding begins, or standard output, which gets Matroska.
-    `content`: a `.bcd` file of the same model whose first content is shown in the motion of `source` (reenactment);
-    the result carries a tag that says so. A `.bcd` target gets that motion with that content, without any network.
+    `content`: a `.bcd` file of the same model whose first content is shown in the motion of `source` (reenactment),
+    or a photo; the result carries a tag that says so. A `.bcd` target gets that motion with that content, and no
+    network is run, but for a photo.
     Of a file that ends early, the frames before the cut are decoded, with a note.
     Raises FormatError and its kinds for a damaged file, LimitError for too many frames, ModelMismatchError, BcdError
     for a target that cannot be written.
@@ -87,7 +90,7 @@ def decode_file(
     target = checked_target(target, source, content)
     with ExitStack() as stack:
         opened = _open(stack, source, content, options)
-        head, notes = opened.reader.head, []
+        head, notes = opened.reader.head, [*opened.notes]
         if target.suffix.lower() == ".bcd" and not target.is_dir():
             _write_reenacted(target, opened, options)
         else:
@@ -111,23 +114,22 @@ def _open(stack: ExitStack, source: PathLike, content: PathLike | None, options:
     refuse_above(options.max_frames, reader.frames, source)
     if reader.complete and not reader.frames:
         raise BcdError(f"{source} holds a reference image without motion: give it with --content to another file")
-    other = None
-    if content is not None:
-        other = stack.enter_context(open_sound(content))
-        check_same_model(source, reader.head, content, other.head)
     with naming(source):
         folder = model_of(reader.head, options.model)
         tables = reader.checked_tables(folder.tables)
         own = tuple(reader.contents(tables))
-    contents = None
-    if other is not None:
+    other, contents, notes = None, None, []
+    if content is not None:
+        path, notes = stack.enter_context(content_file(content, folder.path, options.device, options.vae))
+        other = stack.enter_context(open_sound(path))
+        check_same_model(source, reader.head, content, other.head)
         with naming(content):
             contents = (replace(other.content(0, folder.tables), number=0, first_frame=0),)
     clock = Clock(reader.head.frame_duration)
     motions = timed_motions(source, reader, tables, options.max_frames, clock)
     if contents is not None and options.reenactment.relative:
         motions, contents = _relative(motions, contents, folder.name)
-    return _Source(source, reader, other, folder, own, contents, motions, clock)
+    return _Source(source, reader, other, folder, own, contents, motions, clock, tuple(notes))
 
 
 def _relative(
@@ -212,7 +214,7 @@ def _write_pictures(
 def _paste_back(path: PathLike, reader: BcdReader, scale: int) -> PasteBack:
     """What puts decoded pictures back into the still of a file. Raises BcdError for a file without one."""
     if scale != 1:
-        raise BcdError(f"--scale {scale} does not go with --paste-back, whose pictures have the size of the still")
+        raise BcdError(f"--scale {scale} does not go with --paste-back, whose pictures have the size of the source")
     with naming(path):
         still = next(iter(reader.surroundings()), None)
         if still is None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
@@ -28,8 +29,12 @@ from bcdcodec.video import (
     Tracks,
     constant_frame_duration,
     encode_still,
+    is_pipe,
     read_frames,
 )
+
+if TYPE_CHECKING:
+    from bcdcodec.coding.session import Session
 
 MAX_FRAME_DURATION = 0xFFFFFFFF  # ticks, as HEAD can hold
 RATE_TOLERANCE = 0.15  # of the rate asked for, beyond which a note says what was reached
@@ -67,7 +72,11 @@ class EncodeSummary:
 
 
 def encode_file(
-    source: PathLike, target: PathLike, options: EncodeOptions | None = None, progress: Progress | None = None
+    source: PathLike,
+    target: PathLike,
+    options: EncodeOptions | None = None,
+    progress: Progress | None = None,
+    session: Session | None = None,
 ) -> EncodeSummary:
     """Encode a video, photo or folder of pictures as the file `target`, whole or not at all; `-` is standard in or out.
 
@@ -75,11 +84,11 @@ def encode_file(
     ready, with the times of all frames. The first frame is moved to time 0; distances between frames stay exact. Of
     clips with far more frames a second than the model's, every second or fewer are coded and the motion of the others
     is interpolated. Pictures never accumulate; codes do (one byte a group and frame), because only the last frame
-    tells whether the rate was constant.
+    tells whether the rate was constant. `session`: the options' model where it is loaded already.
     Raises VideoError for a source that is no video, ModelError, BcdError for a target that cannot be written.
     """
     options = options or EncodeOptions()
-    live = is_standard(target)
+    live = is_standard(target) or is_pipe(target)
     target = checked_target(target, source)
     if not live and target.suffix.lower() != ".bcd":
         raise BcdError(f"cannot encode into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
@@ -96,7 +105,7 @@ def encode_file(
         from bcdcodec.coding.head import Geometry, make_head
         from bcdcodec.coding.session import open_session
 
-        session = open_session(folder, pick_device(options.device), options.vae)
+        session = session or open_session(folder, pick_device(options.device), options.vae)
         info, square = video.info, video.crop
         geometry = Geometry(info.width, info.height, (square.x, square.y, square.w, square.h))
         head = make_head(folder, geometry, video.time_base, 0, options.seed, options.profile)
@@ -108,7 +117,8 @@ def encode_file(
             pictures = np.stack([picture for _, picture in video])
             content = make_content(session, pictures, motion_of(session, pictures), options.kbps)
             recording = Recording(replace(head, frame_duration=1), (content,), (), surroundings=stills)
-            counts = write_recording(standard_output() if live else target, recording, folder.tables)
+            with _opened(target) if live else nullcontext(target) as out:
+                counts = write_recording(out, recording, folder.tables)
             return EncodeSummary(0, 0.0, counts, (*notes, *video.notes, PHOTO_NOTE))
         total = round(info.duration_s * info.frame_rate) if info.duration_s and info.frame_rate else None
         stream = StreamOptions(
@@ -120,7 +130,8 @@ def encode_file(
         )
         items = encode_frames(session, _counted(video, progress, total), stream)
         if live:
-            written = write_live(standard_output(), head, items, video, stills, folder.tables)
+            with _opened(target) as out:
+                written = write_live(out, head, items, video, stills, folder.tables)
         else:
             written = _write_whole(target, head, items, video, stills, folder.tables, audio)
         if info.has_audio and options.sound and not video.sound:
@@ -132,6 +143,16 @@ def encode_file(
         if options.kbps and not live:
             notes += _rate_notes(written, options.kbps)
         return EncodeSummary(written.frames, written.seconds, written.byte_counts, tuple(notes))
+
+
+def _opened(target: Path) -> AbstractContextManager[BinaryIO]:
+    """Standard output, or a named pipe."""
+    if is_standard(target):
+        return nullcontext(standard_output())
+    try:
+        return open(target, "wb")
+    except OSError as error:
+        raise BcdError(f"cannot write {target}: {error.strerror}") from None
 
 
 def _write_whole(

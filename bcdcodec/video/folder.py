@@ -28,6 +28,12 @@ KINDS = {
     ".heic": "HEIC", ".avif": "AVIF",
 }  # fmt: skip
 
+
+def is_picture_name(name: str) -> bool:
+    """Returns whether a file of this name is a picture of a clip, when it lies in a folder that is read as one."""
+    return Path(name).suffix.lower() in KINDS
+
+
 OpenPicture = Callable[[Path], StreamSource | PhotoSource]
 
 
