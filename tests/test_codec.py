@@ -111,7 +111,9 @@ def test_a_still_is_coded_as_finely_as_fits(tiny_model, budget):
     content = make_content(session, frames, motion)
     size = lambda x: len(pack_content(x, session.tables, session.tables.content_profile)[0])  # noqa: E731
     with torch.inference_mode():
-        tokens, _ = session.model.content(lambda numbers: session.latents.encode(to_unit(frames[numbers.numpy()])), motion)
+        tokens, _ = session.model.content(
+            lambda numbers: session.latents.encode(to_unit(frames[numbers.numpy()])), motion
+        )
     others = [
         replace(
             content,

@@ -82,42 +82,34 @@ def test_a_portrait_is_turned_with_its_detail():
 
 def test_pictures_of_change_lie_where_the_landmarks_are():
     change = spot(32, 28)[:, None].expand(1, 2, 3, 64, 64)
-    shown = retargeted(
-        face_at(9, 9),
-        MARKS,
-        ResidualBasis(change, change[:, 0, :1]),
-        MARKS - (0.125, 0.0),
-        MARKS,
-    )
+    shown = retargeted(face_at(9, 9), MARKS, ResidualBasis(change, change[:, 0, :1]), MARKS - (0.125, 0.0), MARKS)
     assert middle(shown.residual_basis.components[0, 0, 0]) == pytest.approx([31.5, 27.5 + 8], abs=1)
-    assert shown.residual_basis.components.shape == change.shape and shown.residual_basis.salience.shape == (1, 1, 64, 64)
+    assert shown.residual_basis.components.shape == change.shape and shown.residual_basis.salience.shape == (
+        1,
+        1,
+        64,
+        64,
+    )
 
 
 def test_a_point_of_the_face_moves_as_that_point_of_the_drivers_does():
     change = torch.zeros(1, 1, 3, 64, 64)
-    shown = retargeted(
-        face_at(9, 9),
-        MARKS,
-        ResidualBasis(change, change[:, 0, :1]),
-        MARKS,
-        MARKS - (0.125, 0.0),
-    )
+    shown = retargeted(face_at(9, 9), MARKS, ResidualBasis(change, change[:, 0, :1]), MARKS, MARKS - (0.125, 0.0))
     flow = torch.zeros(1, 1, 2, 32, 32)
     flow[..., 14:18, 10:14] = 0.1  # a mouth of the driver
     moved = shown.transported(flow)
     assert moved.shape == flow.shape and moved.max() == pytest.approx(0.1, abs=0.02)
     rows, columns = (moved[0, 0, 0] > 0.05).nonzero(as_tuple=True)
     assert abs(rows.float().mean() - 15.5) < 1.5 and abs(columns.float().mean() - (11.5 + 4)) < 1.5
-    assert torch.allclose(replace(shown, scale=1.5).transported(flow), 1.5 * moved), "the way of a larger face is longer"
+    assert torch.allclose(replace(shown, scale=1.5).transported(flow), 1.5 * moved), (
+        "the way of a larger face is longer"
+    )
     assert torch.equal(replace(shown, transport_flow=None).transported(flow), flow)
 
 
 def test_a_face_twice_as_large_moves_twice_as_far():
     nothing = ResidualBasis(torch.zeros(1, 1, 3, 64, 64), torch.zeros(1, 1, 64, 64))
-    larger = [
-        retargeted(face_at(9, 9), OWN, nothing, size * OWN + 0.2, OWN).scale
-        for size in (1.0, 0.8, 0.1, 8.0)
-    ]
+    larger = [retargeted(face_at(9, 9), OWN, nothing, size * OWN + 0.2, OWN).scale for size in (1.0, 0.8, 0.1, 8.0)]
     assert larger == pytest.approx([1, 1.25, 2, 0.5]), "no further than faces can differ"
 
 

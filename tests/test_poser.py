@@ -264,10 +264,7 @@ def test_the_shipped_one_turns_a_rendered_head_as_the_truth_is_turned():
         driver, face = codec.encode(one).contents[0], codec.encode(other).contents[0]
         still, shown = (
             codec.latents.decode(p.image, p.detail)
-            for p in (
-                reference_of(codec.session, face, detailed=True),
-                driven(codec, face, driver, landmarks=False),
-            )
+            for p in (reference_of(codec.session, face, detailed=True), driven(codec, face, driver, landmarks=False))
         )
         still, shown = (to_uint8(x) for x in (still, shown))
         better.append(psnr(shown, truth) - psnr(still, truth))
