@@ -1,4 +1,4 @@
-"""Content profile learned of the second reader, written from section 15 of format-spec.md with the standard library only."""
+"""Content profile learned of the second reader, from section 15 of format-spec.md, with the standard library only."""
 
 FEATURES = [("O", 1, 1), ("O", 2, 2), ("O", 3, 3), ("O", 4, 4), ("O", 8, 8), ("O", 5, 7), ("O", 9, 24), ("O", 25, None)]
 FEATURES += [("B", 1, 1), ("B", 2, 2), ("B", 3, 3), ("B", 4, 8), ("B", 9, 24), ("D", 1, 1), ("D", 2, 8), ("D", 9, 24)]
@@ -13,7 +13,7 @@ def logarithm(s):
 
 
 def learned_table(tables, predicted, m, r, c, j):
-    """The number of the table of channel j at row r and column c; m(r, c, j) gives magnitudes, 0 where there are none."""
+    """The number of the table of channel j at row r and column c; m(r, c, j): magnitudes, 0 where there are none."""
     if j < predicted:
         return j
     x = []

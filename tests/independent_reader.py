@@ -320,7 +320,9 @@ def read_audio(payload, first):
 
 
 def read(data, tables):
-    """Return {"head": fields, "contents": [(reference, values, picture)], "codes": [u][g], "pts": [t] or None, "used": [t],
+    """Return a recording as plain values.
+
+    {"head": fields, "contents": [(reference, values, picture)], "codes": [u][g], "pts": [t] or None, "used": [t],
     "sound": [channels, pre-skip, delay, gain] or None, "packets": [(first sample, bytes)],
     "surroundings": [(content, bytes)], "complete": bool}.
     """

@@ -268,7 +268,7 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
     even = file_bytes(recording(motions=[motion_for(SMALL, 0, 6, pts=range(0, 240, 40))], frame_duration=0), SMALL)
 
     def pts(*numbers):
-        """Return a file of 6 frames with other numbers in place of its first pts 0, usual distance 40 and token of a run of 5."""
+        """Return a file of 6 frames with other numbers for its first pts 0, step 40 and token of a run of 5."""
         new = b"".join(pack_varint(number) for number in numbers)
         return with_payload(even, b"MOTN", lambda p: p[:3] + new + p[6:])
 

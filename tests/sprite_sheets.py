@@ -14,7 +14,7 @@ needs_sheets = pytest.mark.skipif(
 
 
 def write_sheets(folder):
-    """Sheets of coloured boxes: each layer its own box, each choice its own colour, moved by the cell's row and column."""
+    """Sheets of coloured boxes: each layer a box, each choice a colour, moved by the cell's row and column."""
     places = {
         "body": (20, 20, 32, 24),
         "bottomwear": (40, 22, 10, 20),

@@ -1,4 +1,4 @@
-"""What no warp shows: components learned of a clip and of all people, their amounts found by alignment, kept in files."""
+"""The residual basis: learned of a clip and of all people, coefficients found by alignment, kept in files."""
 
 from dataclasses import replace
 
@@ -41,7 +41,7 @@ def shared_by_all(components, salience=None):
 
 
 def opening_clip(basis, t=24, seed=3):
-    """A still, frames [t, c, h, w] that move and open a mouth, the amounts [t] of that, and the motion [t, m] without it."""
+    """A picture, frames [t, c, h, w] that move and open a mouth, how far [t], and the motion [t, m] without it."""
     generator = torch.Generator().manual_seed(seed)
     still = 0.5 * smooth_pictures(1, SIZE, seed)[0]
     amounts = torch.rand(t, generator=generator)

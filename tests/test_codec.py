@@ -77,9 +77,11 @@ def test_clips_of_any_length_come_back_as_long(codec, frames, length):
 def test_codes_do_not_depend_on_the_size_of_chunks(codec, chunk):
     video = head_frames(22, 40, 32)
     video = np.concatenate([video] * 8)  # longer than the look-ahead
-    stream = lambda size: [
-        m for m in codec.encode_stream(enumerate(video), StreamOptions(size)) if isinstance(m, Motion)
-    ]
+
+    def stream(size: int) -> list[Motion]:
+        items = codec.encode_stream(enumerate(video), StreamOptions(size))
+        return [item for item in items if isinstance(item, Motion)]
+
     whole, parts = stream(4096), stream(chunk)
     assert np.array_equal(np.concatenate([m.codes for m in parts]), np.concatenate([m.codes for m in whole]))
     assert np.concatenate([m.pts for m in parts]).tolist() == list(range(320))

@@ -1,4 +1,4 @@
-"""Another person's pose and pictures of change on a face: how it is turned, where they are put, and when they are left out."""
+"""Reenactment by landmarks: how a face is turned, and where the residual basis of the driver is put or left out."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Content profile learned: exact both ways, the same whether channels come one by one or at once, refused where it is wrong."""
+"""Content profile learned: exact both ways, the same channel by channel or at once, refused where it is wrong."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Motions that share a code: found by trial where clips tell them apart, and parted in the first steps of a run from a model."""
+"""Code splitting: motions that share a code are found by trial and split in the first steps of a run from a model."""
 
 from dataclasses import replace
 
@@ -46,8 +46,9 @@ def trained(sheets, tmp_path_factory):
 def parted(
     monkeypatch, codes: list[int], beside: list[int], truth: torch.Tensor, unused: list[int]
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Choices [k, 2], codebook [k, d] before and after, of clips of one driving frame with these `codes`, one content frame with the
-    codes `beside`, and a decoder that draws the frame right in the motion `truth` [n, d].
+    """Choices [k, 2], codebook [k, d] before and after.
+
+    Of clips of one driving frame with these `codes`, one content frame with the codes `beside`, and a decoder that draws the frame right in the motion `truth` [n, d].
     """
     torch.manual_seed(0)
     frozen = SpritesModel(TINY).eval()

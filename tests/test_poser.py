@@ -1,4 +1,4 @@
-"""The network that turns a still as another person's is turned: its parts, its training, and what decoding does with it."""
+"""The poser, which turns a reference image as the driver's is turned: its parts, its training, its use in decoding."""
 
 import json
 import shutil
@@ -128,9 +128,7 @@ def test_the_flow_is_learned_that_the_true_one_is(tiny_model, tmp_path):
     nearer = [
         step["psnr"] - step["psnr_still"] for step in (first, last)
     ]  # colours differ from step to step, and PSNR with them
-    print(
-        f"flow {first['flow_error']} -> {last['flow_error']}, PSNR above the still's {nearer[0]:.2f} -> {nearer[1]:.2f} dB"
-    )
+    print(f"flow {first['flow_error']} -> {last['flow_error']}, PSNR above the reference's {nearer} dB")
     assert last["flow_error"] < 0.8 * first["flow_error"] and nearer[1] > nearer[0] + 0.5
 
 

@@ -82,7 +82,7 @@ def test_a_cap_changes_nothing_below_it_and_holds_above_it(vq, motion):
 
 @pytest.mark.parametrize("target, kept", [(6.0, True), (5.5, False)])
 def test_a_clip_of_rare_codes_alone_is_coded_as_it_is_where_the_target_is_all_bits(target, kept):
-    """A walk of a sprite is eight frames, all of which may be rare ones: dearer than the target, which calm clips are below."""
+    """A sprite's walk is eight frames, which may all be rare: above the target, while calm clips are below it."""
     torch.manual_seed(7)
     made = GroupVQ(QuantiserConfig(groups=1, codes=64, dim=8, normalise=False, target_bits=target)).eval()
     made.log2_p.copy_(torch.log_softmax(torch.randn(1, 64), -1) / np.log(2))

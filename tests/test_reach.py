@@ -1,4 +1,4 @@
-"""Within a scene another content is taken, an earlier or a new one, where what is seen can no longer be warped from the present one."""
+"""Within a scene another reference, earlier or new, is taken where the present one has too large a warp error."""
 
 import json
 

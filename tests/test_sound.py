@@ -13,7 +13,7 @@ from bcdcodec.video import SoundOptions, read_frames, write_video
 STEP = 0.02  # seconds that sound may be off
 
 
-def recoded(source, target, options=SoundOptions()):
+def recoded(source, target, options=SoundOptions()):  # noqa: B008
     """Pictures and sound of a source into another file, by way of what a .bcd file would hold; returns the chunks."""
     with read_frames(source, None, 32, options) as video:
         frames = list(video)

@@ -1,4 +1,4 @@
-"""Every frame of a source is shown at its time, whatever its rate; the model codes about as many as it was trained for."""
+"""Every frame of a source is shown at its time, whatever its rate; about as many are coded as in training."""
 
 import json
 from dataclasses import replace

@@ -11,7 +11,7 @@ from bcdcodec.training.trainer import Trainer
 
 
 def check_resume_is_exact(open_run: Callable[[Path, int, bool], Trainer], folder: Path) -> None:
-    """`open_run(out, steps, resume)`: six steps in one go and three, a checkpoint and three more end in the same weights."""
+    """`open_run(out, steps, resume)`: six steps at once end in the same weights as three, a checkpoint and three."""
     whole = open_run(folder / "whole", 6, False)
     for _ in range(6):
         whole.train_step()

@@ -60,7 +60,7 @@ def make_context(seed: str, groups: int, codes: int, pairs=False) -> ContextTabl
 
 
 def make_learned(seed: str, channels: int, predicted: int, units: int) -> LearnedContentModel:
-    """Return learned content tables whose network chooses all kinds of classes; from class to class values are larger."""
+    """Return learned content tables whose network chooses all classes; from class to class values are larger."""
 
     def weights(name: str, shape: tuple[int, ...], spread: int) -> np.ndarray:
         return numbers(f"{seed}/{name}", shape, 2 * spread + 1) - spread
@@ -77,7 +77,8 @@ def make_learned(seed: str, channels: int, predicted: int, units: int) -> Learne
     return LearnedContentModel(
         FrequencyTables.from_counts(counts), predicted, unit_bias.astype(np.int32),
         weights("unit_weights", (16, units), 300).astype(np.int16), output_bias.astype(np.int32),
-        weights("output_weights", (units,), 200).astype(np.int16), numbers(f"{seed}/direct_weights", (16,), 2500).astype(np.int16),
+        weights("output_weights", (units,), 200).astype(np.int16),
+        numbers(f"{seed}/direct_weights", (16,), 2500).astype(np.int16),
     )  # fmt: skip
 
 
@@ -98,11 +99,12 @@ EVEN_BUT_TWO = [0, 33, 33, 66, 33, 33, 33, 33, 1]  # ticks between frames
 
 
 def head_for(tables: ModelTables, **changes) -> Head:
+    profiles = changes.get("entropy_profile", PROFILE_STATIC), changes.get("content_profile", 0)
     head = Head(
         source_width=640, source_height=480, crop=(80, 0, 480, 480), coded_width=32, coded_height=32,
         time_base_num=1, time_base_den=25, frame_duration=1, frame_count=0, groups=tables.groups, codes=tables.codes,
         sampler_seed=7, model_fingerprint=hashlib.sha256(b"vector model").digest()[:8],
-        tables_fingerprint=tables.fingerprint(changes.get("entropy_profile", PROFILE_STATIC), changes.get("content_profile", 0))[:4], model_name="vectors",
+        tables_fingerprint=tables.fingerprint(*profiles)[:4], model_name="vectors",
     )  # fmt: skip
     return replace(head, **changes)
 
@@ -156,7 +158,7 @@ def packets_for(seed: str, configurations: list[int]) -> tuple[bytes, ...]:
 
 
 def sound_for() -> tuple[Audio, ...]:
-    """Return two chunks with 480 samples of silence between them; the second begins with a packet of two frames in one."""
+    """Return two chunks, 480 samples of silence between them; the second begins with a packet of two frames."""
     first = Audio(0, packets_for("sound", [3, 3, 31]), SOUND)  # 2880 + 2880 + 960 samples
     double = b"\xff\x02" + numbers("double", (200,), 256).astype(np.uint8).tobytes()  # two frames of 960
     return first, Audio(first.samples + 480, (double, *packets_for("more", [16])))

@@ -28,7 +28,7 @@ def motion_of(session: Session, pictures: np.ndarray) -> Tensor:
 def refine(
     session: Session, pictures: np.ndarray, motion: Tensor, reference: Reference, quick: bool = False
 ) -> tuple[Tensor, Tensor | None]:
-    """Motion [t, m] that fits pictures uint8 [t, h, w, 3] best, searched from the encoder's [t, m]; its Hessian [t, m, m].
+    """Motion [t, m] that fits pictures uint8 [t, h, w, 3] best, from the encoder's [t, m] on; its Hessian [t, m, m].
 
     `VideoModel.refine`. `quick`: coarser, to compare references.
     """

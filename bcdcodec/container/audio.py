@@ -45,7 +45,7 @@ class Audio:
 
 
 def opus_samples(packet: bytes) -> int:
-    """Return how many samples at 48 kHz an Opus packet holds (RFC 6716, section 3.1); FormatError if it is no packet."""
+    """Return the samples at 48 kHz that an Opus packet holds (RFC 6716, section 3.1); FormatError if it is none."""
     if not packet:
         raise FormatError("an Opus packet has 0 bytes, expected at least 1")
     count = (1, 2, 2, 0)[packet[0] & 3]

@@ -107,7 +107,7 @@ def read_chunks(file: BinaryIO, offset: int = len(SIGNATURE)) -> Iterator[RawChu
 
 
 def _stated_length(header: bytes, offset: int) -> int:
-    """Return the payload's length from the least bytes a chunk header has; they hold all of any length within the limit."""
+    """Return the payload's length from the least bytes a chunk header has, which hold any length within the limit."""
     name = header[:_TYPE_BYTES].decode("ascii")
     if min(header[_TYPE_BYTES : _TYPE_BYTES + _LENGTH_BYTES]) >= 0x80:
         found = f"a length of more than {_LENGTH_BYTES} bytes"

@@ -28,7 +28,7 @@ DEFAULT_SHAPE = (64, 32)  # groups, codes
 IGNORABLE_GENERATED = 1
 IGNORABLE_REENACTED = 2
 
-# version (major in the high four bits), flags, frame count, model fingerprint, tables fingerprint, length of the model name.
+# version (major in the high four bits), flags, frame count, fingerprints of model and tables, length of the model name
 # The count is of fixed size at a fixed place: it is filled in when all is written.
 _START = struct.Struct("<BBI8s4sB")
 

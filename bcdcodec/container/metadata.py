@@ -21,7 +21,7 @@ def pack_metadata(metadata: dict) -> bytes:
 
 
 def unpack_metadata(payload: bytes) -> dict:
-    """Return the metadata in mETa: a map from strings to nil, booleans, numbers, strings, bytes, lists and such maps."""
+    """Return the metadata in mETa: a map from strings to nil, booleans, numbers, strings, bytes, lists, such maps."""
     import msgpack
 
     if len(payload) > META_BYTES:

@@ -78,7 +78,7 @@ class RecordingOrder:
         self.last_step = None if before is None else self.last_pts - before
 
     def duration_ticks(self, frame_duration: int) -> int:
-        """Return how long all frames last; at a variable rate the last frame lasts as long as the one before, or 1 tick."""
+        """Return how long all frames last; at a variable rate the last lasts as long as the one before, or 1 tick."""
         if not self.variable_rate:
             return self.frames * frame_duration
         if self.first_pts is None:

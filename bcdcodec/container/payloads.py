@@ -199,7 +199,7 @@ def pack_motion(motion: Motion, tables: ModelTables, profile: int = PROFILE_STAT
         )
     if len(motion.codes) != -(-frames // stride):
         raise FormatError(
-            f"{frames} frames with a code every {stride} want {-(-frames // stride)} codes, there are {len(motion.codes)}"
+            f"{frames} frames with a code every {stride} want {-(-frames // stride)} codes, not {len(motion.codes)}"
         )
     flagged = frames << FLAG_BITS | FLAG_PTS * (motion.pts is not None) | FLAG_STRIDE * (stride > 1)
     fields = pack_varint(motion.first_frame) + pack_varint(flagged) + pack_varint(motion.content)
@@ -307,7 +307,7 @@ def unpack_tables(payload: bytes, groups: int, codes: int) -> FrequencyTables:
 
 
 def pack_tail(codes_hash: bytes, frames: int | None) -> bytes:
-    """Return the payload of TAIL; `codes_hash` is the SHA-256 of all codes, `frames` None where HEAD states the count."""
+    """Return the payload of TAIL; `codes_hash`: SHA-256 of all codes; `frames`: None where HEAD states the count."""
     return codes_hash[:CODES_HASH_BYTES] + (b"" if frames is None else struct.pack("<I", frames))
 
 

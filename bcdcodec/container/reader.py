@@ -241,7 +241,7 @@ class BcdReader:
         )
 
     def checked_tables(self, tables: ModelTables) -> ModelTables:
-        """Return the tables this file is coded with, its own in place of the model's; ModelMismatchError if they differ."""
+        """Return the tables this file is coded with, its own or the model's; ModelMismatchError if they differ."""
         own, profile = self._motion_tables, self.head.entropy_profile
         if own is not None:
             fitting = tables.motion.frequencies.shape == own.frequencies.shape

@@ -4,7 +4,7 @@ from bcdcodec.errors import FormatError, LimitError, TruncatedError
 
 
 def pack_varint(value: int) -> bytes:
-    """Return an unsigned integer below 2**64 as LEB128: 7 bits a byte, lowest first, top bit set on all but the last."""
+    """Return an unsigned integer below 2**64 as LEB128: 7 bits a byte, lowest first, top bit on all but the last."""
     value = int(value)
     if not 0 <= value < 1 << 64:
         raise LimitError(f"{value} cannot be written, expected 0 to 2**64 - 1")

@@ -38,7 +38,7 @@ class VerifyReport:
 
 
 def verify_file(path: str | Path, tables: ModelTables | None = None) -> VerifyReport:
-    """Check every chunk's CRC, the order of frames and the counts; with `tables` also decode all and compare TAIL's hash.
+    """Check every chunk's CRC, order and counts of frames; with `tables` also decode all and compare TAIL's hash.
 
     Raises BcdError only where there is nothing to check: no such file, no signature, no readable HEAD,
     or ModelMismatchError for tables of another model.

@@ -61,7 +61,7 @@ class BcdWriter:
             )
         if (head.groups, head.codes) != (tables.groups, tables.codes):
             raise FormatError(
-                f"HEAD states {head.groups} groups of {head.codes} codes, the tables have {tables.groups} of {tables.codes}"
+                f"HEAD states {head.groups} groups of {head.codes} codes, the tables {tables.groups} of {tables.codes}"
             )
         self._head = head
         self._minor = MINOR_AUDIO if audio else 0
@@ -158,7 +158,10 @@ class BcdWriter:
         return Fraction(audio.first_sample + sound.delay - sound.pre_skip, OPUS_RATE)
 
     def close(self) -> None:
-        """Write what ends the file and give it its name; FormatError with neither frames nor content or with another count than HEAD's."""
+        """Write what ends the file and give it its name.
+
+        Raises FormatError with neither frames nor content, or with another count than HEAD's.
+        """
         if not self._open:
             return
         try:

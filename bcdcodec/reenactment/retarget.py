@@ -56,7 +56,7 @@ class RetargetedReferences(References):
         driver, options = self._drivers.get(key[1]), self._options
         reference = retarget(self._session, self._content(key[0], frame), driver, options, self._first)
         if not isinstance(reference, HeadsReference) or reference.transport_flow is not None:
-            # Where landmarks give the transport flow, it fits the other face better than the flow that the decoder adds.
+            # Transport flow by landmarks fits the other face better than the flow that the decoder adds.
             return reference
         return replace(reference, cross_identity=torch.ones(1, device=self._session.device))
 

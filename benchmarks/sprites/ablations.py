@@ -223,10 +223,10 @@ def ablations_as_markdown(rows: list[dict], steps: int) -> str:
     e, d = BASE.encoder, BASE.decoder
     about = (
         f"Every variant: {steps} optimiser steps of {TRAINING.batches.batch} clips, the same small network (encoder "
-        f"{e.width} wide, decoder {d.width} wide and {d.depth} deep), the same seed. Bits, codes and information (bits, "
-        "of the codes on the motion frame and on skin, pants, top and hair) over the clips of "
-        f"{PEOPLE} test characters; PSNR against the rendered truth and the exact judge's accuracy by clip over {PAIRS} "
-        "pairs, where both character and action differ."
+        f"{e.width} wide, decoder {d.width} wide and {d.depth} deep), the same seed. Bits, codes and information "
+        "(bits, of the codes on the motion frame and on skin, pants, top and hair) over the clips of "
+        f"{PEOPLE} test characters; PSNR against the rendered truth and the exact judge's accuracy by clip over "
+        f"{PAIRS} pairs, where both character and action differ."
     )
     variants = "\n".join(f"- {r['name']}: {r['about']}." for r in rows)
     return f"# Sprites, ablations\n\n{about}\n\n{as_markdown(frame(columns, lines))}\n\n{variants}\n"
