@@ -48,7 +48,8 @@ def parted(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """Choices [k, 2], codebook [k, d] before and after.
 
-    Of clips of one driving frame with these `codes`, one content frame with the codes `beside`, and a decoder that draws the frame right in the motion `truth` [n, d].
+    Of clips of one driving frame with these `codes`, one content frame with the codes `beside`, and a decoder that
+    draws the frame right in the motion `truth` [n, d].
     """
     torch.manual_seed(0)
     frozen = SpritesModel(TINY).eval()
