@@ -1,6 +1,7 @@
 """The wheel holds the packages of the tree, all of them and nothing else."""
 
 import configparser
+import re
 import shutil
 import subprocess
 import sys
@@ -73,7 +74,8 @@ def test_every_requirement_has_an_exact_version_in_the_constraints():
     config.read(ROOT / "setup.cfg")
     extras = config["options.extras_require"].values()
     wanted = [config["options"]["install_requires"], *extras]
-    names = {line.split(">=")[0] for text in wanted for line in text.split()}
+    lines = [line.split(";")[0].strip() for text in wanted for line in text.splitlines() if line.strip()]
+    names = {re.split("[=><]=", line)[0] for line in lines}
     pinned = {
         line.split("==")[0]
         for line in (ROOT / "constraints.txt").read_text().splitlines()
