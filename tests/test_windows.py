@@ -1,15 +1,13 @@
 """A long clip in windows: those that overlap are faded into each other, however many are run at once."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import torch
 from head_clips import head_frames
 
 import bcdcodec
-from bcdcodec.model_folder import shipped_models
 from bcdcodec.models import windows
+from bcdcodec.models.base import Synthesis
 from bcdcodec.models.windows import overlapped
 
 
@@ -47,31 +45,48 @@ def test_one_window_fades_into_the_next():
     torch.testing.assert_close(joined(run, 20, 8, 2)[:, 0], torch.tensor(expected))
 
 
-@pytest.mark.skipif("heads" not in shipped_models(), reason="no weights of heads are shipped yet")
-def test_pictures_do_not_jump_where_windows_meet():
-    codec = bcdcodec.load("heads")
-    clips = [head_frames(seed, 98, codec.picture_size) for seed in (3, 4, 5, 6)]
-    recordings = [codec.encode(frames) for frames in clips]
-    window = codec.config.window
+def levels_of_windows(count, frames, length, overlap):
+    """Level of each frame where window k has level k throughout, and windows are cross-faded, [frames]."""
+    step, expected = length - overlap, np.zeros(frames)
+    for k in range(count):
+        for i in range(length):
+            at = k * step + i
+            if at < frames:
+                share = (i + 1) / (overlap + 1) if i < overlap and k else 1.0
+                expected[at] += share * (k - expected[at])
+    return expected
 
-    def changes() -> np.ndarray:
-        """Of the error, from frame to frame of each clip, [clips, t - 1]."""
-        errors = (codec.decode(r).astype(np.float32) - frames for r, frames in zip(recordings, clips))
-        return np.stack([np.abs(np.diff(error, axis=0)).mean((1, 2, 3)) for error in errors])
 
-    moving = np.stack([np.abs(np.diff(frames.astype(np.float32), axis=0)).mean((1, 2, 3)) for frames in clips])
-    overlapping = changes()
-    codec.model.config = replace(codec.config, window=replace(window, overlap=0))
-    codec.session = replace(codec.session, folder=replace(codec.folder, config=codec.model.config))
-    apart = changes()
-    at = np.arange(1, overlapping.shape[1] + 1)  # the frame that a change leads to
-    meet = at % (window.length - window.overlap) == 0
-    # Per change of the source, which else decides: some clips happen to move more at these frames.
-    steady = [c[meet].sum() / m[meet].sum() * m[~meet].sum() / c[~meet].sum() for c, m in zip(overlapping, moving)]
-    seams = at % window.length == 0  # of windows that do not overlap
-    print(
-        f"change of the error where windows meet, over elsewhere: {np.mean(steady):.3f}; "
-        f"where they met without overlap: {overlapping[:, seams].mean():.3f}, {apart[:, seams].mean():.3f} without"
-    )
-    # Motion found by alignment leaves so little to the temporal blocks that both are the same to four digits.
-    assert np.mean(steady) < 1.05 and overlapping[:, seams].mean() <= 1.001 * apart[:, seams].mean()
+def number_windows(seen):
+    """The numbers 0, 1, ... of windows that are run together, [b], counting on from those `seen`."""
+
+    def numbers(b):
+        first = len(seen)
+        seen.extend(range(b))
+        return torch.arange(first, first + b).float()
+
+    return numbers
+
+
+def test_decoded_pictures_fade_from_window_to_window(tiny_model, monkeypatch):
+    codec = bcdcodec.load(tiny_model)
+    window, frames = codec.config.window, 20
+    assert window.overlap > 0
+    recording, numbers = codec.encode(head_frames(3, frames, 32)), number_windows([])
+
+    def synthesise(reference, m_hat, noise, steps):
+        return Synthesis(torch.zeros_like(noise) + 0.1 * numbers(len(noise))[:, None, None, None, None])
+
+    monkeypatch.setattr(codec.model, "synthesise", synthesise)
+    found = codec.decode(recording)[:, 0, 0, 0]
+    expected = levels_of_windows(20, frames, window.length, window.overlap)
+    assert np.abs(found - (0.1 * expected + 1) * 127.5).max() <= 1 and found[-1] > found[0] + 50
+
+
+def test_motion_fades_from_window_to_window(tiny_model, monkeypatch):
+    codec = bcdcodec.load(tiny_model)
+    window, frames, numbers = codec.config.window, 20, number_windows([])
+    monkeypatch.setattr(codec.model, "motion", lambda z: numbers(len(z))[:, None, None].expand(-1, z.shape[1], 8))
+    blocks = windows.motion_blocks(codec.model, codec.latents, head_frames(3, frames, 32), "cpu")
+    expected = levels_of_windows(20, frames, window.length, window.overlap)
+    torch.testing.assert_close(torch.cat(list(blocks))[:, 0].double(), torch.from_numpy(expected))
