@@ -24,6 +24,8 @@ class FrameSource:
         pictures, motion = [], []
         for _ in range(round(batch * share / 4) if self.portraits else 0):
             portrait = self.portraits[rng.integers(len(self.portraits))]
+            while not portrait.path.exists():  # a set that is being replaced while the run goes on
+                portrait = self.portraits[rng.integers(len(self.portraits))]
             picked = rng.choice(portrait.usable, 4)
             pictures += list(portrait.pictures(picked))
             motion += list(portrait.motion[picked])

@@ -197,13 +197,19 @@ def parser() -> argparse.ArgumentParser:
     parse.add_argument("--steps", type=int, default=10**9, help="end after so many steps")
     parse.add_argument("--save", type=float, default=180, help="seconds between checkpoints")
     parse.add_argument("--every", type=int, default=20, help="steps between lines of the log")
+    parse.add_argument(
+        "--quantise-from", type=int, default=Schedule.quantise_from, help="step from which codes are used"
+    )
+    parse.add_argument("--rate-from", type=int, default=Schedule.rate_from, help="step from which the rate counts")
     parse.add_argument("--lr-scale", type=float, default=1.0, help="factor on the learning rate")
     return parse
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Train."""
-    train(parser().parse_args(arguments), Schedule(), BaseMotionConfig())
+    options = parser().parse_args(arguments)
+    schedule = Schedule(quantise_from=options.quantise_from, rate_from=options.rate_from)
+    train(options, schedule, BaseMotionConfig())
 
 
 if __name__ == "__main__":
