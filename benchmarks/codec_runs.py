@@ -88,7 +88,7 @@ class CodecRun:
 
     def held(self, coded: CodedFile) -> np.ndarray | None:
         """The reference image of the file's first scene, uint8 [size, size, 3]; None for models without one."""
-        return self.codec.still(coded.recording)
+        return self.codec.reference_image(coded.recording)
 
     @cached_property
     def parts(self) -> tuple[Part, ...]:

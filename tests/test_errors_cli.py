@@ -65,7 +65,7 @@ def test_encode_of_a_video_without_frames(refused, target, tiny_model, tmp_path)
 
 def test_encode_of_an_empty_folder(refused, target, tiny_model, tmp_path):
     (tmp_path / "in").mkdir()
-    assert "no .png" in refused("encode", tmp_path / "in", target, "--model", tiny_model)
+    assert "holds no picture (.png" in refused("encode", tmp_path / "in", target, "--model", tiny_model)
 
 
 @pytest.mark.parametrize(
@@ -310,14 +310,14 @@ def test_wrong_usage_exits_with_2(bcd, arguments):
 
 
 def test_an_interrupt_exits_with_130_and_leaves_nothing(bcd, clip, recording, tiny_model, tmp_path, monkeypatch):
-    from bcdcodec.codec import Codec
+    from bcdcodec.coding import decoder
 
-    def interrupted(self, motions, *arguments):
+    def interrupted(session, motions, *arguments):
         next(motions)
         yield 0, np.zeros((32, 32, 3), np.uint8)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(Codec, "decode_stream", interrupted)
+    monkeypatch.setattr(decoder, "decode_frames", interrupted)
     done = bcd("decode", recording, tmp_path / "out.mp4", "--model", tiny_model)
     assert (done.code, done.err.strip()) == (130, "bcd: interrupted")
     assert list(tmp_path.iterdir()) == []
