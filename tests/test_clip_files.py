@@ -145,7 +145,7 @@ def test_a_folder_that_is_no_clip_says_what_is_wrong(sprite, tmp_path):
         read_all(mixed, SIDE)
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("")
-    with pytest.raises(VideoError, match="texts holds no .png file; a clip is a folder of PNGs"):
+    with pytest.raises(VideoError, match="texts holds no picture"):
         read_all(tmp_path / "texts", SIDE)
 
 
