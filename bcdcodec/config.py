@@ -133,17 +133,17 @@ class ModelConfig:
 
 @dataclass(frozen=True)
 class PoserConfig:
-    """Sizes of the network that turns a still as another is turned, and its training."""
+    """Sizes and training of the poser, which turns a reference image as another person's head is turned."""
 
     name: str
-    size: int  # pixels a side of what it sees
+    size: int  # pixels, side of its input
     channels: int = 3
-    pose: int = 64  # numbers that it reads of a head
+    pose: int = 64  # numbers of a head's pose
     reader: tuple[int, ...] = (32, 64, 128, 256)  # channels of the stem
     flow: tuple[int, int, int] = (32, 64, 128)
     width: int = 256
-    fill: tuple[int, ...] = ()  # channels of the levels of what paints where a turned head was; () for none
-    fill_share: float = 0.4  # of a run, at its end, on that alone
+    fill: tuple[int, ...] = ()  # channels of the inpainting U-Net; () for none
+    fill_share: float = 0.4  # of a run, at its end, on inpainting alone
     batch: int = 24  # clips
     frames: int = 3  # of each
     lr: float = 8e-4
@@ -153,7 +153,7 @@ class PoserConfig:
     still_share: float = 0.08
     flow_weight: float = 6.0
     reader_steps: int = 3000  # on the reader alone, before the first
-    model_name: str = ""  # of the codec whose stills it turns, and
+    model_name: str = ""  # of the model whose reference images it turns, and
     model_fingerprint: str = ""  # 8 bytes, in hexadecimal
 
     def to_json(self) -> str:

@@ -95,7 +95,7 @@ def test_a_run_goes_on_exactly_where_it_stopped(run, tiny_model, tmp_path):
     resumed = trainer(tmp_path, tiny_model, 4, resume=True)
     assert resumed.step == 3
     resumed.train_step()
-    for part in ("model", "mean", "pupil"):
+    for part in ("model", "mean", "probe"):
         for (name, a), b in zip(
             getattr(whole, part).state_dict().items(), getattr(resumed, part).state_dict().values()
         ):

@@ -42,13 +42,11 @@ BETAS = (0.9, 0.98)
 READER_PEAK, READER_DECAY, READER_BATCH = 2e-3, 1e-2, 64  # of the steps on it alone
 READER_LR = 0.4  # of the rate of the flow, afterwards
 LAST_LR = 0.05  # of the peak
-PUPIL_SHARE = 10  # times fewer steps, where the reader can read already
+PROBE_SHARE = 10  # times fewer steps, where the reader can read already
 HUBER = 0.1  # error of a pixel from which it counts by its size
 GRADIENT = 0.1  # weight of errors of neighbouring pixels' differences
-PARAMETER_WEIGHT = (
-    0.3  # of errors of the parameters of procedural heads: flow says of a blink or a smile next to nothing
-)
-PAINTED_FROM = 0.1  # by which a pixel's colour must be nearer than the warp: what is warped well enough stays as it is
+PARAMETER_WEIGHT = 0.3  # of errors of the parameters of procedural heads: a blink or a smile has hardly any flow
+INPAINT_FROM = 0.1  # error of the warp over that of the colours, from which a pixel is to be inpainted
 SAME_WEIGHT = 0.3  # of what is read of driving and target pictures alike
 GRAD_CLIP = 1.0
 HELD_OUT_GROUPS = 12
@@ -64,7 +62,7 @@ class PoserTrainer:
         folder = open_model(model)
         if folder.config.model != "heads" or folder.config.latent.size != config.size:
             raise ModelError(
-                f"model {folder.name} has no stills of {config.size} x {config.size} pixels to move: train over heads"
+                f"model {folder.name} has no reference images of {config.size} x {config.size} pixels: train over heads"
             )
         self.options, self.device = options, options.device
         self.config = replace(config, model_name=folder.name, model_fingerprint=folder.fingerprint[:8].hex())
@@ -83,14 +81,12 @@ class PoserTrainer:
         self.latents = open_latents(folder.config.latent.small, self.device)
         torch.manual_seed(options.seed)
         self.model = Poser(self.config).to(self.device)
-        self.pupil = torch.nn.Linear(config.pose, len(MOTION_PARAMETERS)).to(
-            self.device
-        )  # reads them from what the reader says
+        self.probe = torch.nn.Linear(config.pose, len(MOTION_PARAMETERS)).to(self.device)  # linear probe on the pose
         self.usual = [
             torch.from_numpy(f(pairs.motion, (0, 1))).to(self.device) for f in (np.mean, np.std)
         ]  # of the parameters, [p] each
         self.mean = copy.deepcopy(self.model).eval().requires_grad_(False)  # carries the EMA weights
-        taught = [*self.model.read.parameters(), *self.pupil.parameters()]
+        taught = [*self.model.read.parameters(), *self.probe.parameters()]
         peaks = [(self.model.flow.parameters(), config.lr), (taught, config.lr * READER_LR)]
         if self.model.fill is not None:
             peaks.append((self.model.fill.parameters(), config.lr))
@@ -103,7 +99,7 @@ class PoserTrainer:
         self.step, self.elapsed = 0, 0.0  # seconds
         if options.resume:
             state = load_checkpoint(options.out / "checkpoint", self.model, self.optimiser)
-            for stem, part in (("ema", self.mean), ("pupil", self.pupil)):
+            for stem, part in (("ema", self.mean), ("probe", self.probe)):
                 part.load_state_dict(load_sharded(options.out / "checkpoint", stem))
             self.step, self.elapsed = state["step"], state["elapsed_s"]
         else:
@@ -113,7 +109,7 @@ class PoserTrainer:
                 self._teach_reader(taught, config.reader_steps)
             else:
                 go_on_from(self.model, options.from_model)
-                self._teach_reader(list(self.pupil.parameters()), config.reader_steps // PUPIL_SHARE)
+                self._teach_reader(list(self.probe.parameters()), config.reader_steps // PROBE_SHARE)
             self.mean.load_state_dict(self.model.state_dict())
             self.elapsed = time.monotonic() - began
 
@@ -151,7 +147,7 @@ class PoserTrainer:
             self.model.read.train()
             with mixed_precision(self.device):
                 error = (
-                    (self.pupil(self.model.read(disguised(z))) - (motion.to(self.device) - mean) / deviation)
+                    (self.probe(self.model.read(disguised(z))) - (motion.to(self.device) - mean) / deviation)
                     .square()
                     .mean()
                 )
@@ -190,20 +186,20 @@ class PoserTrainer:
 
     @property
     def flow_share(self) -> float:
-        """Share of the run before what is uncovered is learned to be painted."""
+        """Share of the run before the inpainting is trained."""
         return 1.0 if self.model.fill is None else 1 - self.config.fill_share
 
     def _flow_loss(self, pairs: Pairs) -> tuple[Tensor, dict]:
         """What reader and flow learn by, and measures for the log."""
         self.model.train()
         with mixed_precision(self.device):
-            at, wanted, same = self.model.read(disguised(torch.cat([pairs.still, pairs.driving, pairs.target]))).chunk(
+            at, wanted, same = self.model.read(disguised(torch.cat([pairs.image, pairs.driving, pairs.target]))).chunk(
                 3
             )
-            flow = self.model(pairs.still, at, wanted - at)
-            shown = warp(pairs.still, flow)
+            flow = self.model(pairs.image, at, wanted - at)
+            shown = warp(pairs.image, flow)
             error = picture_error(shown, pairs.target) + coarse_warp_error(
-                pairs.still, flow[:, None], pairs.target[:, None]
+                pairs.image, flow[:, None], pairs.target[:, None]
             )
             missed = pairs.flow_error(flow)
             total = (
@@ -212,22 +208,22 @@ class PoserTrainer:
                 + SAME_WEIGHT * unlike(wanted, same)
                 + self._misread(wanted, pairs.motion)
             )
-        return total, {"flow_error": round(missed.item(), 4), **gains(pairs.still, shown, pairs.target)}
+        return total, {"flow_error": round(missed.item(), 4), **gains(pairs.image, shown, pairs.target)}
 
     def _fill_loss(self, pairs: Pairs) -> tuple[Tensor, dict]:
         """Loss of the mask and the colours of disoccluded areas, and measures for the log; one frame of each clip."""
         some = slice(self.step % self.config.frames, None, self.config.frames)
-        still, driving, target = pairs.still[some], pairs.driving[some], pairs.target[some]
+        image, driving, target = pairs.image[some], pairs.driving[some], pairs.target[some]
         with mixed_precision(self.device):
             with torch.no_grad():
-                at = self.mean.read(still)
-                flow = self.mean(still, at, self.mean.read(driving) - at)
-                warped = warp(still, flow)
-            colours, mask = (x.float() for x in self.model.fill(still, warped, flow))
+                at = self.mean.read(image)
+                flow = self.mean(image, at, self.mean.read(driving) - at)
+                warped = warp(image, flow)
+            colours, mask = (x.float() for x in self.model.fill(image, warped, flow))
         shown = torch.lerp(warped, colours, mask)
         nearer = (warped - target).abs().mean(1, keepdim=True) - (colours - target).abs().mean(
             1, keepdim=True
-        ) > PAINTED_FROM
+        ) > INPAINT_FROM
         # The colours learn everywhere: a mask that closed before they were of use would never open again.
         total = (
             picture_error(shown, target) + picture_error(colours, target) + F.binary_cross_entropy(mask, nearer.float())
@@ -235,7 +231,7 @@ class PoserTrainer:
         return total, {
             "painted": round(mask.mean().item(), 4),
             "psnr_warped": round(psnr(warped, target), 2),
-            **gains(still, shown, target),
+            **gains(image, shown, target),
         }
 
     @torch.no_grad()
@@ -244,31 +240,31 @@ class PoserTrainer:
         batch: Batch = self.sampler.batch(step, self.progress)
         n, t = batch.target.shape[:2]
         content, driving, target = (x.to(self.device) for x in (batch.content[:, 0], batch.driving, batch.target))
-        still = coded_image(
+        image = coded_image(
             self.codec, self.latents.encode(content), np.random.default_rng((self.options.seed, 7, step))
         )
-        still = still[:, None].expand(n, t, *still.shape[1:]).flatten(0, 1)
+        image = image[:, None].expand(n, t, *image.shape[1:]).flatten(0, 1)
         driving, target = (self.latents.encode(x.flatten(0, 1)) for x in (driving, target))
         exact = batch.flow[:, :, 0].to(self.device).flatten(0, 1)  # [pairs * t, 4, gh, gw]
         at = len(exact)
         basis = self.codec.flow_basis
         found = basis(
             align(
-                basis, still[at:], target[at:], torch.zeros(len(still) - at, len(basis.deviation), device=self.device)
+                basis, image[at:], target[at:], torch.zeros(len(image) - at, len(basis.deviation), device=self.device)
             )
         )
         # What alignment does not bring nearer it did not understand.
-        better = (warp(still[at:], found) - target[at:]).square().mean((1, 2, 3)) < (
-            still[at:] - target[at:]
+        better = (warp(image[at:], found) - target[at:]).square().mean((1, 2, 3)) < (
+            image[at:] - target[at:]
         ).square().mean((1, 2, 3))
         cells = self.model.fields.shape[-2:]
         found = F.interpolate(found, size=cells, mode="bilinear", align_corners=False)
         known = better.float()[:, None, None].expand(-1, *cells)
-        motion = torch.full((len(still), len(MOTION_PARAMETERS)), math.nan, device=self.device)
+        motion = torch.full((len(image), len(MOTION_PARAMETERS)), math.nan, device=self.device)
         mean, deviation = self.usual
         motion[:at] = (batch.motion.to(self.device).flatten(0, 1) - mean) / deviation
         return Pairs(
-            still,
+            image,
             driving,
             target,
             torch.cat([exact[:, :2], found]),
@@ -277,9 +273,9 @@ class PoserTrainer:
         )
 
     def _misread(self, read: Tensor, motion: Tensor) -> Tensor:
-        """The error of the true parameters of procedural heads, read linearly from what the reader says [n, d], []."""
+        """The error of the true parameters of procedural heads, read linearly from the pose [n, d], []."""
         known = ~motion[:, 0].isnan()
-        return PARAMETER_WEIGHT * (self.pupil(read[known]) - motion[known]).square().mean()
+        return PARAMETER_WEIGHT * (self.probe(read[known]) - motion[known]).square().mean()
 
     @torch.no_grad()
     def _average(self, means: torch.nn.Module, model: torch.nn.Module) -> None:
@@ -294,7 +290,7 @@ class PoserTrainer:
         save_checkpoint(
             self.options.out / "checkpoint",
             self.model,
-            {"ema": self.mean.state_dict(), "pupil": self.pupil.state_dict()},
+            {"ema": self.mean.state_dict(), "probe": self.probe.state_dict()},
             self.optimiser,
             {
                 "step": self.step,
@@ -327,12 +323,12 @@ class PoserTrainer:
         store = self.held_out_pairs
         for group in range(min(len(store.driven), HELD_OUT_GROUPS)):
             a, b = (to_pictures(store.driven[group, person]).to(self.device) for person in (0, 1))
-            still = self.shown(to_pictures(store.content[group, 1, :1]).to(self.device))
-            picture = self.turned(still, a)
-            scores.append((psnr(picture, b), psnr(still.expand_as(b), b), psnr(a, b)))
+            image = self.shown(to_pictures(store.content[group, 1, :1]).to(self.device))
+            picture = self.turned(image, a)
+            scores.append((psnr(picture, b), psnr(image.expand_as(b), b), psnr(a, b)))
             if group < 4:
                 some = np.linspace(0, len(b) - 1, 3).astype(int)
-                rows += [torch.cat([still[0], *b[some]], 2), torch.cat([still[0], *picture[some]], 2)]
+                rows += [torch.cat([image[0], *b[some]], 2), torch.cat([image[0], *picture[some]], 2)]
         clips = self.held_out
         moving = [i for i in range(len(clips.lengths)) if clips.lengths[i] >= 3]
         for k in range(0, min(len(moving), LOOKED_AT * LOOK_APART), LOOK_APART):
@@ -340,8 +336,8 @@ class PoserTrainer:
                 to_pictures(clips.clip(moving[i])[:: max(1, clips.lengths[moving[i]] // 3)][:3]).to(self.device)
                 for i in (k, (k + len(moving) // 2) % len(moving))
             )
-            still = self.shown(first[:1])
-            rows += [torch.cat([still[0], *second], 2), torch.cat([still[0], *self.turned(still, second)], 2)]
+            image = self.shown(first[:1])
+            rows += [torch.cat([image[0], *second], 2), torch.cat([image[0], *self.turned(image, second)], 2)]
         decoded, alone, own = np.mean(scores, 0)
         log.write(
             json.dumps(
@@ -367,10 +363,10 @@ class PoserTrainer:
         """Stills as decoded of pictures [n, c, h, w]."""
         return coded_image(self.codec, self.latents.encode(pictures), None)
 
-    def turned(self, still: Tensor, driving: Tensor) -> Tensor:
-        """A still [1, c, h, w] turned as pictures [t, c, h, w] are."""
+    def turned(self, image: Tensor, driving: Tensor) -> Tensor:
+        """A image [1, c, h, w] turned as pictures [t, c, h, w] are."""
         with mixed_precision(self.device):
-            return self.mean.turned(still.expand_as(driving), self.mean.read(driving))[0]
+            return self.mean.turned(image.expand_as(driving), self.mean.read(driving))[0]
 
 
 @torch.no_grad()
@@ -419,9 +415,9 @@ def picture_error(x: Tensor, y: Tensor) -> Tensor:
     return F.huber_loss(d, torch.zeros_like(d), delta=HUBER) / HUBER + GRADIENT * across
 
 
-def gains(still: Tensor, shown: Tensor, target: Tensor) -> dict:
-    """For the log: PSNR of what is shown and of the still as it was."""
-    return {"psnr": round(psnr(shown, target), 2), "psnr_still": round(psnr(still, target), 2)}
+def gains(image: Tensor, shown: Tensor, target: Tensor) -> dict:
+    """For the log: PSNR of what is shown and of the image as it was."""
+    return {"psnr": round(psnr(shown, target), 2), "psnr_still": round(psnr(image, target), 2)}
 
 
 @torch.no_grad()

@@ -16,10 +16,10 @@ DISGUISED_SHARE = 0.5  # of the pictures that are read
 class Pairs:
     """Stills and what they are to become, [n, ...] all."""
 
-    still: Tensor  # [n, c, h, w] as decoded
+    image: Tensor  # [n, c, h, w] as decoded
     driving: Tensor  # [n, c, h, w]
     target: Tensor  # [n, c, h, w]
-    flow: Tensor  # [n, 2, gh, gw] from target to still
+    flow: Tensor  # [n, 2, gh, gw] from target to image
     known: Tensor  # [n, gh, gw] weight of that flow
     motion: Tensor  # [n, p] parameters of procedural heads, of unit deviation; nan of footage
 
@@ -31,10 +31,10 @@ class Pairs:
 
 def recoloured(pairs: Pairs) -> Pairs:
     """References and targets with their colours mixed alike, so that flow is not read from colours."""
-    mix = colour_mixes(len(pairs.still), pairs.still)
+    mix = colour_mixes(len(pairs.image), pairs.image)
     return replace(
         pairs,
-        still=torch.einsum("nij,njhw->nihw", mix, pairs.still),
+        image=torch.einsum("nij,njhw->nihw", mix, pairs.image),
         target=torch.einsum("nij,njhw->nihw", mix, pairs.target),
     )
 
