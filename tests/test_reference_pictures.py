@@ -78,6 +78,14 @@ def test_an_image_that_no_budget_fits_is_coded_as_coarsely_as_can_be():
     assert parse_key_unit(picture.unit, 64, 64).frame.quantiser == 255
 
 
+def test_a_budget_that_is_never_reached_takes_the_finest_quantiser():
+    image = np.zeros((64, 64, 3), np.uint8)
+    image[20:40, 20:40] = 200
+    picture = encode_key(image, 100_000)
+    assert parse_key_unit(picture.unit, 64, 64).frame.quantiser == 1
+    assert psnr(decode_picture(picture), image) > 45
+
+
 def test_an_inter_frame_needs_fewer_bytes_than_a_key_frame_of_the_same_quality(key):
     moved = drawing(turn=0.3)
     inter = encode_inter(moved, drawing(), key, 0, 150)

@@ -5,6 +5,7 @@ What a unit may hold, and how its planes become RGB, is format-spec.md, section 
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -24,8 +25,12 @@ ENCODER, DECODER = "libsvtav1", "libdav1d"
 MIN_ENCODED_SIDE = 64  # pixels: SVT-AV1 takes no smaller picture
 PRESET = 2  # of SVT-AV1, 0 (slow) to 13; at 4 a picture of the same bytes is .3 dB worse
 MAX_QUANTISER = 255  # AV1's base_q_idx
-COARSEST_QP = 61  # SVT-AV1's qp, up to which a qp is 4 steps of the quantiser
+FINEST_QP, COARSEST_QP = 1, 61  # SVT-AV1's qp, where each is 4 steps of the quantiser; FFmpeg takes 0 for none given
 MAX_OFFSET = 63  # of the quantiser from that of the qp, as SVT-AV1 takes it
+FIRST_QUANTISER = 120  # where the search for a budget begins
+DECAY = 0.014  # of the logarithm of the bytes with each step of the quantiser, about
+ENOUGH = 0.985  # of a budget, beyond which no finer quantiser is looked for
+MAX_GUESSES = 4  # by that decay, before bisection
 TEMPORAL_DELIMITER = b"\x12\x00"  # an OBU that starts every temporal unit in a stream; not stored
 
 # Constant quantisers, one thread, full range; every frame refers only to the ones before it. The key frame of two
@@ -67,7 +72,7 @@ def encode_inter(image: np.ndarray, base_image: np.ndarray, base: Picture, base_
         parse_inter_unit(units[1], key)
         return units[1]
 
-    nearest = 4 * min(first // 4, COARSEST_QP)
+    nearest = 4 * _qp(first)
     finest, coarsest = max(1, nearest - MAX_OFFSET), min(MAX_QUANTISER, nearest + MAX_OFFSET)
     return Picture(base.width, base.height, _finest(unit, budget, finest, coarsest), base_number)
 
@@ -139,15 +144,25 @@ def _enlarged_chroma(plane: np.ndarray) -> np.ndarray:
 
 
 def _finest(encode: Callable[[int], bytes], budget: int, finest: int = 1, coarsest: int = MAX_QUANTISER) -> bytes:
-    """Return the unit of the finest quantiser found by bisection that keeps the budget; else the coarsest one's."""
-    best = None
-    while finest <= coarsest:
-        quantiser = (finest + coarsest) // 2
+    """Return the unit of the finest quantiser that keeps the budget, or of one that uses nearly all of it.
+
+    The coarsest one's if none keeps it. Bytes fall about exponentially with the quantiser; so the next one is guessed.
+    """
+    too_large, fits, best = finest - 1, coarsest + 1, None
+    quantiser = min(max(FIRST_QUANTISER, finest), coarsest)
+    tries = 0
+    while fits - too_large > 1:
         unit = encode(quantiser)
-        if len(unit) <= budget:
-            best, coarsest = unit, quantiser - 1
+        tries += 1
+        if len(unit) > budget:
+            too_large = quantiser
         else:
-            finest = quantiser + 1
+            fits, best = quantiser, unit
+            if len(unit) >= ENOUGH * budget:
+                break
+        quantiser += round(math.log(len(unit) / budget) / DECAY)
+        if tries > MAX_GUESSES or not too_large < quantiser < fits:
+            quantiser = (too_large + fits) // 2 if tries > MAX_GUESSES else min(max(quantiser, too_large + 1), fits - 1)
     return unit if best is None else best
 
 
@@ -157,7 +172,7 @@ def _encode(frames: list[Planes], key_quantiser: int, quantiser: int) -> list[by
 
     os.environ.setdefault("SVT_LOG", "0")  # else SVT-AV1 prints to stderr
     height, width = frames[0][0].shape
-    qp = min(key_quantiser // 4, COARSEST_QP)
+    qp = _qp(key_quantiser)
     offsets = ",".join([str(quantiser - 4 * qp)] * _LEVELS)
     settings = f"{_SETTINGS}:key-frame-qindex-offset={key_quantiser - 4 * qp}:qindex-offsets=[{offsets}]"
     try:
@@ -179,10 +194,17 @@ def _encode(frames: list[Planes], key_quantiser: int, quantiser: int) -> list[by
     if len(units) != len(frames):
         raise VideoError(f"{ENCODER} made {len(units)} units of {len(frames)} frames")
     try:
-        parse_key_unit(units[0], width, height)
+        found = parse_key_unit(units[0], width, height).frame.quantiser
     except BcdError as error:
         raise VideoError(f"this version of {ENCODER} makes units that the format does not hold: {error}") from error
+    if found != key_quantiser:
+        raise VideoError(f"{ENCODER} coded a picture with quantiser {found}, it was asked for {key_quantiser}")
     return units
+
+
+def _qp(quantiser: int) -> int:
+    """Return the qp of SVT-AV1 that is nearest to a quantiser, from which offsets give it exactly."""
+    return min(max(quantiser // 4, FINEST_QP), COARSEST_QP)
 
 
 @contextmanager

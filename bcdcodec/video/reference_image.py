@@ -1,0 +1,63 @@
+"""From an image to the reference picture of a content: blur around what matters, choice of the size, AV1."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from bcdcodec.container.picture import Picture
+from bcdcodec.errors import VideoError
+from bcdcodec.video.av1 import decode_picture, encode_key
+from bcdcodec.video.scaling import scale
+
+SHARES = (1.0, 0.75, 0.625, 0.5)  # of the image's sides, at which it may be coded: 256, 192, 160, 128 of 256
+EDGE = 0.35  # of an ellipse's radii, over which its weights fall to 0
+
+
+def encode_reference(image: np.ndarray, budget: int, weights: np.ndarray | None = None) -> Picture:
+    """Return an image uint8 [h, w, 3] as a key frame of at most `budget` bytes, at the size that serves it best.
+
+    The size is that with the least squared error after enlargement to the image's own, each pixel counted by `weights`
+    [h, w]; None: all alike. Smaller sizes are tried as long as the error falls. Raises as `encode_key`.
+    """
+    height, width = image.shape[:2]
+    best, least = None, np.inf
+    for share in SHARES:
+        picture = encode_key(scale(image, _even(share * width), _even(share * height)), budget)
+        error = (scale(decode_picture(picture), width, height).astype(np.float64) - image) ** 2
+        error = np.average(error.mean(2), weights=weights)
+        if len(picture.unit) > budget:  # not even the coarsest one keeps it
+            error = np.inf
+        if best is not None and error >= least and len(best.unit) <= budget:
+            break
+        best, least = picture, error
+    return best
+
+
+def ellipse_weights(width: int, height: int, centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:
+    """Return float64 [h, w]: 1 in an ellipse, 0 away from it. `centre` and `radii`: x and y, pixels."""
+    y, x = np.mgrid[0:height, 0:width] + 0.5
+    distance = np.hypot((x - centre[0]) / radii[0], (y - centre[1]) / radii[1])
+    return np.clip((1 + EDGE - distance) / EDGE, 0, 1)
+
+
+def soften(image: np.ndarray, weights: np.ndarray, blur: float) -> np.ndarray:
+    """Return an image uint8 [h, w, 3], blurred where `weights` [h, w] in 0..1 is 0, as it is where it is 1.
+
+    A blurred background leaves more of the bytes to the face. `blur`: standard deviation of a Gaussian, pixels.
+    """
+    if weights.shape != image.shape[:2]:
+        raise VideoError(f"the weights have shape {list(weights.shape)}, the image {list(image.shape)}")
+    reach = int(np.ceil(3 * blur))
+    kernel = np.exp(-((np.arange(-reach, reach + 1) / blur) ** 2) / 2)
+    kernel /= kernel.sum()
+    blurred = image.astype(np.float64)
+    for axis in (0, 1):
+        size = image.shape[axis]
+        padded = np.pad(blurred, [(reach, reach) if a == axis else (0, 0) for a in range(3)], mode="edge")
+        blurred = sum(share * np.take(padded, range(i, i + size), axis) for i, share in enumerate(kernel))
+    w = weights[..., None]
+    return np.rint(w * image + (1 - w) * blurred).astype(np.uint8)
+
+
+def _even(side: float) -> int:
+    return 2 * round(side / 2)
