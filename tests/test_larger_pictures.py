@@ -82,7 +82,7 @@ def test_detail_is_learned(cache):
     model.transform.fit(latents.encode(pictures))
     model.denoiser.requires_grad_(False)
     pretrain_super_resolution(model, clips, latents, 120, 8, 0, "cpu", notes.append)
-    assert notes[-1]["detail_psnr"] > notes[-1]["coded_psnr"]
+    assert notes[-1]["super_resolution_psnr"] > notes[-1]["coded_psnr"]
     pictures = to_pictures(np.stack([clips.clip(i)[5] for i in range(6)]))
     still = model.image(model.transform(latents.encode(pictures))[..., : fine.content.transform_dim])
     with torch.no_grad():

@@ -52,7 +52,7 @@ def test_it_puts_back_what_the_quantiser_took_from_unseen_people(taught, cache):
     with torch.no_grad():
         errors = [(x - pictures).square().mean().item() for x in (coded, model.denoiser(coded))]
     assert errors[1] < 0.95 * errors[0]
-    assert len(notes) == 3 and notes[-1]["still_psnr"] > notes[-1]["coded_psnr"]
+    assert len(notes) == 3 and notes[-1]["denoiser_psnr"] > notes[-1]["coded_psnr"]
     changed = {name.split(".")[0] for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
     assert changed == {"denoiser"}
 
