@@ -173,8 +173,7 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
             progress(count + 1, len(jobs))
     measured = [path for path in clips if path in done]
     if not measured:
-        first = next(e for task, e in errors.items() if isinstance(task, Path))
-        raise BcdError(f"none of {len(clips)} clips could be measured; the first: {first}")
+        raise BcdError(f"none of {len(clips)} clips could be measured; the first: {_in_words(errors[clips[0]])}")
     for task, error in errors.items():
         if isinstance(task, str) and task.startswith("procedural"):
             raise error  # of the model, not of a clip

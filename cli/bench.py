@@ -52,7 +52,14 @@ def _numbers(kind: type) -> type[click.ParamType]:
     "--kbps", type=_numbers(float)(), default="", metavar="RATES", help="Rates of motion beside the default one: 1,2,4."
 )
 @click.option("--ahg16", is_flag=True, help="JVET's conditions: 250 frames, four rates, x265 and AV1, BD-rates.")
-@click.option("--ablate", type=COUNT, metavar="CLIPS", help="Measure so many clips without each network, too.")
+@click.option(
+    "--ablate",
+    type=COUNT,
+    is_flag=False,
+    flag_value=12,
+    metavar="[CLIPS]",
+    help="Measure so many clips (12) without each network of the model, too, and name those that do nothing.",
+)
 @click.option(
     "--profile", type=click.Choice(["static", "context"]), help="Of the entropy coder. [default: that of encode]"
 )

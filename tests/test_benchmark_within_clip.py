@@ -231,7 +231,7 @@ def test_a_face_is_turned_and_scaled_to_the_template():
 
 
 def test_without_a_landmarker_it_is_told_what_to_do(tmp_path, monkeypatch):
-    assert len(set(BLENDSHAPE_POINTS.tolist())) == 146
+    assert len(set(BLENDSHAPE_POINTS)) == 146
     pytest.importorskip("ai_edge_litert", reason="the extra `eval`")
     (tmp_path / "face_landmarker.task").write_bytes(b"no zip")
     with pytest.raises(BcdError, match="is no MediaPipe face landmarker"):
