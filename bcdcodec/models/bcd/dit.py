@@ -7,14 +7,7 @@ from torch import Tensor, nn
 
 from bcdcodec.errors import ModelError
 from bcdcodec.models.bcd.config import BCDConfig
-from bcdcodec.models.layers import (
-    FeedForward,
-    MultiHeadAttention,
-    grid_positions,
-    patchify,
-    sinusoidal,
-    unpatchify,
-)
+from bcdcodec.models.layers import FeedForward, MultiHeadAttention, grid_positions, patchify, sinusoidal, unpatchify
 
 
 class Modulation(nn.Module):

@@ -15,23 +15,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from bcdcodec.config import ContentConfig, LatentConfig, WindowConfig
-from bcdcodec.models.bcd.config import (
-    BCDConfig,
-    BCDDecoderConfig,
-    BCDEncoderConfig,
-    BCDQuantiserConfig,
-    EDMConfig,
-)
+from bcdcodec.models.bcd.config import BCDConfig, BCDDecoderConfig, BCDEncoderConfig, BCDQuantiserConfig, EDMConfig
 
-ALPHA = 4.0
+ALPHA = 8.0
 EVERY_SECOND = (0, 2, 4, 6, 8, 10)
 
 # Table A7. Latents of Stable Diffusion 2's autoencoder, scaled to unit deviation; 4 kbit/s at 25 frames a second.
 LRS3 = BCDConfig(
     name="lrs3",
-    latent=LatentConfig(
-        kind="vae", picture_size=256, size=32, channels=4, vae="stabilityai/stable-diffusion-2-base"
-    ),
+    latent=LatentConfig(kind="vae", picture_size=256, size=32, channels=4, vae="stabilityai/stable-diffusion-2-base"),
     encoder=BCDEncoderConfig(width=512, ff=2048, layers=12, heads=8),
     quantiser=BCDQuantiserConfig(groups=64, codes=32, dim=16, alpha=ALPHA, target_bits=160.0),
     content=ContentConfig(rows=8, columns=8, dim=32, frames=25, step=0.05),
