@@ -21,6 +21,7 @@ class LatentConfig:
     mean: float = 0.0  # of the pixels in [-1, 1], subtracted before the networks
     deviation: float = 1.0  # of the pixels, divided by before the networks
     vae: str = ""  # hub name of the AutoencoderKL (a local folder may replace it when loading)
+    vae_sha256: str = ""  # of its weights, set at export: so they belong to the model's fingerprint
 
     def __post_init__(self):
         if self.kind == "pixels" and self.picture_size % self.size:

@@ -62,6 +62,8 @@ def train(
 ) -> None:
     """Train a model; PRESET is heads, sprites-small or tiny.
 
+    Or the paper's model, as the paper states it: lrs3, sprites (full size) or sprites-bcd (small).
+
     PRESET gpt2 (gpt2-heads, gpt2-sprites, gpt2-lrs3 or gpt2-tiny) trains the motion model of `bcd generate`. PRESET
     poser trains the network with which `bcd decode --content` turns a face as another's; OUT/model belongs into the
     model's folder as poser.

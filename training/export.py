@@ -22,13 +22,13 @@ from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
 from bcdcodec.model_folder import CARD, CONFIG, TABLES, load_weights, open_model
 from bcdcodec.models.base import VideoModel
-from bcdcodec.models.latents import Latents, open_latents, to_unit
+from bcdcodec.models.latents import Latents, VaeLatents, open_latents, to_unit
 from bcdcodec.models.registry import build_model, read_config
 from bcdcodec.models.windows import motion_blocks, refined_motion
 from bcdcodec.training.checkpoint import load_sharded, replaced, save_sharded
 from bcdcodec.training.data.clips import ClipStore, load_store
 from bcdcodec.training.data.run_data import PEOPLE_ALONE, procedural_clips
-from bcdcodec.training.data.sheets import Sheets, split
+from bcdcodec.training.data.sheets import ATTRIBUTES, Sheets, split
 from bcdcodec.training.data.sprite_batches import SpriteClips
 from bcdcodec.training.entropy_fit.content_tables import fit_learned_content
 from bcdcodec.training.entropy_fit.context_tables import fit_context
@@ -73,6 +73,10 @@ def export_model(
     config = read_config(json.dumps(state["config"]))
     if name is not None:
         config = replace(config, name=name)
+    if config.latent.kind == "vae":  # its weights decide what a file shows: they belong to the fingerprint
+        config = replace(
+            config, latent=replace(config.latent, vae_sha256=VaeLatents(vae or config.latent.vae, "cpu").sha256())
+        )
     tensors = load_sharded(checkpoint, "ema")
     model = build_model(config)
     # Rounded first, so that tables are fitted on what the shipped weights do.
@@ -260,7 +264,7 @@ def refit_contents(source: str, out: Path, data: Path | None, vae: str | None = 
 
 def _stores(config: ModelConfig, data: Path | None, cache: Path) -> list[ClipStore | SpriteClips]:
     """The training clips that tables are fitted on; without `data` procedural heads. `cache` keeps decoded frames."""
-    if config.model == "sprites":
+    if config.model == "sprites" or data is not None and (data / ATTRIBUTES[0] / "0.png").is_file():
         if data is None:
             raise ModelError("the model was trained on sprite sheets: give their folder with --data")
         return [SpriteClips(Sheets.load(data), split()[0])]

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 RECIPES = {
     "heads": ("bcdcodec.training.recipes.heads", "HeadsRecipe"),
     "tiny": ("bcdcodec.training.recipes.heads", "HeadsRecipe"),
+    "lrs3": ("bcdcodec.training.recipes.bcd", "BCDRecipe"),
+    "sprites": ("bcdcodec.training.recipes.bcd", "BCDRecipe"),
+    "sprites-bcd": ("bcdcodec.training.recipes.bcd", "BCDRecipe"),
     "sprites-small": ("bcdcodec.training.recipes.sprites", "SpritesRecipe"),
 }
 

@@ -54,7 +54,7 @@ class References:
 def decode_frames(
     session: Session, motions: Iterator[Motion], references: References, seed: int, steps: int | None = None
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """`(frame number, uint8 [h, w, 3])` one by one; one fixed noise picture of `seed` for the whole clip.
+    """`(frame number, uint8 [h, w, 3])` one by one; the noise of `seed` is the same in every window.
 
     `steps`: sampling steps; None: the model's; 0: the reference is warped by the motion, no network draws a frame.
     Raises FormatError for a content that is missing, ModelError for 0 steps of a model whose motion is no flow.
@@ -84,9 +84,10 @@ def _sample(session: Session, reference: Reference, noise: Tensor, steps: int, m
 
 
 def noise_of(session: Session, seed: int) -> Tensor:
-    """The noise picture of a seed, the same for every frame: [1, 1, c, h, w]."""
+    """The noise of a seed: [1, 1, c, h, w] for all frames, or [1, t, c, h, w] for those of a window."""
     latent = session.config.latent
-    shape = (1, 1, latent.channels, latent.size, latent.size)
+    frames = session.config.window.length if session.model.noise_per_frame else 1
+    shape = (1, frames, latent.channels, latent.size, latent.size)
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(session.device)
 
 

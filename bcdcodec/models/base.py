@@ -42,6 +42,7 @@ class VideoModel(Protocol):
     vq: GroupVQ
     content_quantiser: ContentQuantiser
     warps: bool  # whether motion is a flow that warps a reference image: alignment, warp errors and 0 steps need that
+    noise_per_frame: bool  # whether each frame of a window is decoded from noise of its own
 
     def motion(self, z: Tensor) -> Tensor:
         """The encoder's motion [b, t, m] of latents [b, t, c, h, w]."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -74,6 +75,14 @@ class VaeLatents:
             ) from error
         self.vae.requires_grad_(False)
 
+    def sha256(self) -> str:
+        """SHA-256 of the weights in float32, in name order, hexadecimal."""
+        digest = hashlib.sha256()
+        for name, tensor in sorted(self.vae.state_dict().items()):
+            digest.update(f"{name}|{','.join(map(str, tensor.shape))}|".encode())
+            digest.update(tensor.float().cpu().contiguous().numpy().tobytes())
+        return digest.hexdigest()
+
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
         return self.vae.encode(pictures).latent_dist.mean * self.vae.config.scaling_factor
@@ -84,7 +93,13 @@ class VaeLatents:
 
 
 def open_latents(config: LatentConfig, device: str, vae: str | None = None) -> Latents:
-    """What the config asks for. Raises ModelError when the autoencoder is not to be had."""
+    """What the config asks for. Raises ModelError when the autoencoder is not to be had or not the model's."""
     if config.kind == "vae":
-        return VaeLatents(vae or config.vae, device)
+        latents = VaeLatents(vae or config.vae, device)
+        if config.vae_sha256 and latents.sha256() != config.vae_sha256:
+            raise ModelError(
+                f"the autoencoder {vae or config.vae!r} has weights {latents.sha256()[:12]}, the model was trained "
+                f"with {config.vae_sha256[:12]}: give that one with --vae"
+            )
+        return latents
     return Pixels(config)

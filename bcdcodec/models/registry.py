@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Name -> module and class of the config (needs no torch), module and class of the network.
 MODELS = {
+    "bcd": ("bcdcodec.models.bcd.config:BCDConfig", "bcdcodec.models.bcd.model:BCDModel"),
     "heads": ("bcdcodec.models.heads.config:HeadsConfig", "bcdcodec.models.heads.model:HeadsModel"),
     "sprites": ("bcdcodec.models.sprites.config:SpritesConfig", "bcdcodec.models.sprites.model:SpritesModel"),
 }

@@ -44,6 +44,7 @@ class HeadsModel(nn.Module):
     """Bitrate-controlled diffusion over pixels [b, t, 3, h, w] in [-1, 1]: corrections of a warped reference image."""
 
     warps = True
+    noise_per_frame = False
 
     def __init__(self, config: HeadsConfig):
         super().__init__()

@@ -22,6 +22,7 @@ class SpritesModel(nn.Module):
     """Bitrate-controlled diffusion of normalised pixels [b, t, 3, 64, 64]; content tokens are learned."""
 
     warps = False
+    noise_per_frame = False
 
     def __init__(self, config: SpritesConfig):
         super().__init__()
