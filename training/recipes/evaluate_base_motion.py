@@ -2,9 +2,10 @@
 
     python -m bcdcodec.training.recipes.evaluate_base_motion --run DIR --clips DIR --teacher DIR --manifest CSV
 
-R2 of each number is taken over all frames of all clips; `probe` fits a linear map from the quantised features on half
-of the people and is measured on the other half. Entropy is the length of an adaptive code: each code is given the
-code of its group in the frame before, and counts are learned from the frames coded so far.
+R2 of each number is taken over all frames of all clips; `continuous` is before quantisation. `probe` fits a linear
+map from the quantised features on half of the people and is measured on the other half. Entropy is the length of an
+adaptive code: each code is given the code of its group in the frame before, and counts are learned from the frames
+coded so far.
 """
 
 from __future__ import annotations
@@ -52,16 +53,17 @@ def adaptive_bits(clips: list[np.ndarray], codes: int = 32, same: float = 8.0) -
 
 
 @torch.no_grad()
-def encode_clip(model: BaseMotion, frames: np.ndarray, batch: int = 32) -> tuple[torch.Tensor, torch.Tensor]:
-    """Quantised features [t, g * d] and codes [t, groups] of frames uint8 [t, h, w, 3]."""
-    features, codes = [], []
+def encode_clip(model: BaseMotion, frames: np.ndarray, batch: int = 32) -> tuple[torch.Tensor, ...]:
+    """Quantised features [t, g * d], codes [t, groups] and expression without codes [t, 54] of uint8 [t, h, w, 3]."""
+    features, codes, continuous = [], [], []
     for i in range(0, len(frames), batch):
         pictures = torch.from_numpy(frames[i : i + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.autocast("cpu", torch.bfloat16):
             f, similarity = model.read(pictures)
+        continuous.append(model.expression(model.continuous(f.float())))
         codes.append(model.encode(f.float(), similarity.float()))
         features.append(model.quantiser.lookup(codes[-1][:, None, : model.config.groups])[:, 0])
-    return torch.cat(features), torch.cat(codes)
+    return torch.cat(features), torch.cat(codes), torch.cat(continuous)
 
 
 def r2(said: np.ndarray, right: np.ndarray, columns: list[int]) -> float:
@@ -88,21 +90,22 @@ def main(arguments: list[str] | None = None) -> None:
     with open(options.clips.parent / "manifest.csv", newline="") as file:
         rows = [(Path(r["file"]).stem, r["identity"]) for r in csv.DictReader(file) if r["split"] == "val"]
     rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(options.count, len(rows))).astype(int)]
-    said, right, features, all_codes, people = [], [], [], [], []
+    said, right, features, all_codes, without, people = [], [], [], [], [], []
     for name, person in rows:
         frames = []
         for frame in read_frames(options.clips / f"{name}.mp4"):
             frames.append(frame)
             if len(frames) == options.frames:
                 break
-        f, codes = encode_clip(model, np.stack(frames))
+        f, codes, continuous = encode_clip(model, np.stack(frames))
         with np.load(options.teacher / f"{name}.npz") as file:
             right.append(motion_of({key: file[key][: len(frames)] for key in file.files}))
         said.append(model.decode(codes).detach().numpy())
         features.append(f.numpy())
+        without.append(continuous.numpy())
         all_codes.append(codes.numpy())
         people += [person] * len(frames)
-    said, right, features = (np.concatenate(x) for x in (said, right, features))
+    said, right, features, without = (np.concatenate(x) for x in (said, right, features, without))
     half = np.isin(people, sorted(set(people))[::2])
     x = np.concatenate([features, np.ones((len(features), 1))], 1)
     fit = np.linalg.solve(x[half].T @ x[half] + 1e-2 * np.eye(x.shape[1]), x[half].T @ right[half])
@@ -112,6 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
     side = np.exp(right[:, 56])
     result = runs.progress(options.run) | {"clips": len(rows), "frames": len(said)}
     result |= {f"r2_{name}": r2(said, right, columns) for name, columns in PROBED.items()}
+    result |= {f"continuous_r2_{name}": r2(without, right[:, :54], columns) for name, columns in PROBED.items()}
     result |= {f"probe_r2_{name}": r2(probe[~half], right[~half], columns) for name, columns in PROBED.items()}
     result |= {"bits_expression": bits[:g].sum(), "bits_place": bits[g:].sum(), "bits": bits.sum()}
     result["place_error"] = np.linalg.norm((said - right)[:, 54:56], axis=1).mean() / side.mean()  # sides of the frame
