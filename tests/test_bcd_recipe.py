@@ -12,12 +12,15 @@ from sprite_sheets import write_sheets
 from test_bcd_model import TINY
 from training_runs import check_resume_is_exact
 
+from bcdcodec import load, read, write
 from bcdcodec.config import LatentConfig
 from bcdcodec.errors import ModelError
 from bcdcodec.models.bcd.config import BCDDecoderConfig
+from bcdcodec.training import export
 from bcdcodec.training.data.clips import ClipStore
 from bcdcodec.training.data.halves import ClipHalves, SheetHalves
 from bcdcodec.training.data.run_data import RunOptions
+from bcdcodec.training.data.sprite_batches import SpriteClips
 from bcdcodec.training.presets import open_recipe
 from bcdcodec.training.recipes.bcd import SPRITES_BCD_TRAINING, SPRITES_TRAINING, BCDRecipe
 from bcdcodec.training.trainer import Trainer
@@ -133,6 +136,22 @@ def test_a_run_logs_soft_and_hard_bits_information_and_held_out_measures(sheets,
     found = held_out["held_out"]
     assert 0 <= found["hard_bits"] <= 8 and 0 <= found["action_accuracy"] <= 1 and 1 <= found["codes_used"] <= 4
     assert 0 < min(found["psnr"], found["psnr_one_step"], found["cross"], found["cross_one_step"])
+
+
+def test_an_exported_model_codes_and_decodes_a_clip(sheets, tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "CONTENT_CLIPS", 4)
+    run = open_run(sheets, tmp_path / "run", steps=2)
+    run.save()
+    few = SpriteClips(run.recipe.halves.sheets, np.arange(2))
+    export.export_model(tmp_path / "run" / "checkpoint", tmp_path / "model", [few], "# mine\n", 8, name="mine")
+    codec = load(tmp_path / "model")
+    recording = codec.encode(run.recipe.halves.sheets.clip(3, 2))
+    write(tmp_path / "a.bcd", recording, tmp_path / "model")
+    decoded = codec.decode(read(tmp_path / "a.bcd", tmp_path / "model"))
+    assert codec.config.name == "mine" and decoded.shape == (8, 64, 64, 3)
+    assert np.array_equal(decoded, codec.decode(recording))
+    other = codec.encode(run.recipe.halves.sheets.clip(77, 5))
+    assert codec.decode(recording, content=other, steps=1).shape == (8, 64, 64, 3)
 
 
 @pytest.mark.parametrize("name", ["lrs3", "sprites", "sprites-bcd"])

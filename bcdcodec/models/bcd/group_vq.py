@@ -31,10 +31,13 @@ class GroupVQ(nn.Module):
         self.register_buffer("log2_p", torch.zeros(config.groups, config.codes))
         self.register_buffer("rate_lambda", torch.zeros(()))
 
+    def features(self, m: Tensor) -> Tensor:
+        """Motion [b, t, g * d] split into groups m_t^i, [b, t, g, d]."""
+        return m.float().unflatten(2, (self.config.groups, self.config.dim))
+
     def distances(self, m: Tensor) -> Tensor:
         """Equation 1, d_t^i: L2 distances of motion [b, t, g * d] to all codes, [b, t, g, k]."""
-        groups = m.float().unflatten(2, (self.config.groups, self.config.dim))  # m_t^i [b, t, g, d]
-        rows = groups.flatten(0, 1).transpose(0, 1)  # [g, b * t, d]
+        rows = self.features(m).flatten(0, 1).transpose(0, 1)  # [g, b * t, d]
         # Not by matrix products: their result would depend on the number of frames.
         d = torch.cdist(rows, self.codebooks.float(), compute_mode="donot_use_mm_for_euclid_dist")  # [g, b * t, k]
         return d.transpose(0, 1).unflatten(0, m.shape[:2])
