@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from bcdcodec.benchmarks.reference_images import reference_images
 from bcdcodec.errors import BcdError
 from bcdcodec.generation.config import TEMPERATURE, TOP_P
 from bcdcodec.memory import keep_freed_memory
@@ -230,6 +231,8 @@ def heads_generation(
     found = measure_heads_generation(codec, _gpt2_of(codec, gpt2), recorded, trained, face, seconds, options, _progress)
     click.echo(found.markdown())
 
+
+benchmarks.add_command(reference_images)
 
 if __name__ == "__main__":
     keep_freed_memory()

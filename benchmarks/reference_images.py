@@ -178,14 +178,14 @@ def _gradient(image: np.ndarray) -> np.ndarray:
 
 
 @click.command("reference-images")
-@click.argument("folder", type=click.Path(path_type=Path, exists=True, file_okay=False))
+@click.argument("folder", type=click.Path(path_type=Path))
 @click.option("--people", type=click.IntRange(min=1), default=20, show_default=True, help="Pictures, one a person.")
 @click.option("--budget", type=click.IntRange(min=100), default=BUDGET, show_default=True, help="Bytes of a picture.")
 @click.option("--model", default="heads", show_default=True, help="Whose own coder is compared; empty: none.")
 @click.option("--second", is_flag=True, help="Also second pictures, as inter frames.")
 def reference_images(folder: Path, people: int, budget: int, model: str, second: bool) -> None:
     """Code pictures of held-out people of FOLDER as reference images, and print what AV1, WebP and the model lose."""
-    from bcdcodec.benchmarks.faces import FaceMeter
+    from bcdcodec.benchmarks.measure.faces import FaceMeter
 
     coders = {f"AV1, {side}": by_av1(side, budget) for side in SIDES}
     coders |= {f"AV1, {SIDE}, surroundings blurred by {blur:g}": by_av1(SIDE, budget, blur) for blur in BLURS}
