@@ -71,7 +71,7 @@ def test_pictures_survive_the_way_to_floats_and_back():
     assert np.array_equal(to_uint8(to_unit(pictures)), pictures)
 
 
-def test_a_model_over_latents_trains_exports_and_codes(vae, tmp_path):
+def test_a_model_over_latents_trains_exports_and_codes(vae, tmp_path, monkeypatch):
     import bcdcodec
     from bcdcodec.training.data.run_data import RunOptions
     from bcdcodec.training.data.sprite_batches import SpriteBatches
@@ -91,6 +91,9 @@ def test_a_model_over_latents_trains_exports_and_codes(vae, tmp_path):
     )
     options = RunOptions(sheets, tmp_path / "run", 2, None, False, "cpu", 0, 1, str(vae))
     Trainer(sprites.SpritesRecipe(config, training), options).run()
+    # A few clips for the tables, as an autoencoder takes its time.
+    monkeypatch.setattr("bcdcodec.training.export.CONTEXT_FRAMES", 200)
+    monkeypatch.setattr("bcdcodec.training.export.CONTENT_CLIPS", 8)
     export_run(tmp_path / "run", tmp_path / "model", sheets, None, vae=str(vae))
     codec = bcdcodec.load(tmp_path / "model", vae=str(vae))
     frames = np.random.default_rng(0).integers(0, 256, (6, 64, 64, 3), np.uint8)
