@@ -24,7 +24,7 @@ from bcdcodec.training.data.portraits.raster import rasterise  # noqa: E402
 from bcdcodec.training.data.portraits.render import Motion, render, rotation  # noqa: E402
 from bcdcodec.training.data.portraits.store import jpegs, picture, write  # noqa: E402
 
-SHARED = Path("/work/shared") if Path("/work/shared/models/ict_facekit.npz").is_file() else None
+SHARED = Path(__file__).resolve().parents[2] / "shared"  # data beside the checkout, not of the repository
 
 
 @pytest.fixture(scope="module")
@@ -256,7 +256,9 @@ def test_only_training_clips_drive(tmp_path):
         training_clips(tmp_path)
 
 
-@pytest.mark.skipif(SHARED is None, reason="needs /work/shared: ICT-FaceKit, the landmarker, portraits")
+@pytest.mark.skipif(
+    not (SHARED / "models/ict_facekit.npz").is_file(), reason="needs ../shared: ICT-FaceKit, the landmarker, portraits"
+)
 def test_a_real_portrait_fits_and_its_flow_is_exact():
     pytest.importorskip("ai_edge_litert")
     from bcdcodec.training.data.landmarker import BLENDSHAPES, Landmarker
