@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -142,8 +143,9 @@ def test_without_out_two_paths_are_wanted(bcd, clip, paths):
     assert done.code == 2 and "use --out DIR" in done.err
 
 
-def test_an_ended_process_leaves_no_partial_file(clip, tiny_model, tmp_path):
-    """SIGTERM while the frames come: by a source that never ends."""
+@pytest.mark.parametrize("seconds", [0, 0.5])
+def test_an_ended_process_leaves_no_partial_file(tiny_model, tmp_path, seconds):
+    """SIGTERM while the frames come, by a source that never ends: as FFmpeg begins to read, and as it waits."""
     os.mkfifo(tmp_path / "endless")
     program = "from bcdcodec.cli.main import main; main()"
     arguments = ["encode", tmp_path / "endless", tmp_path / "a.bcd", "--model", tiny_model]
@@ -151,6 +153,10 @@ def test_an_ended_process_leaves_no_partial_file(clip, tiny_model, tmp_path):
     with open(tmp_path / "endless", "wb") as pipe:  # opens once the process reads
         pipe.write(b"\x1aE\xdf\xa3")
         pipe.flush()
+        time.sleep(seconds)
         process.terminate()
-        assert process.wait(60) == 128 + 15
+        try:
+            assert process.wait(60) == 128 + 15
+        finally:
+            process.kill()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["endless"]

@@ -13,6 +13,7 @@ import numpy as np
 
 from bcdcodec.container.audio import OPUS_RATE, AudioFormat, opus_samples
 from bcdcodec.errors import VideoError
+from bcdcodec.video.callbacks import CallbackFile, Interrupted
 from bcdcodec.video.colour import HD_HEIGHT
 from bcdcodec.video.opus import open_opus_template
 from bcdcodec.video.scaling import ACCURATE_ROUNDING, BICUBIC
@@ -122,7 +123,7 @@ class FileSink:
             options["movflags"] = "faststart" + ("+use_metadata_tags" if self._metadata else "")
         # As a URL, a path with a colon in it is not taken for a network protocol.
         self._container = av.open(
-            f"file:{self._path}" if isinstance(self._path, Path) else self._path,
+            f"file:{self._path}" if isinstance(self._path, Path) else CallbackFile(self._path),
             "w",
             format=self._format.muxer,
             container_options=options,
@@ -187,7 +188,7 @@ class FileSink:
         if self._container is not None:
             try:
                 self._container.close()
-            except (OSError, av.FFmpegError):
+            except (OSError, av.FFmpegError, Interrupted):
                 pass  # the file goes; why its end could not be written no longer matters
         if isinstance(self._path, Path):
             self._path.unlink(missing_ok=True)

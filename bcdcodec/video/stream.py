@@ -8,6 +8,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, BinaryIO
 
 from bcdcodec.errors import VideoError
+from bcdcodec.video.callbacks import CallbackFile, Interrupted, interruptible
 from bcdcodec.video.photo import photo_orientation
 from bcdcodec.video.sound import SoundOptions, SoundTrack
 from bcdcodec.video.timeline import Timeline
@@ -33,7 +34,7 @@ class StreamSource:
         import av
 
         self.name = name
-        self._given = file
+        self._given = CallbackFile(file)
         self._file = file if owns_file else None
         self._track = track
         self.hint = "" if file.seekable() else "; through a pipe an mp4 cannot be read whose index is at its end"
@@ -71,7 +72,8 @@ class StreamSource:
         import av
         from av.format import Flags
 
-        self._container = av.open(self._given, "r", metadata_errors="ignore")
+        with interruptible():
+            self._container = av.open(self._given, "r", metadata_errors="ignore")
         self._timeline = Timeline(joinable=bool(self._container.format.flags & Flags.ts_discont.value))
 
     def _video_stream(self) -> tuple[av.VideoStream, str | None]:
@@ -113,7 +115,8 @@ class StreamSource:
         streams = self._container.streams.audio
         peaks = None
         if track is None and len(streams) > 1 and self._given.seekable():
-            peaks = probe_peaks(self._container)
+            with interruptible():
+                peaks = probe_peaks(self._container)
             self._reopen()
             streams = self._container.streams.audio
         if not streams:
@@ -157,6 +160,8 @@ class StreamSource:
                 self._damaged_packets += 1
                 broken = True
                 continue
+            except Interrupted as interrupted:
+                raise interrupted.interruption from None
             except (av.FFmpegError, OSError) as error:
                 raise VideoError(f"cannot read {self.name} further: {reason(error)}") from None
             for frame in frames:
@@ -197,8 +202,9 @@ class StreamSource:
             return
         for i in range(count):
             try:
-                self._container.seek(int((i + 0.5) / count * duration_s * 1_000_000))  # FFmpeg's AV_TIME_BASE
-                frame = next(self._container.decode(self._stream), None)
+                with interruptible():
+                    self._container.seek(int((i + 0.5) / count * duration_s * 1_000_000))  # FFmpeg's AV_TIME_BASE
+                    frame = next(self._container.decode(self._stream), None)
             except (av.FFmpegError, OSError):
                 continue  # what cannot be reached is not sampled
             if frame is not None:

@@ -12,6 +12,7 @@ import numpy as np
 
 from bcdcodec.container.audio import AudioFormat
 from bcdcodec.errors import VideoError
+from bcdcodec.video.callbacks import interruptible
 from bcdcodec.video.pipes import is_pipe
 from bcdcodec.video.sinks import FORMATS, FileSink, FolderSink
 
@@ -139,7 +140,8 @@ class VideoWriter:
         import av
 
         try:
-            self._sink.put_sound(first_sample, packet)
+            with interruptible():
+                self._sink.put_sound(first_sample, packet)
         except (OSError, av.FFmpegError) as error:
             raise VideoError(f"cannot write {self.path}: {error.strerror}") from None
 
@@ -148,7 +150,8 @@ class VideoWriter:
 
         image, pts, _ = waiting
         try:
-            self._sink.put(image, pts, duration)
+            with interruptible():
+                self._sink.put(image, pts, duration)
         except (OSError, av.FFmpegError) as error:
             raise VideoError(f"cannot write {self.path}: {error.strerror}") from None
 
@@ -171,7 +174,8 @@ class VideoWriter:
             still = max(1, round(STILL_DURATION / self._time_base))
             self._put(self._waiting, self._waiting[2] or self._step or still)
             self._waiting = None
-            self._sink.finish()
+            with interruptible():
+                self._sink.finish()
             if self._partial is None:
                 return
             if self._partial.is_dir() and self._target.is_dir():
