@@ -63,6 +63,7 @@ class ContentConfig:
 
     reference_motion: ClassVar[bool] = False  # whether the reference frame's motion codes travel with the content
     predicted_channels: ClassVar[int] = 0  # leading channels coded as spatial differences
+    picture: ClassVar[bool] = False  # whether the reference is a picture in AV1, not tokens
 
     rows: int = 8
     columns: int = 8

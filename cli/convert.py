@@ -149,6 +149,20 @@ def _encoded(target: str | Path, done: EncodeSummary) -> str:
 )
 @click.option("--relative", is_flag=True, help="With --content: keep that face's own pose, add the changes of IN.")
 @click.option(
+    "--drive",
+    metavar="PARTS",
+    default="pose,mouth,eyes,brows",
+    show_default=True,
+    help="With --content: what moves as in IN; the rest stays as that face has it.",
+)
+@click.option(
+    "--strength",
+    type=click.FloatRange(0, 1.5),
+    default=1.0,
+    show_default=True,
+    help="With --content: share of the motion of IN that is shown; above 1 exaggerates it.",
+)
+@click.option(
     "--no-landmarks",
     is_flag=True,
     help="With --content: find no facial landmarks; better for drawn faces, on which detectors fail.",
@@ -181,7 +195,15 @@ def _encoded(target: str | Path, done: EncodeSummary) -> str:
 )
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 def decode(
-    source: str, target: str, content: str | None, relative: bool, no_landmarks: bool, no_audio: bool, **options
+    source: str,
+    target: str,
+    content: str | None,
+    relative: bool,
+    drive: str,
+    strength: float,
+    no_landmarks: bool,
+    no_audio: bool,
+    **options,
 ) -> None:
     """Decode a .bcd file into a video.
 
@@ -191,12 +213,20 @@ def decode(
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
     from bcdcodec.files.decode_file import DecodeOptions, decode_file
-    from bcdcodec.reenactment.options import ReenactmentOptions
+    from bcdcodec.reenactment.options import PARTS, ReenactmentOptions
 
-    for given, option in (relative, "--relative"), (no_landmarks, "--no-landmarks"):
+    parts = tuple(part for part in PARTS if part in [name.strip() for name in drive.split(",")])
+    if len(parts) != len(drive.split(",")):
+        raise click.UsageError(f"--drive is {drive!r}, expected some of {','.join(PARTS)}")
+    for given, option in (
+        (relative, "--relative"),
+        (parts != PARTS, "--drive"),
+        (strength != 1, "--strength"),
+        (no_landmarks, "--no-landmarks"),
+    ):
         if given and content is None:
             raise click.UsageError(f"{option} goes with --content")
-    reenactment = ReenactmentOptions(relative=relative, landmarks=not no_landmarks)
+    reenactment = ReenactmentOptions(relative, not no_landmarks, parts, strength)
     with progress_bar("decode") as progress:
         given = DecodeOptions(sound=not no_audio, reenactment=reenactment, **options)
         done = decode_file(source, target, content, given, progress)

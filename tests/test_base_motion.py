@@ -9,11 +9,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from bcdcodec.errors import BcdError, ModelError
-from bcdcodec.models.heads.alignment_frame import crop, paste, positions, soft_mask, to_frame, to_picture
-from bcdcodec.models.heads.base_layer import BaseLayer, load_base_layer, move_around
-from bcdcodec.models.heads.base_motion import BaseMotion, BaseMotionConfig, corrected, correction_between
-from bcdcodec.models.heads.geometry import Geometry, GeometryConfig, GeometryNetwork, compose, warp
+from bcdcodec.errors import BcdError
+from bcdcodec.models.faces.alignment_frame import crop, paste, positions, soft_mask, to_frame, to_picture
+from bcdcodec.models.faces.base_layer import BaseLayer, move_around
+from bcdcodec.models.faces.base_motion import BaseMotion, corrected, correction_between
+from bcdcodec.models.faces.config import BaseMotionConfig, GeometryConfig
+from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork, compose, warp
 from bcdcodec.training.data.aligned_pairs import _carried_flow, load_clips, mirrored_motion
 from bcdcodec.training.data.head_pose import HEAD_CENTRE, head_pose, roll_and_turn
 from bcdcodec.training.recipes import base_motion, geometry, run as runs
@@ -22,8 +23,9 @@ from bcdcodec.training.recipes.face_movement import movement
 SHARED = next((p / "shared" for p in Path(__file__).resolve().parents if (p / "shared").is_dir()), Path("shared"))
 SMALL = GeometryConfig(frame=32, patch=8, margin=2, width=16, blocks=1, heads=2, rank=4)
 SMALL_MOTION = BaseMotionConfig(
-    picture=32, crop=32, width=16, ff=32, layers=1, heads=2, stem=(8, 8, 16), locator_stem=(8, 8, 8), groups=4, codes=8
-)
+    picture=32, crop=32, width=16, ff=32, layers=1, heads=2, stem=(8, 8, 16), locator_stem=(8, 8, 8), groups=4,
+    codes=8, place_fine=8,
+)  # fmt: skip
 SIMILARITY = torch.tensor([[0.45, 0.55, -0.5, 0.3], [0.5, 0.5, 0.0, 0.0]])
 
 
@@ -178,8 +180,9 @@ def test_codes_hold_the_similarity_within_half_a_step():
     model = BaseMotion(SMALL_MOTION).eval()
     features, similarity = model.read(smooth_picture(3, 64))
     codes = model.encode(features, similarity)
-    assert codes.shape == (3, 4 + 8) and codes.min() >= 0 and codes.max() < SMALL_MOTION.codes
-    step = (model.place_high - model.place_low) / SMALL_MOTION.codes**2
+    assert codes.shape == (3, 4 + 8) and codes.min() >= 0
+    assert codes[:, :8].max() < SMALL_MOTION.codes and codes[:, 8:].max() < SMALL_MOTION.place_fine
+    step = (model.place_high - model.place_low) / (SMALL_MOTION.codes * SMALL_MOTION.place_fine)
     assert ((model.decode(codes)[:, 54:] - similarity).abs() <= step / 2 + 1e-5).all()
 
 
@@ -264,27 +267,21 @@ def test_teacher_finds_a_frontal_head_upright(tmp_path):
     assert weights.sum() == pytest.approx(1) and (weights > 0).sum() == 25
 
 
-def test_base_layer_with_unchanged_codes_returns_the_reference():
-    torch.manual_seed(0)
+def test_base_layer_with_unchanged_motion_returns_the_reference():
     layer = BaseLayer(SMALL_MOTION, SMALL).eval()
     torch.nn.init.constant_(layer.geometry.to_rest.bias, -30.0)  # nothing is occluded
-    reference = smooth_picture(1, 64)[0]
-    codes = layer.encode(reference[None])
-    out = layer.decode(reference, codes[0], codes.expand(2, -1))
-    assert out.shape == (2, 3, 64, 64)
-    assert (out - reference).abs().mean() < 0.03
+    reference = smooth_picture(1, 64)
+    motion = torch.cat([torch.zeros(1, 54), SIMILARITY[:1]], 1)
+    out = layer.synthesise(reference, motion, motion[None].expand(1, 2, -1))
+    assert out.shape == (1, 2, 3, 64, 64)
+    assert (out - reference[:, None]).abs().mean() < 0.03
 
 
 def test_head_moves_and_far_corners_rest():
     reference = smooth_picture(1, 64)[0]
     before, after = torch.tensor([[0.4, 0.4, -1.2, 0.0]]), torch.tensor([[0.45, 0.4, -1.2, 0.0]])
-    out = move_around(reference, before, after)[0]
+    out = move_around(reference[None], before, after)[0]
     y, x = int(0.4 * 64), int(0.45 * 64)
     shift = int(round(0.05 * 64))
     assert (out[:, y, x] - reference[:, y, x - shift]).abs().max() < 0.1
     assert torch.allclose(out[:, -1, -1], reference[:, -1, -1])
-
-
-def test_folder_that_is_no_base_layer_is_refused(tmp_path):
-    with pytest.raises(ModelError, match="no exported base layer"):
-        load_base_layer(tmp_path)

@@ -18,7 +18,7 @@ BELOW = {
     "video": "container errors",
     "models": "config errors",
     "model_folder": "config entropy errors models",
-    "coding": "config container entropy errors model_folder models",
+    "coding": "config container entropy errors model_folder models video",
     "reenactment": "coding config container errors model_folder models",
     "generation": "container errors model_folder",
     "files": "coding container device entropy errors generation model_folder reenactment video",

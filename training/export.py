@@ -88,7 +88,7 @@ def export_model(
         [clip for clip in coded if len(clip.motion) >= config.window.length],
     )
     hessian = torch.cat([clip.hessian for clip in moving]) if model.warps else None
-    counts = _fit_rate(model, torch.cat([clip.motion for clip in moving]), hessian)
+    counts = fit_rate(model, torch.cat([clip.motion for clip in moving]), hessian)
     motion = FrequencyTables.from_counts(counts.astype(np.int64))
     codes = [clip for store in stores for clip in _clip_codes(model, store, vae)]
     tables = ModelTables(
@@ -107,7 +107,7 @@ def export_model(
     sizes = [len(encode_content(v, config.content.rows, config.content.columns, tables.learned)) for v in values]
     return ExportReport(
         float(-(counts * np.log2(p)).sum() / frames),
-        _context_bits(codes, tables),
+        context_bits(codes, tables),
         float(model.vq.rate_lambda),
         float((counts > 0).sum(1).mean()),
         float(np.mean(sizes)),
@@ -166,7 +166,7 @@ def _clip_codes(model: VideoModel, clips: ClipStore | SpriteClips, vae: str | No
     return codes
 
 
-def _context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:
+def context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:
     """Bits a frame of codes in profile context; None for a model without it."""
     if tables.context is None:
         return None
@@ -175,7 +175,7 @@ def _context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:
 
 
 @torch.inference_mode()
-def _fit_rate(model: VideoModel, motion: Tensor, hessian: Tensor | None) -> np.ndarray:
+def fit_rate(model: VideoModel, motion: Tensor, hessian: Tensor | None) -> np.ndarray:
     """Set the model's code costs and rate-lambda by motion [t, m] and what its errors cost; return code counts [g, k].
 
     The tables and the choice of codes depend on each other: they are refitted in turn at each lambda.

@@ -8,12 +8,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bcdcodec.coding.picture_content import decoded_picture, make_picture_content
 from bcdcodec.coding.rate_control import content_bytes
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.errors import FormatError
 from bcdcodec.models.base import Reference
+from bcdcodec.models.faces.reference import FacesReference
 from bcdcodec.models.heads.reference import HeadsReference
 from bcdcodec.models.latents import to_uint8, to_unit
 
@@ -28,9 +30,11 @@ def make_content(
     None: all.
     """
     model, config, tables = session.model, session.config.content, session.tables
-    budget = content_bytes(config.byte_budget, kbps)
     if fit is not None and not fit.all():
         pictures, motion = pictures[fit], motion[torch.from_numpy(fit).to(motion.device)]
+    if config.picture:
+        return make_picture_content(session, pictures, motion, kbps)
+    budget = content_bytes(config.byte_budget, kbps)
     frames = lambda numbers: session.latents.encode(to_unit(pictures[numbers.numpy()], session.device))  # noqa: E731
     tokens, m = model.content(frames, motion)
     codes = None if m is None else model.vq.encode_clip(m)[0].to(torch.uint8).cpu().numpy()
@@ -47,11 +51,18 @@ def make_content(
 
 
 def dequantise(session: Session, content: Content) -> tuple[Tensor, Tensor | None]:
-    """Tokens [1, n, d] and reference motion [1, g * d'] of a content, the latter None for models without it.
+    """Tokens [1, n, d] and reference motion [1, m] of a content, the latter None for models without it.
 
-    Raises FormatError for a content that does not fit the model.
+    Of models whose reference is a picture that, [1, 3, h, w] from -1 to 1, in place of tokens. Raises FormatError for
+    a content that does not fit the model.
     """
     config = session.config.content
+    if config.reference_motion != (content.reference_codes is not None):
+        raise FormatError("content and model disagree on the reference frame's motion codes")
+    if config.picture:
+        return decoded_picture(session, content), _reference_motion(session, content)
+    if content.picture is not None:
+        raise FormatError(f"content {content.number} holds a reference picture, the model reads tokens alone")
     if (content.rows, content.columns, content.values.shape[1]) != (config.rows, config.columns, config.channels):
         raise FormatError(
             f"content is {content.rows}x{content.columns}x{content.values.shape[1]}, "
@@ -59,14 +70,14 @@ def dequantise(session: Session, content: Content) -> tuple[Tensor, Tensor | Non
         )
     if content.step >= config.steps:
         raise FormatError(f"content has step index {content.step}, the model knows 0 to {config.steps - 1}")
-    if config.reference_motion != (content.reference_codes is not None):
-        raise FormatError("content and model disagree on the reference frame's motion codes")
     values = torch.from_numpy(content.values.astype(np.int32))[None].to(session.device)
     tokens = session.model.content_quantiser.dequantise(values, content.step)
-    if content.reference_codes is None:
-        return tokens, None
+    return tokens, None if content.reference_codes is None else _reference_motion(session, content)
+
+
+def _reference_motion(session: Session, content: Content) -> Tensor:
     codes = torch.from_numpy(content.reference_codes.astype(np.int64))[None, None].to(session.device)
-    return tokens, session.model.vq.lookup(codes)[:, 0]
+    return session.model.vq.lookup(codes)[:, 0]
 
 
 @torch.inference_mode()
@@ -82,6 +93,8 @@ def reference_of(session: Session, content: Content, detailed: bool = False) -> 
 def reference_image(session: Session, content: Content) -> np.ndarray | None:
     """The reference image that a content holds, uint8 [h, w, 3]; None for models whose tokens hold no image."""
     reference = reference_of(session, content, detailed=True)
+    if isinstance(reference, FacesReference):
+        return to_uint8(reference.tokens)[0]
     if not isinstance(reference, HeadsReference):
         return None
     return to_uint8(session.latents.decode(reference.image, reference.detail))[0]

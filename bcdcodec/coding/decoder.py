@@ -17,6 +17,7 @@ from bcdcodec.coding.session import Session
 from bcdcodec.container import Content, Motion
 from bcdcodec.errors import FormatError
 from bcdcodec.models.base import Reference
+from bcdcodec.models.faces.reference import FacesReference, Transfer
 from bcdcodec.models.heads.reference import HeadsReference
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.windows import overlapped
@@ -137,7 +138,9 @@ def decode_windows(
     padded = np.concatenate([codes, codes[:, -1:].repeat(session.config.window.length - t, axis=1)], axis=1)
     m_hat = session.model.vq.lookup(torch.from_numpy(padded.astype(np.int64)).to(session.device))
     reference = session.model.reference(tokens, motion, detailed=True)
-    if cross_identity and isinstance(reference, HeadsReference):
+    if cross_identity and isinstance(reference, FacesReference):
+        reference = replace(reference, transfer=Transfer(None))
+    elif cross_identity and isinstance(reference, HeadsReference):
         everyone = torch.ones(b, device=session.device)
         reference = replace(reference, residual_basis=None, cross_identity=everyone)
     steps = session.config.diffusion.steps if steps is None else steps

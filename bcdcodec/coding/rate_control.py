@@ -68,14 +68,13 @@ def choose_rate(
     least SPENT of what the most costly of them does, the one of least distortion is taken; where none keeps the
     rate, the cheapest.
     """
-    features = vq.features(m[None])[0]  # [t, g, d]
-    groups = torch.arange(vq.config.groups, device=m.device)
+    features = vq.features(m[None])[0].flatten(1)  # [t, g * d]
 
     def at(lambda_: float, stride: int) -> RatePoint:
         codes = vq.encode_clip(m[::stride], lambda_, None if hessian is None else hessian[::stride])  # [u, g]
-        vectors = vq.codebooks.float()[groups, codes]  # [u, g, d]
+        vectors = vq.lookup(codes[None])[0]  # [u, g * d]
         error = between(vectors, len(features), stride) - features
-        error = (error - error.mean(0)).flatten(1)
+        error = error - error.mean(0)
         distortion = error.square().sum() if hessian is None else torch.einsum("ti,tij,tj->", error, hessian, error)
         return RatePoint(stride, lambda_, bits(codes) / len(features), distortion.item() / len(features))
 

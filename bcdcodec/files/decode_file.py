@@ -21,7 +21,7 @@ from bcdcodec.files.pipes import is_standard, standard_output
 from bcdcodec.files.sound_track import SoundFeed
 from bcdcodec.model_folder import ModelFolder
 from bcdcodec.reenactment.landmarks import NO_LANDMARKS, can_find_landmarks
-from bcdcodec.reenactment.options import ReenactmentOptions
+from bcdcodec.reenactment.options import PARTS, ReenactmentOptions
 from bcdcodec.video import MAX_SIDE, PasteBack, decode_still, enlarge, holds_sound, write_video
 
 MAX_FRAMES = 1_000_000  # eleven hours at 25 frames a second
@@ -127,9 +127,21 @@ def _open(stack: ExitStack, source: PathLike, content: PathLike | None, options:
             contents = (replace(other.content(0, folder.tables), number=0, first_frame=0),)
     clock = Clock(reader.head.frame_duration)
     motions = timed_motions(source, reader, tables, options.max_frames, clock)
-    if contents is not None and options.reenactment.relative:
-        motions, contents = _relative(motions, contents, folder.name)
+    if contents is not None:
+        _check_reenactment(options.reenactment, folder)
+        # A model whose motion tells place and expression apart adds changes itself.
+        if options.reenactment.relative and not folder.config.content.picture:
+            motions, contents = _relative(motions, contents, folder.name)
     return _Source(source, reader, other, folder, own, contents, motions, clock, tuple(notes))
+
+
+def _check_reenactment(options: ReenactmentOptions, folder: ModelFolder) -> None:
+    chosen = options.parts != PARTS or options.strength != 1
+    if chosen and not folder.config.content.picture:
+        raise BcdError(
+            f"--drive and --strength need a model whose codes tell pose, mouth, eyes and brows apart: {folder.name} "
+            "does not, faces does"
+        )
 
 
 def _relative(
@@ -151,7 +163,10 @@ def _write_reenacted(target: Path, source: _Source, options: DecodeOptions) -> N
     """Write the motion of one file with the content of another; no network is needed."""
     if source.other is None:
         raise BcdError(f"{target} would be a copy of {source.path}: give --content, or a video as the output")
+    own = options.reenactment
+    chosen = source.folder.config.content.picture and (own.relative or own.parts != PARTS or own.strength != 1)
     for given, option in (
+        (chosen, "--relative, --drive or --strength changes"),
         (options.paste_back, "--paste-back makes"),
         (options.scale != 1, f"--scale {options.scale} enlarges"),
     ):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 # Name -> module and class of the config (needs no torch), module and class of the network.
 MODELS = {
     "bcd": ("bcdcodec.models.bcd.config:BCDConfig", "bcdcodec.models.bcd.model:BCDModel"),
+    "faces": ("bcdcodec.models.faces.config:FacesConfig", "bcdcodec.models.faces.model:FacesModel"),
     "heads": ("bcdcodec.models.heads.config:HeadsConfig", "bcdcodec.models.heads.model:HeadsModel"),
     "sprites": ("bcdcodec.models.sprites.config:SpritesConfig", "bcdcodec.models.sprites.model:SpritesModel"),
 }

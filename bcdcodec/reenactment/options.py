@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+PARTS = ("pose", "mouth", "eyes", "brows")
+
 
 @dataclass(frozen=True)
 class ReenactmentOptions:
@@ -11,3 +13,5 @@ class ReenactmentOptions:
 
     relative: bool = False  # keep the reference's own pose, and add to it the changes since the driver's first frame
     landmarks: bool = True  # find facial landmarks where they can be found; False for drawn faces, which detectors miss
+    parts: tuple[str, ...] = PARTS  # that move, of models whose motion tells them apart
+    strength: float = 1.0  # of their motion: 0 none, 1 the driver's

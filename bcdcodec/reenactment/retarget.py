@@ -14,6 +14,7 @@ from bcdcodec.coding.decoder import Key, References
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content, Head
 from bcdcodec.models.base import Reference
+from bcdcodec.models.faces.reference import FacesReference, Transfer
 from bcdcodec.models.heads.reference import HeadsReference
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.reenactment.expression import landmarks_moved, retargeted, turned
@@ -95,6 +96,11 @@ def retarget(
     recording begins; as the driver's head has moved since, so is this one moved.
     """
     reference = reference_of(session, content, detailed=True)
+    if isinstance(reference, FacesReference):
+        began = first or driver
+        motion = None if began is None else session.model.numbers(reference_of(session, began).motion[0])
+        transfer = Transfer(motion, options.relative, options.parts, options.strength)
+        return replace(reference, transfer=transfer)
     if not isinstance(reference, HeadsReference) or reference.residual_basis is None:
         return reference
     if driver is None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from bcdcodec.container.picture import Picture
 from bcdcodec.errors import VideoError
-from bcdcodec.video.av1 import decode_picture, encode_key
+from bcdcodec.video.av1 import MIN_ENCODED_SIDE, decode_picture, encode_key
 from bcdcodec.video.scaling import scale
 
 SHARES = (1.0, 0.75, 0.625, 0.5)  # of the image's sides, at which it may be coded: 256, 192, 160, 128 of 256
@@ -22,6 +22,8 @@ def encode_reference(image: np.ndarray, budget: int, weights: np.ndarray | None 
     height, width = image.shape[:2]
     best, least = None, np.inf
     for share in SHARES:
+        if share < 1 and min(_even(share * width), _even(share * height)) < MIN_ENCODED_SIDE:
+            break
         picture = encode_key(scale(image, _even(share * width), _even(share * height)), budget)
         error = (scale(decode_picture(picture), width, height).astype(np.float64) - image) ** 2
         error = np.average(error.mean(2), weights=weights)

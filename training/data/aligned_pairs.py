@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bcdcodec.errors import BcdError
-from bcdcodec.models.heads.alignment_frame import crop, positions, to_frame, to_picture
+from bcdcodec.models.faces.alignment_frame import crop, positions, to_frame, to_picture
 from bcdcodec.training.data.head_pose import canonical_face, head_pose, roll_and_turn
 from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.teacher import read_frames

@@ -23,8 +23,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bcdcodec.models.heads.alignment_frame import crop
-from bcdcodec.models.heads.base_motion import BaseMotion, BaseMotionConfig, corrected, correction_between
+from bcdcodec.models.faces.alignment_frame import crop
+from bcdcodec.models.faces.base_motion import BaseMotion, corrected, correction_between
+from bcdcodec.models.faces.config import BaseMotionConfig
 from bcdcodec.training.data.aligned_pairs import PortraitFolders, load_clips
 from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.single_frames import FrameSource

@@ -19,7 +19,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bcdcodec.models.heads.base_motion import BaseMotion, BaseMotionConfig
+from bcdcodec.models.faces.base_motion import BaseMotion
+from bcdcodec.models.faces.config import BaseMotionConfig
 from bcdcodec.training.data.aligned_pairs import motion_of
 from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.teacher import read_frames

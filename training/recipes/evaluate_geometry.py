@@ -20,8 +20,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bcdcodec.models.heads.alignment_frame import crop, to_frame
-from bcdcodec.models.heads.geometry import GeometryConfig, GeometryNetwork, compose, warp
+from bcdcodec.models.faces.alignment_frame import crop, to_frame
+from bcdcodec.models.faces.config import GeometryConfig
+from bcdcodec.models.faces.geometry import GeometryNetwork, compose, warp
 from bcdcodec.training.data.aligned_pairs import Frames, load_clips, region_weight
 from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.recipes import run as runs

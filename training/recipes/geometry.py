@@ -22,7 +22,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bcdcodec.models.heads.geometry import Geometry, GeometryConfig, GeometryNetwork, compose, warp
+from bcdcodec.models.faces.config import GeometryConfig
+from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork, compose, warp
 from bcdcodec.training.data.aligned_pairs import (
     OUTLINE,
     Pairs,

@@ -6,39 +6,14 @@ low-rank bias of each patch. Each token gives a window of the flow field; window
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bcdcodec.models.heads.alignment_frame import positions
-
-
-@dataclass(frozen=True)
-class GeometryConfig:
-    """Sizes of the geometry network."""
-
-    frame: int = 192  # pixels, side of the face-aligned frame
-    patch: int = 16  # pixels, side of a patch
-    margin: int = 4  # pixels around a patch that its token also sees
-    cell: int = 2  # pixels, spacing of the flow
-    width: int = 256  # channels of a token
-    blocks: int = 4
-    heads: int = 4
-    rank: int = 48  # of the bias that position and motion give together
-    motion: int = 54  # numbers of base motion: blendshapes, pitch, yaw
-
-    @property
-    def grid(self) -> int:
-        """Patches on a side."""
-        return self.frame // self.patch
-
-    @property
-    def cells(self) -> int:
-        """Flow cells on a side."""
-        return self.frame // self.cell
+from bcdcodec.models.faces.alignment_frame import positions
+from bcdcodec.models.faces.config import GeometryConfig
 
 
 class Geometry(NamedTuple):
@@ -86,20 +61,26 @@ class GeometryNetwork(nn.Module):
     def forward(self, reference: Tensor, motion_reference: Tensor, motion: Tensor) -> Geometry:
         """Reference [b, 3, s, s] (-1 to 1) and motions [b, m] -> `Geometry`."""
         c, b = self.config, len(reference)
+        kind = self.embed.weight.dtype  # bfloat16 where the layers were converted to it
         before = (motion_reference - self.motion_mean) / self.motion_scale
         after = (motion - self.motion_mean) / self.motion_scale
-        padded = F.pad(reference, [c.margin] * 4, mode="replicate")
+        difference = (after - before).to(kind)
+        padded = F.pad(reference.to(kind), [c.margin] * 4, mode="replicate")
         patches = F.unfold(padded, c.patch + 2 * c.margin, stride=c.patch).transpose(1, 2)  # [b, n, 3 * side ** 2]
-        condition = self.condition(torch.cat([after, before, after - before], -1))  # [b, d]
+        condition = self.condition(torch.cat([after, before, after - before], -1).to(kind))  # [b, d]
         bias = (self.amounts(condition) @ self.by_position.to(condition.dtype)).view(b, c.grid**2, c.width)
-        x = self.embed(patches) + self.position + bias
+        x = self.embed(patches) + self.position.to(kind) + bias
         for block in self.blocks:
             x = block(x, condition)
         x = self.norm(x)
-        flow = self.to_flow(x * self.difference(after - before)[:, None])
+        flow = self.to_flow(x * self.difference(difference)[:, None])
         windows = torch.cat([flow, self.to_rest(x)], -1)  # [b, n, 7 * window ** 2]
         out = self._overlap(windows.float())
         return Geometry(out[:, :2], out[:, 2:3], out[:, 3:4], out[:, 4:])
+
+    def layers(self) -> list[nn.Module]:
+        """What may be converted to bfloat16: all but the statistics of the motion."""
+        return [self.embed, self.condition, self.amounts, self.blocks, self.difference, self.to_flow, self.to_rest]
 
     def _overlap(self, windows: Tensor) -> Tensor:
         """Windows of tokens added up: [b, n, channels * window ** 2] -> [b, channels, cells, cells]."""

@@ -7,37 +7,16 @@ which one query gathers the motion of the frame. Linear heads on the quantised m
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.config import QuantiserConfig
+from bcdcodec.models.faces.alignment_frame import crop
+from bcdcodec.models.faces.config import BaseMotionConfig
 from bcdcodec.models.group_vq import GroupVQ, RateTerms
-from bcdcodec.models.heads.alignment_frame import crop
 from bcdcodec.models.layers import RMSNorm
 from bcdcodec.models.t5 import RelativeBias, T5Layer
-
-
-@dataclass(frozen=True)
-class BaseMotionConfig:
-    """Sizes of the encoder of the base motion."""
-
-    picture: int = 64  # pixels, side of the picture that the locator sees
-    crop: int = 112  # pixels, side of the crop that the reader sees
-    context: float = 1.15  # side of that crop over the side of the face-aligned frame
-    width: int = 256
-    ff: int = 1024
-    layers: int = 2
-    heads: int = 4
-    stem: tuple[int, ...] = (48, 96, 256)  # channels of the strided convolutions: by 4, 2 and 2
-    locator_stem: tuple[int, ...] = (32, 64, 128)
-    expression: int = 54  # numbers of expression and turn: 52 blendshapes, pitch, yaw
-    groups: int = 16  # of expression and turn
-    dim: int = 4  # channels of a group
-    codes: int = 32
-    place_groups: int = 8  # of the similarity: a coarse and a fine group for each of its four numbers
 
 
 class Stem(nn.Module):
@@ -149,19 +128,45 @@ class BaseMotion(nn.Module):
         m_hat, _, rate = self.quantiser(features[:, None], temperature)
         return m_hat[:, 0], rate
 
-    def encode(self, features: Tensor, similarity: Tensor) -> Tensor:
-        """Codes [b, groups + place_groups] of features [b, g * d] and similarity [b, 4]."""
-        k = self.config.codes
-        place = (similarity - self.place_low) / (self.place_high - self.place_low) * k**2
-        place = place.floor().long().clamp(0, k**2 - 1)  # [b, 4]
-        return torch.cat([self.quantiser.encode(features[:, None])[:, 0], place // k, place % k], 1)
+    def encode(self, features: Tensor, similarity: Tensor, hold: float = 0.0) -> Tensor:
+        """Codes [t, groups + place_groups] of consecutive frames: features [t, g * d] and similarity [t, 4].
+
+        `hold`: a code stays that of the frame before unless another one is nearer by this much: squared distance for
+        expression, steps for the similarity. Codes that stay cost next to nothing, and noise does not show.
+        """
+        c = self.config
+        distances = self.quantiser.distances(self.quantiser.features(features[:, None]))[:, 0]  # [t, g, k]
+        place = (similarity - self.place_low) / (self.place_high - self.place_low) * (c.codes * c.place_fine)
+        place = place.clamp(0, c.codes * c.place_fine - 1)  # [t, 4] in steps
+        rows = []
+        for far, steps in zip(distances, place, strict=True):
+            code, step = far.argmin(-1), steps.floor()
+            if rows and hold:
+                before, held = rows[-1]
+                gain = far.gather(1, before[:, None])[:, 0] - far.amin(-1)
+                code = torch.where(gain < hold, before, code)
+                step = torch.where((steps - held - 0.5).abs() < 0.5 + hold, held, step)
+            rows.append((code, step))
+        code, step = (torch.stack(x) for x in zip(*rows, strict=True))
+        step = step.long()
+        return torch.cat([code, step // c.place_fine, step % c.place_fine], 1)
+
+    def lookup(self, codes: Tensor) -> Tensor:
+        """Channels of codes [..., groups + place_groups]: features [..., g * d], then digits of the similarity."""
+        g = self.config.groups
+        features = self.quantiser.lookup(codes[..., :g].view(-1, 1, g)).view(*codes.shape[:-1], -1)
+        return torch.cat([features, codes[..., g:].float()], -1)
+
+    def numbers(self, channels: Tensor) -> Tensor:
+        """The teacher's 58 numbers of channels [..., g * d + 8]: expression, turn, similarity."""
+        c = self.config
+        features, coarse, fine = channels.split([c.groups * c.dim, 4, 4], -1)
+        place = (coarse * c.place_fine + fine + 0.5) / (c.codes * c.place_fine)
+        return torch.cat([self.expression(features), self.place_low + place * (self.place_high - self.place_low)], -1)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """The teacher's 58 numbers of codes [b, groups + place_groups]: expression, turn, similarity."""
-        g, k = self.config.groups, self.config.codes
-        features = self.quantiser.lookup(codes[:, None, :g])[:, 0]
-        place = (codes[:, g : g + 4] * k + codes[:, g + 4 :] + 0.5) / k**2
-        return torch.cat([self.expression(features), self.place_low + place * (self.place_high - self.place_low)], 1)
+        """The teacher's 58 numbers of codes [..., groups + place_groups]."""
+        return self.numbers(self.lookup(codes))
 
 
 def corrected(similarity: Tensor, correction: Tensor) -> Tensor:

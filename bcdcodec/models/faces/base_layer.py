@@ -1,0 +1,57 @@
+"""The base layer: frames to codes, and codes with one reference image back to whole pictures.
+
+The face comes from the geometry network, in the face-aligned frame. Around it the reference moves as the head does,
+less the further away: hair and neck follow, shoulders and background rest. A soft mask joins the two.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdcodec.models.faces.alignment_frame import crop, paste, positions, soft_mask, to_frame, to_picture
+from bcdcodec.models.faces.base_motion import BaseMotion
+from bcdcodec.models.faces.config import BaseMotionConfig, GeometryConfig
+from bcdcodec.models.faces.geometry import GeometryNetwork, compose, warp
+
+# Ellipse of the head in the face-aligned frame, and how many radii from its middle the picture rests.
+HEAD_RADII, FOLLOWS, RESTS = (0.8, 1.0), 1.1, 2.4
+
+
+class BaseLayer(nn.Module):
+    """Base motion and geometry together."""
+
+    def __init__(self, motion: BaseMotionConfig, geometry: GeometryConfig):
+        super().__init__()
+        self.base_motion, self.geometry = BaseMotion(motion), GeometryNetwork(geometry)
+
+    def synthesise(self, reference: Tensor, reference_motion: Tensor, motion: Tensor) -> Tensor:
+        """Pictures [b, t, 3, h, h], -1 to 1, of references [b, 3, h, h] in the motion of the 58 numbers [b, t, 58].
+
+        `reference_motion`: those [b, 58] of the references.
+        """
+        m, size, (b, t) = self.geometry.config.motion, self.geometry.config.frame, motion.shape[:2]
+        face = repeated(crop(reference, reference_motion[:, m:], size), t)
+        own, motion = repeated(reference_motion, t), motion.flatten(0, 1)
+        geometry = self.geometry(face, own[:, :m], motion[:, :m])
+        face = compose(warp(face, geometry.flow), geometry)
+        around = move_around(repeated(reference, t), own[:, m:], motion[:, m:])
+        return paste(face, soft_mask(size).to(face), motion[:, m:], around).clamp(-1, 1).unflatten(0, (b, t))
+
+
+def repeated(x: Tensor, t: int) -> Tensor:
+    """[b, ...] -> [b * t, ...], each row t times in a row."""
+    return x[:, None].expand(-1, t, *x.shape[1:]).flatten(0, 1)
+
+
+def move_around(reference: Tensor, similarity_reference: Tensor, similarity: Tensor) -> Tensor:
+    """References [n, 3, h, h] moved from similarities [n, 4] to others [n, 4] near the head -> [n, 3, h, h]."""
+    here = positions(reference.shape[-1], reference).expand(len(similarity), -1, -1, -1)
+    in_frame = to_frame(similarity, here)
+    there = to_picture(similarity_reference, in_frame)
+    radii = (in_frame / torch.tensor(HEAD_RADII).to(in_frame)).norm(dim=-1, keepdim=True)
+    share = ((RESTS - radii) / (RESTS - FOLLOWS)).clamp(0, 1)
+    share = share * share * (3 - 2 * share)
+    at = here + share * (there - here)
+    return F.grid_sample(reference, at, mode="bilinear", padding_mode="border", align_corners=False)

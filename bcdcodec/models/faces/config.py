@@ -1,0 +1,107 @@
+"""Configuration of the `faces` model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from bcdcodec.config import ContentConfig, ModelConfig
+from bcdcodec.errors import ModelError
+
+
+@dataclass(frozen=True)
+class BaseMotionConfig:
+    """Sizes of the encoder of the base motion."""
+
+    picture: int = 64  # pixels, side of the picture that the locator sees
+    crop: int = 112  # pixels, side of the crop that the reader sees
+    context: float = 1.15  # side of that crop over the side of the face-aligned frame
+    width: int = 256
+    ff: int = 1024
+    layers: int = 2
+    heads: int = 4
+    stem: tuple[int, ...] = (48, 96, 256)  # channels of the strided convolutions: by 4, 2 and 2
+    locator_stem: tuple[int, ...] = (32, 64, 128)
+    expression: int = 54  # numbers of expression and turn: 52 blendshapes, pitch, yaw
+    groups: int = 16  # of expression and turn
+    dim: int = 4  # channels of a group
+    codes: int = 32
+    place_groups: int = 8  # of the similarity: a coarse and a fine group for each of its four numbers
+    place_fine: int = 16  # codes of a fine group that are used
+
+
+@dataclass(frozen=True)
+class GeometryConfig:
+    """Sizes of the geometry network."""
+
+    frame: int = 192  # pixels, side of the face-aligned frame
+    patch: int = 16  # pixels, side of a patch
+    margin: int = 4  # pixels around a patch that its token also sees
+    cell: int = 2  # pixels, spacing of the flow
+    width: int = 256  # channels of a token
+    blocks: int = 4
+    heads: int = 4
+    rank: int = 48  # of the bias that position and motion give together
+    motion: int = 54  # numbers of base motion: blendshapes, pitch, yaw
+
+    @property
+    def grid(self) -> int:
+        """Patches on a side."""
+        return self.frame // self.patch
+
+    @property
+    def cells(self) -> int:
+        """Flow cells on a side."""
+        return self.frame // self.cell
+
+
+@dataclass(frozen=True)
+class EnhancementConfig:
+    """The flow fields of the enhancement layer."""
+
+    side: int = 128  # pixels, side of the pictures that are aligned
+    grid: int = 16  # flow vectors on a side of a field
+
+
+@dataclass(frozen=True)
+class PictureContentConfig(ContentConfig):
+    """The reference is a picture in AV1; there are no tokens."""
+
+    reference_motion: ClassVar[bool] = True
+    picture: ClassVar[bool] = True
+
+    rows: int = 1
+    columns: int = 1
+    dim: int = 1
+    frames: int = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class FacesConfig(ModelConfig):
+    """Every field that weights and files of a `faces` model depend on."""
+
+    model: ClassVar[str] = "faces"
+
+    content: PictureContentConfig
+    base: BaseMotionConfig = field(default_factory=BaseMotionConfig)
+    geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    enhancement: EnhancementConfig = field(default_factory=EnhancementConfig)
+
+    def __post_init__(self):
+        if self.base_groups >= self.quantiser.groups:
+            raise ModelError(f"the base layer has {self.base_groups} groups of {self.quantiser.groups}")
+
+    @property
+    def base_groups(self) -> int:
+        """Groups of the base layer, which come first."""
+        return self.base.groups + self.base.place_groups
+
+    @property
+    def base_channels(self) -> int:
+        """Channels of motion that the base layer has."""
+        return self.base.groups * self.base.dim + self.base.place_groups
+
+    @property
+    def motion_channels(self) -> int:
+        """Channels of quantised motion: those of the base layer, then one for each group of the enhancement layer."""
+        return self.base_channels + self.quantiser.groups - self.base_groups

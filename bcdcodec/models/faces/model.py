@@ -1,0 +1,136 @@
+"""The `faces` model: the base layer draws the face from a picture, the enhancement layer corrects it by flow."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdcodec.errors import ModelError
+from bcdcodec.models.base import Synthesis
+from bcdcodec.models.content_quantiser import ContentQuantiser
+from bcdcodec.models.faces.alignment_frame import crop, positions
+from bcdcodec.models.faces.base_layer import BaseLayer
+from bcdcodec.models.faces.config import FacesConfig
+from bcdcodec.models.faces.layered_vq import LayeredVQ
+from bcdcodec.models.faces.reference import FacesReference, transferred
+from bcdcodec.models.heads.alignment import LEVELS, QUICK, align_with_hessian
+from bcdcodec.models.heads.flow_basis import FlowBasis
+from bcdcodec.models.warp import warp
+
+AT_ONCE = 16  # frames drawn together
+HOLD = 0.25  # by which another code must be nearer than that of the frame before, see `BaseMotion.encode`
+BASE_WEIGHT = 1.0  # of squared errors of the base layer's features in the distortion, where frames are interpolated
+STEP_WEIGHT = 0.02  # of those of steps of the similarity
+JAW, LIDS, TURN = 25, (9, 10), slice(52, 54)  # among the 58 numbers of motion: jawOpen, eyeBlink, pitch and yaw
+OPEN_MOUTH = 0.5  # a reference with an open mouth is as bad as one that is turned by so many radians
+# Where eyes and mouth are in the face-aligned frame, and their radii, -1 to 1.
+FEATURES = (((-0.29, -0.29), (0.2, 0.13)), ((0.29, -0.29), (0.2, 0.13)), ((0.0, 0.36), (0.33, 0.24)))
+JUDGED = 64  # pixels, side of the frame in which errors at eyes and mouth are taken
+
+
+class FacesModel(nn.Module):
+    """A codec of faces over pictures [b, t, 3, h, h] in [-1, 1], whose reference is a picture."""
+
+    warps = True
+    noise_per_frame = False
+
+    def __init__(self, config: FacesConfig):
+        super().__init__()
+        self.config = config
+        self.base = BaseLayer(config.base, config.geometry)
+        self.vq = LayeredVQ(config)
+        self.flow_basis = FlowBasis(config.quantiser.groups - config.base_groups, config.enhancement.grid)
+        self.content_quantiser = ContentQuantiser(config.content)  # unused: no tokens
+
+    # ---- the encoder
+
+    def motion(self, z: Tensor) -> Tensor:
+        """The base layer's motion, quantised; zeros for the enhancement layer, which `refine` finds."""
+        b, t = z.shape[:2]
+        parts = [self.base.base_motion.read(part) for part in z.flatten(0, 1).float().split(AT_ONCE)]
+        features, similarity = (torch.cat(x).unflatten(0, (b, t)) for x in zip(*parts, strict=True))
+        codes = torch.stack([self.base.base_motion.encode(*clip, HOLD) for clip in zip(features, similarity)])
+        channels = self.base.base_motion.lookup(codes)
+        return F.pad(channels, (0, self.config.motion_channels - channels.shape[-1]))
+
+    def numbers(self, m: Tensor) -> Tensor:
+        """The 58 numbers of base motion [..., 58] of motion [..., m]."""
+        return self.base.base_motion.numbers(m[..., : self.config.base_channels])
+
+    def content(self, frames: Callable[[Tensor], Tensor], m: Tensor) -> tuple[Tensor, Tensor]:
+        number = self.reference_frame(m)
+        return frames(torch.tensor([number])), m[number : number + 1]
+
+    def reference_frame(self, m: Tensor) -> int:
+        """The frame that serves best as reference: frontal, eyes open, mouth shut."""
+        numbers = self.numbers(m)
+        turn, lids, jaw = numbers[:, TURN].abs().sum(1), numbers[:, LIDS].mean(1), numbers[:, JAW]
+        return int((turn + lids + OPEN_MOUTH * jaw).argmin())
+
+    def reference(self, tokens: Tensor, motion: Tensor, detailed: bool = False) -> FacesReference:
+        """The reference of pictures [b, 3, h, h], -1 to 1, in motion [b, m]."""
+        return FacesReference(tokens, motion)
+
+    @torch.no_grad()
+    def refine(self, z: Tensor, m: Tensor, reference: FacesReference, quick: bool = False) -> tuple[Tensor, Tensor]:
+        """The enhancement layer: alignment of what the base layer shows with z; see `VideoModel.refine`."""
+        c, (b, t) = self.config, z.shape[:2]
+        share = c.latent.size // c.enhancement.side
+        shown = self._drawn(reference, m).flatten(0, 1)
+        start = m.new_zeros(b * t, c.motion_channels - c.base_channels)
+        small, goal = (F.avg_pool2d(x, share) for x in (shown, z.flatten(0, 1)))
+        change, inner = align_with_hessian(self.flow_basis, small, goal, start, None, QUICK if quick else LEVELS)
+        hessian = inner.new_zeros(b * t, c.motion_channels, c.motion_channels)
+        hessian[:, c.base_channels :, c.base_channels :] = inner
+        weights = torch.full((c.base_channels,), BASE_WEIGHT)
+        weights[-8:-4], weights[-4:] = STEP_WEIGHT * c.base.place_fine**2, STEP_WEIGHT
+        at = torch.arange(c.base_channels)
+        hessian[:, at, at] = weights.to(hessian)
+        refined = torch.cat([m[..., : c.base_channels], change.unflatten(0, (b, t))], -1)
+        return refined, hessian.unflatten(0, (b, t))
+
+    @torch.no_grad()
+    def warp_errors(self, z: Tensor, m: Tensor, reference: FacesReference) -> Tensor:
+        shown = self._corrected(self._drawn(reference, m[None]), m[None])[0]
+        error = (shown - z).square().mean(1, keepdim=True) / 4
+        faces = crop(error, self.numbers(m)[:, 54:], JUDGED)
+        weight = feature_weight(JUDGED).to(error)
+        return torch.stack([(weight * faces).sum((1, 2, 3)) / weight.sum(), error.mean((1, 2, 3))], -1)
+
+    # ---- the decoder
+
+    def _drawn(self, reference: FacesReference, m: Tensor) -> Tensor:
+        """What the base layer shows of motion [b, t, m]: [b, t, 3, h, h]."""
+        own, numbers = self.numbers(reference.motion), self.numbers(m)
+        if reference.transfer is not None:
+            numbers = transferred(reference.transfer, own[:, None], numbers)
+        parts = [self.base.synthesise(reference.tokens, own, part) for part in numbers.split(AT_ONCE, 1)]
+        return torch.cat(parts, 1)
+
+    def _corrected(self, shown: Tensor, m: Tensor) -> Tensor:
+        """Pictures [b, t, 3, h, h] through the flow of the enhancement layer."""
+        flow = self.flow_basis(m[..., self.config.base_channels :])
+        return warp(shown.flatten(0, 1), flow.flatten(0, 1)).view_as(shown)
+
+    @torch.no_grad()
+    def synthesise(self, reference: FacesReference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:
+        """Pictures of quantised motion; of another recording's only the base layer is used. There is no noise yet."""
+        if not steps:
+            raise ModelError("the model draws every frame by a network: it does not decode in 0 steps")
+        shown = self._drawn(reference, m_hat)
+        return Synthesis(shown if reference.transfer is not None else self._corrected(shown, m_hat))
+
+    def decoding_networks(self) -> list[nn.Module]:
+        return self.base.geometry.layers()
+
+
+def feature_weight(size: int) -> Tensor:
+    """Where eyes and mouth are in the face-aligned frame: [1, 1, size, size]."""
+    here = positions(size)[0]
+    weight = torch.zeros(size, size)
+    for centre, radii in FEATURES:
+        weight += (-((here - torch.tensor(centre)) / torch.tensor(radii)).square().sum(-1)).exp()
+    return weight[None, None]

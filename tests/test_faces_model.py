@@ -1,0 +1,216 @@
+"""The `faces` model through the codec, with a small untrained network: files, layers, rate, reenactment."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from head_clips import head_frames, write_clip
+
+import bcdcodec
+from bcdcodec.config import DiffusionConfig, LatentConfig, QuantiserConfig, WindowConfig
+from bcdcodec.container import open_bcd
+from bcdcodec.entropy.content import BUCKETS, SYMBOLS, ContentModel
+from bcdcodec.entropy.model_tables import ModelTables
+from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.errors import FormatError, ModelError
+from bcdcodec.model_folder import CONFIG, TABLES
+from bcdcodec.models.faces.config import (
+    BaseMotionConfig,
+    EnhancementConfig,
+    FacesConfig,
+    GeometryConfig,
+    PictureContentConfig,
+)
+from bcdcodec.models.faces.model import FacesModel
+from bcdcodec.models.faces.reference import PARTS, Transfer, transferred
+from bcdcodec.models.heads.flow_basis import smooth_basis
+from bcdcodec.models.registry import read_config
+from bcdcodec.training.checkpoint import save_sharded
+
+SIDE, GROUPS, CODES = 64, 20, 16
+SMALL = FacesConfig(
+    name="small-faces",
+    latent=LatentConfig(picture_size=SIDE, size=SIDE),
+    quantiser=QuantiserConfig(groups=GROUPS, codes=CODES, dim=1, target_bits=100.0),
+    content=PictureContentConfig(byte_budget=700),
+    diffusion=DiffusionConfig(steps=1),
+    window=WindowConfig(length=8, overlap=0),
+    base=BaseMotionConfig(
+        picture=32, crop=32, width=16, ff=32, layers=1, heads=2, stem=(8, 8, 16), locator_stem=(8, 8, 8), groups=4,
+        codes=CODES,
+    ),
+    geometry=GeometryConfig(frame=64, patch=16, margin=2, width=16, blocks=1, heads=2, rank=4),
+    enhancement=EnhancementConfig(side=32, grid=8),
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model folder: random networks, smooth fields of flow, codes of even steps."""
+    torch.manual_seed(0)
+    model = FacesModel(SMALL)
+    torch.nn.init.constant_(model.base.geometry.to_rest.bias, -30.0)  # nothing is occluded
+    torch.nn.init.zeros_(model.base.geometry.to_flow.weight)  # the face does not move by itself
+    for layer in (model.base.base_motion.locator.head[-1], model.base.base_motion.reader.to_correction):
+        torch.nn.init.zeros_(layer.weight)  # the head rests in the middle
+        torch.nn.init.zeros_(layer.bias)
+    model.vq.base_codebooks.copy_(model.base.base_motion.quantiser.codebooks.detach())
+    fields = len(model.flow_basis.fields)
+    smooth = smooth_basis(8)
+    model.flow_basis.fields.copy_(smooth.fields[:fields])
+    model.flow_basis.deviation.copy_(smooth.deviation[:fields])
+    steps = torch.arange(CODES) - CODES // 2
+    model.vq.entries.copy_(0.3 * model.flow_basis.deviation[:, None] * steps)
+    log2_p = -0.8 * steps.abs().float()
+    p = torch.softmax(log2_p * np.log(2), 0)
+    model.vq.log2_p.copy_(p.log2().expand(GROUPS, -1))
+    out = tmp_path_factory.mktemp("models") / "faces"
+    out.mkdir()
+    save_sharded(model.state_dict(), out, "weights", None)
+    (out / CONFIG).write_text(SMALL.to_json())
+    content = ContentModel(FrequencyTables.from_counts(np.ones((BUCKETS, SYMBOLS), np.int64)), np.zeros(1, np.uint8), 0)
+    counts = (1000 * p).round().long().expand(GROUPS, -1).numpy()
+    ModelTables(FrequencyTables.from_counts(counts), content).save(out / TABLES)
+    return out
+
+
+@pytest.fixture(scope="module")
+def codec(folder):
+    return bcdcodec.load(folder)
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return head_frames(4, 20, SIDE)
+
+
+@pytest.fixture(scope="module")
+def recording(codec, frames):
+    return codec.encode(frames)
+
+
+def test_config_comes_back_from_its_json():
+    assert read_config(SMALL.to_json()) == SMALL
+
+
+def test_base_layer_with_all_groups_is_refused():
+    with pytest.raises(ModelError, match="12 groups of 12"):
+        FacesConfig(**{**vars(SMALL), "quantiser": QuantiserConfig(groups=12, codes=CODES, dim=1)})
+
+
+def test_a_file_holds_a_picture_within_the_budget_and_codes_of_all_groups(recording, frames):
+    (content,) = recording.contents[:1]
+    assert content.picture is not None and content.rows == 0 and content.reference_codes.shape == (GROUPS,)
+    assert len(content.picture.unit) <= SMALL.content.byte_budget
+    assert sum(motion.frames for motion in recording.motions) == len(frames)
+
+
+def test_enhancement_layer_follows_a_picture_that_shifts(codec, frames):
+    shifted = np.stack([np.roll(frames[0], i // 2, 1) for i in range(12)])
+    recording = codec.encode(shifted)
+
+    def error(part):
+        return np.abs(codec.decode(part).astype(float) - shifted)[:, 8:-8, 8:-8].mean()
+
+    motion = recording.motions[0]
+    zeros = codec.model.vq.entries.abs().argmin(1).numpy()
+    codes = motion.codes.copy()
+    codes[:, SMALL.base_groups :] = zeros
+    assert error(recording) < error(replace(recording, motions=(replace(motion, codes=codes),)))
+
+
+def test_bits_are_spent_on_the_enhancement_layer_where_the_rate_allows_it(codec, frames):
+    low, high = (codec.encode(frames, kbps=kbps).motions[0] for kbps in (0.4, 30.0))
+    assert low.stride > high.stride == 1
+    changes = np.diff(high.codes[:, SMALL.base_groups :].astype(int), axis=0) != 0
+    assert changes.sum() > (np.diff(low.codes[:, SMALL.base_groups :].astype(int), axis=0) != 0).sum()
+
+
+def test_a_file_without_the_picture_is_refused(codec, recording):
+    bare = replace(recording.contents[0], picture=None)
+    with pytest.raises(FormatError, match="no reference picture"):
+        codec.decode(replace(recording, contents=(bare,)))
+
+
+def test_zero_steps_are_refused_in_one_line(codec, recording):
+    with pytest.raises(ModelError, match="0 steps"):
+        codec.decode(recording, steps=0)
+
+
+def test_reenactment_shows_the_other_face_and_its_own_motion_brings_it_back(codec, recording, frames):
+    other = codec.encode(head_frames(9, 8, SIDE))
+    shown, own = codec.decode(recording, content=other).astype(float), codec.reference_image(other).astype(float)
+    assert np.abs(shown - own).mean() < np.abs(shown - frames).mean()
+
+
+def test_command_line_encodes_decodes_and_reenacts(bcd, folder, frames, tmp_path):
+    for name, seed in ("a", 4), ("b", 9):
+        write_clip(tmp_path / f"{name}.mp4", head_frames(seed, 10, SIDE))
+        done = bcd("encode", tmp_path / f"{name}.mp4", tmp_path / f"{name}.bcd", "--model", folder)
+        assert done.code == 0, done.err
+    a, b, model = tmp_path / "a.bcd", tmp_path / "b.bcd", ("--model", folder)
+    assert bcd("decode", a, tmp_path / "a.mkv", *model).code == 0
+    for options in (), ("--relative",), ("--drive", "mouth,eyes"), ("--strength", "0.5"):
+        done = bcd("decode", a, tmp_path / "r.mkv", "--content", b, *model, *options)
+        assert done.code == 0 and "synthesised" in done.err
+    assert bcd("decode", a, tmp_path / "r.bcd", "--content", b, *model).code == 0
+    with open_bcd(tmp_path / "r.bcd") as reader:
+        assert reader.head.reenacted
+    assert bcd("decode", tmp_path / "r.bcd", tmp_path / "r.mkv", *model).code == 0
+    done = bcd("decode", a, tmp_path / "s.bcd", "--content", b, *model, "--strength", "0.5")
+    assert done.code == 1 and "leave it out" in done.err
+
+
+@pytest.mark.parametrize("options", [("--drive", "nose"), ("--strength", "0.5"), ("--strength", "7")])
+def test_wrong_use_of_drive_and_strength(bcd, tmp_path, options):
+    done = bcd("decode", tmp_path / "a.bcd", tmp_path / "a.mkv", *options)
+    assert done.code == 2 and options[0] in done.err
+
+
+def test_drive_needs_a_model_whose_codes_tell_parts_apart(bcd, tiny_model, clip, tmp_path):
+    bcd("encode", clip, tmp_path / "a.bcd", "--model", tiny_model)
+    done = bcd("decode", tmp_path / "a.bcd", tmp_path / "r.mkv", "--content", tmp_path / "a.bcd", "--drive", "mouth",
+               "--model", tiny_model)  # fmt: skip
+    assert done.code == 1 and "--drive" in done.err and "faces" in done.err
+
+
+# ---- motion of another recording
+
+
+def numbers(seed):
+    return torch.rand(58, generator=torch.Generator().manual_seed(seed)) * 0.5
+
+
+def test_expression_is_taken_over_and_place_moves_as_the_driver_does():
+    own, began, now = numbers(0), numbers(1), numbers(2)
+    shown = transferred(Transfer(began), own, now)
+    torch.testing.assert_close(shown[:52], now[:52])
+    assert shown[57] == now[57]
+    size = (own[56] - began[56]).exp()
+    torch.testing.assert_close(shown[54:56], own[54:56] + size * (now[54:56] - began[54:56]))
+    torch.testing.assert_close(transferred(Transfer(began), own, began)[54:57], own[54:57])
+
+
+def test_relative_motion_of_an_unmoved_driver_keeps_expression_and_pose():
+    own, began = numbers(0), numbers(1)
+    torch.testing.assert_close(transferred(Transfer(began, relative=True), own, began), own)
+
+
+def test_unknown_driver_leaves_the_place():
+    own, now = numbers(0), numbers(2)
+    torch.testing.assert_close(transferred(Transfer(None), own, now)[54:57], own[54:57])
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_only_what_is_driven_moves(part):
+    own, began, now = numbers(0), numbers(1), numbers(2)
+    shown = transferred(Transfer(began, parts=(part,)), own, now)
+    moved = (shown != own).nonzero()[:, 0].tolist()
+    assert moved and set(moved) <= set(PARTS[part])
+
+
+def test_strength_goes_from_the_own_to_the_others():
+    own, began, now = numbers(0), numbers(1), numbers(2)
+    half = transferred(Transfer(began, strength=0.5), own, now)
+    torch.testing.assert_close(half, (own + transferred(Transfer(began), own, now)) / 2)

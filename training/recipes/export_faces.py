@@ -1,0 +1,202 @@
+"""Write a `faces` model folder from the runs of its geometry and of its base motion.
+
+    python -m bcdcodec.training.recipes.export_faces --geometry RUN --base-motion RUN --frames DIR --clips DIR --out DIR
+
+The enhancement layer is fitted here, to what the base layer leaves over on training clips: its flow fields are the
+principal components of the remaining flow, its codes are fitted to their coefficients, and the Lagrangian multiplier is
+set so that base and enhancement together take `--bits` a frame in profile context.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import sys
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bcdcodec.config import DiffusionConfig, LatentConfig, QuantiserConfig, WindowConfig
+from bcdcodec.entropy.content import BUCKETS, SYMBOLS, ContentModel
+from bcdcodec.entropy.model_tables import ModelTables
+from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.model_folder import CARD, CONFIG, TABLES
+from bcdcodec.models.faces.config import (
+    BaseMotionConfig,
+    EnhancementConfig,
+    FacesConfig,
+    GeometryConfig,
+    PictureContentConfig,
+)
+from bcdcodec.models.faces.model import FacesModel
+from bcdcodec.models.group_vq import GroupVQ
+from bcdcodec.models.heads.alignment import align
+from bcdcodec.models.heads.flow_basis import smooth_basis
+from bcdcodec.models.latents import to_unit
+from bcdcodec.training.checkpoint import replaced, save_sharded
+from bcdcodec.training.data.aligned_pairs import load_clips
+from bcdcodec.training.data.teacher import read_frames
+from bcdcodec.training.entropy_fit.context_tables import fit_context
+from bcdcodec.training.export import context_bits, fit_rate
+from bcdcodec.training.recipes import run as runs
+
+# Small, or compared with exact values: kept in float32.
+WHOLE = ("motion_", "expression_", "place_", "locator.mean", "locator.scale", "quantiser.", "running_", "vq.", "basis")
+BYTES = 1350  # of a reference picture and its codes
+FITTED_FRAMES = 6  # of each prepared clip, for the flow fields
+FIRST_BITS = 60.0  # a frame, static, of the enhancement layer's codes before the rate is set
+ROUNDS = 5  # in which the static target is corrected by the bits of profile context
+
+
+def configured(geometry: dict, base: dict) -> FacesConfig:
+    """The config of the `config.json` of both runs."""
+    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in base.items()}
+    return FacesConfig(
+        name="faces",
+        latent=LatentConfig(picture_size=256, size=256),
+        quantiser=QuantiserConfig(groups=64, codes=32, dim=1),
+        content=PictureContentConfig(byte_budget=BYTES),
+        diffusion=DiffusionConfig(steps=1),
+        window=WindowConfig(length=32, overlap=0),
+        base=BaseMotionConfig(**lists),
+        geometry=GeometryConfig(**geometry),
+        enhancement=EnhancementConfig(),
+    )
+
+
+def load_runs(geometry: Path, base: Path) -> FacesModel:
+    """The averaged weights of both runs, as they will be shipped."""
+    configs = [json.loads((folder / "config.json").read_text()) for folder in (geometry, base)]
+    model = FacesModel(configured(configs[0]["geometry"], configs[1]["base_motion"]))
+    runs.take(model.base.geometry, runs.averaged(geometry))
+    runs.take(model.base.base_motion, runs.averaged(base))
+    for name, tensor in model.state_dict().items():
+        if is_rounded(name, tensor):
+            tensor.copy_(tensor.half().float())
+    model.vq.base_codebooks.copy_(model.base.base_motion.quantiser.codebooks)
+    return model.eval().requires_grad_(False)
+
+
+def is_rounded(name: str, tensor: Tensor) -> bool:
+    """Whether a tensor is shipped in float16."""
+    return tensor.is_floating_point() and not any(text in name for text in WHOLE)
+
+
+def reference_of(model: FacesModel, z: Tensor, m: Tensor):
+    """The reference that a clip [t, 3, h, h] of motion [t, m] is coded with, but for AV1: a little blurred."""
+    number = model.reference_frame(m)
+    picture = F.interpolate(F.avg_pool2d(z[number : number + 1], 2), scale_factor=2, mode="bilinear")
+    return model.reference(0.5 * (picture + z[number : number + 1]), m[number : number + 1])
+
+
+def fit_fields(model: FacesModel, frames: Path, side: int = 128) -> Tensor:
+    """Fit the flow fields to frames of prepared clips; their coefficients [n, m] there."""
+    drawn, goals = [], []
+    for clip in load_clips(frames / "train").values():
+        usable = np.flatnonzero(clip.found)
+        picked = usable[np.linspace(0, len(usable) - 1, min(FITTED_FRAMES, len(usable))).astype(int)]
+        z = to_unit(clip.pictures[picked])
+        m = model.motion(z[None])[0]
+        shown = model._drawn(reference_of(model, z, m), m[None])[0]
+        share = z.shape[-1] // side
+        drawn.append(F.avg_pool2d(shown, share))
+        goals.append(F.avg_pool2d(z, share))
+    drawn, goals = torch.cat(drawn), torch.cat(goals)
+    finder = smooth_basis(model.flow_basis.fields.shape[-1])
+    change = align(finder, drawn, goals, torch.zeros(len(drawn), len(finder.deviation)))
+    flows = finder(change)
+    mirrored = flows.flip(-1) * torch.tensor([-1.0, 1.0])[:, None, None]
+    model.flow_basis.fit(torch.cat([flows, mirrored]))
+    start = torch.zeros(len(drawn), len(model.flow_basis.deviation))
+    return align(model.flow_basis, drawn, goals, start)
+
+
+def fit_entries(model: FacesModel, coefficients: Tensor) -> None:
+    """Fit the codes of the enhancement layer to coefficients [n, m]; one of them is zero."""
+    groups, codes = model.vq.entries.shape
+    vq = GroupVQ(QuantiserConfig(groups=groups, codes=codes, dim=1, alpha=1.0, normalise=False))
+    deviation = coefficients.std(0).clamp_min(1e-6)
+    vq.fit(coefficients / deviation, FIRST_BITS, torch.Generator().manual_seed(0))
+    entries = (vq.codebooks[..., 0].detach() * deviation[:, None]).sort(1).values
+    nearest = entries.abs().argmin(1)
+    entries[torch.arange(groups), nearest] = 0.0
+    model.vq.entries.copy_(entries)
+
+
+def coded_clips(model: FacesModel, clips: list[Path], frames: int) -> list[tuple[Tensor, Tensor]]:
+    """Motion [t, m] and the Hessian of its distortion [t, m, m] of the first frames of clips."""
+    coded = []
+    for path in clips:
+        z = to_unit(np.stack(list(islice(read_frames(path), frames))))
+        m = torch.cat([model.motion(part[None])[0] for part in z.split(32)])
+        reference = reference_of(model, z, m)
+        parts = [model.refine(z[None, i : i + 32], m[None, i : i + 32], reference) for i in range(0, len(z), 32)]
+        coded.append(tuple(torch.cat([part[k][0] for part in parts]) for k in (0, 1)))
+    return coded
+
+
+def fit_tables(model: FacesModel, coded: list[tuple[Tensor, Tensor]], bits: float) -> ModelTables:
+    """Entropy tables, and the Lagrangian multiplier with which the codes take `bits` a frame in profile context."""
+    motion, hessian = (torch.cat(parts) for parts in zip(*coded, strict=True))
+    c, target = model.config, bits * 1.3
+    content = ContentModel(FrequencyTables.from_counts(np.ones((BUCKETS, SYMBOLS), np.int64)), np.zeros(1, np.uint8), 0)
+    for _ in range(ROUNDS):
+        model.config = replace(c, quantiser=replace(c.quantiser, target_bits=target))
+        counts = fit_rate(model, motion, hessian)
+        static = FrequencyTables.from_counts(counts.astype(np.int64))
+        codes = [model.vq.encode_clip(m, hessian=h).to(torch.uint8).numpy() for m, h in coded]
+        tables = ModelTables(static, content, fit_context(codes, static))
+        taken = context_bits(codes, tables)
+        print(f"target {target:.1f} bits static: {taken:.1f} in context, lambda {model.vq.rate_lambda:.4f}", flush=True)
+        print(
+            round(sum(by_group[: c.base_groups]), 2),
+            "enhancement",
+            round(sum(by_group[c.base_groups :]), 2),
+        )
+        target += (bits - taken) * 1.2
+    return tables
+
+
+@torch.no_grad()
+def main(arguments: list[str] | None = None) -> None:
+    """Export."""
+    parse = argparse.ArgumentParser(description="Export a `faces` model from the runs of its parts.")
+    parse.add_argument("--geometry", type=Path, required=True, help="run of recipes.geometry")
+    parse.add_argument("--base-motion", type=Path, required=True, help="run of recipes.base_motion")
+    parse.add_argument("--frames", type=Path, required=True, help="folder of prepared clips")
+    parse.add_argument("--clips", type=Path, required=True, help="folder of .mp4 clips, manifest.csv beside it")
+    parse.add_argument("--out", type=Path, required=True, help="the model folder")
+    parse.add_argument("--bits", type=float, default=72.0, help="a frame, of all 64 groups in profile context")
+    parse.add_argument("--count", type=int, default=60, help="clips for the tables, evenly picked")
+    parse.add_argument("--length", type=int, default=150, help="frames of each")
+    parse.add_argument("--card", type=Path, help="README.md of the model")
+    options = parse.parse_args(arguments)
+    model = load_runs(options.geometry, options.base_motion)
+    fit_entries(model, fit_fields(model, options.frames))
+    with open(options.clips.parent / "manifest.csv", newline="") as file:
+        names = [row["file"] for row in csv.DictReader(file) if row["split"] == "train"]
+    names = [name for name in names if name.startswith("clips/")]
+    picked = [names[i] for i in np.linspace(0, len(names) - 1, min(options.count, len(names))).astype(int)]
+    coded = coded_clips(model, [options.clips.parent / name for name in picked], options.length)
+    config = model.config
+    with torch.enable_grad():  # the context tables are fitted by gradients
+        tables = fit_tables(model, coded, options.bits)
+    tensors = {
+        name: tensor.half() if is_rounded(name, tensor) else tensor for name, tensor in model.state_dict().items()
+    }
+    with replaced(options.out) as folder:
+        save_sharded(tensors, folder, "weights", None)
+        (folder / CONFIG).write_text(config.to_json())
+        tables.save(folder / TABLES)
+        card = options.card.read_text() if options.card else f"# {config.name}\n"
+        (folder / CARD).write_text(card)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
