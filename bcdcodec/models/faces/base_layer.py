@@ -26,16 +26,17 @@ class BaseLayer(nn.Module):
         super().__init__()
         self.base_motion, self.geometry = BaseMotion(motion), GeometryNetwork(geometry)
 
-    def synthesise(self, reference: Tensor, reference_motion: Tensor, motion: Tensor) -> Tensor:
+    def synthesise(self, reference: Tensor, reference_motion: Tensor, motion: Tensor, drawn: bool = True) -> Tensor:
         """Pictures [b, t, 3, h, h], -1 to 1, of references [b, 3, h, h] in the motion of the 58 numbers [b, t, 58].
 
-        `reference_motion`: those [b, 58] of the references.
+        `reference_motion`: those [b, 58] of the references. Not `drawn`: place, size and roll alone, without a network.
         """
         m, size, (b, t) = self.geometry.config.motion, self.geometry.config.frame, motion.shape[:2]
         face = repeated(crop(reference, reference_motion[:, m:], size), t)
         own, motion = repeated(reference_motion, t), motion.flatten(0, 1)
-        geometry = self.geometry(face, own[:, :m], motion[:, :m])
-        face = compose(warp(face, geometry.flow), geometry)
+        if drawn:
+            geometry = self.geometry(face, own[:, :m], motion[:, :m])
+            face = compose(warp(face, geometry.flow), geometry)
         around = move_around(repeated(reference, t), own[:, m:], motion[:, m:])
         return paste(face, soft_mask(size).to(face), motion[:, m:], around).clamp(-1, 1).unflatten(0, (b, t))
 

@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bcdcodec.errors import ModelError
 from bcdcodec.models.base import Synthesis
 from bcdcodec.models.content_quantiser import ContentQuantiser
 from bcdcodec.models.faces.alignment_frame import crop, positions
@@ -102,12 +101,12 @@ class FacesModel(nn.Module):
 
     # ---- the decoder
 
-    def _drawn(self, reference: FacesReference, m: Tensor) -> Tensor:
-        """What the base layer shows of motion [b, t, m]: [b, t, 3, h, h]."""
+    def _drawn(self, reference: FacesReference, m: Tensor, drawn: bool = True) -> Tensor:
+        """What the base layer shows of motion [b, t, m]: [b, t, 3, h, h]; see `BaseLayer.synthesise`."""
         own, numbers = self.numbers(reference.motion), self.numbers(m)
         if reference.transfer is not None:
             numbers = transferred(reference.transfer, own[:, None], numbers)
-        parts = [self.base.synthesise(reference.tokens, own, part) for part in numbers.split(AT_ONCE, 1)]
+        parts = [self.base.synthesise(reference.tokens, own, part, drawn) for part in numbers.split(AT_ONCE, 1)]
         return torch.cat(parts, 1)
 
     def _corrected(self, shown: Tensor, m: Tensor) -> Tensor:
@@ -117,10 +116,11 @@ class FacesModel(nn.Module):
 
     @torch.no_grad()
     def synthesise(self, reference: FacesReference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:
-        """Pictures of quantised motion; of another recording's only the base layer is used. There is no noise yet."""
-        if not steps:
-            raise ModelError("the model draws every frame by a network: it does not decode in 0 steps")
-        shown = self._drawn(reference, m_hat)
+        """Pictures of quantised motion; of another recording's only the base layer is used.
+
+        The geometry network runs once, whatever the `steps`, and takes no noise; in 0 steps it does not run.
+        """
+        shown = self._drawn(reference, m_hat, steps > 0)
         return Synthesis(shown if reference.transfer is not None else self._corrected(shown, m_hat))
 
     def decoding_networks(self) -> list[nn.Module]:
