@@ -154,7 +154,6 @@ def fit_tables(model: FacesModel, coded: list[tuple[Tensor, Tensor]], bits: floa
         tables = ModelTables(static, content, fit_context(codes, static))
         taken = context_bits(codes, tables)
         print(f"target {target:.1f} bits static: {taken:.1f} in context, lambda {model.vq.rate_lambda:.4f}", flush=True)
-        print(round(sum(by_group[: c.base_groups]), 2), "enhancement", round(sum(by_group[c.base_groups :]), 2))
         target += (bits - taken) * 1.2
     return tables
 
