@@ -1,7 +1,7 @@
 """bcdcodec: an open implementation of Bitrate-Controlled Diffusion (ICCV 2025) as a video codec.
 
 import bcdcodec
-codec = bcdcodec.load("heads")                       # a shipped model, or the folder of one
+codec = bcdcodec.load("faces")                       # a shipped model, or the folder of one
 clip = codec.encode(frames)                          # uint8 [t, h, w, 3] -> content and motion codes
 bcdcodec.write("talk.bcd", clip)
 frames = codec.decode(bcdcodec.read("talk.bcd"))     # uint8 [t, h, w, 3]

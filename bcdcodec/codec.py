@@ -15,12 +15,12 @@ from bcdcodec.coding.head import Geometry, check_model, make_head
 from bcdcodec.coding.session import Session, open_session
 from bcdcodec.container import Content, Motion, Recording
 from bcdcodec.errors import FormatError
-from bcdcodec.model_folder import open_model
+from bcdcodec.model_folder import DEFAULT_MODEL, open_model
 from bcdcodec.reenactment.options import ReenactmentOptions
 from bcdcodec.reenactment.retarget import references_of
 
 
-def load(name_or_folder: str | os.PathLike = "heads", device: str = "cpu", vae: str | None = None) -> Codec:
+def load(name_or_folder: str | os.PathLike = DEFAULT_MODEL, device: str = "cpu", vae: str | None = None) -> Codec:
     """A codec with a shipped model's weights, or those of a model folder.
 
     `vae`: a hub name or local folder of the image autoencoder, for models over latents.

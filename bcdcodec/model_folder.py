@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 
 SHIPPED = Path(__file__).parent / "weights"
 CONFIG, TABLES, CARD = "config.json", "tables.safetensors", "README.md"
-DEFAULT_MODEL = "heads"
+DEFAULT_MODEL = "faces"
+DRAWN_MODEL = "heads"  # trained on drawn heads, too; the one with a poser and generated motion
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from bcdcodec.files import Progress
 from bcdcodec.files.decode_file import DecodeOptions, decode_file
 from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.info import describe_file
-from bcdcodec.model_folder import DEFAULT_MODEL, open_model
+from bcdcodec.model_folder import DRAWN_MODEL, open_model
 from bcdcodec.reenactment.options import ReenactmentOptions
 from bcdcodec.video import encode_png, read_pictures, write_video
 
@@ -42,7 +42,7 @@ class DemoReport:
 
 def run_demo(
     folder: str | os.PathLike,
-    model: str | os.PathLike = DEFAULT_MODEL,
+    model: str | os.PathLike = DRAWN_MODEL,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> DemoReport:

@@ -31,7 +31,7 @@ def _numbers(kind: type) -> type[click.ParamType]:
 
 @click.command()
 @click.argument("clips", nargs=-1, required=True, type=FOLDER)
-@click.option("--model", default="heads", show_default=True, help="A shipped model, or the folder of one.")
+@click.option("--model", default="faces", show_default=True, help="A shipped model, or the folder of one.")
 @click.option("--against", default="", metavar="NAMES", help="Classical codecs beside it: x264,x265,svtav1,vp9.")
 @click.option("--against-clips", type=COUNT, help="Classical codecs on at most so many clips. [default: all]")
 @click.option(

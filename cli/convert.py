@@ -20,7 +20,7 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
 @click.option(
     "--out", "folder", metavar="DIR", help="Encode every IN into this folder; one that fails does not stop the others."
 )
-@click.option("--model", default="heads", show_default=True, help="A shipped model, or the folder of one.")
+@click.option("--model", default="faces", show_default=True, help="A shipped model, or the folder of one.")
 @click.option(
     "--crop",
     metavar="X,Y,W,H|auto",

@@ -130,11 +130,11 @@ def _train_gpt2(
 
 
 def _train_poser(options: RunOptions, model: str | None) -> None:
-    from bcdcodec.model_folder import DEFAULT_MODEL
+    from bcdcodec.model_folder import DRAWN_MODEL
     from bcdcodec.presets import POSER
     from bcdcodec.training.poser import PoserTrainer
 
-    trainer = PoserTrainer(POSER, options, model or DEFAULT_MODEL)
+    trainer = PoserTrainer(POSER, options, model or DRAWN_MODEL)
     trainer.run()
     click.echo(
         f"{options.out / 'model'}: {POSER.name} over {trainer.config.model_name}, step {trainer.step}, "

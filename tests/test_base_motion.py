@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from head_clips import head_frames, write_clip
 from torch.nn import functional as F
 
+import bcdcodec
 from bcdcodec.errors import BcdError
 from bcdcodec.models.faces.alignment_frame import crop, paste, positions, soft_mask, to_frame, to_picture
 from bcdcodec.models.faces.base_layer import BaseLayer, move_around
@@ -17,7 +19,7 @@ from bcdcodec.models.faces.config import BaseMotionConfig, GeometryConfig
 from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork, compose, warp
 from bcdcodec.training.data.aligned_pairs import _carried_flow, load_clips, mirrored_motion
 from bcdcodec.training.data.head_pose import HEAD_CENTRE, head_pose, roll_and_turn
-from bcdcodec.training.recipes import base_motion, geometry, run as runs
+from bcdcodec.training.recipes import base_motion, export_faces, geometry, run as runs
 from bcdcodec.training.recipes.face_movement import movement
 
 SHARED = next((p / "shared" for p in Path(__file__).resolve().parents if (p / "shared").is_dir()), Path("shared"))
@@ -238,6 +240,29 @@ def test_resumed_training_gives_the_same_log_as_one_without_a_stop(prepared, tmp
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "parts")
     whole, parts = (runs.averaged(tmp_path / name) for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_export_writes_a_model_that_codes(prepared, tmp_path, monkeypatch):
+    pytest.importorskip("cv2", reason="inner lips are filled by opencv")
+    geometry.train(options(prepared, tmp_path / "geometry", 1), geometry.Schedule(batch=4), SMALL)
+    schedule = base_motion.Schedule(batch=4, quantise_from=1, rate_from=2)
+    base_motion.train(options(prepared, tmp_path / "base", 2), schedule, SMALL_MOTION)
+    (tmp_path / "clips").mkdir()
+    for seed in (0, 1):
+        write_clip(tmp_path / f"clips/{seed}.mp4", head_frames(seed, 12, 256))
+    rows = [f"clips/{seed}.mp4,train" for seed in (0, 1)]
+    (tmp_path / "manifest.csv").write_text("\n".join(["file,split", *rows]) + "\n")
+    monkeypatch.setattr(export_faces, "FITTED_FRAMES", 2)
+    monkeypatch.setattr(export_faces, "ROUNDS", 1)
+    monkeypatch.setattr(export_faces, "FIRST_BITS", 400.0)  # so few frames tell no code from another
+    arguments = {"geometry": "geometry", "base-motion": "base", "frames": "frames", "clips": "clips", "out": "model"}
+    export_faces.main([text for name, path in arguments.items() for text in (f"--{name}", str(tmp_path / path))])
+    codec = bcdcodec.load(tmp_path / "model")
+    frames = head_frames(0, 9, 256)
+    recording = codec.encode(frames)
+    assert recording.motions[0].codes.shape == (9, 64) and codec.decode(recording).shape == frames.shape
+    fields = codec.model.flow_basis.fields.flatten(1)
+    torch.testing.assert_close(fields @ fields.T, torch.eye(len(fields)), atol=1e-3, rtol=0)
 
 
 def test_checkpoint_of_another_network_is_refused_with_both_shapes(tmp_path):

@@ -17,7 +17,7 @@ from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.opening import model_of, naming, open_sound
 from bcdcodec.generation.config import TEMPERATURE, TOP_P
 from bcdcodec.generation.store import load_gpt2, open_gpt2
-from bcdcodec.model_folder import DEFAULT_MODEL, ModelFolder
+from bcdcodec.model_folder import DRAWN_MODEL, ModelFolder
 
 MAX_SECONDS = 3600
 
@@ -65,7 +65,7 @@ def generate_file(
         if Path(content).suffix.lower() != ".bcd":
             encoded = Path(work) / "reference.bcd"
             encode_file(
-                content, encoded, EncodeOptions(options.model or DEFAULT_MODEL, device=options.device, sound=None)
+                content, encoded, EncodeOptions(options.model or DRAWN_MODEL, device=options.device, sound=None)
             )
             content = encoded
         head, reference, folder = _content_of(content, options.model)
