@@ -15,8 +15,9 @@ from bcdcodec.models.faces.base_motion import BaseMotion
 from bcdcodec.models.faces.config import BaseMotionConfig, GeometryConfig
 from bcdcodec.models.faces.geometry import GeometryNetwork, compose, warp
 
-# Ellipse of the head in the face-aligned frame, and how many radii from its middle the picture rests.
-HEAD_RADII, FOLLOWS, RESTS = (0.8, 1.0), 1.1, 2.4
+HEAD_RADII = (0.8, 1.0)  # ellipse of the head in the face-aligned frame
+DRAWN, FADED = 0.9, 1.15  # radii up to which the frame is shown, and from which the picture around it
+FOLLOWS, RESTS = 1.1, 2.4  # radii up to which the picture around it follows the head, and from which it rests
 
 
 class BaseLayer(nn.Module):
@@ -38,7 +39,14 @@ class BaseLayer(nn.Module):
             geometry = self.geometry(face, own[:, :m], motion[:, :m])
             face = compose(warp(face, geometry.flow), geometry)
         around = move_around(repeated(reference, t), own[:, m:], motion[:, m:])
-        return paste(face, soft_mask(size).to(face), motion[:, m:], around).clamp(-1, 1).unflatten(0, (b, t))
+        return paste(face, head_mask(size).to(face), motion[:, m:], around).clamp(-1, 1).unflatten(0, (b, t))
+
+
+def head_mask(size: int) -> Tensor:
+    """Where the frame is shown: 1 on the head, falling to 0 around it: [1, 1, size, size]."""
+    radii = (positions(size) / torch.tensor(HEAD_RADII)).norm(dim=-1)[:, None]
+    share = ((FADED - radii) / (FADED - DRAWN)).clamp(0, 1)
+    return share * share * (3 - 2 * share) * soft_mask(size)
 
 
 def repeated(x: Tensor, t: int) -> Tensor:
