@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bcdcodec.benchmarks.codec_runs import codec_run
+from bcdcodec.benchmarks.contact_sheet import contact_sheet
 from bcdcodec.benchmarks.measure.judges import judges_of
 from bcdcodec.benchmarks.measure_clip import MOMENTS
 from bcdcodec.benchmarks.report.summary import MEASURES
@@ -81,10 +82,8 @@ def compare(
         clip.frames[[int(np.abs(clip.times - t).argmin()) for t in moments]] for clip in clips
     ]  # [t, size, size, 3]
     if sheet is not None:
-        picks = np.linspace(0, len(moments) - 1, MOMENTS).round().astype(int)
-        rows = [np.concatenate(list(frames[picks]), 1) for frames in same]
         try:
-            sheet.write_bytes(encode_png(np.ascontiguousarray(np.concatenate(rows))))
+            sheet.write_bytes(encode_png(contact_sheet(same, MOMENTS)))
         except OSError as error:
             raise BcdError(f"cannot write {sheet}: {error.strerror}") from error
     source = judges.look(same[0])

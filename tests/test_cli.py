@@ -359,7 +359,7 @@ def test_demo_codes_and_reenacts_two_people(bcd, tiny_model, tmp_path):
 
 @needs_weights
 def test_demo_with_the_shipped_model_beats_doing_nothing(bcd, tmp_path):
-    from bcdcodec.benchmarks.demo import run_demo
+    from bcdcodec.cli.demo import run_demo
 
     report = run_demo(tmp_path, device="cpu")
     assert report.reenacted_db > max(report.still_db, report.unchanged_db)
