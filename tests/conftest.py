@@ -28,6 +28,12 @@ def bcd(monkeypatch, capfd):
     return run
 
 
+@pytest.fixture
+def tiny(bcd, tiny_model):
+    """Run `bcd` with the tiny model."""
+    return lambda *arguments: bcd(*arguments, "--model", tiny_model)
+
+
 @pytest.fixture(scope="session")
 def footage(tmp_path_factory) -> Path:
     """A folder of four short clips of different procedural heads, to train on."""
