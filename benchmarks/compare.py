@@ -17,6 +17,7 @@ from bcdcodec.benchmarks.report.summary import MEASURES
 from bcdcodec.benchmarks.statistics import number
 from bcdcodec.container import Head
 from bcdcodec.errors import BcdError
+from bcdcodec.files.clock import Clock
 from bcdcodec.files.opening import model_of, open_sound
 from bcdcodec.files.recording import read
 from bcdcodec.video import Crop, encode_png, probe_video, read_frames
@@ -123,14 +124,10 @@ def _decode(path: Path, size: int, model: str | None) -> _Clip:
     recording = read(path, model)
     head = recording.head
     frames = codec_run(str(model_of(head, model).path)).codec.decode(recording)
-    if head.frame_duration:
-        ticks = np.arange(len(frames)) * head.frame_duration
-    else:
-        ticks = np.concatenate([m.pts for m in recording.motions])
-        ticks = ticks - ticks[0]
-    with open_sound(path) as reader:
-        seconds = reader.duration_seconds
-    return _Clip(np.stack([resize(f, size) for f in frames]), ticks * head.time_base_num / head.time_base_den, seconds)
+    clock, tick = Clock(head.frame_duration), head.time_base_num / head.time_base_den
+    for motion in recording.motions:
+        clock.add(motion)
+    return _Clip(np.stack([resize(f, size) for f in frames]), np.array(clock.waiting) * tick, clock.end * tick)
 
 
 def as_table(results: list[Compared], as_json: bool = False) -> str:

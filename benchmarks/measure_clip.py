@@ -66,16 +66,7 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
     except OSError as error:
         raise VideoError(f"cannot read {path}: {error.strerror}") from error
     folder = clip_folder(settings.out, path)
-    # A tuple becomes a list in JSON.
-    return kept_rows(
-        folder / "rows.json",
-        {**depends, "settings": _as_json(depends["settings"])},
-        lambda: _measured(path, folder, settings),
-    )
-
-
-def _as_json(values: list) -> list:
-    return [list(v) if isinstance(v, tuple) else v for v in values]
+    return kept_rows(folder / "rows.json", depends, lambda: _measured(path, folder, settings))
 
 
 def _measured(path: Path, folder: Path, settings: Settings) -> ClipRows:

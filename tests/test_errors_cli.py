@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from video_clips import make_audio, make_clip
+from video_clips import make_audio, without_pictures
 
 import bcdcodec
 from bcdcodec.container import open_bcd
@@ -41,14 +41,6 @@ def target(tmp_path):
 # ---- encode
 
 
-def without_frames(path):
-    """A good header over pictures of nothing."""
-    data = bytearray(make_clip(path, range(3)).read_bytes())
-    start = data.index(b"mdat") + 4
-    data[start:] = bytes(len(data) - start)
-    path.write_bytes(data)
-
-
 @pytest.mark.parametrize(
     "make, reason",
     [
@@ -56,7 +48,7 @@ def without_frames(path):
         (lambda path: path.write_text("not a video " * 100), "is not a video"),
         (lambda path: path.touch(), "is not a video"),
         (make_audio, "has no video"),
-        (without_frames, "holds no frame"),
+        (without_pictures, "holds no frame"),
         (lambda path: path.mkdir(), "holds no picture (.png"),
     ],
     ids=["missing", "text", "empty file", "sound only", "no frames", "empty folder"],

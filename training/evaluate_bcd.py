@@ -15,7 +15,8 @@ from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.halves import ClipHalves, Halves, SheetHalves
 from bcdcodec.training.data.sheets import ACTIONS, FRAMES
 from bcdcodec.training.data.sprite_batches import MOTION_OF
-from bcdcodec.training.evaluate_sprites import mutual_information, nearest_action
+from bcdcodec.training.evaluate_sprites import nearest_action
+from bcdcodec.training.information import mutual_information
 from bcdcodec.training.precision import mixed_precision
 
 CLIPS = 6  # held-out clips of footage
@@ -121,8 +122,8 @@ def evaluate_sheets(
         psnr(truth, one),
         psnr(truth, many),
         float(np.mean(np.array(actions) == action_a)),
-        mutual_information(codes, motions),
-        mutual_information(codes, who),
+        mutual_information(codes.ravel(), motions.ravel()),
+        mutual_information(codes.ravel(), who.ravel()),
     ), np.concatenate([_row(Halves(content[i : i + 1], truth[i : i + 1]), many[i : i + 1]) for i in range(PAIRS)])
 
 

@@ -13,6 +13,7 @@ from bcdcodec.models.sprites.model import SpritesModel
 from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.sheets import ACTIONS, CHARACTERS, MOTIONS, Sheets, split
 from bcdcodec.training.data.sprite_batches import MOTION_OF
+from bcdcodec.training.information import mutual_information
 
 PAIRS, CODED = 18, 12  # cross-driven pairs; characters whose codes are counted
 
@@ -81,8 +82,8 @@ def evaluate_sprites(
         float(np.mean(looks == b[::2])),
         bits,
         len(np.unique(of_group)),
-        mutual_information(of_group, motions),
-        mutual_information(of_group, who),
+        mutual_information(of_group.ravel(), motions.ravel()),
+        mutual_information(of_group.ravel(), who.ravel()),
     ), np.concatenate(rows)
 
 
@@ -107,15 +108,6 @@ def transfer(model: SpritesModel, latents: Latents, content: np.ndarray, driving
     noise = torch.randn(1, 1, *z.shape[2:], generator=torch.Generator().manual_seed(0)).to(device).expand_as(driven)
     decoded = model.denoise_at_max(noise, tokens, m_hat)
     return to_uint8(latents.decode(decoded.flatten(0, 1))).reshape(driving.shape)
-
-
-def mutual_information(x: np.ndarray, y: np.ndarray) -> float:
-    """Bits that integers x tell about integers y, of their joint histogram."""
-    joint = np.zeros((x.max() + 1, y.max() + 1))
-    np.add.at(joint, (x.ravel(), y.ravel()), 1 / x.size)
-    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    seen = joint > 0
-    return float((joint[seen] * np.log2(joint[seen] / independent[seen])).sum())
 
 
 def _test_codes(model: SpritesModel, latents: Latents, sheets: Sheets, characters: np.ndarray) -> Tensor:

@@ -10,11 +10,10 @@ import numpy as np
 from bcdcodec.benchmarks.report.render import as_markdown
 from bcdcodec.benchmarks.report.tables import frame
 from bcdcodec.benchmarks.sprites.judge import ALIKE, Judge
-from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
 from bcdcodec.codec import Codec
 from bcdcodec.generation.network import MotionGPT
 from bcdcodec.generation.sampling import SamplingOptions, sample_motion
-from bcdcodec.training.data.sheets import split
+from bcdcodec.training.data.sheets import ACTIONS, FRAMES, split
 
 TOGETHER = 20  # clips decoded at once
 

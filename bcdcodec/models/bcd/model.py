@@ -10,10 +10,11 @@ from torch import Tensor
 from bcdcodec.models.base import Reference, Synthesis, UnwarpedModel
 from bcdcodec.models.bcd.config import BCDConfig
 from bcdcodec.models.bcd.dit import DiT
-from bcdcodec.models.bcd.edm import guided, preconditioning, sample
+from bcdcodec.models.bcd.edm import guided, sample
 from bcdcodec.models.bcd.encoder import Encoder
 from bcdcodec.models.bcd.group_vq import GroupVQ
 from bcdcodec.models.content_quantiser import ContentQuantiser
+from bcdcodec.models.edm import preconditioning
 
 
 class BCDModel(UnwarpedModel):
