@@ -169,9 +169,9 @@ def test_a_file_that_is_no_detector_is_named(tmp_path, monkeypatch):
 # ---- through the command
 
 
-def test_encode_takes_the_square_of_the_face_and_says_so(tiny, bcd, talk, tmp_path):
+def test_encode_takes_the_square_of_the_face_and_says_so(bcd, talk, tiny_model, tmp_path):
     pytest.importorskip("dlib")
-    done = tiny("encode", talk, tmp_path / "a.bcd", "--crop", "auto")
+    done = bcd("encode", talk, tmp_path / "a.bcd", "--model", tiny_model, "--crop", "auto")
     square = face.face_square(talk)
     assert done.code == 0 and f"lies in {square}" in done.err
     facts = json.loads(bcd("info", tmp_path / "a.bcd", "--json").out)
@@ -180,20 +180,20 @@ def test_encode_takes_the_square_of_the_face_and_says_so(tiny, bcd, talk, tmp_pa
     assert f"{100 * facts['coded_share']:.0f} % of its area" in bcd("info", tmp_path / "a.bcd").out
 
 
-def test_without_a_face_the_centre_is_coded_with_a_note(tiny, bcd, tmp_path):
+def test_without_a_face_the_centre_is_coded_with_a_note(bcd, tiny_model, tmp_path):
     pytest.importorskip("dlib")
     write_clip(tmp_path / "grey.mp4", np.full((4, 96, 128, 3), 120, np.uint8))
-    done = tiny("encode", tmp_path / "grey.mp4", tmp_path / "a.bcd", "--crop", "auto")
+    done = bcd("encode", tmp_path / "grey.mp4", tmp_path / "a.bcd", "--model", tiny_model, "--crop", "auto")
     assert done.code == 0 and "no face is found" in done.err
     assert json.loads(bcd("info", tmp_path / "a.bcd", "--json").out)["crop"] == [16, 0, 96, 96]
 
 
-def test_without_the_detector_the_centre_is_coded_with_a_note(tiny, talk, tmp_path, monkeypatch):
+def test_without_the_detector_the_centre_is_coded_with_a_note(bcd, talk, tiny_model, tmp_path, monkeypatch):
     def missing():
         raise MissingDetectorError("no face detector is installed: pip install 'bcdcodec[face]'")
 
     monkeypatch.setattr(face, "find_detector", missing)
-    done = tiny("encode", talk, tmp_path / "a.bcd", "--crop", "auto")
+    done = bcd("encode", talk, tmp_path / "a.bcd", "--model", tiny_model, "--crop", "auto")
     assert done.code == 0 and "bcdcodec[face]" in done.err and "centre square" in done.err
 
 
@@ -211,8 +211,8 @@ def test_a_face_is_pasted_back_into_its_surroundings(bcd, talk, tiny_model, tmp_
 
 
 @pytest.mark.parametrize("more, words", [((), "holds no surroundings"), (("--scale", 2), "does not go with")])
-def test_pasting_back_needs_a_still_and_its_size(tiny, recording, tmp_path, more, words):
-    done = tiny("decode", recording, tmp_path / "out.mp4", "--paste-back", *more)
+def test_pasting_back_needs_a_still_and_its_size(bcd, recording, tiny_model, tmp_path, more, words):
+    done = bcd("decode", recording, tmp_path / "out.mp4", "--model", tiny_model, "--paste-back", *more)
     assert done.code == 1 and words in done.err and not (tmp_path / "out.mp4").exists()
 
 
