@@ -7,7 +7,6 @@ from pathlib import Path
 
 import click
 
-from bcdcodec.benchmarks.reference_images import reference_images
 from bcdcodec.errors import BcdError
 from bcdcodec.generation.config import TEMPERATURE, TOP_P
 from bcdcodec.memory import keep_freed_memory
@@ -160,20 +159,6 @@ def sprites_ablations(data: Path, out: Path, steps: int, names: tuple[str, ...],
     click.echo(run_ablations(data, judges, out, steps, seed, pick_device(device), names, say))
 
 
-@benchmarks.command("sprites-codes")
-@_data("sprite sheets")
-@_model("sprites")
-@_out(None)
-@click.option("--clips", type=click.IntRange(min=2), default=2000, show_default=True)
-def sprites_codes(data: Path, model: str, out: Path, clips: int) -> None:
-    """Encode clips of training characters into .bcd files, for `bcd train gpt2-sprites --codes`."""
-    from bcdcodec.benchmarks.sprites.generation import write_codes
-    from bcdcodec.codec import load
-    from bcdcodec.training.data.sheets import Sheets
-
-    click.echo(f"{out}: {write_codes(load(model), Sheets.load(data), out, clips, _progress)} files")
-
-
 @benchmarks.command("sprites-generation")
 @_data("sprite sheets")
 @_model("sprites")
@@ -191,18 +176,6 @@ def sprites_generation(data: Path, model: str, gpt2: Path, clips: int, temperatu
     codec, options = load(model), SamplingOptions(temperature, top_p)
     judge = Judge(Sheets.load(data))
     click.echo(measure_generation(codec, _gpt2_of(codec, gpt2), judge, clips, options, _progress).markdown())
-
-
-@benchmarks.command("heads-codes")
-@_data("clips, of which those for training are taken")
-@_model()
-@_out(None)
-def heads_codes(data: Path, model: str, out: Path) -> None:
-    """Encode the training clips of a folder into .bcd files, for `bcd train gpt2-heads --codes`."""
-    from bcdcodec.benchmarks.generation import write_head_codes
-    from bcdcodec.codec import load
-
-    click.echo(f"{out}: {write_head_codes(load(model), data, out, _progress)} files")
 
 
 @benchmarks.command("heads-generation")
@@ -232,7 +205,18 @@ def heads_generation(
     click.echo(found.markdown())
 
 
-benchmarks.add_command(reference_images)
+@benchmarks.command("reference-images")
+@click.argument("folder", type=PATH)
+@click.option("--people", type=COUNT, default=20, show_default=True, help="Pictures, one a person.")
+@click.option("--budget", type=click.IntRange(min=100), default=1470, show_default=True, help="Bytes of a picture.")
+@click.option("--model", default="heads", show_default=True, help="Whose own coder is compared; empty: none.")
+@click.option("--second", is_flag=True, help="Also second pictures, as inter frames.")
+def reference_images(folder: Path, people: int, budget: int, model: str, second: bool) -> None:
+    """Code pictures of held-out people of FOLDER as reference images, and print what AV1, WebP and the model lose."""
+    from bcdcodec.benchmarks.reference_images import compare_coders
+
+    click.echo(compare_coders(folder, people, budget, model, second, _progress))
+
 
 if __name__ == "__main__":
     keep_freed_memory()

@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from bcdcodec.benchmarks.codec_runs import codec_run
+from bcdcodec.benchmarks.contact_sheet import contact_sheet
 from bcdcodec.benchmarks.measure.judges import judges_of
 from bcdcodec.benchmarks.measure_clip import MOMENTS
 from bcdcodec.benchmarks.report.summary import MEASURES
 from bcdcodec.benchmarks.statistics import number
 from bcdcodec.container import Head
 from bcdcodec.errors import BcdError
+from bcdcodec.files.clock import Clock
 from bcdcodec.files.opening import model_of, open_sound
 from bcdcodec.files.recording import read
 from bcdcodec.video import Crop, encode_png, probe_video, read_frames
@@ -81,10 +83,8 @@ def compare(
         clip.frames[[int(np.abs(clip.times - t).argmin()) for t in moments]] for clip in clips
     ]  # [t, size, size, 3]
     if sheet is not None:
-        picks = np.linspace(0, len(moments) - 1, MOMENTS).round().astype(int)
-        rows = [np.concatenate(list(frames[picks]), 1) for frames in same]
         try:
-            sheet.write_bytes(encode_png(np.ascontiguousarray(np.concatenate(rows))))
+            sheet.write_bytes(encode_png(contact_sheet(same, MOMENTS)))
         except OSError as error:
             raise BcdError(f"cannot write {sheet}: {error.strerror}") from error
     source = judges.look(same[0])
@@ -124,14 +124,10 @@ def _decode(path: Path, size: int, model: str | None) -> _Clip:
     recording = read(path, model)
     head = recording.head
     frames = codec_run(str(model_of(head, model).path)).codec.decode(recording)
-    if head.frame_duration:
-        ticks = np.arange(len(frames)) * head.frame_duration
-    else:
-        ticks = np.concatenate([m.pts for m in recording.motions])
-        ticks = ticks - ticks[0]
-    with open_sound(path) as reader:
-        seconds = reader.duration_seconds
-    return _Clip(np.stack([resize(f, size) for f in frames]), ticks * head.time_base_num / head.time_base_den, seconds)
+    clock, tick = Clock(head.frame_duration), head.time_base_num / head.time_base_den
+    for motion in recording.motions:
+        clock.add(motion)
+    return _Clip(np.stack([resize(f, size) for f in frames]), np.array(clock.waiting) * tick, clock.end * tick)
 
 
 def as_table(results: list[Compared], as_json: bool = False) -> str:

@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
 from bcdcodec.benchmarks.measure.faces import SAME_PERSON, Face, eye_opening, identity_distance, mouth_opening
 from bcdcodec.benchmarks.measure.rate import all_codes
+from bcdcodec.benchmarks.measure.within_clip import yaw_pitch_roll
 from bcdcodec.benchmarks.report.render import as_markdown
 from bcdcodec.benchmarks.report.tables import frame
 from bcdcodec.benchmarks.statistics import number
 from bcdcodec.codec import Codec
-from bcdcodec.container import Motion, Recording, write_recording
+from bcdcodec.container import Motion, Recording
 from bcdcodec.generation.network import MotionGPT
 from bcdcodec.generation.sampling import SamplingOptions, pose_of, sample_motion
 from bcdcodec.reenactment.head_pose import head_pose
-from bcdcodec.training.data.clips import VIDEO_SUFFIXES, split_of
-from bcdcodec.video import read_pictures
 
 STATISTICS = ("yaw", "pitch", "roll", "mouth opening", "eye opening")  # degrees, then as in `faces`
 EVERY = 5  # frames of which one is measured
@@ -68,17 +66,6 @@ class HeadsGeneration:
         return f"{head}\n\n{as_markdown(frame(('measure', 'value'), rows))}\n"
 
 
-def write_head_codes(codec: Codec, data: Path, out: Path, progress: Progress) -> int:
-    """Write the training clips of a folder as `.bcd` files into `out`, for `bcd train gpt2-heads`; return how many."""
-    out.mkdir(parents=True, exist_ok=True)
-    clips = [path for path in split_of(data)["train"] if path.suffix.lower() in VIDEO_SUFFIXES]
-    for path in progress(clips, "clips"):
-        pictures = read_pictures(path, None, codec.picture_size)
-        name = "-".join(path.relative_to(data).with_suffix(".bcd").parts)
-        write_recording(out / name, codec.encode(pictures), codec.folder.tables)
-    return len(clips)
-
-
 def measure_heads_generation(
     codec: Codec,
     gpt2: MotionGPT,
@@ -103,10 +90,8 @@ def measure_heads_generation(
         shown = [[face(p) for p in codec.decode(r)[::EVERY]] for r in (recording, _with_codes(recording, invented))]
         for store, seen in zip(statistics, shown):
             store.append(_deviations([f for f in seen if f is not None]))
-        source, found = (
-            [f for p in pictures[::EVERY] if (f := face(p)) is not None],
-            [f for f in shown[1] if f is not None],
-        )
+        source = [f for p in pictures[::EVERY] if (f := face(p)) is not None]
+        found = [f for f in shown[1] if f is not None]
         distances.append(identity_distance(source, found) if source and found else np.inf)
         usual.append(motion_change(codec, codes))
         copied.append(nearest_share(invented, trained))
@@ -184,11 +169,6 @@ def _deviations(faces: list[Face]) -> np.ndarray | None:
     """Deviation in time of STATISTICS; None for fewer than three faces."""
     if len(faces) < 3:
         return None
-    rows = []
-    for f in faces:
-        r = head_pose(f.landmarks).rotation
-        angles = np.degrees(
-            [np.arctan2(r[0, 2], r[2, 2]), np.arcsin(np.clip(-r[1, 2], -1, 1)), np.arctan2(r[1, 0], r[0, 0])]
-        )
-        rows.append([*angles, mouth_opening(f.landmarks), eye_opening(f.landmarks)])
+    marks = [f.landmarks for f in faces]
+    rows = [[*yaw_pitch_roll(head_pose(m).rotation), mouth_opening(m), eye_opening(m)] for m in marks]
     return np.std(rows, axis=0)

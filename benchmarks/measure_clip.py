@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from bcdcodec.benchmarks.codec_runs import CodecRun, CodedFile, codec_run
+from bcdcodec.benchmarks.contact_sheet import contact_sheet
 from bcdcodec.benchmarks.measure.anchors import Anchor, anchor_key, code
 from bcdcodec.benchmarks.measure.judges import Judges, Seen, judges_of
 from bcdcodec.benchmarks.measure.networks import set_features
@@ -65,16 +66,7 @@ def measure_clip(path: Path, settings: Settings) -> ClipRows:
     except OSError as error:
         raise VideoError(f"cannot read {path}: {error.strerror}") from error
     folder = clip_folder(settings.out, path)
-    # A tuple becomes a list in JSON.
-    return kept_rows(
-        folder / "rows.json",
-        {**depends, "settings": _as_json(depends["settings"])},
-        lambda: _measured(path, folder, settings),
-    )
-
-
-def _as_json(values: list) -> list:
-    return [list(v) if isinstance(v, tuple) else v for v in values]
+    return kept_rows(folder / "rows.json", depends, lambda: _measured(path, folder, settings))
 
 
 def _measured(path: Path, folder: Path, settings: Settings) -> ClipRows:
@@ -186,6 +178,6 @@ def _keep_features(folder: Path, networks: Path, decoded: np.ndarray, source: np
 
 def _write_strip(folder: Path, number: int, clip: np.ndarray) -> str:
     """The same moments of every clip uint8 [t, h, w, 3] side by side as a PNG; the name of its file."""
-    name, moments = f"strip-{number:02d}.png", np.linspace(0, len(clip) - 1, MOMENTS).round().astype(int)
-    (folder / name).write_bytes(encode_png(np.ascontiguousarray(np.concatenate(list(clip[moments]), 1))))
+    name = f"strip-{number:02d}.png"
+    (folder / name).write_bytes(encode_png(contact_sheet([clip], MOMENTS)))
     return name

@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, median
 
-import click
 import numpy as np
 
+from bcdcodec.benchmarks.measure.faces import FaceMeter, identity_distance
+from bcdcodec.benchmarks.measure.pictures import psnr
+from bcdcodec.benchmarks.measure.temporal import luma
+from bcdcodec.benchmarks.report.render import as_markdown
+from bcdcodec.benchmarks.report.tables import frame
+from bcdcodec.benchmarks.statistics import number
 from bcdcodec.errors import BcdError
 from bcdcodec.training.data.clips import split_of
 from bcdcodec.video import read_pictures
@@ -24,8 +29,8 @@ from bcdcodec.video.scaling import resize
 SIDE = 256  # pixels of the pictures compared
 SIDES = (256, 192, 160, 128)  # pixels at which they are coded
 BLURS = (1.5, 4.0)  # pixels, of what surrounds the face
-BUDGET = 1470  # bytes
 
+Progress = Callable[[Iterable, str], Iterable]
 # An image uint8 [SIDE, SIDE, 3] and its landmarks [68, 2] -> an image of the same size and the bytes it took.
 Coder = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, int]]
 
@@ -121,13 +126,12 @@ def measure(image: np.ndarray, face, decoded: np.ndarray, size: int, meter) -> M
     high = np.clip(SIDE * face.landmarks.max(0), 2, SIDE).astype(int)
     box = slice(low[1], high[1]), slice(low[0], high[0])
     found = meter.face(decoded)
-    distance = None if found is None else float(np.linalg.norm(found.descriptor - face.descriptor))
     return Measured(
         size,
-        _psnr(decoded, image),
-        _psnr(decoded[box], image[box]),
-        distance,
-        float(_gradient(decoded[box]).mean() / _gradient(image[box]).mean()),
+        psnr(decoded, image),
+        psnr(decoded[box], image[box]),
+        None if found is None else identity_distance([found], [face]),
+        float(np.divide(*(np.hypot(*np.gradient(luma(x[box]))).mean() for x in (decoded, image)))),
     )
 
 
@@ -142,11 +146,11 @@ def second_picture(frames: np.ndarray, budget: int) -> Second | None:
         return None
     base = encode_key(frames[0], budget)
     inter = encode_inter(other, frames[0], base, 0, budget // 2)
-    wanted, sizes, quality = _psnr(decode_picture(inter, base), other), [], []
+    wanted, sizes, quality = psnr(decode_picture(inter, base), other), [], []
     for factor in (1, 2, 4):
         key = encode_key(other, factor * len(inter.unit))
         sizes.append(len(key.unit))
-        quality.append(_psnr(decode_picture(key), other))
+        quality.append(psnr(decode_picture(key), other))
     if wanted > quality[-1]:
         return None
     return Second(len(inter.unit), round(float(np.exp(np.interp(wanted, quality, np.log(sizes))))))
@@ -154,46 +158,40 @@ def second_picture(frames: np.ndarray, budget: int) -> Second | None:
 
 def table(rows: dict[str, list[Measured]]) -> str:
     """Return the figures as Markdown: means, and medians of the identity distance."""
-    lines = [
-        "| coder | bytes | PSNR, dB | PSNR of the face, dB | identity distance, mean (median) | sharpness | faces |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    columns = (
+        "coder",
+        "bytes",
+        "PSNR, dB",
+        "PSNR of the face, dB",
+        "identity distance, mean (median)",
+        "sharpness",
+        "faces",
+    )
+    lines = []
     for name, measured in rows.items():
         found = [m.identity for m in measured if m.identity is not None]
         identity = f"{mean(found):.3f} ({median(found):.3f})" if found else "-"
-        means = [mean(getattr(m, key) for m in measured) for key in ("bytes", "psnr", "face_psnr", "sharpness")]
-        lines.append(
-            f"| {name} | {means[0]:.0f} | {means[1]:.2f} | {means[2]:.2f} | {identity} | {means[3]:.3f} "
-            f"| {len(found)}/{len(measured)} |"
+        size, whole, inside, sharpness = (
+            number(mean(getattr(m, key) for m in measured), digits)
+            for key, digits in (("bytes", 0), ("psnr", 2), ("face_psnr", 2), ("sharpness", 3))
         )
-    return "\n".join(lines)
+        lines.append((name, size, whole, inside, identity, sharpness, f"{len(found)}/{len(measured)}"))
+    return as_markdown(frame(columns, lines))
 
 
-def _psnr(a: np.ndarray, b: np.ndarray) -> float:
-    return float(10 * np.log10(255**2 / max(np.mean((a.astype(float) - b) ** 2), 1e-9)))
+def compare_coders(folder: Path, people: int, budget: int, model: str, second: bool, progress: Progress) -> str:
+    """Code a picture of each of at most `people` held-out people of a folder within `budget` bytes; a table of losses.
 
-
-def _gradient(image: np.ndarray) -> np.ndarray:
-    return np.hypot(*np.gradient(image @ np.array([0.299, 0.587, 0.114])))
-
-
-@click.command("reference-images")
-@click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--people", type=click.IntRange(min=1), default=20, show_default=True, help="Pictures, one a person.")
-@click.option("--budget", type=click.IntRange(min=100), default=BUDGET, show_default=True, help="Bytes of a picture.")
-@click.option("--model", default="heads", show_default=True, help="Whose own coder is compared; empty: none.")
-@click.option("--second", is_flag=True, help="Also second pictures, as inter frames.")
-def reference_images(folder: Path, people: int, budget: int, model: str, second: bool) -> None:
-    """Code pictures of held-out people of FOLDER as reference images, and print what AV1, WebP and the model lose."""
-    from bcdcodec.benchmarks.measure.faces import FaceMeter
-
+    `model`: whose own coder is compared; empty: none. `second`: also second pictures, as inter frames.
+    Raises BcdError where no face is found.
+    """
     coders = {f"AV1, {side}": by_av1(side, budget) for side in SIDES}
     coders |= {f"AV1, {SIDE}, surroundings blurred by {blur:g}": by_av1(SIDE, budget, blur) for blur in BLURS}
     coders |= {f"WebP, {side}": by_webp(side, budget) for side in (SIDES[0], SIDES[-1])}
     if model:
         coders[f"{model}, own coder"] = by_model(model)
     meter, rows, seconds = FaceMeter(), {name: [] for name in coders}, []
-    for path in clips(folder, people):
+    for path in progress(clips(folder, people), "pictures"):
         frames = read_pictures(path, None, SIDE)
         image = frames[len(frames) // 2]
         face = meter.face(image)
@@ -203,18 +201,15 @@ def reference_images(folder: Path, people: int, budget: int, model: str, second:
             rows[name].append(measure(image, face, *code(image, face.landmarks), meter))
         if second and (pair := second_picture(frames, budget)):
             seconds.append(pair)
-        click.echo(".", nl=False, err=True)
-    click.echo(err=True)
     if not rows[next(iter(rows))]:
         raise BcdError(f"no face in the held-out clips of {folder}")
-    click.echo(table(rows))
+    text = table(rows)
     if seconds:
-        share = median(pair.inter_bytes / pair.key_bytes for pair in seconds)
-        click.echo(
-            f"\nSecond pictures as inter frames: {median(p.inter_bytes for p in seconds):.0f} bytes, as key frames of "
-            f"the same PSNR {median(p.key_bytes for p in seconds):.0f}; share {share:.2f} (medians of {len(seconds)})"
+        inter, key, share = (
+            median(of) for of in zip(*((p.inter_bytes, p.key_bytes, p.inter_bytes / p.key_bytes) for p in seconds))
         )
-
-
-if __name__ == "__main__":
-    reference_images()
+        text += (
+            f"\n\nSecond pictures as inter frames: {inter:.0f} bytes, as key frames of the same PSNR {key:.0f}; "
+            f"share {share:.2f} (medians of {len(seconds)})"
+        )
+    return text

@@ -78,6 +78,7 @@ def clip_folder(out: Path, path: Path) -> Path:
 
 def kept(path: Path, depends: dict, compute: Callable[[], dict]) -> dict:
     """What an earlier run kept in `path`, if it depends on the same; otherwise computed and kept."""
+    depends = json.loads(json.dumps(depends))  # a tuple becomes a list
     try:
         raw = json.loads(path.read_text())
         if raw["depends"] == depends:

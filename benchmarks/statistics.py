@@ -53,6 +53,11 @@ def evenly(items: list, most: int | None) -> list:
     return [items[i * len(items) // most] for i in range(most)]
 
 
+def evenly_in_time(frames: int, most: int) -> np.ndarray:
+    """Numbers of at most `most` of so many frames, evenly picked from the first to the last."""
+    return np.linspace(0, frames - 1, min(most, frames)).astype(int)
+
+
 def number(value: float | None, digits: int) -> str:
     """A figure as text; a dash where there is none."""
     return "-" if value is None or value != value else f"{value:.{digits}f}"

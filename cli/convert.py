@@ -243,7 +243,7 @@ def demo(folder: str, model: str, device: str) -> None:
 
     Writes the videos, the .bcd files and demo.png, and prints their measures.
     """
-    from bcdcodec.benchmarks.demo import run_demo
+    from bcdcodec.cli.demo import run_demo
     from bcdcodec.cli.progress import progress_bar
 
     with progress_bar("demo", "step") as progress:

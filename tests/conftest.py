@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from head_clips import head_frames, write_clip
+from sprite_sheets import write_sheets
 
 
 @pytest.fixture
@@ -28,6 +29,12 @@ def bcd(monkeypatch, capfd):
     return run
 
 
+@pytest.fixture
+def tiny(bcd, tiny_model):
+    """Run `bcd` with the tiny model."""
+    return lambda *arguments: bcd(*arguments, "--model", tiny_model)
+
+
 @pytest.fixture(scope="session")
 def footage(tmp_path_factory) -> Path:
     """A folder of four short clips of different procedural heads, to train on."""
@@ -35,6 +42,18 @@ def footage(tmp_path_factory) -> Path:
     for i in range(4):
         write_clip(folder / f"head-{i}.mp4", head_frames(i, 24, 32))
     return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory) -> Path:
+    """A folder of rendered training data that training runs share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="session")
+def sheets(tmp_path_factory) -> Path:
+    """A folder of made-up sprite sheets."""
+    return write_sheets(tmp_path_factory.mktemp("sheets"))
 
 
 @pytest.fixture(scope="session")

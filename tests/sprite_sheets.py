@@ -1,15 +1,27 @@
 """Where the Sprites sheets are, if they are, and a folder of made-up sheets of the same shape."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from bcdcodec.presets import preset
+
 REAL = Path(os.environ.get("BCD_SPRITES", Path(__file__).resolve().parents[2] / "shared" / "data" / "sprites"))
 needs_sheets = pytest.mark.skipif(
     not (REAL / "body" / "0.png").exists(), reason=f"no Sprites sheets in {REAL} (set BCD_SPRITES to their folder)"
+)
+
+
+SMALL = preset("sprites-small")
+TINY_SPRITES = replace(
+    SMALL,
+    encoder=replace(SMALL.encoder, width=32, ff=64, layers=1, heads=2, stem_channels=(8, 16, 16)),
+    quantiser=replace(SMALL.quantiser, dim=8),
+    decoder=replace(SMALL.decoder, width=32, ff=64, depth=2, heads=2),
 )
 
 

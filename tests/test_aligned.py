@@ -6,7 +6,6 @@ from head_clips import head_frames
 
 import bcdcodec
 from bcdcodec.coding import references
-from bcdcodec.coding.encoder import StreamOptions
 from bcdcodec.model_folder import shipped_models
 
 
@@ -22,16 +21,6 @@ def test_aligned_motion_decodes_far_nearer_than_the_encoders_own(monkeypatch):
     monkeypatch.setattr(references, "refine", lambda session, pictures, motion, *_, **__: (motion, None))
     print(f"mean squared error: {aligned:.0f} aligned, {error():.0f} by the encoder alone")
     assert aligned < 0.6 * error()
-
-
-def test_codes_do_not_depend_on_the_size_of_chunks(tiny_model):
-    codec = bcdcodec.load(tiny_model)
-    frames = head_frames(6, 70, 32)
-    found = []
-    for chunk in (10, 256):
-        items = codec.encode_stream(enumerate(frames), StreamOptions(chunk_frames=chunk))
-        found.append(np.concatenate([item.codes for item in items if hasattr(item, "codes")]))
-    assert np.array_equal(*found) and len(found[0]) == 70
 
 
 def test_the_frame_of_the_content_is_one_from_which_the_others_are_reached(tiny_model):

@@ -15,10 +15,11 @@ from bcdcodec.config import ContentConfig, LatentConfig, WindowConfig
 from bcdcodec.errors import ModelError
 from bcdcodec.models.base import Reference
 from bcdcodec.models.bcd.config import BCDConfig, BCDDecoderConfig, BCDEncoderConfig, BCDQuantiserConfig, EDMConfig
-from bcdcodec.models.bcd.edm import denoising_loss, guided, preconditioning, predicted_noise, sample
+from bcdcodec.models.bcd.edm import denoising_loss, guided, predicted_noise, sample
 from bcdcodec.models.bcd.group_vq import GroupVQ, information, model_bits
 from bcdcodec.models.bcd.model import BCDModel
 from bcdcodec.models.bcd.presets import LRS3, SPRITES, SPRITES_BCD
+from bcdcodec.models.edm import preconditioning
 from bcdcodec.models.latents import open_latents
 from bcdcodec.models.registry import build_model, read_config
 

@@ -8,7 +8,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sprite_sheets import write_sheets
 from test_bcd_model import TINY
 from training_runs import check_resume_is_exact
 
@@ -35,11 +34,6 @@ SMALL = replace(
     window=replace(TINY.window, length=4),
 )
 TRAINING = replace(SPRITES_BCD_TRAINING, batch=3)
-
-
-@pytest.fixture(scope="module")
-def sheets(tmp_path_factory):
-    return write_sheets(tmp_path_factory.mktemp("sprites") / "sheets")
 
 
 def open_run(sheets, out, steps=6, resume=False, training=TRAINING) -> Trainer:

@@ -84,10 +84,8 @@ def test_what_missing_packages_would_measure_is_left_out_and_said(bench_folder, 
     from bcdcodec.benchmarks.measure.judges import judges_of
     from bcdcodec.benchmarks.run import Options, bench
 
-    known, absent = (
-        importlib.util.find_spec,
-        ("matplotlib", "bjontegaard", "dlib", "ai_edge_litert", "cv2", "pytorch_msssim"),
-    )
+    known = importlib.util.find_spec
+    absent = ("matplotlib", "bjontegaard", "dlib", "ai_edge_litert", "cv2", "pytorch_msssim")
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in absent else known(name))
     for name in ("dlib", "bjontegaard", "cv2", "pytorch_msssim"):
         monkeypatch.setitem(sys.modules, name, None)
@@ -120,9 +118,7 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
-        values = dict(attributes)
-        self.sources += [values[k] for k in ("src", "href", "xlink:href") if k in values]
-        self.ids += [values["id"]] if "id" in values else []
+        self.handle_startendtag(tag, attributes)
         if tag not in ("meta", "img", "br"):
             self.open.append(tag)
 
@@ -180,7 +176,7 @@ def test_a_browser_shows_the_page(bench_folder, width, scheme):
         browser.close()
 
 
-def test_a_second_run_measures_only_what_is_new(bench_folder, tiny_model, bcd, monkeypatch):
+def test_a_second_run_measures_only_what_is_new(bench_folder, tiny, monkeypatch):
     from bcdcodec.benchmarks import codec_runs, measure_clip
 
     coded = []
@@ -195,20 +191,7 @@ def test_a_second_run_measures_only_what_is_new(bench_folder, tiny_model, bcd, m
     clips = [bench_folder / f"head-{i}.mp4" for i in range(3)]
     out = bench_folder / "out"
     extra = write_clip(bench_folder / "extra.mp4", head_frames(30, 12, 48))  # evenly picked: head-0 and head-2 again
-    done = bcd(
-        "bench",
-        *clips,
-        extra,
-        "--model",
-        tiny_model,
-        "--out",
-        out,
-        "--against",
-        "x264",
-        "--against-clips",
-        2,
-        *ARGUMENTS,
-    )
+    done = tiny("bench", *clips, extra, "--out", out, "--against", "x264", "--against-clips", 2, *ARGUMENTS)
     assert done.code == 0, done.err
     assert coded == ["extra.mp4"]
     assert "4 clips" in done.out
@@ -224,29 +207,11 @@ def test_two_processes_find_the_same_as_one(bench_folder, tiny_model, report, tm
     assert one == two
 
 
-def test_a_run_without_any_good_clip_fails_in_one_line(bench_folder, tiny_model, tmp_path, bcd):
-    done = bcd(
-        "bench",
-        bench_folder / "broken.mp4",
-        tmp_path / "absent.mp4",
-        "--model",
-        tiny_model,
-        "--out",
-        tmp_path / "o",
-        *ARGUMENTS,
-    )
+def test_a_run_without_any_good_clip_fails_in_one_line(bench_folder, tmp_path, tiny):
+    options = ("--out", tmp_path / "o", *ARGUMENTS)
+    done = tiny("bench", bench_folder / "broken.mp4", tmp_path / "absent.mp4", *options)
     assert done.code == 1 and done.err.count("\n") == 1 and "none of 2 clips" in done.err
-    done = bcd(
-        "bench",
-        bench_folder / "head-0.mp4",
-        "--against",
-        "h266",
-        "--model",
-        tiny_model,
-        "--out",
-        tmp_path / "o",
-        *ARGUMENTS,
-    )
+    done = tiny("bench", bench_folder / "head-0.mp4", "--against", "h266", *options)
     assert done.code == 1 and "h266" in done.err
 
 

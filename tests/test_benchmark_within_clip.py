@@ -14,6 +14,7 @@ from bcdcodec.errors import BcdError
 from bcdcodec.reenactment.head_pose import head_pose
 from bcdcodec.training.data import landmarker as module
 from bcdcodec.training.data.landmarker import BLENDSHAPE_POINTS, Landmarker
+from bcdcodec.video.detector import anchors
 
 RECORDED = Path(__file__).parent / "data" / "face_landmarks.npz"
 
@@ -165,18 +166,18 @@ class Bright:
     """In the networks' place: a detector that knows the face's box, and landmarks where the picture is bright."""
 
     def __init__(self):
-        self.centre, self.eyes, self.score = np.array([0.55, 0.4]), np.array([[100.0, 90.0], [150.0, 110.0]]), 4.0
+        self.centre, self.eyes, self.score = np.array([0.55, 0.4]), np.array([[100.0, 90.0], [150.0, 110.0]]), 0.98
+
+    def detect(self, square):
+        assert square.shape == (128, 128, 3) and square.dtype == np.uint8
+        boxes, scores = np.zeros((896, 16)), np.zeros(896)
+        best = np.abs(anchors() - self.centre).sum(1).argmin()
+        boxes[best, :2] = 128 * (self.centre - anchors()[best])
+        boxes[best, 2:4], scores[best] = 128 * 0.4, self.score
+        boxes[best, 4:8] = (128 * (self.eyes / 256 - anchors()[best])).ravel()
+        return boxes, scores
 
     def run(self, name, x):
-        if name == "face_detector":
-            assert x.shape == (1, 128, 128, 3) and -1 <= x.min() and x.max() <= 1
-            anchors = module._anchors()
-            boxes, scores = np.zeros((1, 896, 16)), np.full((1, 896, 1), -9.0)
-            best = np.abs(anchors - self.centre).sum(1).argmin()
-            boxes[0, best, :2] = 128 * (self.centre - anchors[best])
-            boxes[0, best, 2:4], scores[0, best] = 128 * 0.4, self.score
-            boxes[0, best, 4:8] = (128 * (self.eyes / 256 - anchors[best])).ravel()
-            return [boxes, scores]
         bright = np.argwhere(x[0, ..., 0] > 0.5)[:, ::-1].mean(0)
         return [np.tile([*bright, 0.0], 468).reshape(1, 1, 1, -1), np.full((1, 1, 1, 1), 9.0)]
 
@@ -184,18 +185,13 @@ class Bright:
 def test_landmarks_come_back_to_the_pixels_they_were_seen_at():
     networks, finder = Bright(), object.__new__(Landmarker)
     finder._cv2 = pytest.importorskip("cv2", reason="the extra `eval`")
-    finder._run, finder._anchors, finder._networks, finder.side, finder.points = (
-        networks.run,
-        module._anchors(),
-        {},
-        192,
-        468,
-    )
+    finder._run, finder._detector, finder._anchors = networks.run, networks.detect, anchors()
+    finder._networks, finder.side, finder.points = {}, 192, 468
     region = finder._detect(np.zeros((256, 256, 3), np.uint8))
     frame = np.zeros((256, 256, 3), np.uint8)
     frame[:, :, 0] = spots((256, 256), [(120, 70)])
     assert finder._landmarks(frame, region).points[0, :2] == pytest.approx((120, 70), abs=1)
-    networks.score = -4.0
+    networks.score = 0.02
     found = clip_landmarks(finder, frame[None])
     assert found.points.shape == (1, 468, 3) and found.blendshapes is None and not found.found.any()
 

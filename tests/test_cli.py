@@ -37,14 +37,14 @@ def facts_of(bcd, path):
 # ---- encode
 
 
-def test_encode_writes_a_file_that_verifies(bcd, clip, tiny_model, tmp_path):
-    done = bcd("encode", clip, tmp_path / "a.bcd", "--model", tiny_model)
+def test_encode_writes_a_file_that_verifies(tiny, clip, tmp_path):
+    done = tiny("encode", clip, tmp_path / "a.bcd")
     assert done.code == 0 and "62 frames" in done.out and done.err == ""
-    assert bcd("verify", tmp_path / "a.bcd", "--model", tiny_model).code == 0
+    assert tiny("verify", tmp_path / "a.bcd").code == 0
 
 
-def test_encoding_twice_gives_the_same_bytes(bcd, clip, recording, tiny_model, tmp_path):
-    bcd("encode", clip, tmp_path / "again.bcd", "--model", tiny_model)
+def test_encoding_twice_gives_the_same_bytes(tiny, clip, recording, tmp_path):
+    tiny("encode", clip, tmp_path / "again.bcd")
     assert (tmp_path / "again.bcd").read_bytes() == recording.read_bytes()
 
 
@@ -55,26 +55,26 @@ def test_encode_codes_the_centre_square(bcd, recording):
     assert (facts["width"], facts["height"]) == (32, 32)
 
 
-def test_encode_takes_a_crop(bcd, clip, tiny_model, tmp_path):
-    assert bcd("encode", clip, tmp_path / "a.bcd", "--model", tiny_model, "--crop", "3,4,40,40").code == 0
+def test_encode_takes_a_crop(tiny, bcd, clip, tmp_path):
+    assert tiny("encode", clip, tmp_path / "a.bcd", "--crop", "3,4,40,40").code == 0
     assert facts_of(bcd, tmp_path / "a.bcd")["crop"] == [3, 4, 40, 40]
 
 
-def test_encode_keeps_the_seed(bcd, clip, tiny_model, tmp_path):
-    bcd("encode", clip, tmp_path / "a.bcd", "--model", tiny_model, "--seed", 4321)
+def test_encode_keeps_the_seed(tiny, clip, tiny_model, tmp_path):
+    tiny("encode", clip, tmp_path / "a.bcd", "--seed", 4321)
     assert bcdcodec.read(tmp_path / "a.bcd", tiny_model).head.sampler_seed == 4321
 
 
-def test_encode_takes_a_folder_of_pictures(bcd, recording, tiny_model, tmp_path):
-    bcd("decode", recording, tmp_path / "pictures", "--model", tiny_model)
-    assert bcd("encode", tmp_path / "pictures", tmp_path / "a.bcd", "--model", tiny_model).code == 0
+def test_encode_takes_a_folder_of_pictures(tiny, bcd, recording, tmp_path):
+    tiny("decode", recording, tmp_path / "pictures")
+    assert tiny("encode", tmp_path / "pictures", tmp_path / "a.bcd").code == 0
     assert facts_of(bcd, tmp_path / "a.bcd")["frames"] == 62
 
 
-def test_a_long_clip_is_cut_into_chunks(bcd, tiny_model, tmp_path):
+def test_a_long_clip_is_cut_into_chunks(tiny, tiny_model, tmp_path):
     frames = np.tile(head_frames(5, 20, 32), (30, 1, 1, 1))
     write_clip(tmp_path / "long.mp4", frames)
-    assert bcd("encode", tmp_path / "long.mp4", tmp_path / "a.bcd", "--model", tiny_model).code == 0
+    assert tiny("encode", tmp_path / "long.mp4", tmp_path / "a.bcd").code == 0
     motions = bcdcodec.read(tmp_path / "a.bcd", tiny_model).motions
     assert [len(m.codes) for m in motions] == [CHUNK_FRAMES, CHUNK_FRAMES, 600 - 2 * CHUNK_FRAMES]
 
@@ -98,35 +98,35 @@ def test_a_constant_rate_costs_no_timestamps(recording, tiny_model):
     ],
     ids=["constant", "variable", "29.97", "ticks apart", "one frame"],
 )
-def test_timestamps_come_back_exactly(bcd, tiny_model, tmp_path, pts, time_base):
+def test_timestamps_come_back_exactly(tiny, bcd, tmp_path, pts, time_base):
     write_clip(tmp_path / "in.mp4", head_frames(6, len(pts), 32), pts, time_base)
-    assert bcd("encode", tmp_path / "in.mp4", tmp_path / "a.bcd", "--model", tiny_model).code == 0
-    assert bcd("decode", tmp_path / "a.bcd", tmp_path / "out.mp4", "--model", tiny_model).code == 0
+    assert tiny("encode", tmp_path / "in.mp4", tmp_path / "a.bcd").code == 0
+    assert tiny("decode", tmp_path / "a.bcd", tmp_path / "out.mp4").code == 0
     starts, end = pts_and_end(tmp_path / "in.mp4")
     assert pts_and_end(tmp_path / "out.mp4") == (starts, end)
     assert facts_of(bcd, tmp_path / "a.bcd")["duration_s"] == pytest.approx(float(end))
 
 
-def test_a_first_timestamp_above_zero_is_moved_to_zero(bcd, tiny_model, tmp_path):
+def test_a_first_timestamp_above_zero_is_moved_to_zero(tiny, tmp_path):
     write_clip(tmp_path / "in.mkv", head_frames(6, 6, 32), [10, 11, 12, 15, 16, 17])
-    bcd("encode", tmp_path / "in.mkv", tmp_path / "a.bcd", "--model", tiny_model)
-    bcd("decode", tmp_path / "a.bcd", tmp_path / "out.mkv", "--model", tiny_model)
+    tiny("encode", tmp_path / "in.mkv", tmp_path / "a.bcd")
+    tiny("decode", tmp_path / "a.bcd", tmp_path / "out.mkv")
     before, after = (pts_and_end(tmp_path / name)[0] for name in ("in.mkv", "out.mkv"))
     assert after == [t - before[0] for t in before] and after[0] == 0
 
 
-def test_every_verb_states_the_same_duration(bcd, recording, tiny_model, tmp_path):
+def test_every_verb_states_the_same_duration(tiny, bcd, recording, tmp_path):
     write_clip(tmp_path / "in.mp4", head_frames(6, 5, 32), [0, 10, 50, 75, 100])
-    lines = [bcd("encode", tmp_path / "in.mp4", tmp_path / "a.bcd", "--model", tiny_model).out]
-    lines += [bcd("decode", tmp_path / "a.bcd", tmp_path / "out.mp4", "--model", tiny_model).out]
+    lines = [tiny("encode", tmp_path / "in.mp4", tmp_path / "a.bcd").out]
+    lines += [tiny("decode", tmp_path / "a.bcd", tmp_path / "out.mp4").out]
     lines += [bcd("info", tmp_path / "a.bcd").out]
     assert all("5.000 s" in line for line in lines)
 
 
-def test_uneven_times_are_counted_in_the_coarsest_ticks(bcd, tiny_model, tmp_path):
+def test_uneven_times_are_counted_in_the_coarsest_ticks(tiny, tiny_model, tmp_path):
     pts = [0, 512, 1024, 2048, 2560, 4096]
     write_clip(tmp_path / "in.mp4", head_frames(6, len(pts), 32), pts, Fraction(1, 15360))
-    bcd("encode", tmp_path / "in.mp4", tmp_path / "a.bcd", "--model", tiny_model)
+    tiny("encode", tmp_path / "in.mp4", tmp_path / "a.bcd")
     found = bcdcodec.read(tmp_path / "a.bcd", tiny_model)
     assert found.motions[0].pts.tolist() == [0, 1, 2, 4, 5, 8]
     assert Fraction(found.head.time_base_num, found.head.time_base_den) == Fraction(512, 15360)
@@ -136,17 +136,17 @@ def test_uneven_times_are_counted_in_the_coarsest_ticks(bcd, tiny_model, tmp_pat
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.mkv", "out.gif", "out.apng", "pictures"])
-def test_decode_writes_every_kind_of_output(bcd, recording, tiny_model, tmp_path, name):
-    done = bcd("decode", recording, tmp_path / name, "--model", tiny_model)
+def test_decode_writes_every_kind_of_output(tiny, recording, tmp_path, name):
+    done = tiny("decode", recording, tmp_path / name)
     assert done.code == 0 and done.err == "" and "62 frames" in done.out
     with read_frames(tmp_path / name, None, 32) as video:
         assert len(list(video)) == 62
     assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
-def test_decode_takes_steps_and_seed(bcd, recording, tiny_model, tmp_path):
+def test_decode_takes_steps_and_seed(tiny, recording, tmp_path):
     def decoded(name, *options):
-        assert bcd("decode", recording, tmp_path / name, "--model", tiny_model, *options).code == 0
+        assert tiny("decode", recording, tmp_path / name, *options).code == 0
         with read_frames(tmp_path / name, None, 32) as video:
             return np.stack([picture for _, picture in video])
 
@@ -160,17 +160,17 @@ def test_decode_takes_steps_and_seed(bcd, recording, tiny_model, tmp_path):
     )
 
 
-def test_decode_gives_what_the_python_interface_gives(bcd, recording, tiny_model, tmp_path):
-    bcd("decode", recording, tmp_path / "a.apng", "--model", tiny_model, "--device", "cpu")
+def test_decode_gives_what_the_python_interface_gives(tiny, recording, tiny_model, tmp_path):
+    tiny("decode", recording, tmp_path / "a.apng", "--device", "cpu")
     with read_frames(tmp_path / "a.apng", None, 32) as video:
         found = np.stack([picture for _, picture in video])
     assert np.array_equal(found, bcdcodec.load(tiny_model).decode(bcdcodec.read(recording, tiny_model)))
 
 
-def test_a_cut_file_is_decoded_up_to_the_cut_with_a_note(bcd, recording, tiny_model, tmp_path):
+def test_a_cut_file_is_decoded_up_to_the_cut_with_a_note(tiny, bcd, recording, tmp_path):
     motion = json.loads(bcd("info", recording, "--json").out)["bytes"]["motion"]
     (tmp_path / "cut.bcd").write_bytes(recording.read_bytes()[: -motion // 2])  # less what comes after the motion
-    done = bcd("decode", tmp_path / "cut.bcd", tmp_path / "out", "--model", tiny_model)
+    done = tiny("decode", tmp_path / "cut.bcd", tmp_path / "out")
     assert done.code == 0
     pictures = len(list((tmp_path / "out").iterdir()))
     assert 10 < pictures < 62
@@ -180,26 +180,26 @@ def test_a_cut_file_is_decoded_up_to_the_cut_with_a_note(bcd, recording, tiny_mo
 # ---- reenactment
 
 
-def test_content_of_another_keeps_the_timing_and_marks_the_video(bcd, recording, other_person, tiny_model, tmp_path):
+def test_content_of_another_keeps_the_timing_and_marks_the_video(tiny, recording, other_person, tmp_path):
     out = tmp_path / "out.mp4"
-    done = bcd("decode", recording, out, "--content", other_person, "--model", tiny_model)
+    done = tiny("decode", recording, out, "--content", other_person)
     assert done.code == 0 and "marked as synthesised" in done.err
     assert len(pts_and_end(out)[0]) == 62
     with av.open(str(out)) as container:
         assert "synthesised" in container.metadata["comment"]
 
 
-def test_plain_decoding_marks_nothing(bcd, recording, tiny_model, tmp_path):
-    bcd("decode", recording, tmp_path / "out.mp4", "--model", tiny_model)
+def test_plain_decoding_marks_nothing(tiny, recording, tmp_path):
+    tiny("decode", recording, tmp_path / "out.mp4")
     with av.open(str(tmp_path / "out.mp4")) as container:
         assert "comment" not in container.metadata
 
 
 def test_reenactment_into_a_bcd_file_takes_motion_from_one_and_content_from_the_other(
-    bcd, recording, other_person, tiny_model, tmp_path
+    tiny, bcd, recording, other_person, tiny_model, tmp_path
 ):
     out = tmp_path / "out.bcd"
-    assert bcd("decode", recording, out, "--content", other_person, "--model", tiny_model).code == 0
+    assert tiny("decode", recording, out, "--content", other_person).code == 0
     made, motion, face = (bcdcodec.read(path, tiny_model) for path in (out, recording, other_person))
     assert np.array_equal(made.motions[0].codes, motion.motions[0].codes)
     assert np.array_equal(made.contents[0].values, face.contents[0].values)
@@ -207,16 +207,16 @@ def test_reenactment_into_a_bcd_file_takes_motion_from_one_and_content_from_the_
     assert "SYNTHESISED" in bcd("info", out).out
 
 
-def test_relative_motion_begins_in_the_contents_own_pose(bcd, recording, other_person, tiny_model, tmp_path):
+def test_relative_motion_begins_in_the_contents_own_pose(tiny, recording, other_person, tiny_model, tmp_path):
     out, absolute = tmp_path / "relative.bcd", tmp_path / "absolute.bcd"
-    assert bcd("decode", recording, out, "--content", other_person, "--relative", "--model", tiny_model).code == 0
-    assert bcd("decode", recording, absolute, "--content", other_person, "--model", tiny_model).code == 0
+    assert tiny("decode", recording, out, "--content", other_person, "--relative").code == 0
+    assert tiny("decode", recording, absolute, "--content", other_person).code == 0
     made, plain, motion = (bcdcodec.read(path, tiny_model) for path in (out, absolute, recording))
     assert np.array_equal(made.contents[0].reference_codes, motion.motions[0].codes[0])
     assert not np.array_equal(made.contents[0].reference_codes, plain.contents[0].reference_codes)
     assert np.array_equal(made.contents[0].values, plain.contents[0].values)
     assert np.array_equal(made.motions[0].codes, plain.motions[0].codes)
-    assert bcd("verify", out, "--model", tiny_model).code == 0
+    assert tiny("verify", out).code == 0
 
 
 def test_relative_without_another_face_is_a_usage_error(bcd, recording, tmp_path):
@@ -224,10 +224,10 @@ def test_relative_without_another_face_is_a_usage_error(bcd, recording, tmp_path
     assert done.code == 2 and "--relative goes with --content" in done.err and not (tmp_path / "out.mp4").exists()
 
 
-def test_a_reenacted_bcd_file_decodes_to_the_same_marked_video(bcd, recording, other_person, tiny_model, tmp_path):
-    bcd("decode", recording, tmp_path / "out.bcd", "--content", other_person, "--model", tiny_model)
-    bcd("decode", tmp_path / "out.bcd", tmp_path / "late.apng", "--model", tiny_model)
-    bcd("decode", recording, tmp_path / "direct.apng", "--content", other_person, "--model", tiny_model)
+def test_a_reenacted_bcd_file_decodes_to_the_same_marked_video(tiny, recording, other_person, tmp_path):
+    tiny("decode", recording, tmp_path / "out.bcd", "--content", other_person)
+    tiny("decode", tmp_path / "out.bcd", tmp_path / "late.apng")
+    tiny("decode", recording, tmp_path / "direct.apng", "--content", other_person)
     videos = []
     for name in ("late", "direct"):
         assert b"synthesised" in (tmp_path / f"{name}.apng").read_bytes()
@@ -269,9 +269,9 @@ def test_info_for_people_has_the_same_numbers(bcd, recording):
         assert text in out
 
 
-def test_info_takes_the_rate_from_the_timestamps(bcd, tiny_model, tmp_path):
+def test_info_takes_the_rate_from_the_timestamps(tiny, bcd, tmp_path):
     write_clip(tmp_path / "in.mp4", head_frames(6, 5, 32), [0, 10, 50, 75, 100])
-    bcd("encode", tmp_path / "in.mp4", tmp_path / "a.bcd", "--model", tiny_model)
+    tiny("encode", tmp_path / "in.mp4", tmp_path / "a.bcd")
     facts = facts_of(bcd, tmp_path / "a.bcd")
     assert facts["frame_rate"] == "variable" and facts["duration_s"] == pytest.approx(5.0)
     assert facts["kbps"]["total"] == pytest.approx(facts["bytes"]["total"] * 8 / 5 / 1000, abs=1e-3)
@@ -289,16 +289,16 @@ def test_verify_without_the_model_checks_the_bytes_and_says_so(bcd, recording):
 
 
 @pytest.mark.parametrize("cut", [1, 30, 90])
-def test_verify_fails_a_cut_file(bcd, recording, tiny_model, tmp_path, cut):
+def test_verify_fails_a_cut_file(tiny, recording, tmp_path, cut):
     (tmp_path / "cut.bcd").write_bytes(recording.read_bytes()[:-cut])
-    assert bcd("verify", tmp_path / "cut.bcd", "--model", tiny_model).code == 1
+    assert tiny("verify", tmp_path / "cut.bcd").code == 1
 
 
-def test_verify_fails_every_flipped_byte_after_the_signature(bcd, recording, tiny_model, tmp_path):
+def test_verify_fails_every_flipped_byte_after_the_signature(tiny, recording, tmp_path):
     data = recording.read_bytes()
     for at in range(8, len(data), 37):
         (tmp_path / "bad.bcd").write_bytes(data[:at] + struct.pack("B", data[at] ^ 1) + data[at + 1 :])
-        done = bcd("verify", tmp_path / "bad.bcd", "--model", tiny_model)
+        done = tiny("verify", tmp_path / "bad.bcd")
         assert done.code == 1 and (done.out or done.err), f"byte {at}"
 
 
@@ -359,7 +359,7 @@ def test_demo_codes_and_reenacts_two_people(bcd, tiny_model, tmp_path):
 
 @needs_weights
 def test_demo_with_the_shipped_model_beats_doing_nothing(bcd, tmp_path):
-    from bcdcodec.benchmarks.demo import run_demo
+    from bcdcodec.cli.demo import run_demo
 
     report = run_demo(tmp_path, device="cpu")
     assert report.reenacted_db > max(report.still_db, report.unchanged_db)

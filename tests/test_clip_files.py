@@ -108,8 +108,8 @@ def test_lossless_outputs_hold_exactly_the_decoded_pictures(coded, tiny_model, t
 
 
 @pytest.mark.parametrize(("name", "tolerance"), [("a.apng", 0), ("folder", 0), ("a.gif", 40), ("a.mp4", 60)])
-def test_scale_makes_every_pixel_a_square(bcd, coded, tiny_model, tmp_path, name, tolerance):
-    assert bcd("decode", coded, tmp_path / name, "--model", tiny_model, "--scale", 4).code == 0
+def test_scale_makes_every_pixel_a_square(tiny, coded, tiny_model, tmp_path, name, tolerance):
+    assert tiny("decode", coded, tmp_path / name, "--scale", 4).code == 0
     pictures = bcdcodec.load(tiny_model).decode(bcdcodec.read(coded, tiny_model))
     _, images, reader = read_all(tmp_path / name, 4 * SIDE)
     assert (reader.info.width, reader.info.height) == (4 * SIDE, 4 * SIDE)

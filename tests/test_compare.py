@@ -36,8 +36,8 @@ def test_files_of_other_rates_and_lengths_are_compared_at_the_same_moments(tmp_p
     assert half.measures["psnr"] == pytest.approx(10 * np.log10(255**2 / (25 / 2)), abs=0.5)
 
 
-def test_a_recording_is_compared_on_the_square_it_codes(clip, recording, tiny_model, tmp_path, bcd):
-    done = bcd("compare", clip, recording, "--model", tiny_model, "--sheet", tmp_path / "sheet.png", "--json")
+def test_a_recording_is_compared_on_the_square_it_codes(clip, recording, tiny_model, tmp_path, tiny):
+    done = tiny("compare", clip, recording, "--sheet", tmp_path / "sheet.png", "--json")
     assert done.code == 0, done.err
     source, coded = json.loads(done.out)
     assert coded["total_bytes"] == recording.stat().st_size and source["measures"] == {}

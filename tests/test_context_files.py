@@ -38,17 +38,19 @@ def test_both_profiles_hold_the_same_codes_and_context_is_smaller(static, contex
     assert "profile context" in bcd("info", contextual).out
 
 
-def test_verify_decodes_the_codes_of_a_context_file(contextual, tiny_model, bcd, tmp_path):
-    assert "codes checked" in bcd("verify", contextual, "--model", tiny_model).out
+def test_verify_decodes_the_codes_of_a_context_file(contextual, tiny, tmp_path):
+    assert "codes checked" in tiny("verify", contextual).out
     data = bytearray(contextual.read_bytes())
     data[data.index(b"MOTN") + 20] ^= 1
     (tmp_path / "damaged.bcd").write_bytes(data)
-    assert bcd("verify", tmp_path / "damaged.bcd", "--model", tiny_model).code == 1
+    assert tiny("verify", tmp_path / "damaged.bcd").code == 1
 
 
-def test_a_reenacted_recording_keeps_the_profile_of_its_motion(contextual, other_person, tiny_model, bcd, tmp_path):
+def test_a_reenacted_recording_keeps_the_profile_of_its_motion(
+    contextual, other_person, tiny_model, tiny, bcd, tmp_path
+):
     out = tmp_path / "both.bcd"
-    done = bcd("decode", contextual, out, "--content", other_person, "--model", tiny_model)
+    done = tiny("decode", contextual, out, "--content", other_person)
     assert done.code == 0, done.err
     assert json.loads(bcd("info", out, "--json").out)["entropy_profile"] == "context"
     assert np.array_equal(codes_of(out, tiny_model), codes_of(contextual, tiny_model))
@@ -66,5 +68,5 @@ def test_a_model_without_context_tables_codes_in_profile_static_only(clip, conte
     assert json.loads(bcd("info", tmp_path / "x.bcd", "--json").out)["entropy_profile"] == "static"
 
 
-def test_an_unknown_profile_is_refused(clip, tiny_model, bcd, tmp_path):
-    assert bcd("encode", clip, tmp_path / "x.bcd", "--model", tiny_model, "--profile", "static2").code == 2
+def test_an_unknown_profile_is_refused(clip, tiny, tmp_path):
+    assert tiny("encode", clip, tmp_path / "x.bcd", "--profile", "static2").code == 2

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from video_clips import make_audio, make_clip
+from video_clips import make_audio, without_pictures
 
 import bcdcodec
 from bcdcodec.container import open_bcd
@@ -28,6 +28,12 @@ def refused(bcd, tmp_path):
 
 
 @pytest.fixture
+def refused_tiny(refused, tiny_model):
+    """The same with the tiny model."""
+    return lambda *arguments: refused(*arguments, "--model", tiny_model)
+
+
+@pytest.fixture
 def target(tmp_path):
     return tmp_path / "out.bcd"
 
@@ -35,44 +41,28 @@ def target(tmp_path):
 # ---- encode
 
 
-def test_encode_of_a_missing_file(refused, target, tiny_model, tmp_path):
-    assert "no such file" in refused("encode", tmp_path / "none.mp4", target, "--model", tiny_model)
-
-
-def test_encode_of_something_that_is_no_video(refused, target, tiny_model, tmp_path):
-    (tmp_path / "in.mp4").write_text("not a video " * 100)
-    assert "is not a video" in refused("encode", tmp_path / "in.mp4", target, "--model", tiny_model)
-
-
-def test_encode_of_an_empty_file(refused, target, tiny_model, tmp_path):
-    (tmp_path / "in.mp4").touch()
-    assert "is not a video" in refused("encode", tmp_path / "in.mp4", target, "--model", tiny_model)
-
-
-def test_encode_of_sound_only(refused, target, tiny_model, tmp_path):
-    make_audio(tmp_path / "in.mp4")
-    assert "has no video" in refused("encode", tmp_path / "in.mp4", target, "--model", tiny_model)
-
-
-def test_encode_of_a_video_without_frames(refused, target, tiny_model, tmp_path):
-    path = make_clip(tmp_path / "in.mp4", range(3))
-    data = bytearray(path.read_bytes())
-    start = data.index(b"mdat") + 4
-    data[start:] = bytes(len(data) - start)  # a good header over pictures of nothing
-    path.write_bytes(data)
-    assert "holds no frame" in refused("encode", path, target, "--model", tiny_model)
-
-
-def test_encode_of_an_empty_folder(refused, target, tiny_model, tmp_path):
-    (tmp_path / "in").mkdir()
-    assert "holds no picture (.png" in refused("encode", tmp_path / "in", target, "--model", tiny_model)
+@pytest.mark.parametrize(
+    "make, reason",
+    [
+        (lambda path: None, "no such file"),
+        (lambda path: path.write_text("not a video " * 100), "is not a video"),
+        (lambda path: path.touch(), "is not a video"),
+        (make_audio, "has no video"),
+        (without_pictures, "holds no frame"),
+        (lambda path: path.mkdir(), "holds no picture (.png"),
+    ],
+    ids=["missing", "text", "empty file", "sound only", "no frames", "empty folder"],
+)
+def test_encode_of_what_holds_no_video(refused_tiny, target, tmp_path, make, reason):
+    make(tmp_path / "in.mp4")
+    assert reason in refused_tiny("encode", tmp_path / "in.mp4", target)
 
 
 @pytest.mark.parametrize(
     "crop, reason", [("1,2,3", "four whole numbers"), ("0,0,40,20", "square"), ("40,40,40,40", "outside")]
 )
-def test_encode_with_a_crop_that_does_not_fit(refused, clip, target, tiny_model, crop, reason):
-    assert reason in refused("encode", clip, target, "--model", tiny_model, "--crop", crop)
+def test_encode_with_a_crop_that_does_not_fit(refused_tiny, clip, target, crop, reason):
+    assert reason in refused_tiny("encode", clip, target, "--crop", crop)
 
 
 def test_encode_with_a_model_that_is_not_there(refused, clip, target):
@@ -93,65 +83,48 @@ def test_encode_with_a_damaged_config(refused, clip, target, tmp_path):
 
 
 @pytest.mark.parametrize("device", ["tpu", "cuda:99", "cpu:3", "cuda:x"])
-def test_encode_on_a_device_that_is_not_there(refused, clip, target, tiny_model, device):
-    assert f"no device '{device}'" in refused("encode", clip, target, "--model", tiny_model, "--device", device)
+def test_encode_on_a_device_that_is_not_there(refused_tiny, clip, target, device):
+    assert f"no device '{device}'" in refused_tiny("encode", clip, target, "--device", device)
 
 
 # ---- outputs
 
 
-@pytest.mark.parametrize("verb, name", [("encode", "out.bcd"), ("decode", "out.mp4")])
-def test_output_into_a_folder_that_is_missing(refused, clip, recording, tiny_model, tmp_path, verb, name):
-    source = clip if verb == "encode" else recording
-    assert "does not exist" in refused(verb, source, tmp_path / "none" / name, "--model", tiny_model)
-
-
-@pytest.mark.parametrize("verb, name", [("encode", "out.bcd"), ("decode", "out.mp4")])
-def test_output_into_a_file_as_if_it_were_a_folder(refused, clip, recording, tiny_model, tmp_path, verb, name):
+@pytest.mark.parametrize(
+    "verb, name, reason",
+    [
+        ("encode", "none/out.bcd", "does not exist"),
+        ("decode", "none/out.mp4", "does not exist"),
+        ("encode", "file/out.bcd", "is not a folder"),
+        ("decode", "file/out.mp4", "is not a folder"),
+        ("encode", "/proc/out.bcd", "cannot write"),
+        ("decode", "/proc/out.mp4", "cannot write"),
+        ("encode", "folder.bcd", "cannot write"),
+        ("encode", "out.mp4", ".bcd"),
+        ("decode", "out.xyz", ".xyz"),
+        ("decode", "full", "not empty"),
+        ("decode", "out.bcd", "--content"),
+    ],
+)
+def test_outputs_that_cannot_be(refused_tiny, clip, recording, tmp_path, verb, name, reason):
     (tmp_path / "file").touch()
-    source = clip if verb == "encode" else recording
-    assert "is not a folder" in refused(verb, source, tmp_path / "file" / name, "--model", tiny_model)
+    (tmp_path / "folder.bcd").mkdir()
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "precious").touch()
+    assert reason in refused_tiny(verb, clip if verb == "encode" else recording, tmp_path / name)
 
 
-def test_output_into_a_place_where_nothing_can_be_written(refused, clip, recording, tiny_model):
-    assert "cannot write" in refused("encode", clip, "/proc/out.bcd", "--model", tiny_model)
-    assert "cannot write" in refused("decode", recording, "/proc/out.mp4", "--model", tiny_model)
-
-
-def test_encode_over_an_existing_folder(refused, clip, tiny_model, target):
-    target.mkdir()
-    assert "cannot write" in refused("encode", clip, target, "--model", tiny_model)
-
-
-def test_encode_into_another_suffix(refused, clip, tiny_model, tmp_path):
-    assert ".bcd" in refused("encode", clip, tmp_path / "out.mp4", "--model", tiny_model)
-
-
-def test_decode_into_an_unknown_suffix(refused, recording, tiny_model, tmp_path):
-    assert ".xyz" in refused("decode", recording, tmp_path / "out.xyz", "--model", tiny_model)
-
-
-def test_decode_into_a_folder_that_is_not_empty(refused, recording, tiny_model, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "precious").touch()
-    assert "not empty" in refused("decode", recording, tmp_path / "out", "--model", tiny_model)
-
-
-def test_output_equal_to_the_input(refused, recording, other_person, tiny_model):
+def test_output_equal_to_the_input(refused_tiny, recording, other_person):
     before = recording.read_bytes()
-    assert "is the input" in refused("encode", recording, recording, "--model", tiny_model)
-    assert "is the input" in refused("decode", recording, recording, "--content", other_person, "--model", tiny_model)
-    assert "is the input" in refused("decode", other_person, recording, "--content", recording, "--model", tiny_model)
+    assert "is the input" in refused_tiny("encode", recording, recording)
+    assert "is the input" in refused_tiny("decode", recording, recording, "--content", other_person)
+    assert "is the input" in refused_tiny("decode", other_person, recording, "--content", recording)
     assert recording.read_bytes() == before
 
 
-def test_decode_to_bcd_without_content(refused, recording, tiny_model, target):
-    assert "--content" in refused("decode", recording, target, "--model", tiny_model)
-
-
-def test_an_output_that_was_there_survives_a_failure(refused, tiny_model, target, tmp_path):
+def test_an_output_that_was_there_survives_a_failure(refused_tiny, target, tmp_path):
     target.write_text("precious")
-    refused("encode", tmp_path / "none.mp4", target, "--model", tiny_model)
+    refused_tiny("encode", tmp_path / "none.mp4", target)
     assert target.read_text() == "precious"
 
 
@@ -192,26 +165,26 @@ def test_reading_a_folder_as_a_bcd_file(refused, tmp_path):
     assert "cannot" in refused("info", tmp_path)
 
 
-def test_a_file_cut_before_its_first_frame(refused, recording, tiny_model, tmp_path):
+def test_a_file_cut_before_its_first_frame(refused_tiny, recording, tmp_path):
     with open_bcd(recording) as reader:
         motion = next(offset for name, offset, _ in reader.chunks if name == "MOTN")
     for end in (motion, motion + 3):
         (tmp_path / "in.bcd").write_bytes(recording.read_bytes()[:end])
-        assert "frame" in refused("decode", tmp_path / "in.bcd", tmp_path / "out.mp4", "--model", tiny_model)
+        assert "frame" in refused_tiny("decode", tmp_path / "in.bcd", tmp_path / "out.mp4")
 
 
-def test_a_file_cut_before_its_content(refused, recording, tiny_model, tmp_path):
+def test_a_file_cut_before_its_content(refused_tiny, recording, tmp_path):
     with open_bcd(recording) as reader:
         content = next(offset for name, offset, _ in reader.chunks if name == "CONT")
     (tmp_path / "in.bcd").write_bytes(recording.read_bytes()[: content + 8])
-    assert "content" in refused("decode", tmp_path / "in.bcd", tmp_path / "out.mp4", "--model", tiny_model)
+    assert "content" in refused_tiny("decode", tmp_path / "in.bcd", tmp_path / "out.mp4")
 
 
-def test_every_cut_decodes_or_fails_cleanly(bcd, recording, tiny_model, tmp_path):
+def test_every_cut_decodes_or_fails_cleanly(tiny, recording, tmp_path):
     data = recording.read_bytes()
     for end in range(0, len(data), 41):
         (tmp_path / "in.bcd").write_bytes(data[:end])
-        done = bcd("decode", tmp_path / "in.bcd", tmp_path / f"{end}.apng", "--model", tiny_model)
+        done = tiny("decode", tmp_path / "in.bcd", tmp_path / f"{end}.apng")
         assert done.code in (0, 1) and len(done.err.splitlines()) == 1
         assert (tmp_path / f"{end}.apng").exists() == (done.code == 0)
 
@@ -230,37 +203,37 @@ def test_the_model_named_in_a_file_is_never_taken_for_a_path(refused, recording,
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.bcd"])
-def test_content_of_another_model(refused, bcd, clip, recording, tiny_model, other_model, tmp_path, name):
+def test_content_of_another_model(refused_tiny, bcd, clip, recording, other_model, tmp_path, name):
     bcd("encode", clip, tmp_path / "foreign.bcd", "--model", other_model)
-    line = refused("decode", recording, tmp_path / name, "--content", tmp_path / "foreign.bcd", "--model", tiny_model)
+    line = refused_tiny("decode", recording, tmp_path / name, "--content", tmp_path / "foreign.bcd")
     assert "--content must be of the same model" in line
 
 
 @pytest.mark.parametrize("content", ["video", "missing", "damaged"])
-def test_content_that_is_no_bcd_file(refused, clip, recording, tiny_model, tmp_path, content):
+def test_content_that_is_no_bcd_file(refused_tiny, clip, recording, tmp_path, content):
     data = bytearray(recording.read_bytes())
     data[-60] ^= 16
     (tmp_path / "damaged.bcd").write_bytes(data)
     path = {"video": clip, "missing": tmp_path / "none.bcd", "damaged": tmp_path / "damaged.bcd"}[content]
-    assert path.name in refused("decode", recording, tmp_path / "out.mp4", "--content", path, "--model", tiny_model)
+    assert path.name in refused_tiny("decode", recording, tmp_path / "out.mp4", "--content", path)
 
 
-def test_more_frames_than_allowed(refused, recording, tiny_model, tmp_path):
-    line = refused("decode", recording, tmp_path / "out.mp4", "--model", tiny_model, "--max-frames", 61)
+def test_more_frames_than_allowed(refused_tiny, recording, tmp_path):
+    line = refused_tiny("decode", recording, tmp_path / "out.mp4", "--max-frames", 61)
     assert "61" in line and "--max-frames" in line
 
 
-def test_more_frames_than_allowed_in_a_cut_chunk(refused, recording, tiny_model, tmp_path):
+def test_more_frames_than_allowed_in_a_cut_chunk(refused_tiny, recording, tmp_path):
     (tmp_path / "in.bcd").write_bytes(recording.read_bytes()[:-90])
-    refused("decode", tmp_path / "in.bcd", tmp_path / "out.mp4", "--model", tiny_model, "--max-frames", 5)
+    refused_tiny("decode", tmp_path / "in.bcd", tmp_path / "out.mp4", "--max-frames", 5)
 
 
 @pytest.mark.parametrize("num, den, duration", [(1, 2**32 - 1, 1), (2**32 - 1, 1, 2**32 - 1), (1, 1, 86401)])
-def test_times_that_no_video_can_hold(refused, recording, tiny_model, tmp_path, num, den, duration):
+def test_times_that_no_video_can_hold(refused_tiny, recording, tiny_model, tmp_path, num, den, duration):
     found = bcdcodec.read(recording, tiny_model)
     head = replace(found.head, time_base_num=num, time_base_den=den, frame_duration=duration)
     bcdcodec.write(tmp_path / "in.bcd", replace(found, head=head), tiny_model)
-    assert "a video holds" in refused("decode", tmp_path / "in.bcd", tmp_path / "out.mp4", "--model", tiny_model)
+    assert "a video holds" in refused_tiny("decode", tmp_path / "in.bcd", tmp_path / "out.mp4")
 
 
 # ---- train, export
@@ -309,7 +282,7 @@ def test_wrong_usage_exits_with_2(bcd, arguments):
     assert done.code == 2 and "Error" in done.err and "Traceback" not in done.err
 
 
-def test_an_interrupt_exits_with_130_and_leaves_nothing(bcd, clip, recording, tiny_model, tmp_path, monkeypatch):
+def test_an_interrupt_exits_with_130_and_leaves_nothing(tiny, clip, recording, tmp_path, monkeypatch):
     from bcdcodec.coding import decoder
 
     def interrupted(session, motions, *arguments):
@@ -318,12 +291,12 @@ def test_an_interrupt_exits_with_130_and_leaves_nothing(bcd, clip, recording, ti
         raise KeyboardInterrupt
 
     monkeypatch.setattr(decoder, "decode_frames", interrupted)
-    done = bcd("decode", recording, tmp_path / "out.mp4", "--model", tiny_model)
+    done = tiny("decode", recording, tmp_path / "out.mp4")
     assert (done.code, done.err.strip()) == (130, "bcd: interrupted")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_full_disk_is_one_line(bcd, clip, tiny_model, tmp_path, monkeypatch):
+def test_a_full_disk_is_one_line(tiny, clip, tmp_path, monkeypatch):
     import errno
 
     from bcdcodec.container import BcdWriter
@@ -332,6 +305,6 @@ def test_a_full_disk_is_one_line(bcd, clip, tiny_model, tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device", "out.bcd")
 
     monkeypatch.setattr(BcdWriter, "write_motion", full)
-    done = bcd("encode", clip, tmp_path / "out.bcd", "--model", tiny_model)
+    done = tiny("encode", clip, tmp_path / "out.bcd")
     assert (done.code, done.err) == (1, "bcd: error: out.bcd: No space left on device\n")
     assert list(tmp_path.iterdir()) == []

@@ -198,24 +198,15 @@ def test_where_contents_change_the_head_stays_where_it_has_gone(two, monkeypatch
     assert not torch.equal(shown.image, turned(own, *turned_landmarks(OWN, since)).image)
 
 
-def test_landmarks_are_left_out_where_that_is_asked(two, found, bcd, tiny_model, tmp_path, monkeypatch):
+def test_landmarks_are_left_out_where_that_is_asked(two, found, tiny, tiny_model, tmp_path, monkeypatch):
     codec, motion, face = two
     monkeypatch.setattr("bcdcodec.files.decode_file.can_find_landmarks", lambda: False)
     apart = driven(codec, face.contents[0], motion.contents[0], landmarks=False)
     assert apart.transport_flow is None and apart.residual_basis is None
     bcdcodec.write(tmp_path / "talk.bcd", motion, tiny_model)
     bcdcodec.write(tmp_path / "face.bcd", face, tiny_model)
-    assert bcd("decode", tmp_path / "talk.bcd", tmp_path / "out.mp4", "--no-landmarks", "--model", tiny_model).code == 2
-    done = bcd(
-        "decode",
-        tmp_path / "talk.bcd",
-        tmp_path / "out",
-        "--content",
-        tmp_path / "face.bcd",
-        "--no-landmarks",
-        "--model",
-        tiny_model,
-    )
+    assert tiny("decode", tmp_path / "talk.bcd", tmp_path / "out.mp4", "--no-landmarks").code == 2
+    done = tiny("decode", tmp_path / "talk.bcd", tmp_path / "out", "--content", tmp_path / "face.bcd", "--no-landmarks")
     assert done.code == 0 and "expression" not in done.err
     pictures = np.stack([picture for _, picture in read_frames(tmp_path / "out", None, 32)])
     assert np.array_equal(pictures, codec.decode(motion, content=face, landmarks=False))
@@ -254,15 +245,13 @@ def test_every_scene_of_the_motion_brings_its_own(two, found, monkeypatch):
     assert codec.decode(scenes, content=face).shape[0] == 12 and asked == [(0, 0, 0), (0, 1, 0)]
 
 
-def test_the_command_says_what_landmarks_would_bring(bcd, tiny_model, tmp_path, two, monkeypatch):
+def test_the_command_says_what_landmarks_would_bring(tiny, tiny_model, tmp_path, two, monkeypatch):
     codec, motion, face = two
     for name, recording in (("talk", motion), ("face", face)):
         bcdcodec.write(tmp_path / f"{name}.bcd", recording, tiny_model)
     monkeypatch.setattr("bcdcodec.files.decode_file.can_find_landmarks", lambda: False)
     monkeypatch.setattr(retargeting, "can_find_landmarks", lambda: False)
-    done = bcd(
-        "decode", tmp_path / "talk.bcd", tmp_path / "out.mp4", "--content", tmp_path / "face.bcd", "--model", tiny_model
-    )
+    done = tiny("decode", tmp_path / "talk.bcd", tmp_path / "out.mp4", "--content", tmp_path / "face.bcd")
     assert done.code == 0 and "bcdcodec[expression]" in done.err
 
 

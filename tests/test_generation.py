@@ -150,13 +150,11 @@ def test_bits_of_held_out_frames_are_those_of_one_pass(network):
     assert evaluate_gpt2(network, [long]).frames == SMALL.frames * 3 + 5
 
 
-def test_generate_writes_an_ordinary_recording_marked_as_generated(recording, trained, tiny_model, bcd, tmp_path):
+def test_generate_writes_an_ordinary_recording_marked_as_generated(recording, trained, tiny_model, tiny, bcd, tmp_path):
     out = tmp_path / "new.bcd"
-    done = bcd(
-        "generate", out, "--content", recording, "--seconds", 2, "--gpt2", trained / "model", "--model", tiny_model
-    )
+    done = tiny("generate", out, "--content", recording, "--seconds", 2, "--gpt2", trained / "model")
     assert done.code == 0, done.err
-    assert "codes checked" in bcd("verify", out, "--model", tiny_model).out
+    assert "codes checked" in tiny("verify", out).out
     facts = json.loads(bcd("info", out, "--json").out)
     assert (facts["generated"], facts["frames"], facts["frame_rate"]) == (True, 50, 25)
     assert facts["entropy_profile"] == json.loads(bcd("info", recording, "--json").out)["entropy_profile"] == "context"
@@ -166,7 +164,7 @@ def test_generate_writes_an_ordinary_recording_marked_as_generated(recording, tr
     assert new.metadata["gpt2"] == "gpt2-tiny"
 
 
-def test_motion_begins_in_the_pose_of_the_still(recording, trained, tiny_model, bcd, tmp_path, monkeypatch):
+def test_motion_begins_in_the_pose_of_the_still(recording, trained, tiny_model, tiny, tmp_path, monkeypatch):
     from bcdcodec.generation import sampling
 
     seen, draw = [], sampling.sample_motion
@@ -177,9 +175,7 @@ def test_motion_begins_in_the_pose_of_the_still(recording, trained, tiny_model, 
 
     monkeypatch.setattr(sampling, "sample_motion", watched)
     out = tmp_path / "new.bcd"
-    done = bcd(
-        "generate", out, "--content", recording, "--seconds", 0.4, "--gpt2", trained / "model", "--model", tiny_model
-    )
+    done = tiny("generate", out, "--content", recording, "--seconds", 0.4, "--gpt2", trained / "model")
     assert done.code == 0, done.err
     assert np.array_equal(seen[0], read(recording, tiny_model).contents[0].reference_codes[None])
     assert sum(len(m.codes) for m in read(out, tiny_model).motions) == 10, "the still's own frame is not written"
@@ -197,29 +193,18 @@ def test_contents_are_hidden_from_some_clips(coded, tiny_model):
     assert torch.equal(plain, hidden), "the same motion, whatever is hidden"
 
 
-def test_a_prompt_is_kept_and_gone_on_from(recording, trained, coded, tiny_model, bcd, tmp_path):
+def test_a_prompt_is_kept_and_gone_on_from(recording, trained, coded, tiny_model, tiny, tmp_path):
     out, prompt = tmp_path / "new.bcd", coded / "3.bcd"
-    done = bcd("generate", out, "--content", recording, "--prompt", prompt, "--seconds", 1, "--temperature", 0,
-               "--gpt2", trained / "model", "--model", tiny_model)  # fmt: skip
+    options = ("--prompt", prompt, "--seconds", 1, "--temperature", 0, "--gpt2", trained / "model")
+    done = tiny("generate", out, "--content", recording, *options)
     assert done.code == 0, done.err
     codes = np.concatenate([motion.codes for motion in read(out, tiny_model).motions])
     assert len(codes) == 40 + 25 and np.array_equal(codes[:40], read(prompt, tiny_model).motions[0].codes)
     assert (codes[40:44, 0] == (codes[39, 0] + 1 + np.arange(4)) % 4).all(), "it counts on"
 
 
-def test_generate_takes_a_video_for_the_face(clip, trained, tiny_model, bcd, tmp_path):
-    done = bcd(
-        "generate",
-        tmp_path / "new.bcd",
-        "--content",
-        clip,
-        "--seconds",
-        0.2,
-        "--gpt2",
-        trained / "model",
-        "--model",
-        tiny_model,
-    )
+def test_generate_takes_a_video_for_the_face(clip, trained, tiny, tmp_path):
+    done = tiny("generate", tmp_path / "new.bcd", "--content", clip, "--seconds", 0.2, "--gpt2", trained / "model")
     assert done.code == 0, done.err
 
 

@@ -16,11 +16,11 @@ from bcdcodec.benchmarks.generation import (  # noqa: E402
     motion_change,
     nearest_share,
     two_sample_p,
-    write_head_codes,
 )
 from bcdcodec.benchmarks.measure.faces import Face  # noqa: E402
 from bcdcodec.codec import load  # noqa: E402
 from bcdcodec.generation.sampling import SamplingOptions  # noqa: E402
+from bcdcodec.training.codes import training_clips, write_codes  # noqa: E402
 from bcdcodec.training.gpt2 import load_clips  # noqa: E402
 
 
@@ -86,7 +86,8 @@ def test_a_gpt2_learns_from_the_training_clips_alone(tiny_model, tmp_path):
         write_clip(tmp_path / f"{i}.mp4", head_frames(60 + i, 6 + i, 32))
         rows.append(f"{i}.mp4,{split}")
     (tmp_path / "manifest.csv").write_text("\n".join(rows))
-    assert write_head_codes(load(tiny_model), tmp_path, tmp_path / "codes", lambda items, label: items) == 2
+    codec = load(tiny_model)
+    assert write_codes(codec, training_clips(codec, tmp_path), tmp_path / "codes") == 2
     assert sorted(path.name for path in (tmp_path / "codes").iterdir()) == ["0.bcd", "2.bcd"]
     clips = load_clips(tmp_path / "codes", tiny_model)
     assert sorted(len(clip.codes) for clip in clips.train + clips.val) == [6, 8]

@@ -28,12 +28,6 @@ LARGE = replace(
 )
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Rendered training data that the runs of this module share."""
-    return tmp_path_factory.mktemp("cache")
-
-
 def options(out, cache, from_model=None):
     out.mkdir()
     (out / "data").symlink_to(cache)

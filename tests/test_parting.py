@@ -4,11 +4,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from sprite_sheets import write_sheets
+from sprite_sheets import TINY_SPRITES
 from training_runs import check_resume_is_exact
 
 from bcdcodec.models.sprites.model import SpritesModel
-from bcdcodec.presets import preset
 from bcdcodec.training import code_splitting as parting
 from bcdcodec.training.code_splitting import clips_of_split_codes, split_codes, with_codes
 from bcdcodec.training.data.run_data import RunOptions
@@ -17,20 +16,9 @@ from bcdcodec.training.export import export_run
 from bcdcodec.training.recipes.sprites import SPLIT_FROM, SPRITES_SMALL, SpritesRecipe, rate_distortion
 from bcdcodec.training.trainer import Trainer
 
-SMALL = preset("sprites-small")
-TINY = replace(
-    SMALL,
-    encoder=replace(SMALL.encoder, width=32, ff=64, layers=1, heads=2, stem_channels=(8, 16, 16)),
-    quantiser=replace(SMALL.quantiser, codes=16, dim=8),
-    decoder=replace(SMALL.decoder, width=32, ff=64, depth=2, heads=2),
-)
+TINY = replace(TINY_SPRITES, quantiser=replace(TINY_SPRITES.quantiser, codes=16))
 TRAINING = replace(SPRITES_SMALL, batches=SpriteBatches(batch=6), swap_from=0.0, restart_every=2, splitting_steps=4)
 WIDTH, CODES = TINY.quantiser.dim, TINY.quantiser.codes
-
-
-@pytest.fixture(scope="module")
-def sheets(tmp_path_factory):
-    return write_sheets(tmp_path_factory.mktemp("sheets"))
 
 
 @pytest.fixture(scope="module")

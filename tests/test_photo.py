@@ -231,12 +231,12 @@ def face_bcd(face, tiny_model):
     return face.with_suffix(".bcd")
 
 
-def test_a_photo_makes_a_small_file_of_a_content_alone(bcd, face_bcd, tiny_model):
+def test_a_photo_makes_a_small_file_of_a_content_alone(tiny, bcd, face_bcd):
     with open_bcd(face_bcd) as reader:
         assert (reader.frames, reader.content_count, reader.complete) == (0, 1, True)
         assert reader.byte_counts.motion == 0
         assert reader.head.crop == (0, 8, 80, 80)
-    assert bcd("verify", face_bcd, "--model", tiny_model).code == 0
+    assert tiny("verify", face_bcd).code == 0
     assert "a reference image without motion" in bcd("info", face_bcd).out
     facts = json.loads(bcd("info", face_bcd, "--json").out)
     assert facts["frames"] == 0 and facts["kbps"]["total"] is None and facts["bits_per_frame"] is None
@@ -251,8 +251,8 @@ def test_its_content_is_that_of_the_picture_as_a_clip(face, face_bcd, tiny_model
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.bcd"])
-def test_a_photo_talks_as_another_recording_does(bcd, recording, face_bcd, tiny_model, tmp_path, name):
-    done = bcd("decode", recording, tmp_path / name, "--content", face_bcd, "--model", tiny_model)
+def test_a_photo_talks_as_another_recording_does(tiny, bcd, recording, face_bcd, tmp_path, name):
+    done = tiny("decode", recording, tmp_path / name, "--content", face_bcd)
     assert done.code == 0 and "marked as synthesised" in done.err
     if name.endswith(".bcd"):
         with open_bcd(tmp_path / name) as reader:
@@ -263,8 +263,8 @@ def test_a_photo_talks_as_another_recording_does(bcd, recording, face_bcd, tiny_
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.bcd"])
-def test_a_face_without_motion_cannot_be_decoded_by_itself(bcd, recording, face_bcd, tiny_model, tmp_path, name):
-    done = bcd("decode", face_bcd, tmp_path / name, "--content", recording, "--model", tiny_model)
+def test_a_face_without_motion_cannot_be_decoded_by_itself(tiny, recording, face_bcd, tmp_path, name):
+    done = tiny("decode", face_bcd, tmp_path / name, "--content", recording)
     assert done.code == 1 and "give it with --content" in done.err and not (tmp_path / name).exists()
 
 
@@ -276,12 +276,12 @@ def test_pictures_one_after_the_other_in_a_pipe_are_a_video():
         assert not video.is_photo and len(list(video)) == 3
 
 
-def test_a_photo_can_be_the_content_itself(bcd, recording, face, tiny_model, tmp_path):
-    done = bcd("decode", recording, tmp_path / "out.bcd", "--content", face, "--model", tiny_model)
+def test_a_photo_can_be_the_content_itself(tiny, recording, face, tmp_path):
+    done = tiny("decode", recording, tmp_path / "out.bcd", "--content", face)
     assert done.code == 0 and "marked as synthesised" in done.err and str(face) in done.err
     with open_bcd(tmp_path / "out.bcd") as reader:
         assert reader.head.reenacted and reader.frames == 62 and reader.content_count == 1
-    done = bcd("decode", recording, tmp_path / "out", "--content", face, "--model", tiny_model, "--paste-back")
+    done = tiny("decode", recording, tmp_path / "out", "--content", face, "--paste-back")
     assert done.code == 0
     with read_frames(tmp_path / "out", None, 32) as video:
         assert (video.info.width, video.info.height) == (80, 96)
@@ -294,7 +294,7 @@ def test_a_photo_can_be_the_content_itself(bcd, recording, face, tiny_model, tmp
         (lambda path: written(path, range(3)), "is a video: encode it first"),
     ],
 )
-def test_a_content_that_is_no_photo_is_refused(bcd, recording, tiny_model, tmp_path, make, words):
+def test_a_content_that_is_no_photo_is_refused(tiny, recording, tmp_path, make, words):
     make(tmp_path / "a.mp4")
-    done = bcd("decode", recording, tmp_path / "out.mp4", "--content", tmp_path / "a.mp4", "--model", tiny_model)
+    done = tiny("decode", recording, tmp_path / "out.mp4", "--content", tmp_path / "a.mp4")
     assert done.code == 1 and words in done.err and not (tmp_path / "out.mp4").exists()

@@ -83,25 +83,25 @@ def test_decoding_through_pipes_gives_matroska_with_sound(through_pipe, tiny_mod
     assert heard_beeps(tmp_path / "out.mkv") == pytest.approx([0.25, 1.25], abs=0.02)
 
 
-def test_a_file_can_come_from_a_pipe_and_go_to_a_file(bcd, through_pipe, tiny_model, tmp_path, monkeypatch):
+def test_a_file_can_come_from_a_pipe_and_go_to_a_file(tiny, through_pipe, tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "stdin", SimpleNamespace(buffer=Pipe(through_pipe)))
-    done = bcd("decode", "-", tmp_path / "out.mp4", "--model", tiny_model)
+    done = tiny("decode", "-", tmp_path / "out.mp4")
     assert done.code == 0 and "50 frames" in done.out
 
 
-def test_an_mp4_with_its_index_at_the_end_is_refused_with_a_hint(bcd, tiny_model, tmp_path, monkeypatch):
+def test_an_mp4_with_its_index_at_the_end_is_refused_with_a_hint(tiny, tmp_path, monkeypatch):
     data = write_clip(tmp_path / "in.mp4", head_frames(3, 4, 32)).read_bytes()
     at = data.index(b"moov") - 4
     size = int.from_bytes(data[at : at + 4], "big")
     monkeypatch.setattr(
         sys, "stdin", SimpleNamespace(buffer=Pipe(data[:at] + data[at + size :] + data[at : at + size]))
     )
-    done = bcd("encode", "-", tmp_path / "a.bcd", "--model", tiny_model)
+    done = tiny("encode", "-", tmp_path / "a.bcd")
     assert done.code == 1 and "index is at its end" in done.err and not (tmp_path / "a.bcd").exists()
 
 
-def test_the_face_cannot_be_looked_for_in_a_pipe(bcd, tiny_model, tmp_path):
-    done = bcd("encode", "-", tmp_path / "a.bcd", "--model", tiny_model, "--crop", "auto")
+def test_the_face_cannot_be_looked_for_in_a_pipe(tiny, tmp_path):
+    done = tiny("encode", "-", tmp_path / "a.bcd", "--crop", "auto")
     assert done.code == 1 and "standard input" in done.err
 
 

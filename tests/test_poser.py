@@ -10,7 +10,7 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
-from bcdcodec.benchmarks.demo import psnr
+from bcdcodec.benchmarks.measure.pictures import psnr
 from bcdcodec.coding.content import reference_of
 from bcdcodec.config import PoserConfig
 from bcdcodec.models.latents import to_uint8

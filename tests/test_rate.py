@@ -135,16 +135,16 @@ def encoded(bcd, model, source, target, *options):
     return target
 
 
-def test_a_file_of_a_low_rate_is_an_ordinary_file(bcd, tiny_model, talk, tmp_path):
+def test_a_file_of_a_low_rate_is_an_ordinary_file(tiny, bcd, tiny_model, talk, tmp_path):
     encoded(bcd, tiny_model, talk, tmp_path / "a.bcd", "--kbps", 0.1)
-    assert bcd("verify", tmp_path / "a.bcd", "--model", tiny_model).code == 0
-    assert bcd("decode", tmp_path / "a.bcd", tmp_path / "out.mp4", "--model", tiny_model).code == 0
+    assert tiny("verify", tmp_path / "a.bcd").code == 0
+    assert tiny("decode", tmp_path / "a.bcd", tmp_path / "out.mp4").code == 0
     facts = json.loads(bcd("info", tmp_path / "a.bcd", "--json").out)
     assert facts["frames"] == 150 and facts["coded_frames"] < 150
 
 
-def test_a_rate_out_of_reach_is_said(bcd, tiny_model, talk, tmp_path):
-    done = bcd("encode", talk, tmp_path / "a.bcd", "--model", tiny_model, "--kbps", 90)
+def test_a_rate_out_of_reach_is_said(tiny, bcd, tiny_model, talk, tmp_path):
+    done = tiny("encode", talk, tmp_path / "a.bcd", "--kbps", 90)
     assert done.code == 0 and "of the 90 asked for: the nearest codes need no more" in done.err
     encoded(bcd, tiny_model, talk, tmp_path / "own.bcd")
     assert (tmp_path / "a.bcd").stat().st_size >= (tmp_path / "own.bcd").stat().st_size

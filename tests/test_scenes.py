@@ -100,17 +100,17 @@ def test_scenes_do_not_depend_on_the_size_of_chunks(codec, people, chunk):
     assert [c.first_frame for c in parts if isinstance(c, Content)] == [0, 20, 40]
 
 
-def test_a_file_of_several_scenes_shows_each_with_its_content(bcd, people, tiny_model, tmp_path):
+def test_a_file_of_several_scenes_shows_each_with_its_content(tiny, bcd, people, tmp_path):
     source = write_clip(tmp_path / "in.mp4", np.concatenate(people))
-    assert bcd("encode", source, tmp_path / "a.bcd", "--model", tiny_model).code == 0
+    assert tiny("encode", source, tmp_path / "a.bcd").code == 0
     facts = json.loads(bcd("info", tmp_path / "a.bcd", "--json").out)
     assert (facts["frames"], facts["contents"]) == (60, 3)
-    assert bcd("verify", tmp_path / "a.bcd", "--model", tiny_model).code == 0
-    assert bcd("decode", tmp_path / "a.bcd", tmp_path / "out.mp4", "--model", tiny_model).code == 0
+    assert tiny("verify", tmp_path / "a.bcd").code == 0
+    assert tiny("decode", tmp_path / "a.bcd", tmp_path / "out.mp4").code == 0
 
 
-def test_without_scenes_there_is_one_content(bcd, people, tiny_model, tmp_path):
+def test_without_scenes_there_is_one_content(tiny, people, tmp_path):
     source = write_clip(tmp_path / "in.mp4", np.concatenate(people))
-    assert bcd("encode", source, tmp_path / "a.bcd", "--model", tiny_model, "--scenes", "off").code == 0
+    assert tiny("encode", source, tmp_path / "a.bcd", "--scenes", "off").code == 0
     with open_bcd(tmp_path / "a.bcd") as reader:
         assert (reader.content_count, reader.frames) == (1, 60)

@@ -140,17 +140,17 @@ def talk_bcd(talk, tiny_model):
     return talk.with_suffix(".bcd")
 
 
-def test_a_talk_comes_back_with_its_sound(bcd, talk_bcd, tiny_model, tmp_path):
-    assert bcd("decode", talk_bcd, tmp_path / "out.mp4", "--model", tiny_model).code == 0
+def test_a_talk_comes_back_with_its_sound(tiny, talk_bcd, tmp_path):
+    assert tiny("decode", talk_bcd, tmp_path / "out.mp4").code == 0
     assert heard_beeps(tmp_path / "out.mp4") == pytest.approx([0.25, 1.25], abs=STEP)
 
 
-def test_without_audio_the_file_is_that_of_a_silent_clip(bcd, talk, tiny_model, tmp_path):
-    done = bcd("encode", talk, tmp_path / "a.bcd", "--model", tiny_model, "--no-audio")
+def test_without_audio_the_file_is_that_of_a_silent_clip(tiny, talk, tmp_path):
+    done = tiny("encode", talk, tmp_path / "a.bcd", "--no-audio")
     assert (done.code, done.err) == (0, "")
     with open_bcd(tmp_path / "a.bcd") as reader:
         assert reader.byte_counts.audio == 0 and reader.audio_format is None
-    assert bcd("decode", tmp_path / "a.bcd", tmp_path / "out.mp4", "--model", tiny_model).code == 0
+    assert tiny("decode", tmp_path / "a.bcd", tmp_path / "out.mp4").code == 0
     with read_frames(tmp_path / "out.mp4", None, 8) as video:
         assert not video.info.has_audio
 
@@ -180,17 +180,17 @@ def test_sound_follows_the_motion(bcd, talk_bcd, other_person, tiny_model, tmp_p
         assert reader.audio_format is None
 
 
-def test_an_output_that_holds_no_sound_says_so(bcd, talk_bcd, tiny_model, tmp_path):
-    done = bcd("decode", talk_bcd, tmp_path / "out.gif", "--model", tiny_model)
+def test_an_output_that_holds_no_sound_says_so(tiny, talk_bcd, tmp_path):
+    done = tiny("decode", talk_bcd, tmp_path / "out.gif")
     assert done.code == 0 and "the sound of" in done.err and "out.gif" in done.err
-    assert bcd("decode", talk_bcd, tmp_path / "b.gif", "--model", tiny_model, "--no-audio").err == ""
+    assert tiny("decode", talk_bcd, tmp_path / "b.gif", "--no-audio").err == ""
 
 
-def test_a_cut_file_has_sound_up_to_the_cut(bcd, talk_bcd, tiny_model, tmp_path):
+def test_a_cut_file_has_sound_up_to_the_cut(tiny, talk_bcd, tmp_path):
     data = talk_bcd.read_bytes()
     motion = data.rindex(b"MOTN")
     (tmp_path / "cut.bcd").write_bytes(data[: (motion + data.rindex(b"TAIL")) // 2])
-    assert bcd("decode", tmp_path / "cut.bcd", tmp_path / "out.mp4", "--model", tiny_model).code == 0
+    assert tiny("decode", tmp_path / "cut.bcd", tmp_path / "out.mp4").code == 0
     with read_frames(tmp_path / "out.mp4", None, 8) as video:
         frames = len(list(video))
     assert 0 < frames < 50

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from sprite_sheets import write_sheets
+from sprite_sheets import TINY_SPRITES, write_sheets
 
 from bcdcodec.benchmarks.sprites import ablations as module
 from bcdcodec.benchmarks.sprites.benchmark import Judges, Options, measure_model
@@ -15,7 +15,6 @@ from bcdcodec.benchmarks.sprites.classifier import classified_right, kept_classi
 from bcdcodec.benchmarks.sprites.information import entropy, expected_by_chance, measure_information, mutual_information
 from bcdcodec.benchmarks.sprites.judge import ACTION_OF, ATTRIBUTES_OF, MOTION_OF, Judge, orthonormal
 from bcdcodec.benchmarks.sprites.pairs import (
-    ACTIONS,
     BOTH,
     CASES,
     OTHER_ACTION,
@@ -28,15 +27,14 @@ from bcdcodec.benchmarks.sprites.pairs import (
 from bcdcodec.benchmarks.sprites.report import percent, write_report
 from bcdcodec.codec import load
 from bcdcodec.errors import ModelError
-from bcdcodec.presets import preset
-from bcdcodec.training.data.sheets import CHARACTERS, MOTIONS, Sheets
+from bcdcodec.training.data.sheets import ACTIONS, CHARACTERS, MOTIONS, Sheets
 
 PEOPLE = np.array([0, 7, 215, 1000, 1295])
 
 
 @pytest.fixture(scope="module")
-def sheets(tmp_path_factory):
-    return Sheets.load(write_sheets(tmp_path_factory.mktemp("sheets")))
+def sheets(sheets):
+    return Sheets.load(sheets)
 
 
 @pytest.fixture(scope="module")
@@ -244,14 +242,7 @@ def test_a_classifier_is_trained_once_and_kept(sheets, clips, tmp_path):
 
 @pytest.fixture(scope="module")
 def tiny_config():
-    small = preset("sprites-small")
-    return replace(
-        small,
-        name="tiny-sprites",
-        quantiser=replace(small.quantiser, dim=8),
-        encoder=replace(small.encoder, width=32, ff=64, layers=1, heads=2, stem_channels=(8, 16, 16)),
-        decoder=replace(small.decoder, width=32, ff=64, depth=2, heads=2),
-    )
+    return replace(TINY_SPRITES, name="tiny-sprites")
 
 
 TRAINING = replace(module.TRAINING, batches=replace(module.TRAINING.batches, batch=4))

@@ -7,8 +7,6 @@ import pytest
 
 pytest.importorskip("transformers", reason="generation is the extra `gpt2`")
 
-from sprite_sheets import write_sheets  # noqa: E402
-
 from bcdcodec.benchmarks.sprites import generation  # noqa: E402
 from bcdcodec.benchmarks.sprites.judge import MOTION_OF, Judge  # noqa: E402
 from bcdcodec.generation.sampling import SamplingOptions  # noqa: E402
@@ -18,8 +16,8 @@ PEOPLE = split()[1][:9]
 
 
 @pytest.fixture(scope="module")
-def sheets(tmp_path_factory):
-    return Sheets.load(write_sheets(tmp_path_factory.mktemp("sheets")))
+def sheets(sheets):
+    return Sheets.load(sheets)
 
 
 @pytest.fixture(scope="module")

@@ -46,15 +46,10 @@ def rendered(folder, character, action):
     return np.stack([sheet[64 * row : 64 * row + 64, 64 * column : 64 * column + 64] for column in columns])
 
 
-@pytest.fixture(scope="module")
-def made_up(tmp_path_factory):
-    return write_sheets(tmp_path_factory.mktemp("sheets"))
-
-
-def test_clips_of_made_up_sheets_equal_pillows_rendering(made_up):
-    sheets = Sheets.load(made_up)
+def test_clips_of_sheets_sheets_equal_pillows_rendering(sheets):
+    sheets = Sheets.load(sheets)
     for action, name in enumerate(ACTIONS):
-        assert np.array_equal(sheets.clip(1234, action), rendered(made_up, 1234, name))
+        assert np.array_equal(sheets.clip(1234, action), rendered(sheets, 1234, name))
 
 
 def test_half_transparent_pixels_round_as_pillow_does():
@@ -95,8 +90,8 @@ def test_names_of_actions_match_the_definition():
                 assert (motion_frame(action, t) == motion_frame(action, u)) == (columns[t] == columns[u])
 
 
-def test_frames_of_a_clip_are_its_motion_frames(made_up):
-    sheets = Sheets.load(made_up)
+def test_frames_of_a_clip_are_its_motion_frames(sheets):
+    sheets = Sheets.load(sheets)
     clip = sheets.clip(17, 7)
     for t in range(8):
         assert np.array_equal(clip[t], sheets.frame(17, motion_frame(7, t)))
@@ -117,7 +112,7 @@ def test_split_is_the_published_permutation():
     assert len(set(train) | set(test)) == 1296
 
 
-def test_a_missing_sheet_is_named(made_up, tmp_path):
+def test_a_missing_sheet_is_named(sheets, tmp_path):
     with pytest.raises(BcdError, match=r"body.0\.png"):
         Sheets.load(tmp_path)
     folder = write_sheets(tmp_path / "odd")
@@ -126,8 +121,8 @@ def test_a_missing_sheet_is_named(made_up, tmp_path):
         Sheets.load(folder)
 
 
-def test_all_characters_at_once_are_what_they_are_alone(made_up):
-    sheets = Sheets.load(made_up)
+def test_all_characters_at_once_are_what_they_are_alone(sheets):
+    sheets = Sheets.load(sheets)
     for motion in (0, 14, 62):
         alone = sheets.frames(np.arange(CHARACTERS), np.full(CHARACTERS, motion))
         assert np.array_equal(sheets.everyone(motion), alone)

@@ -6,19 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from sprite_sheets import write_sheets
+from sprite_sheets import TINY_SPRITES as TINY
 from training_runs import check_resume_is_exact
 
 from bcdcodec.errors import BcdError
 from bcdcodec.models.latents import open_latents
 from bcdcodec.models.sprites.model import SpritesModel
-from bcdcodec.presets import preset
 from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.run_data import RunOptions
 from bcdcodec.training.data.sheets import split
 from bcdcodec.training.data.sprite_batches import MOTION_OF, SpriteBatch, SpriteBatches, SpriteSampler
 from bcdcodec.training.dead_codes import dead_codes, restart_codes
-from bcdcodec.training.evaluate_sprites import mutual_information
 from bcdcodec.training.export import export_run
 from bcdcodec.training.losses import PaletteReader, rarity
 from bcdcodec.training.recipes.sprites import (
@@ -31,19 +29,7 @@ from bcdcodec.training.recipes.sprites import (
 from bcdcodec.training.redrawing import redrawn_content
 from bcdcodec.training.trainer import Trainer
 
-SMALL = preset("sprites-small")
-TINY = replace(
-    SMALL,
-    encoder=replace(SMALL.encoder, width=32, ff=64, layers=1, heads=2, stem_channels=(8, 16, 16)),
-    quantiser=replace(SMALL.quantiser, dim=8),
-    decoder=replace(SMALL.decoder, width=32, ff=64, depth=2, heads=2),
-)
 TRAINING = replace(SPRITES_SMALL, batches=SpriteBatches(batch=6), swap_from=0.0, restart_every=2)
-
-
-@pytest.fixture(scope="module")
-def sheets(tmp_path_factory):
-    return write_sheets(tmp_path_factory.mktemp("sheets"))
 
 
 def trainer(out, sheets, steps, resume=False, training=TRAINING):
@@ -203,7 +189,7 @@ def test_masked_content_leaves_no_trace_in_the_decoded_picture():
     for p in model.decoder.parameters():
         torch.nn.init.normal_(p, std=0.1)
     n, d = TINY.content.tokens, TINY.content.dim
-    x, sigma, motion = torch.randn(1, 2, 3, 64, 64), torch.full((1,), 80.0), torch.randn(1, 2, TINY.motion_channels)
+    x, sigma, motion = (torch.randn(1, 2, 3, 64, 64), torch.full((1,), 80.0), torch.randn(1, 2, TINY.motion_channels))
     one, other = (torch.randn(1, n, d) for _ in range(2))
 
     def picture(content, keep):
@@ -214,7 +200,7 @@ def test_masked_content_leaves_no_trace_in_the_decoded_picture():
 
 
 def test_normalised_pixels_come_back_as_they_were():
-    latents = open_latents(SMALL.latent, "cpu")
+    latents = open_latents(TINY.latent, "cpu")
     pictures = torch.rand(2, 3, 64, 64) * 2 - 1
     z = latents.encode(pictures)
     assert torch.allclose(latents.decode(z), pictures, atol=1e-6) and not torch.allclose(z, pictures)
@@ -301,9 +287,3 @@ def test_errors_at_colours_that_few_pixels_of_a_clip_have_weigh_more():
     black, red, rare = weight[0, 1, 0, 0, 0], weight[0, 1, 0, 2, 2], weight[0, 0, 0, 3, 3]
     assert (red / black).item() == pytest.approx((96 / 30) ** 0.5) and (rare / red).item() == pytest.approx(15**0.5)
     assert torch.allclose(weight[1], torch.ones_like(weight[1]))  # a clip of one colour
-
-
-def test_mutual_information_of_known_tables():
-    x = np.repeat(np.arange(8), 4)
-    assert mutual_information(x, x) == pytest.approx(3.0)
-    assert mutual_information(x, np.tile(np.arange(4), 8)) == pytest.approx(0.0, abs=1e-9)

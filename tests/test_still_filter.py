@@ -18,12 +18,6 @@ from bcdcodec.training.pretrain_reference import pretrain_denoiser
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Rendered training data."""
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(scope="module")
 def taught(cache):
     """A tiny model whose filter alone has learned, and what its training noted."""
     torch.manual_seed(0)

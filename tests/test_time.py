@@ -82,9 +82,9 @@ def test_a_turned_clip_of_odd_size_is_coded_upright(tiny_model, tmp_path):
     assert times(video) == times(turned)
 
 
-def test_info_says_which_frames_are_coded(bcd, tiny_model, tmp_path):
+def test_info_says_which_frames_are_coded(tiny, bcd, tmp_path):
     source = write_clip(tmp_path / "in.mp4", head_frames(6, 12, 32), time_base=Fraction(1, 50))
-    bcd("encode", source, tmp_path / "a.bcd", "--model", tiny_model)
+    tiny("encode", source, tmp_path / "a.bcd")
     assert "6 of them are coded" in bcd("info", tmp_path / "a.bcd").out
     facts = json.loads(bcd("info", tmp_path / "a.bcd", "--json").out)
     assert (facts["frames"], facts["coded_frames"], facts["duration_s"]) == (12, 6, pytest.approx(0.24))

@@ -26,12 +26,6 @@ from bcdcodec.training.trainer import Trainer
 FAST = replace(TRAINING, optimiser=replace(TRAINING.optimiser, warmup_steps=1))
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    """Rendered training data that the runs of this module share."""
-    return tmp_path_factory.mktemp("cache")
-
-
 def options(out, steps, resume=False):
     return RunOptions(
         data=None, out=out, steps=steps, minutes=None, resume=resume, device="cpu", seed=3, procedural_groups=4

@@ -13,9 +13,10 @@ from bcdcodec.models.bcd.model import BCDModel
 from bcdcodec.models.latents import Latents, to_uint8
 from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.halves import ClipHalves, Halves, SheetHalves
-from bcdcodec.training.data.sheets import ACTIONS, FRAMES, MOTIONS
+from bcdcodec.training.data.sheets import ACTIONS, FRAMES
 from bcdcodec.training.data.sprite_batches import MOTION_OF
-from bcdcodec.training.evaluate_sprites import mutual_information
+from bcdcodec.training.evaluate_sprites import nearest_action
+from bcdcodec.training.information import mutual_information
 from bcdcodec.training.precision import mixed_precision
 
 CLIPS = 6  # held-out clips of footage
@@ -108,7 +109,7 @@ def evaluate_sheets(
     driving, truth = halves(a, action_a).driving, halves(b, action_a).driving
     content = halves(b, action_b).content
     one, many = (coder.decode(content, driving, steps) for steps in (1, model.config.diffusion.steps))
-    actions = [_nearest_action(sheets.frames(np.full(MOTIONS, n), np.arange(MOTIONS)), x) for n, x in zip(b, many)]
+    actions = [nearest_action(sheets, int(n), clip) for n, clip in zip(b, many)]
     codes, motions, who = [], [], []
     for number in data.test_characters[:CODED]:
         whole = halves(np.full(len(ACTIONS), number), np.arange(len(ACTIONS)))
@@ -121,8 +122,8 @@ def evaluate_sheets(
         psnr(truth, one),
         psnr(truth, many),
         float(np.mean(np.array(actions) == action_a)),
-        mutual_information(codes, motions),
-        mutual_information(codes, who),
+        mutual_information(codes.ravel(), motions.ravel()),
+        mutual_information(codes.ravel(), who.ravel()),
     ), np.concatenate([_row(Halves(content[i : i + 1], truth[i : i + 1]), many[i : i + 1]) for i in range(PAIRS)])
 
 
@@ -152,10 +153,3 @@ def _row(halves: Halves, decoded: np.ndarray) -> np.ndarray:
     return np.concatenate(
         [to_uint8(halves.content[0, :1])[0], *to_uint8(halves.driving[0])[shown], *decoded[0, shown]], axis=1
     )
-
-
-def _nearest_action(everything: np.ndarray, decoded: np.ndarray) -> int:
-    """The action whose second half is nearest to frames uint8 [t, h, w, 3]; `everything`: all motions of someone."""
-    x, y = (frames.reshape(len(frames), -1).astype(np.float32) for frames in (decoded, everything))
-    distance = np.square(x).sum(1)[:, None] - 2 * x @ y.T + np.square(y).sum(1)  # [t, motions]
-    return int(distance[np.arange(len(x)), MOTION_OF[:, -len(x) :]].sum(1).argmin())

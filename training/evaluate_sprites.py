@@ -11,8 +11,9 @@ from torch import Tensor
 from bcdcodec.models.latents import Latents, to_uint8
 from bcdcodec.models.sprites.model import SpritesModel
 from bcdcodec.training.data.batches import to_pictures
-from bcdcodec.training.data.sheets import ACTIONS, CHARACTERS, FRAMES, MOTIONS, Sheets, split
+from bcdcodec.training.data.sheets import ACTIONS, CHARACTERS, MOTIONS, Sheets, split
 from bcdcodec.training.data.sprite_batches import MOTION_OF
+from bcdcodec.training.information import mutual_information
 
 PAIRS, CODED = 18, 12  # cross-driven pairs; characters whose codes are counted
 
@@ -59,7 +60,7 @@ def evaluate_sprites(
         decoded = transfer(model, latents, clips(sheets, character, action), clips(sheets, a, action_a))
         error = (decoded.astype(float) - truth).reshape(PAIRS, -1)
         psnr[name] = float(np.mean(10 * np.log10(255**2 / np.maximum((error**2).mean(1), 1e-6))))
-    actions = np.array([_nearest_action(sheets, int(n), clip) for n, clip in zip(b, decoded)])
+    actions = np.array([nearest_action(sheets, int(n), clip) for n, clip in zip(b, decoded)])
     looks = np.array(
         [_nearest_character(sheets, MOTION_OF[action, 0], clip[0]) for action, clip in zip(action_a[::2], decoded[::2])]
     )
@@ -81,8 +82,8 @@ def evaluate_sprites(
         float(np.mean(looks == b[::2])),
         bits,
         len(np.unique(of_group)),
-        mutual_information(of_group, motions),
-        mutual_information(of_group, who),
+        mutual_information(of_group.ravel(), motions.ravel()),
+        mutual_information(of_group.ravel(), who.ravel()),
     ), np.concatenate(rows)
 
 
@@ -109,15 +110,6 @@ def transfer(model: SpritesModel, latents: Latents, content: np.ndarray, driving
     return to_uint8(latents.decode(decoded.flatten(0, 1))).reshape(driving.shape)
 
 
-def mutual_information(x: np.ndarray, y: np.ndarray) -> float:
-    """Bits that integers x tell about integers y, of their joint histogram."""
-    joint = np.zeros((x.max() + 1, y.max() + 1))
-    np.add.at(joint, (x.ravel(), y.ravel()), 1 / x.size)
-    independent = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    seen = joint > 0
-    return float((joint[seen] * np.log2(joint[seen] / independent[seen])).sum())
-
-
 def _test_codes(model: SpritesModel, latents: Latents, sheets: Sheets, characters: np.ndarray) -> Tensor:
     """Codes [characters, actions, frames, g] of all clips of the characters."""
     device = next(model.parameters()).device
@@ -129,10 +121,10 @@ def _test_codes(model: SpritesModel, latents: Latents, sheets: Sheets, character
     return torch.stack(out)
 
 
-def _nearest_action(sheets: Sheets, character: int, clip: np.ndarray) -> int:
-    """The action whose clip of that character is nearest to a decoded clip uint8 [8, h, w, 3]."""
-    distance = _distances(clip, sheets.frames(np.full(MOTIONS, character), np.arange(MOTIONS)))  # [frames, motions]
-    return int(distance[np.arange(FRAMES), MOTION_OF].sum(1).argmin())
+def nearest_action(sheets: Sheets, character: int, clip: np.ndarray) -> int:
+    """The action whose last frames, of that character, are nearest to those of a decoded clip uint8 [t, h, w, 3]."""
+    distance = _distances(clip, sheets.frames(np.full(MOTIONS, character), np.arange(MOTIONS)))  # [t, motions]
+    return int(distance[np.arange(len(clip)), MOTION_OF[:, -len(clip) :]].sum(1).argmin())
 
 
 def _nearest_character(sheets: Sheets, motion: int, frame: np.ndarray) -> int:

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 from torch import Tensor, nn
 
 from bcdcodec.config import ModelConfig
+from bcdcodec.errors import ModelError
 from bcdcodec.models.content_quantiser import ContentQuantiser
 from bcdcodec.models.group_vq import GroupVQ
 
@@ -79,6 +80,29 @@ class VideoModel(Protocol):
 
     def decoding_networks(self) -> list[nn.Module]:
         """The networks that every frame is decoded with, which may be in bfloat16."""
+
+
+class UnwarpedModel(nn.Module):
+    """What models share whose motion is no flow: the reference is the content tokens, the motion the encoder's."""
+
+    warps = False
+
+    def reference(self, tokens: Tensor, motion: None, detailed: bool = False) -> Reference:
+        return Reference(tokens, None)
+
+    def refine(self, z: Tensor, m: Tensor, reference: Reference, quick: bool = False) -> tuple[Tensor, None]:
+        return m, None
+
+    def refuse_no_steps(self, steps: int) -> None:
+        """Raises ModelError for 0 steps."""
+        if not steps:
+            raise ModelError(
+                f"0 steps show the reference image as the motion warps it; the motion of model {self.config.name!r} "
+                "is no flow: give 1 step or more"
+            )
+
+    def decoding_networks(self) -> list[nn.Module]:
+        return [self.decoder]
 
 
 def widened(x: Tensor | None, b: int) -> Tensor | None:

@@ -109,8 +109,8 @@ def find_detector() -> Detect:
     raise MissingDetectorError(f"no face detector is installed: {INSTALL}")
 
 
-class BlazeFace:
-    """MediaPipe's short-range face detector, over a whole picture and over tiles of it for small faces."""
+class BlazeFaceNetwork:
+    """MediaPipe's short-range face detector on one square of SIDE pixels."""
 
     def __init__(self, network: bytes):
         """`network`: a TFLite file. MissingDetectorError for what is none."""
@@ -124,7 +124,24 @@ class BlazeFace:
         (self._input,) = self._network.get_input_details()
         # Boxes [1, 896, 16], scores [1, 896, 1]
         self._boxes, self._scores = sorted(self._network.get_output_details(), key=lambda output: -output["shape"][-1])
-        self._anchors = _anchors()
+
+    def __call__(self, square: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Returns boxes [896, 16], pixels from `anchors`, and scores [896], 0 to 1, of a square uint8 [128, 128, 3].
+
+        A box is its middle, its size (both x, y), then eyes, nose, mouth and ears.
+        """
+        self._network.set_tensor(self._input["index"], square[None].astype(np.float32) / 127.5 - 1)
+        self._network.invoke()
+        boxes, scores = (self._network.get_tensor(output["index"])[0] for output in (self._boxes, self._scores))
+        return boxes, _sigmoid(scores[:, 0])
+
+
+class BlazeFace:
+    """BlazeFace over a whole picture, and over tiles of it for small faces."""
+
+    def __init__(self, network: bytes):
+        """`network`: a TFLite file. MissingDetectorError for what is none."""
+        self._network, self._anchors = BlazeFaceNetwork(network), anchors()
 
     def __call__(self, image: np.ndarray) -> list[Face]:
         """Returns the faces of a picture uint8 [h, w, 3], best first."""
@@ -147,10 +164,7 @@ class BlazeFace:
         height, width = (max(1, round(length * factor)) for length in image.shape[:2])
         square = np.zeros((SIDE, SIDE, 3), np.uint8)
         square[:height, :width] = scale(np.ascontiguousarray(image), width, height)
-        self._network.set_tensor(self._input["index"], square[None].astype(np.float32) / 127.5 - 1)
-        self._network.invoke()
-        boxes = self._network.get_tensor(self._boxes["index"])[0]
-        scores = _sigmoid(self._network.get_tensor(self._scores["index"])[0, :, 0])
+        boxes, scores = self._network(square)
         for i in np.flatnonzero(scores >= LEAST_SCORE):
             x, y = boxes[i, :2] / SIDE + self._anchors[i]
             yield Face(x * side, y * side, boxes[i, 2] / SIDE * side, float(scores[i]))
@@ -204,7 +218,7 @@ def _sigmoid(value):
     return 1 / (1 + np.exp(-np.clip(value, -50, 50)))
 
 
-def _anchors() -> np.ndarray:
+def anchors() -> np.ndarray:
     """Returns the middles of BlazeFace's anchors, float [896, 2] of 1: 16 x 16 cells of two, 8 x 8 cells of six."""
     layers = []
     for cells, each in ((16, 2), (8, 6)):

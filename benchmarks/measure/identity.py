@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from bcdcodec.benchmarks.measure.landmarks import Landmarks
+from bcdcodec.benchmarks.statistics import evenly_in_time
 from bcdcodec.errors import BcdError
 
 FILES = ("sface_layers.json", "sface.safetensors")
@@ -38,13 +40,17 @@ def embedding(clip: np.ndarray, landmarks: Landmarks, folder: Path) -> Tensor | 
 
     Raises BcdError when the files are not SFace.
     """
+    return mean_embedding(clip, landmarks, lambda faces: load_sface(folder)((faces - 127.5) / 128))
+
+
+def mean_embedding(clip: np.ndarray, landmarks: Landmarks, network: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """Mean unit embedding [d] by a network of aligned faces [n, 3, 112, 112] in 0..255; None without a face."""
     places = five_points(landmarks)
-    picked = [i for i in np.linspace(0, len(clip) - 1, SAMPLES).astype(int) if landmarks.found[i]]
+    picked = [i for i in evenly_in_time(len(clip), SAMPLES) if landmarks.found[i]]
     if not picked:
         return None
-    faces = np.stack([align(clip[i], places[i]) for i in picked])
-    x = (torch.from_numpy(faces).permute(0, 3, 1, 2).float() - 127.5) / 128
-    return nn.functional.normalize(load_sface(folder)(x), dim=1).mean(0)
+    faces = torch.from_numpy(np.stack([align(clip[i], places[i]) for i in picked]))
+    return nn.functional.normalize(network(faces.permute(0, 3, 1, 2).float()), dim=1).mean(0)
 
 
 def cosine(a: Tensor | None, b: Tensor | None) -> float | None:

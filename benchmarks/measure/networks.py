@@ -6,7 +6,7 @@ those of NVIDIA's StyleGAN2-ADA and of StyleGAN-V under their own names; DISTS a
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +14,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from bcdcodec.benchmarks.measure.identity import align, five_points
+from bcdcodec.benchmarks.measure.identity import mean_embedding
 from bcdcodec.benchmarks.measure.landmarks import Landmarks
+from bcdcodec.benchmarks.statistics import evenly_in_time
 from bcdcodec.errors import BcdError
 
 FILES = {
@@ -26,7 +27,7 @@ FILES = {
     "CSIM": "arcface.pt",  # aligned faces [n, 3, 112, 112] in -1..1 -> [n, d]
 }
 CLIP_FRAMES = 16  # of FVD
-SAMPLED = 12  # frames of a clip for FID and CSIM, evenly picked
+SAMPLED = 12  # frames of a clip for FID
 AT_ONCE = 16
 
 
@@ -56,7 +57,11 @@ def measure_networks(
     if "DISTS" in names:
         found["dists"] = float(torch.cat([_run("DISTS", folder, a / 255, b / 255)[:, 0] for a, b in pairs]).mean())
     if "CSIM" in names and decoded_points is not None and source_points is not None:
-        means = [_face_embedding(folder, *side) for side in ((decoded, decoded_points), (source, source_points))]
+        arcface = partial(_run, "CSIM", folder)
+        means = [
+            mean_embedding(*side, lambda faces: arcface(faces / 127.5 - 1))
+            for side in ((decoded, decoded_points), (source, source_points))
+        ]
         if all(m is not None for m in means):
             found["csim"] = float(functional.cosine_similarity(*means, dim=0))
     return found
@@ -70,8 +75,9 @@ def set_features(folder: Path, clip: np.ndarray) -> dict[str, np.ndarray]:
     """
     names, pictures, features = found_in(folder), _pictures(clip), {}
     if "FID" in names:
-        picked = torch.from_numpy(np.linspace(0, len(clip) - 1, min(SAMPLED, len(clip))).astype(int))
-        features["FID"] = _run("FID", folder, pictures[picked], return_features=True).numpy()
+        features["FID"] = _run(
+            "FID", folder, pictures[evenly_in_time(len(clip), SAMPLED)], return_features=True
+        ).numpy()
     if "FVD" in names and len(clip) >= CLIP_FRAMES:
         parts = pictures.unfold(0, CLIP_FRAMES, CLIP_FRAMES).permute(0, 1, 4, 2, 3)  # [m, 3, t, h, w]
         options = {"rescale": True, "resize": True, "return_features": True}
@@ -119,13 +125,3 @@ def _run(name: str, folder: Path, *x: Tensor, **options: bool) -> Tensor:
 
 def _pictures(clip: np.ndarray) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(clip)).permute(0, 3, 1, 2).float()
-
-
-def _face_embedding(folder: Path, clip: np.ndarray, landmarks: Landmarks) -> Tensor | None:
-    """Mean unit embedding [d] of a clip's faces; None where it shows none."""
-    places = five_points(landmarks)
-    picked = [i for i in np.linspace(0, len(clip) - 1, SAMPLED).astype(int) if landmarks.found[i]]
-    if not picked:
-        return None
-    faces = _pictures(np.stack([align(clip[i], places[i]) for i in picked])) / 127.5 - 1
-    return functional.normalize(_run("CSIM", folder, faces), dim=1).mean(0)

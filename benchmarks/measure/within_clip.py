@@ -118,6 +118,12 @@ def compare_signals(decoded: dict[str, np.ndarray], source: dict[str, np.ndarray
     return {name: result for name, result in found.items() if result is not None}
 
 
+def yaw_pitch_roll(rotation: np.ndarray) -> np.ndarray:
+    """Angles [3] in degrees of a rotation [3, 3]; axes as in `head_pose`: x right, y down, z to the viewer."""
+    r = rotation
+    return np.degrees([np.arctan2(r[0, 2], r[2, 2]), np.arcsin(np.clip(-r[1, 2], -1, 1)), np.arctan2(r[1, 0], r[0, 0])])
+
+
 def _distance(points: np.ndarray, a: int, b: int) -> np.ndarray:
     return np.linalg.norm(points[:, a] - points[:, b], axis=1)
 
@@ -133,10 +139,7 @@ def _gaze(points: np.ndarray) -> np.ndarray:
 
 
 def _angles(points: np.ndarray, head: np.ndarray | None) -> np.ndarray:
-    """Yaw, pitch and roll [t, 3] in degrees of points [t, n, 3] from `head`: rotation of least squares (Kabsch 1976).
-
-    Axes as in `reenactment.head_pose`: x right, y down, z to the viewer.
-    """
+    """Yaw, pitch and roll [t, 3] in degrees of points [t, n, 3] from `head`, by least squares (Kabsch 1976)."""
     angles = np.full((len(points), 3), np.nan)
     if head is None:
         return angles
@@ -144,5 +147,5 @@ def _angles(points: np.ndarray, head: np.ndarray | None) -> np.ndarray:
         seen = points[i, RIGID] - points[i, RIGID].mean(0)
         u, _, vt = np.linalg.svd((seen * TO_VIEWER).T @ (head * TO_VIEWER))
         r = u @ np.diag([1, 1, np.linalg.det(u @ vt)]) @ vt
-        angles[i] = np.arctan2(r[0, 2], r[2, 2]), np.arcsin(np.clip(-r[1, 2], -1, 1)), np.arctan2(r[1, 0], r[0, 0])
-    return np.degrees(angles)
+        angles[i] = yaw_pitch_roll(r)
+    return angles

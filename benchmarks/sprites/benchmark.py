@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,12 @@ from bcdcodec.benchmarks.sprites.coding import CodedClips, Rate, Speed, code_cli
 from bcdcodec.benchmarks.sprites.figures import describe_miss, draw_miss, figure_5
 from bcdcodec.benchmarks.sprites.information import CodeInformation, measure_information
 from bcdcodec.benchmarks.sprites.judge import ATTRIBUTES_OF, MOTION_OF, Judge, Verdict
-from bcdcodec.benchmarks.sprites.pairs import ACTIONS, BOTH, CASES, FRAMES, ClipSet, Pairs, draw_pairs, spread
+from bcdcodec.benchmarks.sprites.pairs import BOTH, CASES, ClipSet, Pairs, draw_pairs, spread
 from bcdcodec.benchmarks.sprites.transfer import Accuracy, Quality, decode_pairs, judge_pairs, measure_quality
 from bcdcodec.codec import Codec
 from bcdcodec.coding.session import open_session
 from bcdcodec.errors import ModelError
-from bcdcodec.training.data.sheets import SIZE, Sheets, split
+from bcdcodec.training.data.sheets import ACTIONS, FRAMES, SIZE, Sheets, split
 from bcdcodec.video import encode_png
 
 FEW_STEPS, MANY_STEPS = (1, 2, 4), 50
@@ -55,9 +56,8 @@ class Judges:
         """The judges over the test characters; the classifier is kept in the folder `out`."""
         training, test = split()
         clips = ClipSet.render(sheets, test)
-        classifier = kept_classifier(
-            out, sheets, training, options.classifier_steps, lambda items: progress(items, "classifier")
-        )
+        told = partial(progress, label="classifier")
+        classifier = kept_classifier(out, sheets, training, options.classifier_steps, told)
         every = np.arange(len(clips))
         right = classified_right(classifier, clips.frames, clips.character(every), clips.action(every))
         return Judges(sheets, clips, Judge(sheets), classifier, tuple(float(x) for x in right.mean(0)))
@@ -108,14 +108,12 @@ def measure_model(codec: Codec, judges: Judges, options: Options, out: Path, pro
             f"{config.window.length} frames; sprites have {SIZE} pixels and {FRAMES} frames"
         )
     clips = judges.clips
-    coded = code_clips(codec, clips.frames, lambda items: progress(items, "encode"))
+    coded = code_clips(codec, clips.frames, partial(progress, label="encode"))
     accuracies, case_quality, misses, pictures = [], [], (), ()
     for case in CASES:
         driving = spread(len(clips), options.clips if case == BOTH else options.case_clips)
         pairs = draw_pairs(clips, case, driving, options.seed)
-        decoded = decode_pairs(
-            codec, coded, pairs, progress=lambda items, case=case: progress(items, f"decode, {case}")
-        )
+        decoded = decode_pairs(codec, coded, pairs, progress=partial(progress, label=f"decode, {case}"))
         case_quality.append(measure_quality(decoded, clips, pairs, config.diffusion.steps))
         accuracy, verdict = judge_pairs(decoded, clips, pairs, judges.judge, judges.classifier)
         accuracies.append(accuracy)
@@ -167,7 +165,7 @@ def _quality_at(
     codec: Codec, coded: CodedClips, clips: ClipSet, pairs: Pairs, steps: int, count: int, progress: Progress
 ) -> Quality:
     some = pairs[spread(len(pairs.driving), count)]
-    decoded = decode_pairs(codec, coded, some, steps, lambda items: progress(items, f"{steps} steps"))
+    decoded = decode_pairs(codec, coded, some, steps, partial(progress, label=f"{steps} steps"))
     return measure_quality(decoded, clips, some, steps)
 
 
@@ -179,8 +177,7 @@ def _content_from(
     fewer = replace(config, content=replace(config.content, frames=frames))
     encoder = Codec(open_session(replace(codec.folder, config=fewer), codec.device))
     needed = np.unique(pairs.content)
-    label = f"content from {frames}"
-    found = code_clips(encoder, clips.frames[needed], lambda items: progress(items, label))
+    found = code_clips(encoder, clips.frames[needed], partial(progress, label=f"content from {frames}"))
     contents = list(coded.contents)
     for i, content in zip(needed, found.contents):
         contents[i] = content

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
 from bcdcodec.codec import Codec
 from bcdcodec.container import ByteCounts, Content, Head, Motion, Recording, open_bcd, write_recording
+from bcdcodec.training.data.sheets import ACTIONS, FRAMES
 
 Progress = Callable[[Iterable], Iterable]
 

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from bcdcodec.benchmarks.sprites.judge import ATTRIBUTES_OF, COLUMNS, Judge, Verdict
-from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES, ClipSet, Pairs
+from bcdcodec.benchmarks.sprites.pairs import ClipSet, Pairs
+from bcdcodec.training.data.sheets import ACTIONS, FRAMES
 from bcdcodec.video import encode_png, enlarge
 
 SCALE, GAP, LABEL_HEIGHT = 2, 4, 14  # pixels
@@ -38,23 +39,15 @@ def figure_5(clips: ClipSet, pairs: Pairs, decoded: np.ndarray, reverse: np.ndar
 
     decoded, reverse uint8 [n, 8, 64, 64, 3]: the pairs and the same with motion and content exchanged.
     """
-    blocks = []
+
+    def column(one: str, other: str, clip: int, made: np.ndarray, truth: int) -> np.ndarray:
+        shown = (f"input {one}: {clips.name(clip)}", f"motion of {one} + content of {other}", "truth")
+        return strips(list(zip(shown, (clips.frames[clip], made, clips.frames[truth]))))
+
+    blocks, back = [], Pairs(pairs.case, pairs.content, pairs.driving).truth
     for i, (a, b) in enumerate(zip(pairs.driving, pairs.content)):
-        back = Pairs(pairs.case, pairs.content[i : i + 1], pairs.driving[i : i + 1]).truth[0]
-        left = strips(
-            [
-                (f"input A: {clips.name(a)}", clips.frames[a]),
-                ("motion of A + content of B", decoded[i]),
-                ("truth", clips.frames[pairs.truth[i]]),
-            ]
-        )
-        right = strips(
-            [
-                (f"input B: {clips.name(b)}", clips.frames[b]),
-                ("motion of B + content of A", reverse[i]),
-                ("truth", clips.frames[back]),
-            ]
-        )
+        left = column("A", "B", a, decoded[i], pairs.truth[i])
+        right = column("B", "A", b, reverse[i], back[i])
         blocks += [side_by_side([left, right]), np.full((GAP, 2 * left.shape[1] + GAP, 3), BACKGROUND, np.uint8)]
     return np.concatenate(blocks[:-1])
 
@@ -80,14 +73,6 @@ def draw_miss(
 ) -> None:
     """The decoded clip above its truth and above the frames it is nearest to."""
     nearest = judge.sheets.frames(verdict.characters[i], verdict.motions[i])
-    path.write_bytes(
-        encode_png(
-            strips(
-                [
-                    ("decoded", decoded[i]),
-                    (f"truth: {clips.name(pairs.truth[i])}", clips.frames[pairs.truth[i]]),
-                    ("nearest renderable frames", nearest),
-                ]
-            )
-        )
-    )
+    truth = pairs.truth[i]
+    shown = ("decoded", f"truth: {clips.name(truth)}", "nearest renderable frames")
+    path.write_bytes(encode_png(strips(list(zip(shown, (decoded[i], clips.frames[truth], nearest))))))

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from bcdcodec.benchmarks.report.render import as_markdown
 from bcdcodec.benchmarks.report.tables import frame
 from bcdcodec.benchmarks.sprites.judge import ALIKE, Judge
-from bcdcodec.benchmarks.sprites.pairs import ACTIONS, FRAMES
 from bcdcodec.codec import Codec
-from bcdcodec.container import write_recording
 from bcdcodec.generation.network import MotionGPT
 from bcdcodec.generation.sampling import SamplingOptions, sample_motion
-from bcdcodec.training.data.sheets import Sheets, split
-from bcdcodec.training.data.sprite_batches import SpriteClips
+from bcdcodec.training.data.sheets import ACTIONS, FRAMES, split
 
 TOGETHER = 20  # clips decoded at once
 
@@ -50,16 +46,6 @@ class Generation:
         rows.append(("actions", ", ".join(f"{name} {n}" for name, n in zip(ACTIONS, self.actions))))
         table = as_markdown(frame(("measure", "value"), rows))
         return f"{self.clips} clips, each from one frame of a test character\n\n{table}\n"
-
-
-def write_codes(codec: Codec, sheets: Sheets, out: Path, most: int, progress: Progress) -> int:
-    """Write so many clips of training characters as `.bcd` files into `out`, for `bcd train gpt2`; return how many."""
-    clips = SpriteClips(sheets, split()[0])
-    out.mkdir(parents=True, exist_ok=True)
-    picked = np.random.default_rng(0).permutation(len(clips.lengths))[:most]
-    for index in progress(picked, "clips"):
-        write_recording(out / f"{index:05d}.bcd", codec.encode(clips.clip(int(index))), codec.folder.tables)
-    return len(picked)
 
 
 def measure_generation(

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bcdcodec.training.information import entropy, mutual_information
+
 SHUFFLES = 20
 
 
@@ -37,21 +39,6 @@ class CodeInformation:
     def attributes_corrected(self) -> float:
         """Summed over attributes, which are independent: codes tell at least so much of the character."""
         return max(0.0, sum(self.attributes) - sum(self.attributes_by_chance))
-
-
-def entropy(values: np.ndarray) -> float:
-    """Entropy in bits of the empirical distribution of values [n]."""
-    p = np.unique(values, return_counts=True)[1] / len(values)
-    return float(-(p * np.log2(p)).sum())
-
-
-def mutual_information(x: np.ndarray, y: np.ndarray) -> float:
-    """Mutual information in bits of two discrete sequences [n], of their counted joint distribution.
-
-    Counting few samples overestimates it, by about (cells - rows - columns + 1) / (2 n ln 2) bits.
-    """
-    x, y = np.unique(x, return_inverse=True)[1], np.unique(y, return_inverse=True)[1]
-    return entropy(x) + entropy(y) - entropy(x * (y.max() + 1) + y)
 
 
 def expected_by_chance(codes: np.ndarray, labels: np.ndarray, given: np.ndarray, seed: int = 0) -> float:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bcdcodec.training.data.sheets import ACTIONS, CHARACTERS, FRAMES, MOTIONS, Sheets, attributes, motion_frame
+from bcdcodec.training.data.sheets import ACTIONS, CHARACTERS, FRAMES, MOTIONS, Sheets, attributes
+from bcdcodec.training.data.sprite_batches import MOTION_OF
 
 COLUMNS = ("action", "skin", "pants", "top", "hair")  # of table A4
 BLOCK = 8  # clips judged together
@@ -21,7 +22,6 @@ ALIKE = 40.0  # dB between two true frames from which nobody tells them apart: a
 SLACK = 1e-4  # of the largest term: far above what float32 loses
 
 ATTRIBUTES_OF = np.array([attributes(n) for n in range(CHARACTERS)])  # [characters, 4]
-MOTION_OF = np.array([[motion_frame(a, t) for t in range(FRAMES)] for a in range(len(ACTIONS))])  # [actions, t]
 ACTION_OF = np.array([np.flatnonzero((MOTION_OF == m).any(1))[0] for m in range(MOTIONS)])  # [motions]
 
 

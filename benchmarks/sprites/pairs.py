@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bcdcodec.training.data.sheets import ACTIONS, FRAMES, Sheets
+from bcdcodec.training.data.sheets import ACTIONS, Sheets
 
 SELF, OTHER_ACTION, OTHER_CHARACTER, BOTH = "self", "other action", "other character", "both"
 CASES = (SELF, OTHER_ACTION, OTHER_CHARACTER, BOTH)  # what differs between the content's clip and the driving one
@@ -75,18 +75,3 @@ def draw_pairs(clips: ClipSet, case: str, driving: np.ndarray, seed: int) -> Pai
 def spread(count: int, most: int | None) -> np.ndarray:
     """Numbers of at most `most` of `count` clips, evenly picked; None: all."""
     return np.arange(count) if most is None or most >= count else np.linspace(0, count - 1, most).round().astype(int)
-
-
-__all__ = [
-    "ACTIONS",
-    "BOTH",
-    "CASES",
-    "FRAMES",
-    "OTHER_ACTION",
-    "OTHER_CHARACTER",
-    "SELF",
-    "ClipSet",
-    "Pairs",
-    "draw_pairs",
-    "spread",
-]

@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bcdcodec.errors import BcdError
+from bcdcodec.video.detector import SIDE as DETECTOR_SIDE, BlazeFaceNetwork, anchors
 
 WHEEL_FILES = {
     "face_detector": "modules/face_detection/face_detection_short_range.tflite",
@@ -47,7 +48,6 @@ BLENDSHAPE_POINTS = [
 ]  # fmt: skip
 
 POINTS = 478  # of a .task file: with irises
-DETECTOR_SIDE = 128  # pixels, input of the detector
 SCORE_LEAST = 0.5  # of the detector and of the landmarks' presence
 EYE_RIGHT, EYE_LEFT = 33, 263  # outer corners, which give the roll
 ENLARGED = 1.5  # the region of interest over the face's box
@@ -75,6 +75,7 @@ class Landmarker:
         self._cv2 = cv2
         contents = _of_wheel() if task is None else _of_task(Path(task))
         self.digest = hashlib.sha256(b"".join(contents.values())).hexdigest()[:16]
+        self._detector = BlazeFaceNetwork(contents.pop("face_detector"))
         try:
             self._networks = {n: Interpreter(model_content=c, num_threads=1) for n, c in contents.items()}
             for network in self._networks.values():
@@ -84,7 +85,7 @@ class Landmarker:
         mesh = self._networks["face_landmarks_detector"]
         self.side = int(mesh.get_input_details()[0]["shape"][1])  # pixels
         self.points = max(int(np.prod(d["shape"])) for d in mesh.get_output_details()) // 3
-        self._anchors = _anchors()
+        self._anchors = anchors()
 
     def __call__(self, picture: np.ndarray, near: np.ndarray | None = None) -> Face | None:
         """The face of a picture uint8 [h, w, 3], RGB; None without one.
@@ -113,11 +114,11 @@ class Landmarker:
         square = np.zeros((side, side, 3), np.uint8)
         square[top : top + h, left : left + w] = picture
         small = self._cv2.resize(square, (DETECTOR_SIDE, DETECTOR_SIDE), interpolation=self._cv2.INTER_AREA)
-        boxes, scores = self._run("face_detector", (small[None].astype(np.float32) - 127.5) / 127.5)
-        best = int(scores[0, :, 0].argmax())
-        if 1 / (1 + np.exp(-float(scores[0, best, 0]))) < SCORE_LEAST:
+        boxes, scores = self._detector(small)
+        best = int(scores.argmax())
+        if scores[best] < SCORE_LEAST:
             return None
-        values = boxes[0, best].reshape(8, 2) / DETECTOR_SIDE
+        values = boxes[best].reshape(8, 2) / DETECTOR_SIDE
         points = values + self._anchors[best]  # centre, (size), eyes, nose, mouth, ears
         size = values[1]
         (x0, y0), (x1, y1) = points[2] * side, points[3] * side
@@ -175,15 +176,6 @@ def _of_wheel() -> dict[str, bytes]:
             "(468 points, no irises)"
         )
     return {name: (folder / file).read_bytes() for name, file in WHEEL_FILES.items()}
-
-
-def _anchors() -> np.ndarray:
-    """Centres of BlazeFace's 896 anchors [896, 2], fractions of the picture: 16x16 twice, 8x8 six times."""
-    layers = []
-    for cells, each in ((16, 2), (8, 6)):
-        y, x = np.mgrid[:cells, :cells]
-        layers.append(np.repeat((np.stack([x, y], -1).reshape(-1, 2) + 0.5) / cells, each, axis=0))
-    return np.concatenate(layers)
 
 
 def _region_of_points(points: np.ndarray) -> np.ndarray:

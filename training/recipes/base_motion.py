@@ -12,12 +12,8 @@ similarity of the face-aligned frame; commitment; rate.
 from __future__ import annotations
 
 import argparse
-import json
-import signal
 import sys
-import time
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -32,22 +28,19 @@ from bcdcodec.training.data.single_frames import FrameSource
 from bcdcodec.training.recipes import run as runs
 
 
-@dataclass(frozen=True)
-class Schedule:
+@dataclass(frozen=True, kw_only=True)
+class Schedule(runs.RunSchedule):
     """How long and how fast."""
 
     batch: int = 48  # frames
-    portraits: float = 0.4  # share of a batch
-    lr: float = 1e-3
-    warmup: int = 50  # steps
+    portraits: float = 0.4
+    warmup: int = 50
+    decay: float = 0.995
     quantise_from: int = 250  # step from which the nearest code is used
     rate_from: int = 400  # step from which the rate term counts
     target_bits: float = 60.0  # bits a frame of the 16 groups, entropy of the batch histogram
     rate_weight: float = 0.002
     temperature: float = 0.3  # of the histogram
-    weight_decay: float = 0.01
-    decay: float = 0.995  # of the averaged weights
-    seed: int = 0
 
 
 def importance() -> Tensor:
@@ -109,70 +102,33 @@ def _expression(said: Tensor, right: Tensor, weight: Tensor) -> Tensor:
     return (weight * F.smooth_l1_loss(said, right, reduction="none", beta=1.0)).sum(1).mean()
 
 
-def weights(schedule: Schedule) -> dict[str, float]:
-    """What each loss counts; `bits` is only logged."""
-    return {
-        "locate": 0.5,
-        "place": 0.3,
-        "expression": 5.0,
-        "commitment": 0.1,
-        "codebook": 1.0,
-        "rate": schedule.rate_weight,
-    }
-
-
 def train(options: argparse.Namespace, schedule: Schedule, config: BaseMotionConfig) -> None:
-    """Train until `--steps` or a signal; save every `--save` seconds and at the end."""
+    """Train as `run.train` does."""
     torch.manual_seed(schedule.seed)
     model = BaseMotion(config)
     clips = load_clips(options.clips / "train")
     portraits = PortraitFolders(options.portraits, options.landmarker).read() if options.portraits else []
     source = FrameSource(clips, portraits, schedule.seed)
-    optimisers = runs.optimisers(model, model.reader.layers, schedule.lr, schedule.weight_decay)
-    run = runs.Run(options.run, model, optimisers, schedule.decay)
-    if not run.resume():
+
+    def begin() -> None:
         motion = torch.cat([torch.from_numpy(clip.motion[clip.found]) for clip in clips.values()])[:, :54]
         model.expression_mean.copy_(motion.mean(0))
         model.expression_scale.copy_(motion.std(0).clamp_min(0.04))
-        run.average = runs.Average(model, schedule.decay)
-    (options.run / "config.json").write_text(
-        json.dumps({"base_motion": asdict(config), "schedule": asdict(schedule)}, indent=1)
-    )
-    stop = []
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.append(1))
-    save_now, sums, last = runs.Clock(options.save), {}, time.time()
-    print(f"{sum(p.numel() for p in model.parameters()) / 1e6:.1f} M parameters; step {run.step}; "
-          f"{len(clips)} clips, {len(source.portraits)} portraits", flush=True)  # fmt: skip
-    batches = runs.ahead(lambda i: source.raw(i, schedule.batch, schedule.portraits), run.step)
-    for raw in batches:
-        if run.step == schedule.quantise_from:
+
+    def of_batch(raw: dict, step: int) -> dict[str, Tensor]:
+        if step == schedule.quantise_from:
             seed_codebooks(model, source, schedule)
-        runs.set_rate(optimisers, options.lr_scale * schedule.lr * min(1, (run.step + 1) / schedule.warmup))
-        terms = losses(model, raw, schedule, run.step)
-        counts = weights(schedule)
-        loss = sum(counts[name] * term for name, term in terms.items() if name in counts)
-        for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 5.0)
-        for optimiser in optimisers:
-            optimiser.step()
-        run.average.update(model, run.step)
-        run.step += 1
-        now = time.time()
-        run.seconds, last = run.seconds + now - last, now
-        for name, value in {"loss": loss, **terms}.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-        if run.step % options.every == 0:
-            run.log(**{name: value / options.every for name, value in sums.items()})
-            sums = {}
-        done = stop or run.step >= options.steps
-        if save_now() or done:
-            run.save()
-        if done:
-            break
-    batches.close()
+        return losses(model, raw, schedule, step)
+
+    weights = {
+        "locate": 0.5, "place": 0.3, "expression": 5.0, "commitment": 0.1, "codebook": 1.0, "rate": schedule.rate_weight
+    }  # fmt: skip
+    recipe = runs.Recipe(
+        "base_motion", config, model, model.reader.layers, weights, begin,
+        lambda number: source.raw(number, schedule.batch, schedule.portraits), of_batch,
+        f"{len(clips)} clips, {len(source.portraits)} portraits",
+    )  # fmt: skip
+    runs.train(recipe, options, schedule)
 
 
 @torch.no_grad()
@@ -188,27 +144,14 @@ def seed_codebooks(model: BaseMotion, source: FrameSource, schedule: Schedule) -
     model.train()
 
 
-def parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parse = argparse.ArgumentParser(description="Train the encoder of the base motion from the teacher's labels.")
-    parse.add_argument("--clips", type=Path, required=True, help="folder of prepared clips (train and val)")
-    parse.add_argument("--portraits", type=Path, nargs="*", help="folders of re-animated portraits")
-    parse.add_argument("--landmarker", type=Path, help="MediaPipe's face_landmarker.task, for --portraits")
-    parse.add_argument("--run", type=Path, required=True, help="folder of the run")
-    parse.add_argument("--steps", type=int, default=10**9, help="end after so many steps")
-    parse.add_argument("--save", type=float, default=180, help="seconds between checkpoints")
-    parse.add_argument("--every", type=int, default=20, help="steps between lines of the log")
+def main(arguments: list[str] | None = None) -> None:
+    """Train."""
+    parse = runs.parser("Train the encoder of the base motion from the teacher's labels.")
     parse.add_argument(
         "--quantise-from", type=int, default=Schedule.quantise_from, help="step from which codes are used"
     )
     parse.add_argument("--rate-from", type=int, default=Schedule.rate_from, help="step from which the rate counts")
-    parse.add_argument("--lr-scale", type=float, default=1.0, help="factor on the learning rate")
-    return parse
-
-
-def main(arguments: list[str] | None = None) -> None:
-    """Train."""
-    options = parser().parse_args(arguments)
+    options = parse.parse_args(arguments)
     schedule = Schedule(quantise_from=options.quantise_from, rate_from=options.rate_from)
     train(options, schedule, BaseMotionConfig())
 

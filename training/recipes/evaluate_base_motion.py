@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import sys
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -82,22 +83,13 @@ def main(arguments: list[str] | None = None) -> None:
     parse.add_argument("--count", type=int, default=76, help="clips, evenly picked")
     parse.add_argument("--frames", type=int, default=125, help="leading frames of a clip")
     options = parse.parse_args(arguments)
-    config = json.loads((options.run / "config.json").read_text())
-    model = BaseMotion(
-        BaseMotionConfig(**{k: tuple(v) if isinstance(v, list) else v for k, v in config["base_motion"].items()})
-    )
-    runs.take(model, runs.averaged(options.run))
-    model.eval()
+    model = runs.trained(options.run, "base_motion", BaseMotion, BaseMotionConfig)
     with open(options.clips.parent / "manifest.csv", newline="") as file:
         rows = [(Path(r["file"]).stem, r["identity"]) for r in csv.DictReader(file) if r["split"] == "val"]
     rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(options.count, len(rows))).astype(int)]
     said, right, features, all_codes, without, people = [], [], [], [], [], []
     for name, person in rows:
-        frames = []
-        for frame in read_frames(options.clips / f"{name}.mp4"):
-            frames.append(frame)
-            if len(frames) == options.frames:
-                break
+        frames = list(islice(read_frames(options.clips / f"{name}.mp4"), options.frames))
         f, codes, continuous = encode_clip(model, np.stack(frames))
         with np.load(options.teacher / f"{name}.npz") as file:
             right.append(motion_of({key: file[key][: len(frames)] for key in file.files}))

@@ -138,10 +138,7 @@ def main(arguments: list[str] | None = None) -> None:
     parse.add_argument("--no-dlib", action="store_true", help="judge by the landmarker alone")
     parse.add_argument("--sheet", type=Path, help="PNG of the clips that move most")
     options = parse.parse_args(arguments)
-    config = json.loads((options.run / "config.json").read_text())
-    network = GeometryNetwork(GeometryConfig(**config["geometry"]))
-    runs.take(network, runs.averaged(options.run))
-    network.eval()
+    network = runs.trained(options.run, "geometry", GeometryNetwork, GeometryConfig)
     clips = load_clips(options.clips / "val")
     names = [list(clips)[i] for i in np.linspace(0, len(clips) - 1, min(options.count, len(clips))).astype(int)]
     judges = {"mediapipe": landmarker_judge(options.landmarker)}

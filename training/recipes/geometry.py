@@ -11,11 +11,8 @@ picture, warped and with its fill. All count more at the eyes and the mouth.
 from __future__ import annotations
 
 import argparse
-import json
-import signal
 import sys
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -36,18 +33,15 @@ from bcdcodec.training.data.aligned_pairs import (
 from bcdcodec.training.recipes import run as runs
 
 
-@dataclass(frozen=True)
-class Schedule:
+@dataclass(frozen=True, kw_only=True)
+class Schedule(runs.RunSchedule):
     """How long and how fast."""
 
     batch: int = 24  # pairs
-    portraits: float = 0.6  # share of a batch
-    lr: float = 1e-3
-    warmup: int = 100  # steps
-    weight_decay: float = 0.01
-    decay: float = 0.998  # of the averaged weights
+    portraits: float = 0.6
+    warmup: int = 100
+    decay: float = 0.998
     reread: int = 50  # steps after which new portraits are looked for
-    seed: int = 0
 
 
 def charbonnier(difference: Tensor, size: float) -> Tensor:
@@ -119,90 +113,35 @@ def predict(network: GeometryNetwork, pairs: Pairs) -> Geometry:
 
 
 def train(options: argparse.Namespace, schedule: Schedule, config: GeometryConfig) -> None:
-    """Train until `--steps`, `--minutes` or a signal; save every `--save` seconds and at the end."""
+    """Train as `run.train` does; portraits are added as they are written."""
     torch.manual_seed(schedule.seed)
     network = GeometryNetwork(config)
-    source = open_source(options, config, schedule.seed)
+    source = PairSource(load_clips(options.clips / "train"), [], config.frame, config.cells, schedule.seed)
     folder = PortraitFolders(options.portraits, options.landmarker) if options.portraits else None
 
-    def make(number: int) -> dict:
+    def batch(number: int) -> dict:
         if folder and (number % schedule.reread == 0 or not source.portraits):
             source.portraits = folder.read()
         return source.raw(number, schedule.batch, schedule.portraits)
 
-    optimisers = runs.optimisers(network, network.blocks, schedule.lr, schedule.weight_decay)
-    run = runs.Run(options.run, network, optimisers, schedule.decay)
-    if not run.resume():
-        set_motion_statistics(network, source)
-        run.average = runs.Average(network, schedule.decay)
-    (options.run / "config.json").write_text(
-        json.dumps({"geometry": asdict(config), "schedule": asdict(schedule)}, indent=1)
-    )
-    stop = []
-    for name in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(name, lambda *_: stop.append(1))
-    save_now, start, sums = runs.Clock(options.save), time.time(), {}
-    print(f"{sum(p.numel() for p in network.parameters()) / 1e6:.1f} M parameters; step {run.step}; "
-          f"{len(source.clips)} clips, {len(folder.read()) if folder else 0} portraits", flush=True)  # fmt: skip
-    batches = runs.ahead(make, run.step)
-    last = time.time()
-    for raw in batches:
-        runs.set_rate(optimisers, options.lr_scale * schedule.lr * min(1, (run.step + 1) / schedule.warmup))
+    def of_batch(raw: dict, step: int) -> dict[str, Tensor]:
         pairs = aligned(raw, config.frame, config.cells)
-        terms = losses(predict(network, pairs), pairs)
-        loss = sum(WEIGHTS[name] * term for name, term in terms.items())
-        for optimiser in optimisers:
-            optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
-        if torch.isfinite(norm):
-            for optimiser in optimisers:
-                optimiser.step()
-        run.average.update(network, run.step)
-        run.step += 1
-        now = time.time()
-        run.seconds, last = run.seconds + now - last, now
-        for name, value in {"loss": loss, "norm": norm, **terms}.items():
-            sums[name] = sums.get(name, 0.0) + float(value.detach())
-        if run.step % options.every == 0:
-            run.log(
-                **{name: value / options.every for name, value in sums.items()},
-                steps_per_second=options.every / (now - start),
-            )
-            sums, start = {}, now
-        done = stop or run.step >= options.steps
-        if save_now() or done:
-            run.save()
-        if done:
-            break
-    batches.close()
+        return losses(predict(network, pairs), pairs)
 
-
-def open_source(options: argparse.Namespace, config: GeometryConfig, seed: int) -> PairSource:
-    """The clips that the options name; portraits are added as they are read."""
-    return PairSource(load_clips(options.clips / "train"), [], config.frame, config.cells, seed)
-
-
-def parser() -> argparse.ArgumentParser:
-    """The command's options."""
-    parse = argparse.ArgumentParser(description="Train the geometry network with the teacher's numbers as the motion.")
-    parse.add_argument("--prepare", type=Path, help="folder of .mp4 clips: write their frames to --clips and end")
-    parse.add_argument("--teacher", type=Path, help="labels of the clips, for --prepare")
-    parse.add_argument("--clips", type=Path, required=True, help="folder of prepared clips (train and val)")
-    parse.add_argument("--portraits", type=Path, nargs="*", help="folders of re-animated portraits")
-    parse.add_argument("--landmarker", type=Path, help="MediaPipe's face_landmarker.task, for its canonical face")
-    parse.add_argument("--run", type=Path, help="folder of the run")
-    parse.add_argument("--steps", type=int, default=10**9, help="end after so many steps")
-    parse.add_argument("--save", type=float, default=180, help="seconds between checkpoints")
-    parse.add_argument("--every", type=int, default=20, help="steps between lines of the log")
-    parse.add_argument("--lr-scale", type=float, default=1.0, help="factor on the learning rate")
-    parse.add_argument("--batch", type=int, default=Schedule.batch, help="pairs a step")
-    return parse
+    recipe = runs.Recipe(
+        "geometry", config, network, network.blocks, WEIGHTS, lambda: set_motion_statistics(network, source),
+        batch, of_batch, f"{len(source.clips)} clips, {len(folder.read()) if folder else 0} portraits",
+    )  # fmt: skip
+    runs.train(recipe, options, schedule)
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Prepare the clips, or train."""
-    options = parser().parse_args(arguments)
+    parse = runs.parser("Train the geometry network with the teacher's numbers as the motion.")
+    parse.add_argument("--prepare", type=Path, help="folder of .mp4 clips: write their frames to --clips and end")
+    parse.add_argument("--teacher", type=Path, help="labels of the clips, for --prepare")
+    parse.add_argument("--batch", type=int, default=Schedule.batch, help="pairs a step")
+    options = parse.parse_args(arguments)
     if options.prepare:
         for split, every in (("train", 2), ("val", 5)):
             names = prepare_clips(options.prepare, options.teacher, options.clips / split, split, every)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import queue
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -102,6 +105,106 @@ def take(network: nn.Module, tensors: dict[str, Tensor]) -> None:
                 f"checkpoint: {name} is {shape}, the network has {list(tensor.shape)}: use another --run folder"
             )
     network.load_state_dict({name: tensors[name] for name in own})
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunSchedule:
+    """How fast a recipe trains; recipes add fields of their own."""
+
+    batch: int  # examples
+    portraits: float  # share of a batch
+    lr: float = 1e-3
+    warmup: int  # steps
+    weight_decay: float = 0.01
+    decay: float  # of the averaged weights
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What `train` trains, and how."""
+
+    name: str  # under which config.json has the network's config
+    config: object  # a dataclass
+    network: nn.Module
+    blocks: nn.Module  # whose matrices Muon moves
+    weights: dict[str, float]  # what each loss counts; others are only logged
+    begin: Callable[[], None]  # sets the statistics of a new run's data in the network
+    batch: Callable[[int], dict]  # of a step
+    losses: Callable[[dict, int], dict[str, Tensor]]  # of a batch at a step, by name
+    about: str  # the data, for the first line of the output
+
+
+def train(recipe: Recipe, options: argparse.Namespace, schedule: RunSchedule) -> None:
+    """Train until `options.steps` or a signal; save every `options.save` seconds and at the end.
+
+    A step whose gradient is not finite is left out. Raises BcdError without `options.run`.
+    """
+    if options.run is None:
+        raise BcdError("no folder of the run is given: name it with --run")
+    network, stop = recipe.network, []
+    steppers = optimisers(network, recipe.blocks, schedule.lr, schedule.weight_decay)
+    run = Run(options.run, network, steppers, schedule.decay)
+    if not run.resume():
+        recipe.begin()
+        run.average = Average(network, schedule.decay)
+    config = {recipe.name: asdict(recipe.config), "schedule": asdict(schedule)}
+    (options.run / "config.json").write_text(json.dumps(config, indent=1))
+    for name in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(name, lambda *_: stop.append(1))
+    parameters = sum(p.numel() for p in network.parameters()) / 1e6
+    print(f"{parameters:.1f} M parameters; step {run.step}; {recipe.about}", flush=True)
+    save_now, sums, batches = Clock(options.save), {}, ahead(recipe.batch, run.step)
+    start = last = time.time()
+    for raw in batches:
+        set_rate(steppers, options.lr_scale * schedule.lr * min(1, (run.step + 1) / schedule.warmup))
+        terms = recipe.losses(raw, run.step)
+        loss = sum(recipe.weights[name] * term for name, term in terms.items() if name in recipe.weights)
+        for optimiser in steppers:
+            optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
+        if torch.isfinite(norm):
+            for optimiser in steppers:
+                optimiser.step()
+        run.average.update(network, run.step)
+        run.step += 1
+        now = time.time()
+        run.seconds, last = run.seconds + now - last, now
+        for name, value in {"loss": loss, "norm": norm, **terms}.items():
+            sums[name] = sums.get(name, 0.0) + float(value.detach())
+        if run.step % options.every == 0:
+            means = {name: value / options.every for name, value in sums.items()}
+            run.log(**means, steps_per_second=options.every / (now - start))
+            sums, start = {}, now
+        done = stop or run.step >= options.steps
+        if save_now() or done:
+            run.save()
+        if done:
+            break
+    batches.close()
+
+
+def parser(description: str) -> argparse.ArgumentParser:
+    """The options of every recipe."""
+    parse = argparse.ArgumentParser(description=description)
+    parse.add_argument("--clips", type=Path, required=True, help="folder of prepared clips (train and val)")
+    parse.add_argument("--portraits", type=Path, nargs="*", help="folders of re-animated portraits")
+    parse.add_argument("--landmarker", type=Path, help="MediaPipe's face_landmarker.task, for --portraits")
+    parse.add_argument("--run", type=Path, help="folder of the run")
+    parse.add_argument("--steps", type=int, default=10**9, help="end after so many steps")
+    parse.add_argument("--save", type=float, default=180, help="seconds between checkpoints")
+    parse.add_argument("--every", type=int, default=20, help="steps between lines of the log")
+    parse.add_argument("--lr-scale", type=float, default=1.0, help="factor on the learning rate")
+    return parse
+
+
+def trained(folder: Path, name: str, network: type[nn.Module], config: type) -> nn.Module:
+    """A run's network with the averaged weights, to be measured; arguments as in `Recipe`."""
+    fields = json.loads((folder / "config.json").read_text())[name]
+    found = network(config(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}))
+    take(found, averaged(folder))
+    return found.eval()
 
 
 def averaged(folder: Path) -> dict[str, Tensor]:

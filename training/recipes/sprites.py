@@ -31,10 +31,8 @@ RESTART_BATCHES, RESTART_UNTIL = 16, 0.8  # batches whose frames are looked at; 
 CHOICE_FRAMES, CHOICE_CODES = 12, 12  # tried in a step for the choice of codes
 CHOICE_EVERY, CHOICE_AT = 4, 1  # steps; which of these
 CHOICE_LAMBDA = 0.0002  # squared error (pixels of unit deviation) that a bit is worth there; a dozen pixels are 0.004
-SPLIT_BATCHES, CANDIDATE_BATCHES = (
-    24,
-    3,
-)  # in which shared codes are looked for; of which a step takes the clips in question
+SPLIT_BATCHES = 24  # in which shared codes are looked for
+CANDIDATE_BATCHES = 3  # of which a step takes the clips in question
 AGAIN_FROM = 0.5  # share of the recipe after which a run from a model begins: at half of the learning rates
 SPLIT_LR, SPLIT_FROM = 0.25, 0.66  # of the steps that split codes; share of the recipe after which such a run begins
 GIVEN_CODES_WEIGHT = 0.5  # of the cross entropy (nats a group) of codes that are given
@@ -52,7 +50,7 @@ class SpritesTraining:
     rate_weight: float = 0.1  # lambda of equation 8, on squared bits
     conditional_entropy_weight: float = 0.02  # on mean H(mu) in bits a group
     content_weight: float = 2e-5  # on the estimated bits of the tokens
-    content_mask_rate: float = 0.06  # of the samples, whose content alone is mcandidates: motion must suffice
+    content_mask_rate: float = 0.06  # of the samples, whose content alone is masked: motion must suffice
     rare_colours: float = 0.4  # power of the number of a clip's pixels of a colour by which their error counts less
     palette_weight: float = 0.2  # on reading the clip's colours from the content tokens
     redrawn_content: float = 0.5  # of the samples, whose content frames the model redraws in another clip's motion

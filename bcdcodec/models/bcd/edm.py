@@ -33,12 +33,6 @@ def denoising_loss(z: Tensor, denoised: Tensor, sigma: Tensor, sigma_data: float
     return (weight * (z - denoised).square().flatten(1).mean(1)).mean()
 
 
-def preconditioning(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """c_skip, c_out, c_in, c_noise of noise levels sigma (EDM, table 1)."""
-    total = sigma**2 + sigma_data**2
-    return sigma_data**2 / total, sigma * sigma_data / total.sqrt(), 1 / total.sqrt(), sigma.log() / 4
-
-
 def training_sigmas(count: int, config: EDMConfig) -> Tensor:
     """Log-normal noise levels [count]."""
     return (torch.randn(count) * config.p_std + config.p_mean).exp()

@@ -5,22 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bcdcodec.errors import ModelError
-from bcdcodec.models.base import Reference, Synthesis
+from bcdcodec.models.base import Reference, Synthesis, UnwarpedModel
 from bcdcodec.models.bcd.config import BCDConfig
 from bcdcodec.models.bcd.dit import DiT
-from bcdcodec.models.bcd.edm import guided, preconditioning, sample
+from bcdcodec.models.bcd.edm import guided, sample
 from bcdcodec.models.bcd.encoder import Encoder
 from bcdcodec.models.bcd.group_vq import GroupVQ
 from bcdcodec.models.content_quantiser import ContentQuantiser
+from bcdcodec.models.edm import preconditioning
 
 
-class BCDModel(nn.Module):
+class BCDModel(UnwarpedModel):
     """The paper's model over latents [b, t, c, h, w]."""
 
-    warps = False
     noise_per_frame = True  # as in training: the forward process adds independent noise to every frame
 
     def __init__(self, config: BCDConfig):
@@ -43,12 +42,6 @@ class BCDModel(nn.Module):
         picked = torch.linspace(0, len(m) - 1, min(self.config.content.frames, len(m))).long()
         return self.encoder(frames(picked)[None])[0], None
 
-    def reference(self, tokens: Tensor, motion: None, detailed: bool = False) -> Reference:
-        return Reference(tokens, None)
-
-    def refine(self, z: Tensor, m: Tensor, reference: Reference, quick: bool = False) -> tuple[Tensor, None]:
-        return m, None
-
     def denoise(
         self,
         x: Tensor,
@@ -70,11 +63,7 @@ class BCDModel(nn.Module):
 
     @torch.no_grad()
     def synthesise(self, reference: Reference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:
-        if not steps:
-            raise ModelError(
-                f"0 steps show the reference image as the motion warps it; the motion of model {self.config.name!r} "
-                "is no flow: give 1 step or more"
-            )
+        self.refuse_no_steps(steps)
         b, diffusion = len(m_hat), self.config.diffusion
         keep = torch.tensor([True, False], device=m_hat.device).repeat_interleave(b)
         tokens, motion = (torch.cat([part, part]) for part in (reference.tokens, m_hat))
@@ -84,6 +73,3 @@ class BCDModel(nn.Module):
             return guided(*self.denoise(torch.cat([x, x]), levels, tokens, motion, keep).chunk(2), diffusion.guidance)
 
         return Synthesis(sample(denoise, noise, diffusion, steps))
-
-    def decoding_networks(self) -> list[nn.Module]:
-        return [self.decoder]

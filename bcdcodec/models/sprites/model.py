@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from bcdcodec.errors import ModelError
-from bcdcodec.models.base import Reference, Synthesis
+from bcdcodec.models.base import Reference, Synthesis, UnwarpedModel
 from bcdcodec.models.content_quantiser import ContentQuantiser
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.group_vq import GroupVQ
@@ -18,10 +17,9 @@ from bcdcodec.models.sprites.dit import SpritesDiT
 from bcdcodec.models.sprites.encoder import SpritesEncoder
 
 
-class SpritesModel(nn.Module):
+class SpritesModel(UnwarpedModel):
     """Bitrate-controlled diffusion of normalised pixels [b, t, 3, 64, 64]; content tokens are learned."""
 
-    warps = False
     noise_per_frame = False
 
     def __init__(self, config: SpritesConfig):
@@ -45,12 +43,6 @@ class SpritesModel(nn.Module):
         picked = order[torch.linspace(0, len(m) - 1, min(self.config.content.frames, len(m))).long()].cpu()
         return self.encode(frames(picked)[None])[0], None
 
-    def reference(self, tokens: Tensor, motion: None, detailed: bool = False) -> Reference:
-        return Reference(tokens, None)
-
-    def refine(self, z: Tensor, m: Tensor, reference: Reference, quick: bool = False) -> tuple[Tensor, None]:
-        return m, None
-
     def denoise(
         self, x: Tensor, sigma: Tensor, content: Tensor, motion: Tensor, keep_content: Tensor | None = None
     ) -> Tensor:
@@ -70,16 +62,9 @@ class SpritesModel(nn.Module):
 
     @torch.no_grad()
     def synthesise(self, reference: Reference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:
-        if not steps:
-            raise ModelError(
-                f"0 steps show the reference image as the motion warps it; the motion of model {self.config.name!r} "
-                "is no flow: give 1 step or more"
-            )
+        self.refuse_no_steps(steps)
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
             return self.denoise(x, torch.full((x.shape[0],), sigma, device=x.device), reference.tokens, m_hat)
 
         return Synthesis(sample_heun(denoise, noise, self.config.diffusion, steps))
-
-    def decoding_networks(self) -> list[nn.Module]:
-        return [self.decoder]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bcdcodec.benchmarks.contact_sheet import contact_sheet
 from bcdcodec.benchmarks.measure.pictures import psnr
 from bcdcodec.errors import BcdError
 from bcdcodec.files import Progress
@@ -78,10 +79,9 @@ def run_demo(
     decoded = {person: read_pictures(out / name, None, size) for person, name in names.items()}
     reenacted = read_pictures(out / "b.as-a.mp4", None, size)
     picture = out / "demo.png"
-    moments = np.linspace(0, len(truth) - 1, COLUMNS).round().astype(int)
-    rows = [np.concatenate(list(video[moments]), 1) for video in (original["a"], decoded["a"], reenacted, truth)]
+    sheet = contact_sheet((original["a"], decoded["a"], reenacted, truth), COLUMNS)
     try:
-        picture.write_bytes(encode_png(np.concatenate(rows)))
+        picture.write_bytes(encode_png(sheet))
     except OSError as error:
         raise BcdError(f"cannot write {picture}: {error.strerror}") from error
     return DemoReport(
