@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bcdcodec.errors import MissingDetectorError, VideoError
-from bcdcodec.video.detector import Face, Sight, find_detector, look, look_in_way
+from bcdcodec.video.detector import Face, find_detector, look, look_in_way, turned_place
 from bcdcodec.video.geometry import Crop
 from bcdcodec.video.pictures import sample_pictures
 from bcdcodec.video.pipes import is_pipe
@@ -17,7 +17,7 @@ from bcdcodec.video.source import Source
 
 SAMPLES = 12  # pictures of the clip that are looked at
 LEAST_SHARE = 0.25  # of them must show the face
-HARD_TRIES = 3  # pictures that are looked at in every turn, if need be; the others then as the last of these
+HARD_TRIES = 3  # pictures that are looked at in every turn, if need be; the others then as most of these
 DETECTOR_SIDE = 480  # pixels of the shorter side, in which faces from 80 pixels on are found
 FACE_WIDTH = 0.49  # of the square's side, and where its middle is: medians of the faces the default model is trained on
 FACE_X, FACE_Y = 0.5, 0.55
@@ -39,10 +39,11 @@ class _Track:
 
 @dataclass(frozen=True)
 class FaceChoice:
-    """The square to code, in upright pixels, and what the user should know of it."""
+    """The square to code, in pixels of the turned pictures, and what the user should know of it."""
 
     crop: Crop | None  # None: the centre
-    notes: tuple[str, ...]  # one line each
+    notes: tuple[str, ...] = ()  # one line each
+    turn: int = 0  # degrees clockwise by which the pictures must be turned for an upright face
 
 
 def choose_face(source: Source, number: int | None, coded_side: int) -> FaceChoice:
@@ -67,17 +68,19 @@ def choose_face(source: Source, number: int | None, coded_side: int) -> FaceChoi
     largest = max(range(len(tracks)), key=lambda i: _width(tracks[i]))
     chosen = largest if number is None else number - 1
     track = tracks[chosen]
-    square = square_around(track.boxes, width, height)
+    turn = track.turns.most_common(1)[0][0]
+    boxes = [(*turned_place(x, y, turn, width, height), w) for x, y, w in track.boxes]
+    square = square_around(boxes, *((height, width) if turn % 180 else (width, height)))
     notes = [f"the face in {name} lies in {square} (x, y, width, height), which is coded"]
     if len(tracks) > 1 and number is None:
         notes.append(
             f"{name} shows {len(tracks)} faces: number {chosen + 1} from the left, the largest, is coded; "
             "--face N for another"
         )
-    turn = track.turns.most_common(1)[0][0]
     if turn:
-        notes.append(
-            f"the face in {name} is turned: turn the video by {turn} degrees clockwise first, or it is coded badly"
+        notes[0] = (
+            f"{name} is turned by {turn} degrees clockwise, as its face is not upright (--crop x,y,w,h turns nothing); "
+            f"then {notes[0]}"
         )
     if track.equalised > len(track.boxes) / 2:
         notes.append(f"{name} is too dark, or has too little contrast, for a good picture of the face")
@@ -85,17 +88,7 @@ def choose_face(source: Source, number: int | None, coded_side: int) -> FaceChoi
         notes.append(
             f"the face in {name} is small: its square has {square.w} pixels a side, pictures of {coded_side} are coded"
         )
-    return FaceChoice(square, tuple(notes))
-
-
-def face_square(source: Source) -> Crop | None:
-    """Returns the square around the largest face, in upright pixels; None where too few pictures show one.
-
-    It is the same for the whole clip: large enough for where the face goes, and inside the picture.
-    MissingDetectorError when no detector is installed, VideoError as for `read_frames`.
-    """
-    tracks, width, height = find_faces(source)
-    return square_around(max(tracks, key=_width).boxes, width, height) if tracks else None
+    return FaceChoice(square, tuple(notes), turn)
 
 
 def find_faces(source: Source) -> tuple[list[_Track], int, int]:
@@ -103,14 +96,15 @@ def find_faces(source: Source) -> tuple[list[_Track], int, int]:
     detect = find_detector()
     tracks: list[_Track] = []
     pictures, width, height = 0, 0, 0
-    sight = Sight(())
+    ways: Counter[tuple[int, bool]] = Counter({(0, False): 0})  # turn and equalisation, and how well they did
     for picture in sample_pictures(source, SAMPLES, DETECTOR_SIDE):
         pictures += 1
         width, height = picture.width, picture.height
         if pictures <= HARD_TRIES:
             sight = look(detect, picture.image)
+            ways[sight.turn, sight.equalised] += sight.score
         else:
-            sight = look_in_way(detect, picture.image, sight.turn, sight.equalised)
+            sight = look_in_way(detect, picture.image, *ways.most_common(1)[0][0])
         factor = picture.width / picture.image.shape[1]
         for face, track in _matched(sight.faces, tracks, factor):
             track.boxes.append((face.x * factor, face.y * factor, face.width * factor))
