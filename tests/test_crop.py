@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from head_clips import head_frames, write_clip
+from test_tracks import DEFAULT, clip_of_tracks
 from vector_parts import SMALL, file_bytes, head_for, recording as recording_of_vectors, split
 
 from bcdcodec.container import BcdWriter, Surroundings, open_bcd, read_recording
@@ -155,6 +156,12 @@ def test_a_dark_face_is_found_after_equalisation_and_told(tmp_path, monkeypatch)
     detector_of(monkeypatch, lambda picture: [(80, 45, 30, 0.9)] if picture.max() > 150 else [])
     notes = face.choose_face(write_clip(tmp_path / "a.mp4", pictures), None, 32).notes
     assert any("too dark, or has too little contrast" in note for note in notes)
+
+
+def test_faces_are_looked_for_in_the_track_that_is_coded(tmp_path, monkeypatch):
+    clip = clip_of_tracks(tmp_path / "a.mkv", [(64, None), (128, DEFAULT)])
+    detector_of(monkeypatch, lambda picture: [(picture.shape[1] / 2, picture.shape[0] / 2, 16, 0.9)])
+    assert [face.choose_face(clip, None, 32, track).crop.x for track in (None, 1, 2)] == [48, 16, 48]
 
 
 def test_a_pipe_is_not_looked_into_for_faces(tmp_path):

@@ -97,7 +97,7 @@ def encode_file(
     folder.tables.motion_profile(options.profile)  # raises before any work if the model has no tables for it
     choice, size = FaceChoice(options.crop), folder.config.latent.picture_size
     if options.crop == AUTO_CROP:
-        choice = face_or_centre(source, options.face, size)
+        choice = face_or_centre(source, options.face, size, options.tracks.video)
     notes = list(choice.notes)
     file = standard_input() if is_standard(source) else source
     opened = read_frames(file, choice.crop, size, options.sound, options.tracks, choice.turn)

@@ -36,6 +36,15 @@ class _Track:
     turns: Counter[int] = field(default_factory=Counter)  # degrees clockwise that would make it upright
     equalised: int = 0  # samples in which it was found only after equalisation
 
+    @property
+    def turn(self) -> int:
+        """Degrees clockwise that would make it upright in most samples."""
+        return self.turns.most_common(1)[0][0]
+
+    def turned_boxes(self, width: int, height: int) -> list[Box]:
+        """Returns its places in pictures of `width` x `height` pixels that are turned so."""
+        return [(*turned_place(x, y, self.turn, width, height), w) for x, y, w in self.boxes]
+
 
 @dataclass(frozen=True)
 class FaceChoice:
@@ -46,10 +55,11 @@ class FaceChoice:
     turn: int = 0  # degrees clockwise by which the pictures must be turned for an upright face
 
 
-def choose_face(source: Source, number: int | None, coded_side: int) -> FaceChoice:
+def choose_face(source: Source, number: int | None, coded_side: int, video_track: int | None = None) -> FaceChoice:
     """Returns the square around a face; `number`: which, from 1 at the left; None for the largest.
 
     Without a detector or a face it is the centre's, with a note. `coded_side`: pixels of the model's pictures.
+    `video_track`: its number, from 1; None for the default one.
     VideoError for a number that is not there, a source that can be read only once, and as for `read_frames`.
     """
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the given file object"
@@ -58,7 +68,7 @@ def choose_face(source: Source, number: int | None, coded_side: int) -> FaceChoi
             f"{name} is a pipe, and a face is looked for before the video is read: give a file, or --crop x,y,w,h"
         )
     try:
-        tracks, width, height = find_faces(source)
+        tracks, width, height = find_faces(source, video_track)
     except MissingDetectorError as error:
         return FaceChoice(None, (f"{error}; the centre square of {name} is coded",))
     if number is not None and not 1 <= number <= len(tracks):
@@ -67,10 +77,8 @@ def choose_face(source: Source, number: int | None, coded_side: int) -> FaceChoi
         return FaceChoice(None, (f"no face is found in {name}: the centre square is coded",))
     largest = max(range(len(tracks)), key=lambda i: _width(tracks[i]))
     chosen = largest if number is None else number - 1
-    track = tracks[chosen]
-    turn = track.turns.most_common(1)[0][0]
-    boxes = [(*turned_place(x, y, turn, width, height), w) for x, y, w in track.boxes]
-    square = square_around(boxes, *((height, width) if turn % 180 else (width, height)))
+    face, turn = tracks[chosen], tracks[chosen].turn
+    square = square_around(face.turned_boxes(width, height), *((height, width) if turn % 180 else (width, height)))
     notes = [f"the face in {name} lies in {square} (x, y, width, height), which is coded"]
     if len(tracks) > 1 and number is None:
         notes.append(
@@ -82,7 +90,7 @@ def choose_face(source: Source, number: int | None, coded_side: int) -> FaceChoi
             f"{name} is turned by {turn} degrees clockwise, as its face is not upright (--crop x,y,w,h turns nothing); "
             f"then {notes[0]}"
         )
-    if track.equalised > len(track.boxes) / 2:
+    if face.equalised > len(face.boxes) / 2:
         notes.append(f"{name} is too dark, or has too little contrast, for a good picture of the face")
     if square.w < SMALL * coded_side:
         notes.append(
@@ -91,13 +99,13 @@ def choose_face(source: Source, number: int | None, coded_side: int) -> FaceChoi
     return FaceChoice(square, tuple(notes), turn)
 
 
-def find_faces(source: Source) -> tuple[list[_Track], int, int]:
+def find_faces(source: Source, video_track: int | None = None) -> tuple[list[_Track], int, int]:
     """Returns the faces that enough samples of a video show, from left to right, and its width and height in pixels."""
     detect = find_detector()
     tracks: list[_Track] = []
     pictures, width, height = 0, 0, 0
     ways: Counter[tuple[int, bool]] = Counter({(0, False): 0})  # turn and equalisation, and how well they did
-    for picture in sample_pictures(source, SAMPLES, DETECTOR_SIDE):
+    for picture in sample_pictures(source, SAMPLES, DETECTOR_SIDE, video_track):
         pictures += 1
         width, height = picture.width, picture.height
         if pictures <= HARD_TRIES:
@@ -113,7 +121,8 @@ def find_faces(source: Source) -> tuple[list[_Track], int, int]:
     steady = [track for track in tracks if len(track.boxes) >= max(1.0, LEAST_SHARE * pictures)]
     for track in steady:
         track.boxes = _of_one_face(track.boxes)
-    return sorted(steady, key=lambda track: np.median([x for x, _, _ in track.boxes])), width, height
+    steady.sort(key=lambda track: np.median([x for x, _, _ in track.turned_boxes(width, height)]))
+    return steady, width, height
 
 
 def square_around(faces: list[Box], width: int, height: int) -> Crop:
