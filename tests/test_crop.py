@@ -196,6 +196,14 @@ def test_detectors_agree_where_faces_are(make):
     assert abs(found.x - (970 + HEAD / 2)) < HEAD / 4 and abs(found.y - (550 + HEAD / 2)) < HEAD / 3
 
 
+@pytest.mark.parametrize("make", [dlib_detector, blaze_face])
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_detectors_tell_which_way_a_face_lies(make, turn):
+    picture = np.ascontiguousarray(np.rot90(room(1, 170, 50)[0], turn // 90))
+    sight = detector.look(make(), picture)
+    assert (sight.turn, sight.equalised, len(sight.faces)) == (turn, False, 1)
+
+
 def test_a_file_that_is_no_detector_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv(detector.MODEL_VARIABLE, str(tmp_path / "none.task"))
     with pytest.raises(MissingDetectorError, match="BCD_FACE_MODEL names .*none.task, which holds no face detector"):

@@ -12,6 +12,7 @@ from test_tracks import peak
 from video_clips import BLUE, GREEN, GREY, RED, TICK, corner_colours, quadrants, read_all, written
 
 from bcdcodec.errors import VideoError
+from bcdcodec.video.deinterlace import Deinterlacer
 from bcdcodec.video.geometry import Orientation
 from bcdcodec.video.tracks import choose_video
 
@@ -116,6 +117,19 @@ def test_interlaced_video_is_deinterlaced_with_its_times_and_told(tmp_path, code
     assert any("is interlaced: it is deinterlaced, at the same frame rate" in note for note in reader.notes)
     bars = [np.flatnonzero(image[32, :, 0] > 130).mean() for image in images]
     np.testing.assert_allclose(np.diff(bars), 4, atol=0.6)
+
+
+def test_times_and_marks_of_damage_stay_with_their_frames_where_the_size_changes(tmp_path):
+    items = []
+    for size in (64, 48):
+        path = coded(tmp_path / f"{size}.mkv", woven(4, size), options={"flags": "+ildct+ilme", "bf": "0"})
+        with av.open(str(path)) as container:
+            items += [(frame, i == 2) for i, frame in enumerate(container.decode(video=0))]
+    stated = [(frame.width, frame.pts, frame.time_base, damaged) for frame, damaged in items]
+    found = [
+        (frame.width, frame.pts, frame.time_base, damaged) for frame, damaged in Deinterlacer().frames(iter(items))
+    ]
+    assert found == stated and len(found) == 8
 
 
 def test_progressive_video_is_not_filtered(tmp_path):
