@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from head_clips import head_frames, write_clip
+from test_tracks import DEFAULT, clip_of_tracks
 from vector_parts import SMALL, file_bytes, head_for, recording as recording_of_vectors, split
 
 from bcdcodec.container import BcdWriter, Surroundings, open_bcd, read_recording
@@ -58,7 +59,7 @@ def test_the_square_never_leaves_the_picture(x, y, width):
 
 def test_the_face_is_found_where_it_is(talk):
     pytest.importorskip("dlib")
-    square = face.face_square(talk)
+    square = face.choose_face(talk, None, 64).crop
     assert square is not None and abs(square.x + square.w / 2 - (170 + HEAD / 2)) < HEAD / 4
     assert 0.5 * HEAD < square.w < 1.5 * HEAD
 
@@ -105,7 +106,7 @@ def test_a_small_face_is_told_with_its_size(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("turn", [90, 180, 270])
-def test_a_turned_face_is_found_where_it_is_and_told(tmp_path, monkeypatch, turn):
+def test_a_turned_face_is_turned_upright_and_told(tmp_path, monkeypatch, turn):
     """The picture has a white corner, by which the detector knows how it was turned."""
     pictures = np.full((12, 360, 640, 3), 90, np.uint8)
     pictures[:, :40, :40] = 250
@@ -116,9 +117,38 @@ def test_a_turned_face_is_found_where_it_is_and_told(tmp_path, monkeypatch, turn
 
     detector_of(monkeypatch, faces_of)
     choice = face.choose_face(write_clip(tmp_path / "a.mp4", pictures), None, 64)
-    assert any(f"turn the video by {turn} degrees clockwise" in note for note in choice.notes)
-    x, y = {90: (100, 360 - 200), 180: (640 - 200, 360 - 100), 270: (640 - 100, 200)}[turn]
-    assert abs(choice.crop.x + choice.crop.w / 2 - x) < 4
+    assert choice.turn == turn and f"is turned by {turn} degrees clockwise, as its face" in choice.notes[0]
+    x, y, side, _ = choice.crop.x, choice.crop.y, choice.crop.w, choice.crop.h
+    assert abs(x + side * face.FACE_X - 200) < 4 and abs(y + side * face.FACE_Y - 100) < 4
+
+
+def test_one_picture_that_looks_turned_turns_nothing(tmp_path, monkeypatch):
+    """The third of twelve samples, as a blurred one may."""
+    shades = np.arange(12) * 10 + 40
+    pictures = np.broadcast_to(shades[:, None, None, None], (12, 90, 160, 3)).astype(np.uint8)
+
+    def faces_of(picture):
+        third = abs(int(picture[45, 45, 0]) - shades[2]) < 5
+        return [(80, 45, 30, 0.9)] if third == (picture.shape[0] > picture.shape[1]) else []
+
+    detector_of(monkeypatch, faces_of)
+    choice = face.choose_face(write_clip(tmp_path / "a.mp4", pictures), None, 32)
+    assert choice.turn == 0 and choice.crop is not None
+
+
+def test_two_people_in_turns_are_two_faces(tmp_path, monkeypatch):
+    pictures = np.where(np.arange(12) // 3 % 2, 200, 50).astype(np.uint8)[:, None, None, None]
+    pictures = np.broadcast_to(pictures, (12, 360, 640, 3))
+    detector_of(monkeypatch, lambda picture: [(150, 180, 60, 0.9) if picture.max() > 128 else (480, 180, 80, 0.9)])
+    choice = face.choose_face(write_clip(tmp_path / "a.mp4", pictures), None, 64)
+    assert "shows 2 faces" in choice.notes[1] and abs(choice.crop.x + choice.crop.w / 2 - 480) < 5
+
+
+def test_a_face_that_leaves_stays_in_the_square_as_long_as_it_is_seen(tmp_path, monkeypatch):
+    places = iter([*range(300, 620, 40), None, None, None, None])
+    detector_of(monkeypatch, lambda _: [(x, 180, 60, 0.9) for x in [next(places, None)] if x is not None])
+    choice = face.choose_face(clip_of(tmp_path), None, 64)
+    assert choice.crop.x <= 400 and choice.crop.x + choice.crop.w >= 500 and len(choice.notes) == 1
 
 
 def test_a_dark_face_is_found_after_equalisation_and_told(tmp_path, monkeypatch):
@@ -126,6 +156,12 @@ def test_a_dark_face_is_found_after_equalisation_and_told(tmp_path, monkeypatch)
     detector_of(monkeypatch, lambda picture: [(80, 45, 30, 0.9)] if picture.max() > 150 else [])
     notes = face.choose_face(write_clip(tmp_path / "a.mp4", pictures), None, 32).notes
     assert any("too dark, or has too little contrast" in note for note in notes)
+
+
+def test_faces_are_looked_for_in_the_track_that_is_coded(tmp_path, monkeypatch):
+    clip = clip_of_tracks(tmp_path / "a.mkv", [(64, None), (128, DEFAULT)])
+    detector_of(monkeypatch, lambda picture: [(picture.shape[1] / 2, picture.shape[0] / 2, 16, 0.9)])
+    assert [face.choose_face(clip, None, 32, track).crop.x for track in (None, 1, 2)] == [48, 16, 48]
 
 
 def test_a_pipe_is_not_looked_into_for_faces(tmp_path):
@@ -160,6 +196,14 @@ def test_detectors_agree_where_faces_are(make):
     assert abs(found.x - (970 + HEAD / 2)) < HEAD / 4 and abs(found.y - (550 + HEAD / 2)) < HEAD / 3
 
 
+@pytest.mark.parametrize("make", [dlib_detector, blaze_face])
+@pytest.mark.parametrize("turn", [0, 90, 180, 270])
+def test_detectors_tell_which_way_a_face_lies(make, turn):
+    picture = np.ascontiguousarray(np.rot90(room(1, 170, 50)[0], turn // 90))
+    sight = detector.look(make(), picture)
+    assert (sight.turn, sight.equalised, len(sight.faces)) == (turn, False, 1)
+
+
 def test_a_file_that_is_no_detector_is_named(tmp_path, monkeypatch):
     monkeypatch.setenv(detector.MODEL_VARIABLE, str(tmp_path / "none.task"))
     with pytest.raises(MissingDetectorError, match="BCD_FACE_MODEL names .*none.task, which holds no face detector"):
@@ -172,12 +216,24 @@ def test_a_file_that_is_no_detector_is_named(tmp_path, monkeypatch):
 def test_encode_takes_the_square_of_the_face_and_says_so(bcd, talk, tiny_model, tmp_path):
     pytest.importorskip("dlib")
     done = bcd("encode", talk, tmp_path / "a.bcd", "--model", tiny_model, "--crop", "auto")
-    square = face.face_square(talk)
+    square = face.choose_face(talk, None, 32).crop
     assert done.code == 0 and f"lies in {square}" in done.err
     facts = json.loads(bcd("info", tmp_path / "a.bcd", "--json").out)
     assert facts["crop"] == [square.x, square.y, square.w, square.h]
     assert facts["coded_share"] == pytest.approx(square.w**2 / (WIDTH * HEIGHT))
     assert f"{100 * facts['coded_share']:.0f} % of its area" in bcd("info", tmp_path / "a.bcd").out
+
+
+def test_a_video_on_its_side_is_coded_upright(bcd, talk, tiny_model, tmp_path):
+    pytest.importorskip("dlib")
+    lying = write_clip(tmp_path / "lying.mp4", np.rot90(room(16, 170, 50), 1, (1, 2)))
+    facts = []
+    for source in (talk, lying):
+        done = bcd("encode", source, tmp_path / "a.bcd", "--model", tiny_model, "--crop", "auto")
+        assert done.code == 0 and ("is turned by 90 degrees" in done.err) == (source == lying)
+        facts.append(json.loads(bcd("info", tmp_path / "a.bcd", "--json").out))
+    assert [(f["source_width"], f["source_height"]) for f in facts] == [(WIDTH, HEIGHT)] * 2
+    np.testing.assert_allclose(facts[0]["crop"], facts[1]["crop"], atol=8)
 
 
 def test_without_a_face_the_centre_is_coded_with_a_note(bcd, tiny_model, tmp_path):
@@ -238,6 +294,18 @@ def test_a_pasted_square_covers_its_place_and_nothing_else_at_the_size_of_the_so
     assert (rows[0], rows[-1], columns[0], columns[-1]) == (20, 59, 80, 119)
     assert (out[30:50, 90:110] == 250).all()
     assert 50 < out[40, 80, 0] < 250, "the edge passes into the still"
+
+
+def test_the_pasted_square_is_enlarged_by_lanczos():
+    from PIL import Image
+
+    picture = head_frames(3, 1, 64)[0]
+    out = PasteBack(np.zeros((50, 50, 3), np.uint8), (0, 0, 201, 201), 201, 201)(picture).astype(float)
+    lanczos, bicubic = (
+        np.asarray(Image.fromarray(picture).resize((201, 201), method), float)
+        for method in (Image.Resampling.LANCZOS, Image.Resampling.BICUBIC)
+    )
+    assert np.abs(out - lanczos).mean() < 0.7 * np.abs(out - bicubic).mean()
 
 
 def test_at_the_edge_of_the_picture_nothing_is_feathered():

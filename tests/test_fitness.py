@@ -33,6 +33,13 @@ def test_black_frames_at_the_beginning_are_not_fit(heads):
     assert not fit[:5].any() and fit[5:].all()
 
 
+def test_a_shot_of_little_detail_is_fit_beside_one_of_much(heads):
+    """Half the contrast in the second shot, as of a face before a plain wall; a black shot is not fit."""
+    plain = mixed(heads, 200.0, 0.5)
+    fit = fit_frames(np.concatenate([heads, plain, np.zeros_like(heads)]))
+    assert fit[:60].all() and not fit[60:].any()
+
+
 def test_damaged_frames_are_not_fit_unless_all_are(heads):
     damaged = np.arange(30) < 29
     assert fit_frames(heads, damaged).tolist() == [False] * 29 + [True]

@@ -10,6 +10,7 @@ import time
 import numpy as np
 import pytest
 from head_clips import head_frames, write_clip
+from PIL import Image
 from sound_clips import beeps, make_loud_clip
 from test_tracks import DEFAULT, SILENCE, TONE, clip_of_tracks, damaged
 
@@ -105,8 +106,6 @@ def test_a_face_without_crop_auto_is_wrong_usage(bcd, clip, tmp_path):
 
 
 def test_the_crop_of_a_reduced_photo_is_in_its_own_pixels(encoded, bcd, tmp_path):
-    from PIL import Image
-
     Image.new("RGB", (9000, 6000), (90, 120, 150)).save(tmp_path / "in.jpg")
     said = encoded(tmp_path / "in.jpg", "--crop", "3000,1000,4000,4000")
     assert "read at 4500x3000 pixels" in said
@@ -118,16 +117,16 @@ def test_a_batch_goes_on_after_a_failure_and_lists_it(bcd, tiny_model, tmp_path)
     for name in ("a.mp4", "b.mp4"):
         write_clip(tmp_path / name, head_frames(3, 4, 32))
     write_clip(tmp_path / "b.mkv", head_frames(3, 4, 32))
+    Image.fromarray(head_frames(3, 1, 32)[0]).save(tmp_path / "photo.jpg")
     (tmp_path / "broken.mp4").write_text("no video")
     done = bcd("encode", tmp_path, "--out", tmp_path / "out" / "deep", "--model", tiny_model)
     assert done.code == 1
-    assert "3 of 4 encoded; failed:" in done.out and "broken.mp4 is not a video" in done.err
-    assert sorted(path.name for path in (tmp_path / "out" / "deep").iterdir()) == ["a.bcd", "b.mkv.bcd", "b.mp4.bcd"]
+    assert "4 of 5 encoded; failed:" in done.out and "broken.mp4 is not a video" in done.err
+    names = sorted(path.name for path in (tmp_path / "out" / "deep").iterdir())
+    assert names == ["a.bcd", "b.mkv.bcd", "b.mp4.bcd", "photo.bcd"]
 
 
 def test_a_batch_takes_a_folder_of_pictures_as_one_clip(bcd, tiny_model, tmp_path):
-    from PIL import Image
-
     (tmp_path / "shots").mkdir()
     for i, picture in enumerate(head_frames(3, 4, 32)):
         Image.fromarray(picture).save(tmp_path / "shots" / f"{i}.jpg")

@@ -180,7 +180,8 @@ def test_an_animated_gif_and_apng_and_still_image_are_videos(tmp_path):
 def test_a_folder_of_pngs_is_read_in_natural_order_at_25_frames_a_second(tmp_path):
     for number in (1, 2, 10):
         (tmp_path / f"{number}.png").write_bytes(encode_png(np.full((32, 32, 3), number, np.uint8)))
-    (tmp_path / "notes.txt").write_text("not a frame")
+    for name in ("notes.txt", "._1.png"):
+        (tmp_path / name).write_text("not a frame")
     pts, images, reader = read_all(tmp_path)
     assert [image[0, 0, 0] for image in images] == [1, 2, 10]
     assert (pts, reader.time_base, reader.info.duration_s) == ([0, 1, 2], TICK, 0.12)

@@ -33,8 +33,8 @@ def encode_batch(
 ) -> Iterator[BatchItem]:
     """Encode each source into `folder`, which is made if it is missing, and yield it when it is done.
 
-    A folder among the sources is one clip if it holds pictures, else each of its files is a source. One that fails
-    does not stop the others. Raises ModelError, and BcdError for a folder that cannot be written.
+    A folder among the sources is one clip if more than half of its files are pictures, else each file is a source. One
+    that fails does not stop the others. Raises ModelError, and BcdError for a folder that cannot be written.
     """
     from bcdcodec.coding.session import open_session
 
@@ -62,4 +62,4 @@ def _expanded(path: Path) -> list[Path]:
     except OSError as error:
         raise BcdError(f"cannot read {path}: {error.strerror}") from None
     files = [path / name for name in names if (path / name).is_file()]
-    return [path] if any(is_picture_name(file.name) for file in files) else files
+    return [path] if sum(is_picture_name(file.name) for file in files) > len(files) / 2 else files

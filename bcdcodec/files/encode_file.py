@@ -24,6 +24,7 @@ from bcdcodec.model_folder import DEFAULT_MODEL, open_model
 from bcdcodec.video import (
     STILL_SIDE,
     Crop,
+    FaceChoice,
     FrameReader,
     SoundOptions,
     Tracks,
@@ -94,13 +95,13 @@ def encode_file(
         raise BcdError(f"cannot encode into {target}: its suffix is {target.suffix or 'missing'!r}, expected .bcd")
     folder = open_model(options.model)
     folder.tables.motion_profile(options.profile)  # raises before any work if the model has no tables for it
-    crop, notes, size = options.crop, [], folder.config.latent.picture_size
-    if crop == AUTO_CROP:
-        choice = face_or_centre(source, options.face, size)
-        crop = choice.crop
-        notes += choice.notes
+    choice, size = FaceChoice(options.crop), folder.config.latent.picture_size
+    if options.crop == AUTO_CROP:
+        choice = face_or_centre(source, options.face, size, options.tracks.video)
+    notes = list(choice.notes)
     file = standard_input() if is_standard(source) else source
-    with read_frames(file, crop, size, options.sound, options.tracks) as video, AudioSpool() as audio:
+    opened = read_frames(file, choice.crop, size, options.sound, options.tracks, choice.turn)
+    with opened as video, AudioSpool() as audio:
         from bcdcodec.coding.encoder import StreamOptions, encode_frames  # after the cheap checks: torch takes seconds
         from bcdcodec.coding.head import Geometry, make_head
         from bcdcodec.coding.session import open_session

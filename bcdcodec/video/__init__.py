@@ -4,7 +4,7 @@ PyAV is imported when a video is opened, not with this package.
 """
 
 from bcdcodec.errors import VideoError
-from bcdcodec.video.face import FaceChoice, choose_face, face_square
+from bcdcodec.video.face import FaceChoice, choose_face
 from bcdcodec.video.folder import is_picture_name
 from bcdcodec.video.geometry import MAX_SIDE, Crop, centre_crop, parse_crop
 from bcdcodec.video.paste import STILL_SIDE, PasteBack, decode_still, encode_still
@@ -36,7 +36,6 @@ __all__ = [
     "encode_png",
     "encode_still",
     "enlarge",
-    "face_square",
     "holds_sound",
     "is_picture_name",
     "is_pipe",

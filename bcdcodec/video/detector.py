@@ -31,6 +31,7 @@ INSTALL = (
 SIDE = 128  # pixels of BlazeFace's input
 LEAST_SCORE = 0.6
 SURE = 0.85  # score from which a face is taken for upright; turned ones have less, and upside-down ones above 0.7
+LYING_LESS = 0.15  # of BlazeFace's score, where the mouth is not below the eyes
 TURNED_LESS = 0.05  # of a score, by which a turned picture must show a face better
 DLIB_SLOPE = 2.5  # of dlib's score, which is 0 at its threshold, so that SURE means the same
 OVERLAP = 0.3  # intersection over union, from which two boxes are one face
@@ -47,7 +48,7 @@ class Face:
     x: float  # of its middle, pixels
     y: float
     width: float  # pixels
-    score: float  # 0.5 to 1
+    score: float  # 0.5 to 1, how sure it is that there is an upright face
 
 
 Detect = Callable[[np.ndarray], list[Face]]  # of a picture uint8 [h, w, 3]
@@ -61,6 +62,11 @@ class Sight:
     turn: int = 0  # degrees clockwise by which the picture had to be turned
     equalised: bool = False  # whether its contrast had to be raised
 
+    @property
+    def score(self) -> float:
+        """Of its best face; 0 without one."""
+        return max((face.score for face in self.faces), default=0.0)
+
 
 def look(detect: Detect, image: np.ndarray) -> Sight:
     """Returns the faces of a picture uint8 [h, w, 3].
@@ -69,11 +75,11 @@ def look(detect: Detect, image: np.ndarray) -> Sight:
     these equalised.
     """
     upright = look_in_way(detect, image, 0, False)
-    if _score(upright) >= SURE:
+    if upright.score >= SURE:
         return upright
     for equal in (False, True):
         sights = [look_in_way(detect, image, turn, equal) if turn or equal else upright for turn in (0, 90, 180, 270)]
-        best = max(sights, key=lambda sight: _score(sight) - TURNED_LESS * bool(sight.turn))
+        best = max(sights, key=lambda sight: sight.score - TURNED_LESS * bool(sight.turn))
         if best.faces:
             return best
     return upright
@@ -82,12 +88,15 @@ def look(detect: Detect, image: np.ndarray) -> Sight:
 def look_in_way(detect: Detect, image: np.ndarray, turn: int, equal: bool) -> Sight:
     """Returns the faces of a picture uint8 [h, w, 3] turned clockwise by `turn` degrees, and perhaps equalised."""
     turned = np.ascontiguousarray(np.rot90(image, -turn // 90))
-    faces = detect(equalised(turned) if equal else turned)
-    return Sight(tuple(_turned_back(face, turn, turned.shape) for face in faces), turn, equal)
-
-
-def _score(sight: Sight) -> float:
-    return max((face.score for face in sight.faces), default=0.0)
+    height, width = turned.shape[:2]
+    return Sight(
+        tuple(
+            Face(*turned_place(face.x, face.y, -turn % 360, width, height), face.width, face.score)
+            for face in detect(equalised(turned) if equal else turned)
+        ),
+        turn,
+        equal,
+    )
 
 
 def equalised(image: np.ndarray) -> np.ndarray:
@@ -167,7 +176,11 @@ class BlazeFace:
         boxes, scores = self._network(square)
         for i in np.flatnonzero(scores >= LEAST_SCORE):
             x, y = boxes[i, :2] / SIDE + self._anchors[i]
-            yield Face(x * side, y * side, boxes[i, 2] / SIDE * side, float(scores[i]))
+            one_eye, other_eye, _, mouth = boxes[i, 4:12].reshape(4, 2)
+            across, down = mouth - (one_eye + other_eye) / 2
+            score = float(scores[i]) - LYING_LESS * (down < abs(across))
+            if score >= LEAST_SCORE:
+                yield Face(x * side, y * side, boxes[i, 2] / SIDE * side, score)
 
 
 class DlibDetector:
@@ -268,13 +281,6 @@ def _as_dlib(face: Face) -> Face:
     return Face(face.x, face.y + TO_DLIB_Y * face.width, face.width * TO_DLIB_WIDTH, face.score)
 
 
-def _turned_back(face: Face, turn: int, shape: tuple[int, ...]) -> Face:
-    """Returns a face of a picture [h, w, c] that was turned clockwise by `turn` degrees, in the picture before."""
-    height, width = shape[:2]
-    x, y = {
-        0: (face.x, face.y),
-        90: (face.y, width - face.x),
-        180: (width - face.x, height - face.y),
-        270: (height - face.y, face.x),
-    }[turn]
-    return Face(x, y, face.width, face.score)
+def turned_place(x: float, y: float, turn: int, width: float, height: float) -> tuple[float, float]:
+    """Returns where a point of a picture of `width` x `height` is when this is turned clockwise by `turn` degrees."""
+    return {0: (x, y), 90: (height - y, x), 180: (width - x, height - y), 270: (y, width - x)}[turn]

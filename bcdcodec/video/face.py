@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from bcdcodec.errors import MissingDetectorError, VideoError
-from bcdcodec.video.detector import Face, Sight, find_detector, look, look_in_way
+from bcdcodec.video.detector import Face, find_detector, look, look_in_way, turned_place
 from bcdcodec.video.geometry import Crop
 from bcdcodec.video.pictures import sample_pictures
 from bcdcodec.video.pipes import is_pipe
@@ -17,7 +17,7 @@ from bcdcodec.video.source import Source
 
 SAMPLES = 12  # pictures of the clip that are looked at
 LEAST_SHARE = 0.25  # of them must show the face
-HARD_TRIES = 3  # pictures that are looked at in every turn, if need be; the others then as the last of these
+HARD_TRIES = 3  # pictures that are looked at in every turn, if need be; the others then as most of these
 DETECTOR_SIDE = 480  # pixels of the shorter side, in which faces from 80 pixels on are found
 FACE_WIDTH = 0.49  # of the square's side, and where its middle is: medians of the faces the default model is trained on
 FACE_X, FACE_Y = 0.5, 0.55
@@ -36,19 +36,30 @@ class _Track:
     turns: Counter[int] = field(default_factory=Counter)  # degrees clockwise that would make it upright
     equalised: int = 0  # samples in which it was found only after equalisation
 
+    @property
+    def turn(self) -> int:
+        """Degrees clockwise that would make it upright in most samples."""
+        return self.turns.most_common(1)[0][0]
+
+    def turned_boxes(self, width: int, height: int) -> list[Box]:
+        """Returns its places in pictures of `width` x `height` pixels that are turned so."""
+        return [(*turned_place(x, y, self.turn, width, height), w) for x, y, w in self.boxes]
+
 
 @dataclass(frozen=True)
 class FaceChoice:
-    """The square to code, in upright pixels, and what the user should know of it."""
+    """The square to code, in pixels of the turned pictures, and what the user should know of it."""
 
     crop: Crop | None  # None: the centre
-    notes: tuple[str, ...]  # one line each
+    notes: tuple[str, ...] = ()  # one line each
+    turn: int = 0  # degrees clockwise by which the pictures must be turned for an upright face
 
 
-def choose_face(source: Source, number: int | None, coded_side: int) -> FaceChoice:
+def choose_face(source: Source, number: int | None, coded_side: int, video_track: int | None = None) -> FaceChoice:
     """Returns the square around a face; `number`: which, from 1 at the left; None for the largest.
 
     Without a detector or a face it is the centre's, with a note. `coded_side`: pixels of the model's pictures.
+    `video_track`: its number, from 1; None for the default one.
     VideoError for a number that is not there, a source that can be read only once, and as for `read_frames`.
     """
     name = os.fspath(source) if isinstance(source, (str, os.PathLike)) else "the given file object"
@@ -57,7 +68,7 @@ def choose_face(source: Source, number: int | None, coded_side: int) -> FaceChoi
             f"{name} is a pipe, and a face is looked for before the video is read: give a file, or --crop x,y,w,h"
         )
     try:
-        tracks, width, height = find_faces(source)
+        tracks, width, height = find_faces(source, video_track)
     except MissingDetectorError as error:
         return FaceChoice(None, (f"{error}; the centre square of {name} is coded",))
     if number is not None and not 1 <= number <= len(tracks):
@@ -66,51 +77,42 @@ def choose_face(source: Source, number: int | None, coded_side: int) -> FaceChoi
         return FaceChoice(None, (f"no face is found in {name}: the centre square is coded",))
     largest = max(range(len(tracks)), key=lambda i: _width(tracks[i]))
     chosen = largest if number is None else number - 1
-    track = tracks[chosen]
-    square = square_around(track.boxes, width, height)
+    face, turn = tracks[chosen], tracks[chosen].turn
+    square = square_around(face.turned_boxes(width, height), *((height, width) if turn % 180 else (width, height)))
     notes = [f"the face in {name} lies in {square} (x, y, width, height), which is coded"]
     if len(tracks) > 1 and number is None:
         notes.append(
             f"{name} shows {len(tracks)} faces: number {chosen + 1} from the left, the largest, is coded; "
             "--face N for another"
         )
-    turn = track.turns.most_common(1)[0][0]
     if turn:
-        notes.append(
-            f"the face in {name} is turned: turn the video by {turn} degrees clockwise first, or it is coded badly"
+        notes[0] = (
+            f"{name} is turned by {turn} degrees clockwise, as its face is not upright (--crop x,y,w,h turns nothing); "
+            f"then {notes[0]}"
         )
-    if track.equalised > len(track.boxes) / 2:
+    if face.equalised > len(face.boxes) / 2:
         notes.append(f"{name} is too dark, or has too little contrast, for a good picture of the face")
     if square.w < SMALL * coded_side:
         notes.append(
             f"the face in {name} is small: its square has {square.w} pixels a side, pictures of {coded_side} are coded"
         )
-    return FaceChoice(square, tuple(notes))
+    return FaceChoice(square, tuple(notes), turn)
 
 
-def face_square(source: Source) -> Crop | None:
-    """Returns the square around the largest face, in upright pixels; None where too few pictures show one.
-
-    It is the same for the whole clip: large enough for where the face goes, and inside the picture.
-    MissingDetectorError when no detector is installed, VideoError as for `read_frames`.
-    """
-    tracks, width, height = find_faces(source)
-    return square_around(max(tracks, key=_width).boxes, width, height) if tracks else None
-
-
-def find_faces(source: Source) -> tuple[list[_Track], int, int]:
+def find_faces(source: Source, video_track: int | None = None) -> tuple[list[_Track], int, int]:
     """Returns the faces that enough samples of a video show, from left to right, and its width and height in pixels."""
     detect = find_detector()
     tracks: list[_Track] = []
     pictures, width, height = 0, 0, 0
-    sight = Sight(())
-    for picture in sample_pictures(source, SAMPLES, DETECTOR_SIDE):
+    ways: Counter[tuple[int, bool]] = Counter({(0, False): 0})  # turn and equalisation, and how well they did
+    for picture in sample_pictures(source, SAMPLES, DETECTOR_SIDE, video_track):
         pictures += 1
         width, height = picture.width, picture.height
         if pictures <= HARD_TRIES:
             sight = look(detect, picture.image)
+            ways[sight.turn, sight.equalised] += sight.score
         else:
-            sight = look_in_way(detect, picture.image, sight.turn, sight.equalised)
+            sight = look_in_way(detect, picture.image, *ways.most_common(1)[0][0])
         factor = picture.width / picture.image.shape[1]
         for face, track in _matched(sight.faces, tracks, factor):
             track.boxes.append((face.x * factor, face.y * factor, face.width * factor))
@@ -119,7 +121,8 @@ def find_faces(source: Source) -> tuple[list[_Track], int, int]:
     steady = [track for track in tracks if len(track.boxes) >= max(1.0, LEAST_SHARE * pictures)]
     for track in steady:
         track.boxes = _of_one_face(track.boxes)
-    return sorted(steady, key=lambda track: np.median([x for x, _, _ in track.boxes])), width, height
+    steady.sort(key=lambda track: np.median([x for x, _, _ in track.turned_boxes(width, height)]))
+    return steady, width, height
 
 
 def square_around(faces: list[Box], width: int, height: int) -> Crop:

@@ -44,7 +44,7 @@ class FolderSource:
         self.name = str(folder)
         self._open_picture = open_picture
         try:
-            kinds = {name: KINDS.get(Path(name).suffix.lower()) for name in os.listdir(folder)}
+            kinds = {name: KINDS.get(Path(name).suffix.lower()) for name in os.listdir(folder) if name[0] != "."}
         except OSError as error:
             raise VideoError(f"cannot read {folder}: {error.strerror}") from None
         counts = Counter(kind for kind in kinds.values() if kind)

@@ -95,6 +95,11 @@ class Orientation:
         turned = orientation in (5, 6, 7, 8)
         return cls(turned, flip_x=orientation in (2, 3, 6, 7), flip_y=orientation in (3, 4, 7, 8))
 
+    def then(self, other: Orientation) -> Orientation:
+        """Returns this turn with another after it."""
+        flips = (self.flip_y, self.flip_x) if other.transpose else (self.flip_x, self.flip_y)
+        return Orientation(self.transpose != other.transpose, flips[0] != other.flip_x, flips[1] != other.flip_y)
+
     def upright_size(self, width: int, height: int) -> tuple[int, int]:
         """Returns the upright (width, height) of a stored picture, in pixels."""
         return (height, width) if self.transpose else (width, height)

@@ -21,12 +21,12 @@ class Picture:
     height: int
 
 
-def sample_pictures(source: Source, count: int, shorter_side: int) -> Iterator[Picture]:
+def sample_pictures(source: Source, count: int, shorter_side: int, track: int | None = None) -> Iterator[Picture]:
     """Yields up to `count` pictures spread over a video, none with a shorter side above `shorter_side` pixels.
 
-    VideoError as for `read_frames`.
+    `track`: number of the video track, from 1; None for the default one. VideoError as for `read_frames`.
     """
-    with closing(open_source(source)) as opened:
+    with closing(open_source(source, track)) as opened:
         for frame in opened.samples(count):
             geometry = frame_geometry(frame, opened)
             width, height = geometry.upright_size

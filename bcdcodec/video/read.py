@@ -54,20 +54,26 @@ def probe_video(source: Source) -> VideoInfo:
 
 
 def read_frames(
-    source: Source, crop: Crop | None, size: int, sound: SoundOptions | None = None, tracks: Tracks = Tracks()
+    source: Source,
+    crop: Crop | None,
+    size: int,
+    sound: SoundOptions | None = None,
+    tracks: Tracks = Tracks(),
+    turn: int = 0,
 ) -> FrameReader:
     """Opens a video and returns an iterator of `(pts, image)`, one frame in memory at a time.
 
     `source` is a path to a photo or anything PyAV opens, a folder of pictures (shown at 25 frames a second)
     or a binary file object. `crop` is a square in upright pixels, None the centre's largest.
     `size` is the side of the images, uint8 [size, size, 3]. With `sound` the reader's `sound`
-    gathers a track of the source's sound meanwhile. What is transparent is shown on black, and HDR is tone-mapped to
-    BT.709.
+    gathers a track of the source's sound meanwhile. `turn`: degrees clockwise, a multiple of 90, by which the source
+    must be turned beyond what it states; the pixels of `crop` are those of the turned pictures. What is transparent is
+    shown on black, and HDR is tone-mapped to BT.709.
 
     VideoError when the file is missing or unreadable, no video, audio only or without a
     frame, or when the crop lies outside it: at this call, not at the first image.
     """
-    return FrameReader(source, crop, size, sound, tracks)
+    return FrameReader(source, crop, size, sound, tracks, turn)
 
 
 def read_pictures(source: Source, crop: Crop | None, size: int) -> np.ndarray:
@@ -85,9 +91,16 @@ class FrameReader:
     """
 
     def __init__(
-        self, source: Source, crop: Crop | None, size: int, sound: SoundOptions | None = None, tracks: Tracks = Tracks()
+        self,
+        source: Source,
+        crop: Crop | None,
+        size: int,
+        sound: SoundOptions | None = None,
+        tracks: Tracks = Tracks(),
+        turn: int = 0,
     ):
         self._size = size
+        self._turn = turn
         self._source = open_source(source, tracks.video)
         try:
             if sound is not None:
@@ -104,7 +117,7 @@ class FrameReader:
             self.is_photo = self._source.is_photo and second is None
             self._frames = iter(()) if self.is_photo else self._frames
             self._frames = self._frames if second is None else chain([second], self._frames)
-            self._geometry = frame_geometry(self._first, self._source)
+            self._geometry = frame_geometry(self._first, self._source, turn)
             width, height = self._geometry.upright_size
             if max(width, height) > MAX_SIDE:
                 raise VideoError(f"{self._source.name} is {width}x{height} pixels, more than {MAX_SIDE} a side")
@@ -236,7 +249,7 @@ class FrameReader:
         """Returns the square, uint8 [size, size, 3], of a frame of another size: fitted into the first's, on black."""
         size = frame.width, frame.height
         self._other_sizes[size] = self._other_sizes.get(size, 0) + 1
-        geometry = frame_geometry(frame, self._source)
+        geometry = frame_geometry(frame, self._source, self._turn)
         width, height = geometry.upright_size
         factor = min(self.info.width / width, self.info.height / height)
         width, height = max(1, round(width * factor)), max(1, round(height * factor))
@@ -247,8 +260,11 @@ class FrameReader:
         return np.ascontiguousarray(resize(canvas[crop.y : crop.y + crop.h, crop.x : crop.x + crop.w], self._size))
 
 
-def frame_geometry(frame: av.VideoFrame, source: AnySource) -> FrameGeometry:
-    """Returns the geometry of a decoded frame: turned as its source says, else as its display matrix says."""
+def frame_geometry(frame: av.VideoFrame, source: AnySource, turn: int = 0) -> FrameGeometry:
+    """Returns the geometry of a decoded frame: turned as its source says, else as its display matrix says.
+
+    `turn`: degrees clockwise by which it is turned after that, a multiple of 90.
+    """
     orientation = source.orientation
     if orientation is None:
         try:
@@ -256,6 +272,7 @@ def frame_geometry(frame: av.VideoFrame, source: AnySource) -> FrameGeometry:
             orientation = Orientation.from_display_matrix(bytes(matrix) if matrix else None)
         except ValueError:  # PyAV knows not all kinds of data beside a frame, and then gives none
             orientation = Orientation.from_rotation(frame.rotation)
+    orientation = orientation.then(Orientation.from_rotation(-turn))
     return FrameGeometry(frame.width, frame.height, source.pixel_aspect, orientation)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from bcdcodec.container.audio import MAX_PACKETS, OPUS_RATE, Audio, AudioFormat, opus_samples
 from bcdcodec.errors import BcdError, VideoError
-from bcdcodec.video.downmix import has_centre, mono_with_centre
+from bcdcodec.video.downmix import mono_with_centre
 from bcdcodec.video.opus import read_opus_head
 
 if TYPE_CHECKING:
@@ -183,7 +183,7 @@ class _Encoder:
         self.damaged = 0
         self._resampler = None
         self._setup: tuple | None = None  # what the resampler was made for
-        self._channels: list[str] | None = None  # of surround sound, which is mixed here
+        self._channels: list[str] | None = None  # of more than stereo, which is mixed here
         self._origin: int | None = None  # where what is encoded starts, samples from the first picture
         self._end = 0  # where it ends so far
         self._pcm = np.zeros(0, np.int16)
@@ -246,7 +246,7 @@ class _Encoder:
         import av
 
         channels = [channel.name for channel in frame.layout.channels]
-        surround = has_centre(channels)
+        surround = len(channels) > 2
         setup = (frame.format.name, frame.layout.name, frame.sample_rate)
         if setup != self._setup:
             self._setup = setup

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from bcdcodec.errors import VideoError
 from bcdcodec.video.callbacks import CallbackFile, Interrupted, interruptible
+from bcdcodec.video.deinterlace import Deinterlacer, Item
 from bcdcodec.video.photo import photo_orientation
 from bcdcodec.video.sound import SoundOptions, SoundTrack
 from bcdcodec.video.timeline import Timeline
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import av
 
 SEEK_FROM_S = 20.0  # seconds; shorter clips are read through, as many have but one frame to seek to
+SOUND_LONGER = Fraction(1, 5)  # seconds, by which sound is often longer than the pictures
 USUAL_RATE = Fraction(25)  # frames a second, where a stream states no rate
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these ignore transparency
 
@@ -141,6 +143,15 @@ class StreamSource:
         A damaged packet is skipped and counted in `damage`; the frames around it are kept. Meanwhile `suspect` says of
         the frame given last whether it may show damage: from an error to the next key frame.
         """
+        deinterlacer = Deinterlacer()
+        for frame, suspect in deinterlacer.frames(self._coded_frames()):
+            self.suspect = suspect
+            yield frame
+        if deinterlacer.used:
+            self.notes.append(f"{self.name} is interlaced: it is deinterlaced, at the same frame rate")
+
+    def _coded_frames(self) -> Iterator[Item]:
+        """Yields frames as they are coded, and whether they may show damage."""
         import av
 
         packets = self._container.demux(self._stream, *([self._sound_stream] if self.sound else []))
@@ -166,7 +177,6 @@ class StreamSource:
                 raise VideoError(f"cannot read {self.name} further: {reason(error)}") from None
             for frame in frames:
                 broken = frame.is_corrupt or (broken and not frame.key_frame)
-                self.suspect = broken
                 self._damaged_frames += broken
                 frame.pts = self._timeline.moved(self._stream.index, frame.pts, frame.duration, self.time_base)
                 if self.sound and not self.sound.started:
@@ -175,7 +185,7 @@ class StreamSource:
                     if self._start is None:
                         self._start = frame.pts if self._stream.start_time is None else self._stream.start_time
                     self._shown = frame.pts + frame.duration - self._start
-                yield frame
+                yield frame, broken
 
     def _feed_sound(self, packet: av.Packet) -> None:
         if packet.size:
@@ -227,8 +237,9 @@ class StreamSource:
             lost.append(f"{self.sound.damaged_packets} packets of its sound could not be decoded")
         stated = self._stream.duration or 0  # ticks
         frame_ticks = 1 / (self.time_base * (self.frame_rate or 25))
-        # Writers disagree on the length of the last frame; two frames short is a cut file.
-        if stated - self._shown >= 2 * frame_ticks and not self.jumps:
+        # Writers disagree on the length of the last frame, and some state that of the sound; more is a cut file.
+        allowed = max(2 * frame_ticks, SOUND_LONGER / self.time_base * self.has_audio)
+        if stated - self._shown >= allowed and not self.jumps:
             shown_s, stated_s = (float(t * self.time_base) for t in (self._shown, stated))
             lost.append(f"it ends after {shown_s:.2f} s of the {stated_s:.2f} s it states")
         return f"{self.name} is damaged: {', '.join(lost)}" if lost else None

@@ -29,7 +29,9 @@ def choose_video(name: str, streams: Sequence[av.VideoStream], track: int | None
     else:
         chosen = _numbered(name, streams, track, "video")
     if chosen.codec_context is None:
-        raise VideoError(f"{name} holds video of a codec that this PyAV cannot decode: convert it to H.264 first")
+        raise VideoError(
+            f"{name} is of a codec that this PyAV cannot decode: convert a video to H.264, a photo to JPEG or PNG"
+        )
     if track is not None or len(streams) == 1:
         return chosen, None
     size = f"{chosen.codec_context.width}x{chosen.codec_context.height}"
