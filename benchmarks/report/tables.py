@@ -27,7 +27,7 @@ QUALITY_TEXT = """SSIM, MS-SSIM and VMAF are of luma, in three runs of four fram
 lines: here it ranks codings. The EfficientNet feature distance is no LPIPS. SFace: above 0.363 is the same person."""
 WITHIN_TEXT = """Slope of the decoded signal on the source's within a clip, frame by frame: 1 is full motion, 0 is
 none. Median over the clips whose source moves. The extreme: the tenth of frames with the widest mouth or most closed
-eye."""
+eye. Signals are MediaPipe's, but for those of dlib, which sees every second frame."""
 CURVES_TEXT = """Medians; in brackets the held picture: our reference, the first frame of an anchor. Of bcd the whole
 file counts; of an anchor the elementary stream without container, one keyframe. What is coded smaller is scaled up
 again (bicubic). The last rung of a ladder is the coarsest quality there is."""
@@ -179,13 +179,16 @@ def _ablation(report: dict) -> Section:
         for n in names:
             gain, digits = a["gains"].get(n), max(3, HEADLINES[n].digits)
             cells.append("-" if gain is None else _with_interval(gain | {"value": gain["gain"]}, digits))
-        rows.append((a["part"], *cells, "" if a["brings"] else "no measurable effect"))
+        known = [g for g in a["gains"].values() if g["low"] is not None]
+        better, worse = sum(g["low"] > 0 for g in known), sum(g["high"] < 0 for g in known)
+        rows.append((a["part"], *cells, f"better in {better}, worse in {worse} of {len(known)}"))
     without = [a["part"] for a in report["ablation"] if not a["brings"]]
     told = f"No interval lies above 0 for: {', '.join(without)}." if without else "Every part has an interval above 0."
     return Section(
         "What each part brings",
         (f"With the part minus without it, on {report['ablation'][0]['clips']} clips, median and interval; turned so "
-         f"that more is better. {told}",),
+         "that more is better. Of a part without any effect one interval in forty lies above 0 by chance, and one "
+         f"below. {told}",),
         (frame(("left out", *labels.values(), "verdict"), rows).set_index("left out").T.reset_index(names="measure"),),
     )  # fmt: skip
 
