@@ -13,7 +13,7 @@ from bcdcodec.benchmarks.measure.faces import SAMPLES, Face, FaceMeter, eye_open
 from bcdcodec.benchmarks.measure.pictures import psnr, ssim_and_ms_ssim, vmaf
 from bcdcodec.benchmarks.measure.rate import code_counts, static_bits
 from bcdcodec.benchmarks.measure.temporal import luma
-from bcdcodec.benchmarks.report.summary import ablation, break_even_seconds
+from bcdcodec.benchmarks.report.summary import ablation, bd_rates, break_even_seconds
 from bcdcodec.benchmarks.rows import BCD, Row
 from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
 from bcdcodec.entropy.tables import FrequencyTables
@@ -145,6 +145,22 @@ def test_bd_rate_says_why_it_does_not_exist(test, reason):
     pytest.importorskip("bjontegaard", reason="the extra `eval`")
     with pytest.raises(BcdError, match=reason):
         bd_rate([(4, 28), (8, 31), (16, 34), (32, 37)], test)
+
+
+def test_bd_rates_are_those_of_each_clip_and_say_of_how_many():
+    pytest.importorskip("bjontegaard", reason="the extra `eval`")
+    rows = []
+    for clip, factor in (("a", 0.5), ("b", 0.8), ("c", 0.9), ("shares no quality", 0.5)):
+        base = 100 if clip == "shares no quality" else 0
+        for i in range(4):
+            rows.append(Row(clip, "x265", f"quality {i}", 256, 25, 1.0, 1000 * 2**i, {}, {"psnr": 28 + 3 * i}, {}))
+            size = int(1000 * 2**i * factor)
+            rows.append(Row(clip, BCD, f"rate {i}", 256, 25, 1.0, size, {}, {"psnr": 28 + base + 3 * i}, {}))
+    (found,) = bd_rates(rows, "x265")
+    assert found["codec"] == BCD and found["rates"]["psnr"] == pytest.approx(-20, abs=1e-6)
+    assert found["clips"] == {"psnr": 3} and found["missing"] == {}
+    (found,) = bd_rates([r for r in rows if r.clip == "shares no quality"], "x265")
+    assert found["rates"] == {} and "share no quality" in found["missing"]["psnr"]
 
 
 def test_intervals_hold_the_value_and_shrink_with_more_clips():

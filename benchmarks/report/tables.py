@@ -20,7 +20,8 @@ PUBLISHED = {
     "VVC, higher rate": (15.3, 0.159, 0.24, None),
 }
 CURVED = ("psnr", "ms_ssim", "vmaf", "feature_distance", "lpips", "dists", "sface_cosine", "dlib_distance",
-          "mouth.slope", "right eye.slope", "left eye.slope", "flicker", "flow_error")  # fmt: skip
+          "mouth.slope", "right eye.slope", "left eye.slope", "mouth, dlib.slope", "eyes, dlib.slope", "flicker",
+          "flow_error")  # fmt: skip
 
 
 QUALITY_TEXT = """SSIM, MS-SSIM and VMAF are of luma, in three runs of four frames. VMAF v0.6.1 was fitted on 1080
@@ -207,14 +208,16 @@ def _curves(report: dict) -> Section:
             )
         rows.append((f"{p['codec']} {p['setting']}", str(p["side"]), number(p["kbps"], 2), *cells))
     tables = [frame(columns, rows)]
-    measures = [m for m in BD_MEASURES if any(m in b["rates"] or m in b["missing"] for b in report["bd_rates"])]
+    measures = [m for m in BD_MEASURES if any(m in b["clips"] for b in report["bd_rates"])]
     if report["bd_rates"]:
         delta = [
-            (f"{b['codec']} at {b['side']}, against {b['anchor']}", *(number(b["rates"].get(m), 1) for m in measures),
+            (f"{b['codec']} at {b['side']}, against {b['anchor']}",
+             *(f"{number(b['rates'].get(m), 1)} ({b['clips'].get(m, 0)})" for m in measures),
              "; ".join(dict.fromkeys(b["missing"].values())))
             for b in report["bd_rates"]
         ]  # fmt: skip
-        tables.append(frame(("BD-rate", *(f"{MEASURES[m][0]}, %" for m in measures), "missing because"), delta))
+        names = (f"{MEASURES[m][0]}, % (clips)" for m in measures)
+        tables.append(frame(("BD-rate", *names, "missing because"), delta))
     if report["ahg16"]:
         points = [(n, *(number(v, d) for v, d in zip(values, (1, 3, 3, 1)))) for n, values in PUBLISHED.items()]
         tables.append(frame(("published, on other clips", "kbit/s", "DISTS", "LPIPS", "PSNR, dB"), points))
