@@ -133,11 +133,17 @@ def test_bd_rate_of_half_the_rate_is_minus_fifty_per_cent():
     assert bd_rate(anchor, anchor) == pytest.approx(0, abs=1e-9)
 
 
+def test_bd_rate_leaves_out_points_that_cost_more_and_are_no_better():
+    pytest.importorskip("bjontegaard", reason="the extra `eval`")
+    anchor = [(4, 28), (8, 31), (16, 34), (32, 37)]
+    assert bd_rate(anchor, [(2, 28), (3, 27), (4, 31), (5, 31), (8, 34)]) == pytest.approx(-50, abs=1e-6)
+
+
 @pytest.mark.parametrize(
     ("test", "reason"),
     [
         ([(4, 28)], "1 of the 4 rates"),
-        ([(4, 28), (8, 27), (16, 34), (32, 37)], "does not rise"),
+        ([(4, 28), (8, 27), (16, 27.5), (32, 28)], "never rises"),
         ([(4, 8), (8, 11), (16, 14), (32, 17)], "share no quality"),
     ],
 )
