@@ -58,13 +58,20 @@ def number(value: float | None, digits: int) -> str:
     return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
-def bd_rate(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]]) -> float:
-    """Bjontegaard delta rate of `test` against `anchor` in per cent; each a list of (kbit/s, quality).
+@dataclass(frozen=True)
+class BdRate:
+    """Bjontegaard delta rate, over the qualities that both curves have."""
 
-    Akima interpolation over the qualities that both have; negative: `test` needs less rate for the same quality. Points
-    that cost more than another and are no better are left out: they are not on the operational rate-distortion curve.
-    Raises BcdError with the reason when it does not exist: fewer than four points, quality that never rises with the
-    rate, no overlap.
+    percent: float  # negative: less rate for the same quality
+    shared: float  # share of the anchor's range of quality that both have, 0..1: the smaller, the less it says
+
+
+def bd_rate(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]]) -> BdRate:
+    """BD-rate of `test` against `anchor`, each a list of (kbit/s, quality), by Akima interpolation.
+
+    Points that cost more than another and are no better are left out: they are not on the operational rate-distortion
+    curve. Raises BcdError with the reason when it does not exist: fewer than four points, quality that never rises with
+    the rate, no overlap.
     """
     try:
         from bjontegaard import bd_rate as delta
@@ -89,4 +96,5 @@ def bd_rate(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, f
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a small overlap, which the reports show as it is
-        return float(delta(*curves, method="akima", min_overlap=0, require_matching_points=False))
+        percent = float(delta(*curves, method="akima", min_overlap=0, require_matching_points=False))
+    return BdRate(percent, float((high - low) / np.ptp(curves[1])))

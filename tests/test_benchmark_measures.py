@@ -15,7 +15,7 @@ from bcdcodec.benchmarks.measure.rate import code_counts, static_bits
 from bcdcodec.benchmarks.measure.temporal import luma
 from bcdcodec.benchmarks.report.summary import ablation, bd_rates, break_even_seconds
 from bcdcodec.benchmarks.rows import BCD, Row
-from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
+from bcdcodec.benchmarks.statistics import BdRate, bd_rate, estimate, median
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import BcdError
 from bcdcodec.reenactment.head_pose import MEAN_HEAD, angle_between, head_pose
@@ -128,15 +128,17 @@ def test_bd_rate_of_half_the_rate_is_minus_fifty_per_cent():
     pytest.importorskip("bjontegaard", reason="the extra `eval`")
     anchor = [(4, 28), (8, 31), (16, 34), (32, 37)]
     half = [(rate / 2, quality) for rate, quality in anchor]
-    assert bd_rate(anchor, half) == pytest.approx(-50, abs=1e-6)
-    assert bd_rate(half, anchor) == pytest.approx(100, abs=1e-6)
-    assert bd_rate(anchor, anchor) == pytest.approx(0, abs=1e-9)
+    assert bd_rate(anchor, half).percent == pytest.approx(-50, abs=1e-6)
+    assert bd_rate(half, anchor).percent == pytest.approx(100, abs=1e-6)
+    assert bd_rate(anchor, anchor).percent == pytest.approx(0, abs=1e-9)
 
 
 def test_bd_rate_leaves_out_points_that_cost_more_and_are_no_better():
     pytest.importorskip("bjontegaard", reason="the extra `eval`")
     anchor = [(4, 28), (8, 31), (16, 34), (32, 37)]
-    assert bd_rate(anchor, [(2, 28), (3, 27), (4, 31), (5, 31), (8, 34)]) == pytest.approx(-50, abs=1e-6)
+    assert bd_rate(anchor, [(2, 28), (3, 27), (4, 31), (5, 31), (8, 34)]) == BdRate(
+        pytest.approx(-50), pytest.approx(2 / 3)
+    )
 
 
 @pytest.mark.parametrize(
@@ -164,7 +166,7 @@ def test_bd_rates_are_those_of_each_clip_and_say_of_how_many():
             rows.append(Row(clip, BCD, f"rate {i}", 256, 25, 1.0, size, {}, {"psnr": 28 + base + 3 * i}, {}))
     (found,) = bd_rates(rows, "x265")
     assert found["codec"] == BCD and found["rates"]["psnr"] == pytest.approx(-20, abs=1e-6)
-    assert found["clips"] == {"psnr": 3} and found["missing"] == {}
+    assert found["clips"] == {"psnr": 3} and found["shared"] == {"psnr": 1} and found["missing"] == {}
     (found,) = bd_rates([r for r in rows if r.clip == "shares no quality"], "x265")
     assert found["rates"] == {} and "share no quality" in found["missing"]["psnr"]
 

@@ -247,8 +247,8 @@ def break_even_seconds(header_bytes: float, motion_kbps: float, other_kbps: floa
 def bd_rates(rows: Sequence[Row], anchor: str) -> list[dict]:
     """BD-rate in % of every other codec and coded size against `anchor` at the model's size.
 
-    Of each clip by itself, as JVET does of each sequence: the median over the clips where it exists, and their number;
-    where it exists for none, the reason in the first clip.
+    Of each clip by itself, as JVET does of each sequence: the median over the clips where it exists, their number, and
+    the median share of the anchor's range of quality that both have; where it exists for none, the reason in the first.
     """
     clips: dict[str, list[Row]] = {}
     for r in rows:
@@ -265,7 +265,7 @@ def bd_rates(rows: Sequence[Row], anchor: str) -> list[dict]:
     for codec, at in dict.fromkeys((r.codec, r.side) for r in whole):
         if (codec, at) == (anchor, side):
             continue
-        entry = {"codec": codec, "side": at, "anchor": anchor, "rates": {}, "clips": {}, "missing": {}}
+        entry = {"codec": codec, "side": at, "anchor": anchor, "rates": {}, "clips": {}, "shared": {}, "missing": {}}
         for measure in BD_MEASURES:
             if not all(measure in r.measures for r in whole):
                 continue
@@ -277,7 +277,8 @@ def bd_rates(rows: Sequence[Row], anchor: str) -> list[dict]:
                     reasons.append(str(error))
             entry["clips"][measure] = len(rates)
             if rates:
-                entry["rates"][measure] = median(rates)
+                entry["rates"][measure] = median([rate.percent for rate in rates])
+                entry["shared"][measure] = median([rate.shared for rate in rates])
             else:
                 entry["missing"][measure] = reasons[0]
         found.append(entry)

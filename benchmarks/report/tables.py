@@ -31,7 +31,8 @@ none. Median over the clips whose source moves. The extreme: the tenth of frames
 eye. Signals are MediaPipe's, but for those of dlib, which sees every second frame."""
 CURVES_TEXT = """Medians; in brackets the held picture: our reference, the first frame of an anchor. Of bcd the whole
 file counts; of an anchor the elementary stream without container, one keyframe. What is coded smaller is scaled up
-again (bicubic). The last rung of a ladder is the coarsest quality there is."""
+again (bicubic). The last rung of a ladder is the coarsest quality there is. BD-rate: in brackets of how many clips, and
+the share of the anchor's range of quality that both have; of a small share it says little."""
 RENDERED_TEXT = """People and motions that no training run has seen, against B rendered in A's motion. A linear probe
 reads motion parameters (R2) and the person from the codes of people it was not fitted on."""
 REENACTMENT_TEXT = """Laid out as the paper's tables 1 and 3: mean squared distances of dlib's 68 landmarks in squared
@@ -212,12 +213,11 @@ def _curves(report: dict) -> Section:
     if report["bd_rates"]:
         delta = [
             (f"{b['codec']} at {b['side']}, against {b['anchor']}",
-             *(f"{number(b['rates'].get(m), 1)} ({b['clips'].get(m, 0)})" for m in measures),
+             *(_bd_rate(b, m) for m in measures),
              "; ".join(dict.fromkeys(b["missing"].values())))
             for b in report["bd_rates"]
         ]  # fmt: skip
-        names = (f"{MEASURES[m][0]}, % (clips)" for m in measures)
-        tables.append(frame(("BD-rate", *names, "missing because"), delta))
+        tables.append(frame(("BD-rate", *(f"{MEASURES[m][0]}, %" for m in measures), "missing because"), delta))
     if report["ahg16"]:
         points = [(n, *(number(v, d) for v, d in zip(values, (1, 3, 3, 1)))) for n, values in PUBLISHED.items()]
         tables.append(frame(("published, on other clips", "kbit/s", "DISTS", "LPIPS", "PSNR, dB"), points))
@@ -228,6 +228,14 @@ def _curves(report: dict) -> Section:
         tuple(t for t in tables if len(t)),
         ("curves",),
     )  # fmt: skip
+
+
+def _bd_rate(entry: dict, measure: str) -> str:
+    """BD-rate in %, in brackets of how many clips, and the share of the anchor's range of quality that it is over."""
+    if measure not in entry["rates"]:
+        return "-"
+    shared = number(100 * entry["shared"][measure], 0)
+    return f"{number(entry['rates'][measure], 1)} ({entry['clips'][measure]}; {shared} %)"
 
 
 def _speed(report: dict) -> Section:
