@@ -71,12 +71,19 @@ def accept(report: Path) -> None:
 @benchmarks.command()
 @click.argument("report", type=PATH)
 @click.argument("document", type=PATH)
-def tables(report: Path, document: Path) -> None:
-    """Put the tables of REPORT, a report.json of bcd bench, between the markers of DOCUMENT (docs/benchmarks.md)."""
+@click.option(
+    "--block",
+    type=click.Choice(["figures", "ahg16", "parts"]),
+    default="figures",
+    show_default=True,
+    help="Between which markers: all tables, those of JVET's conditions, or what each part brings.",
+)
+def tables(report: Path, document: Path, block: str) -> None:
+    """Put tables of REPORT, a report.json of bcd bench, between markers of DOCUMENT (docs/benchmarks.md)."""
     from bcdcodec.benchmarks.baseline import load_report
     from bcdcodec.benchmarks.report.documents import update
 
-    changed = update(document, load_report(report))
+    changed = update(document, load_report(report), block)
     click.echo(f"{document}: {'tables written' if changed else 'the tables were the same'}")
 
 

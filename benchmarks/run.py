@@ -38,6 +38,7 @@ from bcdcodec.memory import keep_freed_memory
 from bcdcodec.model_folder import TABLES, open_model
 from bcdcodec.reenactment.poser_folder import poser_digest
 from bcdcodec.training.data.clips import split_of
+from bcdcodec.video import probe_video
 
 MODEL_MEASURES_VERSION = 5  # raised when a measure of the model itself changes its meaning
 AHG16_FRAMES, AHG16_RATES, AHG16_ANCHORS = 250, (1.0, 2.0, 4.0), "x265,svtav1"
@@ -59,7 +60,7 @@ class Options:
     anchor_qualities: tuple[int, ...] = COMMAND_QUALITIES
     profile: str | None = None  # of the entropy coder; None: that of `bcd encode`
     kbps: tuple[float, ...] = ()  # rates of motion, kbit/s, beside the model's default
-    clips: int | None = None  # at most so many, evenly picked
+    clips: int | None = None  # at most so many, evenly picked; under JVET's conditions the longest
     against_clips: int | None = None  # anchors on at most so many of them
     ablate: int = 0  # clips that are decoded without each network of the model
     ahg16: bool = False  # JVET's conditions
@@ -126,14 +127,28 @@ def bench(paths: list[Path], options: Options, progress: Progress | None = None)
     return Done(report, tuple(options.out / name for name in files))
 
 
-def find_clips(paths: list[Path], most: int | None) -> list[Path]:
-    """Files as they are; of a folder the held-out split. Evenly picked down to `most`. Raises BcdError for none."""
+def find_clips(paths: list[Path], most: int | None, longest: bool) -> list[Path]:
+    """Files as they are; of a folder the held-out split. At most `most`: evenly picked, or the longest.
+
+    Raises BcdError for none.
+    """
     found: list[Path] = []
     for path in paths:
         found += split_of(path)["val"] if path.is_dir() else [path]
     if not found:
         raise BcdError(f"no clip in {', '.join(map(str, paths))}")
-    return evenly(found, most)
+    if not longest or most is None or most >= len(found):
+        return evenly(found, most)
+    kept = set(sorted(found, key=_duration, reverse=True)[:most])
+    return [path for path in found if path in kept]
+
+
+def _duration(path: Path) -> float:
+    """Seconds of a video; 0 where they are not stated, or it is none."""
+    try:
+        return probe_video(path).duration_s or 0.0
+    except BcdError:
+        return 0.0
 
 
 def run(paths: list[Path], options: Options, progress: Progress | None = None) -> Measured:
@@ -146,7 +161,7 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
     judges = judges_of(options.networks, options.faces)
     folder = open_model(options.model)
     options = replace(options, profile=profile_name(folder.tables.motion_profile(options.profile)))
-    clips = find_clips(paths, options.clips)
+    clips = find_clips(paths, options.clips, options.ahg16)
     key = f"{folder.fingerprint.hex()} {hashlib.sha256((folder.path / TABLES).read_bytes()).hexdigest()}"
     try:
         options.out.mkdir(parents=True, exist_ok=True)

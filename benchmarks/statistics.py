@@ -63,11 +63,20 @@ def number(value: float | None, digits: int) -> str:
     return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
-def bd_rate(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]]) -> float:
-    """Bjontegaard delta rate of `test` against `anchor` in per cent; each a list of (kbit/s, quality).
+@dataclass(frozen=True)
+class BdRate:
+    """Bjontegaard delta rate, over the qualities that both curves have."""
 
-    Akima interpolation; negative: `test` needs less rate for the same quality. Raises BcdError with
-    the reason when it does not exist: fewer than four points, quality that does not rise with the rate, no overlap.
+    percent: float  # negative: less rate for the same quality
+    shared: float  # share of the anchor's range of quality that both have, 0..1: the smaller, the less it says
+
+
+def bd_rate(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, float]]) -> BdRate:
+    """BD-rate of `test` against `anchor`, each a list of (kbit/s, quality), by Akima interpolation.
+
+    Points that cost more than another and are no better are left out: they are not on the operational rate-distortion
+    curve. Raises BcdError with the reason when it does not exist: fewer than four points, quality that never rises with
+    the rate, no overlap.
     """
     try:
         from bjontegaard import bd_rate as delta
@@ -77,10 +86,13 @@ def bd_rate(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, f
     for name, points in (("anchor", anchor), ("test", test)):
         if len(points) < 4:
             raise BcdError(f"the {name} curve has {len(points)} of the 4 rates that BD-rate needs")
-        rates, quality = np.array(sorted(points)).T
-        if (np.diff(rates) <= 0).any() or (np.diff(quality) <= 0).any():
-            raise BcdError(f"the quality of the {name} curve does not rise with its rate")
-        curves += [rates, quality]
+        kept: list[tuple[float, float]] = []
+        for rate, quality in sorted(points, key=lambda p: (p[0], -p[1])):
+            if not kept or quality > kept[-1][1]:
+                kept.append((rate, quality))
+        if len(kept) < 2:
+            raise BcdError(f"the quality of the {name} curve never rises with its rate")
+        curves += [*np.array(kept).T]
     low, high = max(curves[1][0], curves[3][0]), min(curves[1][-1], curves[3][-1])
     if low >= high:
         raise BcdError(
@@ -89,4 +101,5 @@ def bd_rate(anchor: Sequence[tuple[float, float]], test: Sequence[tuple[float, f
         )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a small overlap, which the reports show as it is
-        return float(delta(*curves, method="akima", min_overlap=0))
+        percent = float(delta(*curves, method="akima", min_overlap=0, require_matching_points=False))
+    return BdRate(percent, float((high - low) / np.ptp(curves[1])))

@@ -58,7 +58,7 @@ def _numbers(kind: type) -> type[click.ParamType]:
     is_flag=False,
     flag_value=12,
     metavar="[CLIPS]",
-    help="Measure so many clips (12) without each network of the model, too, and name those that do nothing.",
+    help="Measure so many clips (12) without each network of the model, too, and name those that bring nothing.",
 )
 @click.option(
     "--profile", type=click.Choice(["static", "context"]), help="Of the entropy coder. [default: that of encode]"
@@ -70,7 +70,7 @@ def _numbers(kind: type) -> type[click.ParamType]:
     show_default=True,
     help="Folder of the report; goes on where it stopped.",
 )
-@click.option("--clips", "most", type=COUNT, help="At most so many clips, evenly picked.")
+@click.option("--clips", "most", type=COUNT, help="At most so many clips, evenly picked; with --ahg16 the longest.")
 @click.option("--faces/--no-faces", default=True, show_default=True, help="Facial motion and identity, extra `eval`.")
 @click.option(
     "--procedural/--no-procedural", default=True, show_default=True, help="Rendered heads, whose truth is known."
@@ -98,7 +98,7 @@ def bench(clips: tuple[Path, ...], most: int | None, ablate: int | None, **optio
         click.echo(f"{h.label:56} {figure['value']:.{h.digits}f} {h.unit.strip()}{held}".rstrip())
     for part in done.report["ablation"]:
         if not part["brings"]:
-            click.echo(f"no measurable effect: {part['part']}")
+            click.echo(f"no measurable gain: {part['part']}")
     for failure in done.report["failed"]:
         click.echo(f"failed: {failure['clip']}: {failure['error']}", err=True)
     click.echo(f"{done.report['clips']} clips; written: {', '.join(map(str, done.files))}")

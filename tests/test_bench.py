@@ -232,6 +232,15 @@ def test_a_part_is_left_out_of_one_decoding_and_is_back_in_the_next(tiny_model, 
     assert other.sizes["total"] == (tmp_path / "without.bcd").stat().st_size
 
 
+def test_jvets_conditions_take_the_longest_clips_and_others_take_them_evenly(bench_folder):
+    from bcdcodec.benchmarks.run import find_clips
+
+    clips = [bench_folder / name for name in ("head-2.mp4", "broken.mp4", "head-0.mp4", "head-1.mp4")]  # 40, 20, 30
+    assert [path.stem for path in find_clips(clips, 2, True)] == ["head-2", "head-1"]
+    assert [path.stem for path in find_clips(clips, 2, False)] == ["head-2", "head-0"]
+    assert find_clips(clips, None, True) == clips
+
+
 def test_jvets_conditions_are_250_frames_at_most_four_rates_and_two_anchors(
     bench_folder, tiny_model, tmp_path, monkeypatch
 ):

@@ -13,9 +13,9 @@ from bcdcodec.benchmarks.measure.faces import SAMPLES, Face, FaceMeter, eye_open
 from bcdcodec.benchmarks.measure.pictures import psnr, ssim_and_ms_ssim, vmaf
 from bcdcodec.benchmarks.measure.rate import code_counts, static_bits
 from bcdcodec.benchmarks.measure.temporal import luma
-from bcdcodec.benchmarks.report.summary import ablation, break_even_seconds
+from bcdcodec.benchmarks.report.summary import ablation, bd_rates, break_even_seconds
 from bcdcodec.benchmarks.rows import BCD, Row
-from bcdcodec.benchmarks.statistics import bd_rate, estimate, median
+from bcdcodec.benchmarks.statistics import BdRate, bd_rate, estimate, median
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import BcdError
 from bcdcodec.reenactment.head_pose import MEAN_HEAD, angle_between, head_pose
@@ -128,16 +128,24 @@ def test_bd_rate_of_half_the_rate_is_minus_fifty_per_cent():
     pytest.importorskip("bjontegaard", reason="the extra `eval`")
     anchor = [(4, 28), (8, 31), (16, 34), (32, 37)]
     half = [(rate / 2, quality) for rate, quality in anchor]
-    assert bd_rate(anchor, half) == pytest.approx(-50, abs=1e-6)
-    assert bd_rate(half, anchor) == pytest.approx(100, abs=1e-6)
-    assert bd_rate(anchor, anchor) == pytest.approx(0, abs=1e-9)
+    assert bd_rate(anchor, half).percent == pytest.approx(-50, abs=1e-6)
+    assert bd_rate(half, anchor).percent == pytest.approx(100, abs=1e-6)
+    assert bd_rate(anchor, anchor).percent == pytest.approx(0, abs=1e-9)
+
+
+def test_bd_rate_leaves_out_points_that_cost_more_and_are_no_better():
+    pytest.importorskip("bjontegaard", reason="the extra `eval`")
+    anchor = [(4, 28), (8, 31), (16, 34), (32, 37)]
+    assert bd_rate(anchor, [(2, 28), (3, 27), (4, 31), (5, 31), (8, 34)]) == BdRate(
+        pytest.approx(-50), pytest.approx(2 / 3)
+    )
 
 
 @pytest.mark.parametrize(
     ("test", "reason"),
     [
         ([(4, 28)], "1 of the 4 rates"),
-        ([(4, 28), (8, 27), (16, 34), (32, 37)], "does not rise"),
+        ([(4, 28), (8, 27), (16, 27.5), (32, 28)], "never rises"),
         ([(4, 8), (8, 11), (16, 14), (32, 17)], "share no quality"),
     ],
 )
@@ -145,6 +153,22 @@ def test_bd_rate_says_why_it_does_not_exist(test, reason):
     pytest.importorskip("bjontegaard", reason="the extra `eval`")
     with pytest.raises(BcdError, match=reason):
         bd_rate([(4, 28), (8, 31), (16, 34), (32, 37)], test)
+
+
+def test_bd_rates_are_those_of_each_clip_and_say_of_how_many():
+    pytest.importorskip("bjontegaard", reason="the extra `eval`")
+    rows = []
+    for clip, factor in (("a", 0.5), ("b", 0.8), ("c", 0.9), ("shares no quality", 0.5)):
+        base = 100 if clip == "shares no quality" else 0
+        for i in range(4):
+            rows.append(Row(clip, "x265", f"quality {i}", 256, 25, 1.0, 1000 * 2**i, {}, {"psnr": 28 + 3 * i}, {}))
+            size = int(1000 * 2**i * factor)
+            rows.append(Row(clip, BCD, f"rate {i}", 256, 25, 1.0, size, {}, {"psnr": 28 + base + 3 * i}, {}))
+    (found,) = bd_rates(rows, "x265")
+    assert found["codec"] == BCD and found["rates"]["psnr"] == pytest.approx(-20, abs=1e-6)
+    assert found["clips"] == {"psnr": 3} and found["shared"] == {"psnr": 1} and found["missing"] == {}
+    (found,) = bd_rates([r for r in rows if r.clip == "shares no quality"], "x265")
+    assert found["rates"] == {} and "share no quality" in found["missing"]["psnr"]
 
 
 def test_intervals_hold_the_value_and_shrink_with_more_clips():

@@ -30,13 +30,14 @@ from bcdcodec.benchmarks.measure.reenactment import (
     reenactment_errors,
     ridge,
 )
-from bcdcodec.benchmarks.report.documents import BEGIN, END, block, update
+from bcdcodec.benchmarks.report.documents import BEGIN as BEGIN_OF, END as END_OF, WHOLE, block, update
 from bcdcodec.benchmarks.report.plots import plots
 from bcdcodec.benchmarks.report.tables import sections
 from bcdcodec.benchmarks.rows import ClipRows, code_of_codec, digest_of
 from bcdcodec.errors import BcdError
 from bcdcodec.reenactment.head_pose import MEAN_HEAD
 
+BEGIN, END = BEGIN_OF.format(WHOLE), END_OF.format(WHOLE)
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 
 
@@ -123,6 +124,12 @@ def test_ablation_lists_every_network_and_names_those_that_do_nothing(whole):
     (section,) = [s for s in sections(whole) if s.title == "What each part brings"]
     (table,) = section.tables
     assert list(table.columns) == ["measure", *parts]
+    gains, verdict = whole["ablation"][0]["gains"].values(), table.iloc[-1][parts[0]]
+    assert (
+        verdict
+        == f"better in {sum(g['low'] > 0 for g in gains)}, worse in {sum(g['high'] < 0 for g in gains)} of "
+        + str(len(gains))
+    )
     _, found, named = section.paragraphs[0].rstrip(".").partition("No interval lies above 0 for: ")
     assert (named.split(", ") if found else []) == [a["part"] for a in whole["ablation"] if not a["brings"]]
 
@@ -136,6 +143,9 @@ def test_tables_of_a_document_follow_the_report(whole, tmp_path):
     changed = json.loads(json.dumps(whole))
     changed["rates"][0]["headlines"]["psnr"]["value"] += 1
     assert update(document, changed) and block(changed) in document.read_text()
+    document.write_text(f"{BEGIN_OF.format('parts')}\n{END_OF.format('parts')}\n")
+    assert update(document, whole, "parts")
+    assert "| measure | decoder and refiner |" in document.read_text() and "PSNR | dB" not in document.read_text()
     assert all(line.count("|") > 2 for line in text.splitlines() if line.startswith("|"))
 
 

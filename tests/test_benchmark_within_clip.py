@@ -1,10 +1,12 @@
 """Facial motion within clips, on signals whose answer is known and on landmarks recorded from a real face."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from bcdcodec.benchmarks.measure.faces import MOTION_EVERY, FaceMeter, motion_signals
 from bcdcodec.benchmarks.measure.identity import PLACES, align, five_points
 from bcdcodec.benchmarks.measure.landmarks import Landmarks, clip_landmarks
 from bcdcodec.benchmarks.measure.within_clip import SIGNALS, compare_signal, compare_signals, mean_head, signals_of
@@ -34,17 +36,18 @@ def wave(frames=100, seed=0):
 
 
 def test_a_held_picture_scores_zero_by_every_measure(recorded):
-    seen = recorded[0]
-    source = signals_of(seen)
+    seen, marks = recorded
+    source = signals_of(seen) | motion_signals(marks)
     held = Landmarks(seen.points[7:8].repeat(len(seen.points), 0), seen.blendshapes[7:8].repeat(len(seen.points), 0))
-    found = compare_signals(signals_of(held, mean_head(seen)), source)
+    decoded = signals_of(held, mean_head(seen)) | motion_signals(marks[7:8].repeat(len(marks), 0))
+    found = compare_signals(decoded, source)
     assert set(found) == set(SIGNALS)
     assert all((r.slope, r.correlation) == (0, 0) for r in found.values())
     assert compare_signal(np.full(100, 0.3), wave()).slope == 0
 
 
 def test_the_source_itself_scores_one(recorded):
-    source = signals_of(recorded[0])
+    source = signals_of(recorded[0]) | motion_signals(recorded[1])
     for result in compare_signals(source, source).values():
         assert (result.slope, result.correlation) == pytest.approx((1, 1)) and result.extreme_error in (None, 0)
 
@@ -105,7 +108,28 @@ def test_frames_without_a_face_do_not_count():
     assert compare_signal(decoded, source) is None
 
 
+def test_dlib_looks_at_some_frames_and_at_a_held_picture_once():
+    meter, looked = object.__new__(FaceMeter), []
+
+    def finder(picture):
+        looked.append(picture.mean())
+        return None if picture.mean() == 9 else np.ones((68, 2))
+
+    meter._finder = finder
+    clip = np.zeros((6 * MOTION_EVERY, 4, 4, 3), np.uint8)
+    clip[4 * MOTION_EVERY :] = 9
+    found = np.isfinite(meter.landmarks(clip)[:, 0, 0])
+    assert np.flatnonzero(found).tolist() == [i * MOTION_EVERY for i in range(4)] and looked == [0, 9]
+
+
 # ---- the recording: a second landmark network saw the same frames
+
+
+def test_dlibs_signals_are_those_of_the_other_network(recorded):
+    seen, marks = recorded
+    found, other = motion_signals(marks), signals_of(seen)
+    assert np.corrcoef(found["mouth, dlib"], other["mouth"])[0, 1] > 0.85
+    assert np.corrcoef(found["eyes, dlib"], other["right eye"] + other["left eye"])[0, 1] > 0.5
 
 
 def openings(marks):
@@ -236,3 +260,17 @@ def test_without_a_landmarker_it_is_told_what_to_do(tmp_path, monkeypatch):
     monkeypatch.setattr(module.importlib.util, "find_spec", lambda n: None if n == "mediapipe" else known(n))
     with pytest.raises(BcdError, match="give a face_landmarker.task, or pip install"):
         Landmarker()
+
+
+def test_networks_of_an_installed_wheel_serve_without_importing_it(tmp_path, monkeypatch):
+    package = tmp_path / "mediapipe"
+    for name, file in module.WHEEL_FILES.items():
+        (package / file).parent.mkdir(parents=True, exist_ok=True)
+        (package / file).write_bytes(name.encode())
+    (package / "__init__.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.delitem(sys.modules, "mediapipe", raising=False)
+    monkeypatch.syspath_prepend(tmp_path)
+    assert module._of_wheel() == {name: name.encode() for name in module.WHEEL_FILES}
+    (package / module.WHEEL_FILES["face_detector"]).unlink()  # as in the wheels of mediapipe 1
+    with pytest.raises(BcdError, match="no MediaPipe landmarker"):
+        module._of_wheel()

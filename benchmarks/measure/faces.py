@@ -15,6 +15,7 @@ from bcdcodec.reenactment.head_pose import angle_between, head_pose
 from bcdcodec.reenactment.landmarks import can_find_landmarks, landmark_finder, models_folder, points
 
 SAMPLES = 12  # frames a clip
+MOTION_EVERY = 2  # of the frames, in which landmarks are found for facial motion
 SAME_PERSON = 0.6  # identity distance below which dlib takes two faces for one person
 
 
@@ -52,6 +53,27 @@ class FaceMeter:
         for i, picture in enumerate(picked):  # a held picture is looked at once
             found.append(found[-1] if i and np.array_equal(picture, picked[i - 1]) else self.face(picture))
         return found
+
+    def landmarks(self, clip: np.ndarray) -> np.ndarray:
+        """Landmarks [t, 68, 2] of a clip uint8 [t, h, w, 3], in 0..1 of the picture.
+
+        NaN in frames without a face, and in all but every MOTION_EVERYth frame.
+        """
+        found = np.full((len(clip), 68, 2), np.nan)
+        for i in range(0, len(clip), MOTION_EVERY):
+            if i and np.array_equal(clip[i], clip[i - MOTION_EVERY]):
+                found[i] = found[i - MOTION_EVERY]
+            elif (marks := self._finder(clip[i])) is not None:
+                found[i] = marks
+        return found
+
+
+def motion_signals(landmarks: np.ndarray) -> dict[str, np.ndarray]:
+    """How far mouth and eyes are open [t] in landmarks [t, 68, 2], by the names of `within_clip.SIGNALS`."""
+    return {
+        "mouth, dlib": np.array([mouth_opening(marks) for marks in landmarks]),
+        "eyes, dlib": np.array([eye_opening(marks) for marks in landmarks]),
+    }
 
 
 def face_measures(decoded: list[Face | None], source: list[Face | None]) -> dict[str, float]:

@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from bcdcodec.benchmarks.measure import identity, networks, perceptual, pictures, temporal, within_clip
-from bcdcodec.benchmarks.measure.faces import Face, FaceMeter, face_measures
+from bcdcodec.benchmarks.measure.faces import Face, FaceMeter, face_measures, motion_signals
 from bcdcodec.benchmarks.measure.landmarks import Landmarks, clip_landmarks, find_task
 from bcdcodec.errors import BcdError
 from bcdcodec.training.data.landmarker import Landmarker
@@ -72,12 +72,15 @@ class Judges:
         points = None if self._landmarker is None else clip_landmarks(self._landmarker, frames)
         head = within_clip.mean_head(points) if source is None and points is not None else source and source.head
         luma = temporal.luma(frames)
+        signals = {} if points is None else within_clip.signals_of(points, head)
+        if self._meter is not None:
+            signals |= motion_signals(self._meter.landmarks(frames))
         sface = "SFace" not in self.missing and points is not None
         return Seen(
             frames,
             luma,
             points,
-            {} if points is None else within_clip.signals_of(points, head),
+            signals,
             head,
             None if self._meter is None else self._meter.faces(frames),
             identity.embedding(frames, points, self.folder) if sface else None,
@@ -101,9 +104,9 @@ class Judges:
             found |= face_measures(decoded.faces, source.faces)
         if decoded.points is not None:
             found |= _landmark_measures(decoded.points, source.points)
-            for name, result in within_clip.compare_signals(decoded.signals, source.signals).items():
-                found |= {f"{name}.{part}": getattr(result, part) for part in ("slope", "correlation", "deviation")}
-                found[f"{name}.extreme_error"] = result.extreme_error
+        for name, result in within_clip.compare_signals(decoded.signals, source.signals).items():
+            found |= {f"{name}.{part}": getattr(result, part) for part in ("slope", "correlation", "deviation")}
+            found[f"{name}.extreme_error"] = result.extreme_error
         if self.folder is not None:
             found |= networks.measure_networks(
                 self.folder, decoded.frames, source.frames, decoded.points, source.points

@@ -49,6 +49,8 @@ SIGNALS = {
         Signal("jawOpen", "blendshape", 0.05, 1),
         Signal("eyeBlinkLeft", "blendshape", 0.08, 1),
         Signal("eyeBlinkRight", "blendshape", 0.08, 1),
+        Signal("mouth, dlib", "eye distances", 0.02, 1),
+        Signal("eyes, dlib", "of the eye's width", 0.03, -1),
     )
 }
 

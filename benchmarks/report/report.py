@@ -13,10 +13,10 @@ from bcdcodec.benchmarks.run import Measured
 from bcdcodec.benchmarks.speed import machine
 from bcdcodec.model_folder import open_model
 
-REPORT_VERSION = 2
+REPORT_VERSION = 3
 AHG16 = (
     "Conditions of JVET's AHG16 on generative face video coding: the first {frames} frames of a clip at 25 a second, "
-    "whole files, four rates and more, BD-rate against x265; the clips are ours, not JVET's."
+    "whole files, four rates, BD-rate of each clip against x265; the clips are ours, not JVET's."
 )
 
 
@@ -59,7 +59,7 @@ def report_of(measured: Measured, date: str) -> dict:
         "anchor_clips": len({r.clip for r in with_anchors}),
         "settings": {a.name: a.settings for a in measured.anchors},
         "curves": points,
-        "bd_rates": bd_rates(points, "x265" if "x265" in anchors else anchors[0]) if anchors else [],
+        "bd_rates": bd_rates(with_anchors, "x265" if "x265" in anchors else anchors[0]) if anchors else [],
         "break_even": break_even(with_anchors) if anchors else [],
         "code_usage": _code_usage(measured),
         "speed": measured.speed,

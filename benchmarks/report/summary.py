@@ -34,7 +34,7 @@ MEASURES = {
 }
 BD_MEASURES = ("dists", "lpips", "psnr", "feature_distance", "ms_ssim", "vmaf")
 ABLATED = ("psnr", "feature_distance", "lpips", "dists", "sface_cosine", "flow_error", "landmark_error",
-           "mouth.slope", "right eye.slope", "left eye.slope")  # fmt: skip
+           "mouth.slope", "right eye.slope", "left eye.slope", "mouth, dlib.slope", "eyes, dlib.slope")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -244,25 +244,42 @@ def break_even_seconds(header_bytes: float, motion_kbps: float, other_kbps: floa
     return header_bytes * 8 / 1000 / (other_kbps - motion_kbps) if other_kbps > motion_kbps else None
 
 
-def bd_rates(points: list[dict], anchor: str) -> list[dict]:
-    """BD-rate in % of every other codec and coded size against `anchor` at the model's size, or the reason."""
-    side = max((p["side"] for p in points), default=0)
+def bd_rates(rows: Sequence[Row], anchor: str) -> list[dict]:
+    """BD-rate in % of every other codec and coded size against `anchor` at the model's size.
 
-    def curve(codec: str, at: int, measure: str) -> list[tuple[float, float]]:
+    Of each clip by itself, as JVET does of each sequence: the median over the clips where it exists, their number, and
+    the median share of the anchor's range of quality that both have; where it exists for none, the reason in the first.
+    """
+    clips: dict[str, list[Row]] = {}
+    for r in rows:
+        if not r.without:
+            clips.setdefault(r.clip, []).append(r)
+    whole = [r for some in clips.values() for r in some]
+    side = max((r.side for r in whole), default=0)
+
+    def curve(some: Sequence[Row], codec: str, at: int, measure: str) -> list[tuple[float, float]]:
         sign = MEASURES[measure][3]
-        chosen = [p for p in points if (p["codec"], p["side"]) == (codec, at)]
-        return [(p["kbps"], sign * p[measure]["value"]) for p in chosen]
+        return [(r.kbps, sign * r.measures[measure]) for r in some if (r.codec, r.side) == (codec, at)]
 
     found = []
-    for codec, at in dict.fromkeys((p["codec"], p["side"]) for p in points):
+    for codec, at in dict.fromkeys((r.codec, r.side) for r in whole):
         if (codec, at) == (anchor, side):
             continue
-        entry = {"codec": codec, "side": at, "anchor": anchor, "rates": {}, "missing": {}}
+        entry = {"codec": codec, "side": at, "anchor": anchor, "rates": {}, "clips": {}, "shared": {}, "missing": {}}
         for measure in BD_MEASURES:
-            if all(measure in p for p in points):
+            if not all(measure in r.measures for r in whole):
+                continue
+            rates, reasons = [], []
+            for some in clips.values():
                 try:
-                    entry["rates"][measure] = bd_rate(curve(anchor, side, measure), curve(codec, at, measure))
+                    rates.append(bd_rate(curve(some, anchor, side, measure), curve(some, codec, at, measure)))
                 except BcdError as error:
-                    entry["missing"][measure] = str(error)
+                    reasons.append(str(error))
+            entry["clips"][measure] = len(rates)
+            if rates:
+                entry["rates"][measure] = median([rate.percent for rate in rates])
+                entry["shared"][measure] = median([rate.shared for rate in rates])
+            else:
+                entry["missing"][measure] = reasons[0]
         found.append(entry)
     return found

@@ -20,17 +20,19 @@ PUBLISHED = {
     "VVC, higher rate": (15.3, 0.159, 0.24, None),
 }
 CURVED = ("psnr", "ms_ssim", "vmaf", "feature_distance", "lpips", "dists", "sface_cosine", "dlib_distance",
-          "mouth.slope", "right eye.slope", "left eye.slope", "flicker", "flow_error")  # fmt: skip
+          "mouth.slope", "right eye.slope", "left eye.slope", "mouth, dlib.slope", "eyes, dlib.slope", "flicker",
+          "flow_error")  # fmt: skip
 
 
 QUALITY_TEXT = """SSIM, MS-SSIM and VMAF are of luma, in three runs of four frames. VMAF v0.6.1 was fitted on 1080
 lines: here it ranks codings. The EfficientNet feature distance is no LPIPS. SFace: above 0.363 is the same person."""
 WITHIN_TEXT = """Slope of the decoded signal on the source's within a clip, frame by frame: 1 is full motion, 0 is
 none. Median over the clips whose source moves. The extreme: the tenth of frames with the widest mouth or most closed
-eye."""
+eye. Signals are MediaPipe's, but for those of dlib, which sees every second frame."""
 CURVES_TEXT = """Medians; in brackets the held picture: our reference, the first frame of an anchor. Of bcd the whole
 file counts; of an anchor the elementary stream without container, one keyframe. What is coded smaller is scaled up
-again (bicubic). The last rung of a ladder is the coarsest quality there is."""
+again (bicubic). The last rung of a ladder is the coarsest quality there is. BD-rate: in brackets of how many clips, and
+the share of the anchor's range of quality that both have; of a small share it says little."""
 RENDERED_TEXT = """People and motions that no training run has seen, against B rendered in A's motion. A linear probe
 reads motion parameters (R2) and the person from the codes of people it was not fitted on."""
 REENACTMENT_TEXT = """Laid out as the paper's tables 1 and 3: mean squared distances of dlib's 68 landmarks in squared
@@ -179,13 +181,16 @@ def _ablation(report: dict) -> Section:
         for n in names:
             gain, digits = a["gains"].get(n), max(3, HEADLINES[n].digits)
             cells.append("-" if gain is None else _with_interval(gain | {"value": gain["gain"]}, digits))
-        rows.append((a["part"], *cells, "" if a["brings"] else "no measurable effect"))
+        known = [g for g in a["gains"].values() if g["low"] is not None]
+        better, worse = sum(g["low"] > 0 for g in known), sum(g["high"] < 0 for g in known)
+        rows.append((a["part"], *cells, f"better in {better}, worse in {worse} of {len(known)}"))
     without = [a["part"] for a in report["ablation"] if not a["brings"]]
     told = f"No interval lies above 0 for: {', '.join(without)}." if without else "Every part has an interval above 0."
     return Section(
         "What each part brings",
         (f"With the part minus without it, on {report['ablation'][0]['clips']} clips, median and interval; turned so "
-         f"that more is better. {told}",),
+         "that more is better. Of a part without any effect one interval in forty lies above 0 by chance, and one "
+         f"below. {told}",),
         (frame(("left out", *labels.values(), "verdict"), rows).set_index("left out").T.reset_index(names="measure"),),
     )  # fmt: skip
 
@@ -204,10 +209,11 @@ def _curves(report: dict) -> Section:
             )
         rows.append((f"{p['codec']} {p['setting']}", str(p["side"]), number(p["kbps"], 2), *cells))
     tables = [frame(columns, rows)]
-    measures = [m for m in BD_MEASURES if any(m in b["rates"] or m in b["missing"] for b in report["bd_rates"])]
+    measures = [m for m in BD_MEASURES if any(m in b["clips"] for b in report["bd_rates"])]
     if report["bd_rates"]:
         delta = [
-            (f"{b['codec']} at {b['side']}, against {b['anchor']}", *(number(b["rates"].get(m), 1) for m in measures),
+            (f"{b['codec']} at {b['side']}, against {b['anchor']}",
+             *(_bd_rate(b, m) for m in measures),
              "; ".join(dict.fromkeys(b["missing"].values())))
             for b in report["bd_rates"]
         ]  # fmt: skip
@@ -222,6 +228,14 @@ def _curves(report: dict) -> Section:
         tuple(t for t in tables if len(t)),
         ("curves",),
     )  # fmt: skip
+
+
+def _bd_rate(entry: dict, measure: str) -> str:
+    """BD-rate in %, in brackets of how many clips, and the share of the anchor's range of quality that it is over."""
+    if measure not in entry["rates"]:
+        return "-"
+    shared = number(100 * entry["shared"][measure], 0)
+    return f"{number(entry['rates'][measure], 1)} ({entry['clips'][measure]}; {shared} %)"
 
 
 def _speed(report: dict) -> Section:
