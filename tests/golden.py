@@ -299,7 +299,7 @@ def coding(folder: Path) -> Hashes:
 
     def encode(name: str, source: str, *options: object) -> Path:
         path = folder / f"{name}.bcd"
-        bcd("encode", source, path, *options)
+        bcd("encode", source, path, *(options if "--model" in options else (*options, "--model", "heads")))
         hashes[f"encode {name}"] = file_hash(path)
         return path
 
