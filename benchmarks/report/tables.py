@@ -175,7 +175,7 @@ def _rates(report: dict) -> Section:
 def _ablation(report: dict) -> Section:
     names = [n for n in (*ABLATED, "whole_kbps") if any(n in a["gains"] for a in report["ablation"])]
     labels = {n: HEADLINES[n].label + (" (saved)" if n == "whole_kbps" else "") for n in names}
-    rows = []
+    rows, harmful = [], []
     for a in report["ablation"]:
         cells = []
         for n in names:
@@ -183,9 +183,11 @@ def _ablation(report: dict) -> Section:
             cells.append("-" if gain is None else _with_interval(gain | {"value": gain["gain"]}, digits))
         known = [g for g in a["gains"].values() if g["low"] is not None]
         better, worse = sum(g["low"] > 0 for g in known), sum(g["high"] < 0 for g in known)
+        harmful += [a["part"]] if worse > better else []
         rows.append((a["part"], *cells, f"better in {better}, worse in {worse} of {len(known)}"))
     without = [a["part"] for a in report["ablation"] if not a["brings"]]
     told = f"No interval lies above 0 for: {', '.join(without)}." if without else "Every part has an interval above 0."
+    told += f" Worse in more measures than better: {', '.join(harmful)}." if harmful else ""
     return Section(
         "What each part brings",
         (f"With the part minus without it, on {report['ablation'][0]['clips']} clips, median and interval; turned so "
