@@ -46,10 +46,10 @@ def rendered(folder, character, action):
     return np.stack([sheet[64 * row : 64 * row + 64, 64 * column : 64 * column + 64] for column in columns])
 
 
-def test_clips_of_sheets_sheets_equal_pillows_rendering(sheets):
-    sheets = Sheets.load(sheets)
+def test_clips_of_made_up_sheets_equal_pillows_rendering(sheets):
+    loaded = Sheets.load(sheets)
     for action, name in enumerate(ACTIONS):
-        assert np.array_equal(sheets.clip(1234, action), rendered(sheets, 1234, name))
+        assert np.array_equal(loaded.clip(1234, action), rendered(sheets, 1234, name))
 
 
 def test_half_transparent_pixels_round_as_pillow_does():
