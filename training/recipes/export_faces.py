@@ -51,7 +51,7 @@ WHOLE = ("motion_", "expression_", "place_", "locator.mean", "locator.scale", "q
 BYTES = 1350  # of a reference picture and its codes
 FITTED_FRAMES = 6  # of each prepared clip, for the flow fields
 FIRST_BITS = 60.0  # a frame, static, of the enhancement layer's codes before the rate is set
-ROUNDS = 5  # at most, in which the static target is corrected by the bits of profile context
+ROUNDS = 4  # at most, in which the static target is corrected by the bits of profile context
 NEAR = 0.03  # of the bits asked for, which is near enough
 
 
@@ -145,7 +145,7 @@ def coded_clips(model: FacesModel, clips: list[Path], frames: int) -> list[tuple
 def fit_tables(model: FacesModel, coded: list[tuple[Tensor, Tensor]], bits: float) -> ModelTables:
     """Entropy tables, and the Lagrangian multiplier with which the codes take `bits` a frame in profile context."""
     motion, hessian = (torch.cat(parts) for parts in zip(*coded, strict=True))
-    c, target = model.config, bits * 1.9
+    c, target = model.config, bits * 2.2
     content = ContentModel(FrequencyTables.from_counts(np.ones((BUCKETS, SYMBOLS), np.int64)), np.zeros(1, np.uint8), 0)
     for _ in range(ROUNDS):
         model.config = replace(c, quantiser=replace(c.quantiser, target_bits=target))
