@@ -24,7 +24,10 @@ HOLD = 0.25  # by which another code must be nearer than that of the frame befor
 BASE_WEIGHT = 1.0  # of squared errors of the base layer's features in the distortion, where frames are interpolated
 STEP_WEIGHT = 0.02  # of those of steps of the similarity
 JAW, LIDS, TURN = 25, (9, 10), slice(52, 54)  # among the 58 numbers of motion: jawOpen, eyeBlink, pitch and yaw
-OPEN_MOUTH = 0.5  # a reference with an open mouth is as bad as one that is turned by so many radians
+# What makes a reference bad, in radians between its turn and a frame's.
+OPEN_MOUTH = 0.5  # a mouth wide open; shut eyes: 1
+MOVED = 0.5  # a side of the face-aligned frame between the places of both heads
+TURNED = 0.5  # a radian of its own: no warp turns a profile to the front
 # Where eyes and mouth are in the face-aligned frame, and their radii, -1 to 1.
 FEATURES = (((-0.29, -0.29), (0.2, 0.13)), ((0.29, -0.29), (0.2, 0.13)), ((0.0, 0.36), (0.33, 0.24)))
 JUDGED = 64  # pixels, side of the frame in which errors at eyes and mouth are taken
@@ -64,10 +67,12 @@ class FacesModel(nn.Module):
         return frames(torch.tensor([number])), m[number : number + 1]
 
     def reference_frame(self, m: Tensor) -> int:
-        """The frame that serves best as reference: frontal, eyes open, mouth shut."""
+        """The frame that serves a clip of motion [t, m] best: turned and placed as most are, eyes open, mouth shut."""
         numbers = self.numbers(m)
-        turn, lids, jaw = numbers[:, TURN].abs().sum(1), numbers[:, LIDS].mean(1), numbers[:, JAW]
-        return int((turn + lids + OPEN_MOUTH * jaw).argmin())
+        turn, places, size = numbers[:, TURN], numbers[:, 54:56], numbers[:, 56].exp()
+        away = (turn[:, None] - turn).abs().sum(2) + MOVED * (places[:, None] - places).norm(dim=2) / size
+        badness = away.mean(1) + TURNED * turn.abs().sum(1) + numbers[:, LIDS].mean(1) + OPEN_MOUTH * numbers[:, JAW]
+        return int(badness.argmin())
 
     def reference(self, tokens: Tensor, motion: Tensor, detailed: bool = False) -> FacesReference:
         """The reference of pictures [b, 3, h, h], -1 to 1, in motion [b, m]."""
