@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 
 from bcdcodec.errors import BcdError
+from bcdcodec.video.av1 import scheduling_kept
 from bcdcodec.video.scaling import resize
 
 FORMAT = "yuv420p"
@@ -117,10 +118,11 @@ def code(anchor: Anchor, clip: np.ndarray, rate: Fraction, quality: int, side: i
     encoder.pix_fmt, encoder.framerate, encoder.time_base = FORMAT, rate, 1 / rate
     encoder.options = dict(o.split("=", 1) for o in anchor.options.split()) | {"crf": str(quality)}
     packets = []
-    for i, frame in enumerate(_yuv(clip, side)):
-        frame.pts, frame.time_base = i, 1 / rate
-        packets += encoder.encode(frame)
-    packets += encoder.encode(None)
+    with scheduling_kept():
+        for i, frame in enumerate(_yuv(clip, side)):
+            frame.pts, frame.time_base = i, 1 / rate
+            packets += encoder.encode(frame)
+        packets += encoder.encode(None)
 
     decoder, decoded, stream_bytes = av.CodecContext.create(anchor.decoder, "r"), [], 0
     for packet in packets:
