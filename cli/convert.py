@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from bcdcodec.reenactment.options import PARTS
+
 if TYPE_CHECKING:
     from bcdcodec.files.encode_file import EncodeOptions, EncodeSummary
 
@@ -151,7 +153,7 @@ def _encoded(target: str | Path, done: EncodeSummary) -> str:
 @click.option(
     "--drive",
     metavar="PARTS",
-    default="pose,mouth,eyes,brows",
+    default=",".join(PARTS),
     show_default=True,
     help="With --content: what moves as in IN; the rest stays as that face has it.",
 )
@@ -208,12 +210,12 @@ def decode(
     """Decode a .bcd file into a video.
 
     OUT ends in .mp4, .mkv, .webm, .gif or .apng, or is a folder for PNGs; with --content also .bcd. A
-    reenactment (--content) is marked as synthesised; head, mouth and eyes follow much better with the extra
-    expression, which finds facial landmarks. - is standard input or output; the output is Matroska.
+    reenactment (--content) is marked as synthesised; in files of heads, head, mouth and eyes follow much better
+    with the extra expression, which finds facial landmarks. - is standard input or output; the output is Matroska.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
     from bcdcodec.files.decode_file import DecodeOptions, decode_file
-    from bcdcodec.reenactment.options import PARTS, ReenactmentOptions
+    from bcdcodec.reenactment.options import ReenactmentOptions
 
     parts = tuple(part for part in PARTS if part in [name.strip() for name in drive.split(",")])
     if len(parts) != len(drive.split(",")):

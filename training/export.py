@@ -22,6 +22,7 @@ from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
 from bcdcodec.model_folder import CARD, CONFIG, TABLES, load_weights, open_model
 from bcdcodec.models.base import VideoModel
+from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.latents import Latents, VaeLatents, open_latents, to_unit
 from bcdcodec.models.registry import build_model, read_config
 from bcdcodec.models.windows import motion_blocks, refined_motion
@@ -88,7 +89,7 @@ def export_model(
         [clip for clip in coded if len(clip.motion) >= config.window.length],
     )
     hessian = torch.cat([clip.hessian for clip in moving]) if model.warps else None
-    counts = fit_rate(model, torch.cat([clip.motion for clip in moving]), hessian)
+    counts = fit_rate(model.vq, torch.cat([clip.motion for clip in moving]), hessian, config.quantiser.target_bits)
     motion = FrequencyTables.from_counts(counts.astype(np.int64))
     codes = [clip for store in stores for clip in _clip_codes(model, store, vae)]
     tables = ModelTables(
@@ -175,18 +176,18 @@ def context_bits(codes: list[np.ndarray], tables: ModelTables) -> float | None:
 
 
 @torch.inference_mode()
-def fit_rate(model: VideoModel, motion: Tensor, hessian: Tensor | None) -> np.ndarray:
-    """Set the model's code costs and rate-lambda by motion [t, m] and what its errors cost; return code counts [g, k].
+def fit_rate(vq: GroupVQ, motion: Tensor, hessian: Tensor | None, target_bits: float) -> np.ndarray:
+    """Set code costs and rate-lambda by motion [t, m] and what its errors cost; return code counts [g, k].
 
-    The tables and the choice of codes depend on each other: they are refitted in turn at each lambda.
+    At that lambda the codes take at most `target_bits` a frame under static tables. These and the choice of codes
+    depend on each other: they are refitted in turn at each lambda.
     """
-    vq, config = model.vq, model.config.quantiser
 
     def fit(rate_lambda: float) -> tuple[np.ndarray, Tensor, float]:
         vq.log2_p.zero_()
         for _ in range(4 if rate_lambda else 1):
             codes = vq.encode_clip(motion, rate_lambda, hessian)
-            counts = torch.nn.functional.one_hot(codes, config.codes).sum(0)
+            counts = torch.nn.functional.one_hot(codes, vq.config.codes).sum(0)
             p = (counts + 0.5) / (counts + 0.5).sum(1, keepdim=True)
             vq.log2_p.copy_(p.log2())
         bits = -(counts * vq.log2_p).sum().item() / len(motion)
@@ -194,13 +195,13 @@ def fit_rate(model: VideoModel, motion: Tensor, hessian: Tensor | None) -> np.nd
 
     low, high = 0.0, 0.0
     best = fit(0.0)
-    if best[2] > config.target_bits:
+    if best[2] > target_bits:
         high = 0.01
-        while fit(high)[2] > config.target_bits and high < 10:
+        while fit(high)[2] > target_bits and high < 10:
             low, high = high, high * 2
         for _ in range(8):
             middle = (low + high) / 2
-            low, high = (middle, high) if fit(middle)[2] > config.target_bits else (low, middle)
+            low, high = (middle, high) if fit(middle)[2] > target_bits else (low, middle)
         best = fit(high)
     counts, log2_p, _ = best
     vq.log2_p.copy_(log2_p.half().float())

@@ -15,8 +15,6 @@ from bcdcodec.container import Content
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.errors import FormatError
 from bcdcodec.models.base import Reference
-from bcdcodec.models.faces.reference import FacesReference
-from bcdcodec.models.heads.reference import HeadsReference
 from bcdcodec.models.latents import to_uint8, to_unit
 
 
@@ -57,10 +55,9 @@ def dequantise(session: Session, content: Content) -> tuple[Tensor, Tensor | Non
     a content that does not fit the model.
     """
     config = session.config.content
-    if config.reference_motion != (content.reference_codes is not None):
-        raise FormatError("content and model disagree on the reference frame's motion codes")
+    motion = reference_motion(session, content)
     if config.picture:
-        return decoded_picture(session, content), _reference_motion(session, content)
+        return decoded_picture(session, content), motion
     if content.picture is not None:
         raise FormatError(f"content {content.number} holds a reference picture, the model reads tokens alone")
     if (content.rows, content.columns, content.values.shape[1]) != (config.rows, config.columns, config.channels):
@@ -72,10 +69,15 @@ def dequantise(session: Session, content: Content) -> tuple[Tensor, Tensor | Non
         raise FormatError(f"content has step index {content.step}, the model knows 0 to {config.steps - 1}")
     values = torch.from_numpy(content.values.astype(np.int32))[None].to(session.device)
     tokens = session.model.content_quantiser.dequantise(values, content.step)
-    return tokens, None if content.reference_codes is None else _reference_motion(session, content)
+    return tokens, motion
 
 
-def _reference_motion(session: Session, content: Content) -> Tensor:
+def reference_motion(session: Session, content: Content) -> Tensor | None:
+    """The motion [1, m] of a content's reference frame, None for models without it. Raises FormatError as above."""
+    if session.config.content.reference_motion != (content.reference_codes is not None):
+        raise FormatError("content and model disagree on the reference frame's motion codes")
+    if content.reference_codes is None:
+        return None
     codes = torch.from_numpy(content.reference_codes.astype(np.int64))[None, None].to(session.device)
     return session.model.vq.lookup(codes)[:, 0]
 
@@ -92,9 +94,5 @@ def reference_of(session: Session, content: Content, detailed: bool = False) -> 
 @torch.inference_mode()
 def reference_image(session: Session, content: Content) -> np.ndarray | None:
     """The reference image that a content holds, uint8 [h, w, 3]; None for models whose tokens hold no image."""
-    reference = reference_of(session, content, detailed=True)
-    if isinstance(reference, FacesReference):
-        return to_uint8(reference.tokens)[0]
-    if not isinstance(reference, HeadsReference):
-        return None
-    return to_uint8(session.latents.decode(reference.image, reference.detail))[0]
+    picture = reference_of(session, content, detailed=True).picture()
+    return None if picture is None else to_uint8(session.latents.decode(*picture))[0]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import chain, groupby
 
@@ -17,8 +16,6 @@ from bcdcodec.coding.session import Session
 from bcdcodec.container import Content, Motion
 from bcdcodec.errors import FormatError
 from bcdcodec.models.base import Reference
-from bcdcodec.models.faces.reference import FacesReference, Transfer
-from bcdcodec.models.heads.reference import HeadsReference
 from bcdcodec.models.latents import to_uint8
 from bcdcodec.models.windows import overlapped
 
@@ -138,11 +135,8 @@ def decode_windows(
     padded = np.concatenate([codes, codes[:, -1:].repeat(session.config.window.length - t, axis=1)], axis=1)
     m_hat = session.model.vq.lookup(torch.from_numpy(padded.astype(np.int64)).to(session.device))
     reference = session.model.reference(tokens, motion, detailed=True)
-    if cross_identity and isinstance(reference, FacesReference):
-        reference = replace(reference, transfer=Transfer(None))
-    elif cross_identity and isinstance(reference, HeadsReference):
-        everyone = torch.ones(b, device=session.device)
-        reference = replace(reference, residual_basis=None, cross_identity=everyone)
+    if cross_identity:
+        reference = reference.of_another()
     steps = session.config.diffusion.steps if steps is None else steps
     pictures = to_uint8(_sample(session, reference, noise_of(session, seed), steps, m_hat)[:, :t].flatten(0, 1))
     return pictures.reshape(b, t, *pictures.shape[1:])

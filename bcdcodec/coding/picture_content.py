@@ -10,12 +10,12 @@ from bcdcodec.coding.rate_control import content_bytes
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.errors import FormatError
+from bcdcodec.models.faces.alignment_frame import HEAD_RADII
 from bcdcodec.models.latents import to_unit
 from bcdcodec.video.av1 import decode_picture
 from bcdcodec.video.reference_image import ellipse_weights, encode_reference, soften
 from bcdcodec.video.scaling import scale
 
-HEAD_RADII = (0.8, 1.0)  # of the head's ellipse, halves of the face-aligned frame
 FIELD_BYTES = 12  # of a content beside picture and codes
 BLUR = 1.0  # pixels of 256, standard deviation, of what is neither head nor near it
 

@@ -21,7 +21,7 @@ from bcdcodec.files.pipes import is_standard, standard_output
 from bcdcodec.files.sound_track import SoundFeed
 from bcdcodec.model_folder import ModelFolder
 from bcdcodec.reenactment.landmarks import NO_LANDMARKS, can_find_landmarks
-from bcdcodec.reenactment.options import PARTS, ReenactmentOptions
+from bcdcodec.reenactment.options import ReenactmentOptions
 from bcdcodec.video import MAX_SIDE, PasteBack, decode_still, enlarge, holds_sound, write_video
 
 MAX_FRAMES = 1_000_000  # eleven hours at 25 frames a second
@@ -136,8 +136,7 @@ def _open(stack: ExitStack, source: PathLike, content: PathLike | None, options:
 
 
 def _check_reenactment(options: ReenactmentOptions, folder: ModelFolder) -> None:
-    chosen = options.parts != PARTS or options.strength != 1
-    if chosen and not folder.config.content.picture:
+    if options.partial and not folder.config.content.picture:
         raise BcdError(
             f"--drive and --strength need a model whose codes tell pose, mouth, eyes and brows apart: {folder.name} "
             "does not, faces does"
@@ -164,7 +163,7 @@ def _write_reenacted(target: Path, source: _Source, options: DecodeOptions) -> N
     if source.other is None:
         raise BcdError(f"{target} would be a copy of {source.path}: give --content, or a video as the output")
     own = options.reenactment
-    chosen = source.folder.config.content.picture and (own.relative or own.parts != PARTS or own.strength != 1)
+    chosen = source.folder.config.content.picture and (own.relative or own.partial)
     for given, option in (
         (chosen, "--relative, --drive or --strength changes"),
         (options.paste_back, "--paste-back makes"),

@@ -27,6 +27,14 @@ class Reference:
         """The reference [1, ...] of a scene for `b` windows."""
         return replace(self, tokens=widened(self.tokens, b), motion=widened(self.motion, b))
 
+    def of_another(self: AnyReference) -> AnyReference:
+        """The reference for motion of a person who is not known."""
+        return self
+
+    def picture(self) -> tuple[Tensor, Tensor | None] | None:
+        """Latents [b, c, h, w] of the image that it holds, and what larger pictures show beyond them; None without."""
+        return None
+
 
 @dataclass(frozen=True)
 class Synthesis:
@@ -37,7 +45,11 @@ class Synthesis:
 
 
 class VideoModel(Protocol):
-    """A model over latents [b, t, c, h, w]: pixels in [-1, 1], or those of an image autoencoder."""
+    """A model over latents [b, t, c, h, w]: pixels in [-1, 1], or those of an image autoencoder.
+
+    One whose reference is a picture (`config.content.picture`) has `reference_frame`, the number of the frame that
+    serves a clip best, in place of `content` and `content_quantiser`.
+    """
 
     config: ModelConfig
     vq: GroupVQ

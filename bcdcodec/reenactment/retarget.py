@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import torch
 
-from bcdcodec.coding.content import reference_of
+from bcdcodec.coding.content import reference_motion, reference_of
 from bcdcodec.coding.decoder import Key, References
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content, Head
@@ -98,7 +98,7 @@ def retarget(
     reference = reference_of(session, content, detailed=True)
     if isinstance(reference, FacesReference):
         began = first or driver
-        motion = None if began is None else session.model.numbers(reference_of(session, began).motion[0])
+        motion = None if began is None else session.model.numbers(reference_motion(session, began)[0])
         transfer = Transfer(motion, options.relative, options.parts, options.strength)
         return replace(reference, transfer=transfer)
     if not isinstance(reference, HeadsReference) or reference.residual_basis is None:

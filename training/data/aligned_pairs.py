@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bcdcodec.errors import BcdError
-from bcdcodec.models.faces.alignment_frame import crop, positions, to_frame, to_picture
+from bcdcodec.models.faces.alignment_frame import crop, head_radii, positions, to_frame, to_picture
 from bcdcodec.training.data.head_pose import canonical_face, head_pose, roll_and_turn
 from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.teacher import read_frames
@@ -31,7 +31,6 @@ OUTLINE = (
     10, 338, 297, 332, 284, 251, 389, 356, 454, 323, 361, 288, 397, 365, 379, 378, 400, 176, 149, 150, 136, 172, 58,
     132, 93, 234, 127, 162, 21, 54, 103, 67, 109,
 )  # fmt: skip
-HEAD_PLACE, HEAD_RADII = (0.0, 0.0), (0.8, 1.0)  # ellipse in the face-aligned frame
 OUTSIDE = 0.1  # weight around the head
 PICTURE = 256  # pixels, of all pictures
 
@@ -334,7 +333,7 @@ def region_weight(points: Tensor, cells: int, eyes: float = 8.0, mouth: float = 
     Little around the head: what lies there follows the head's place in the picture, which the network is not told.
     """
     here = positions(cells)  # [1, n, n, 2]
-    outside = ((here - torch.tensor(HEAD_PLACE)) / torch.tensor(HEAD_RADII)).norm(dim=-1)
+    outside = head_radii(here)
     weight = OUTSIDE + (1 - OUTSIDE) * ((1.15 - outside) / 0.3).clamp(0, 1)  # falls from 0.85 to 1.15 radii
     weight = weight.repeat(len(points), 1, 1)
     regions = [(points[:, pair].mean(1), (0.19, 0.11), eyes) for pair in EYE_CORNERS]

@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import json
 import sys
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -27,6 +25,7 @@ from bcdcodec.entropy.content import BUCKETS, SYMBOLS, ContentModel
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.model_folder import CARD, CONFIG, TABLES
+from bcdcodec.models.faces.base_motion import BaseMotion
 from bcdcodec.models.faces.config import (
     BaseMotionConfig,
     EnhancementConfig,
@@ -34,13 +33,16 @@ from bcdcodec.models.faces.config import (
     GeometryConfig,
     PictureContentConfig,
 )
+from bcdcodec.models.faces.geometry import GeometryNetwork
 from bcdcodec.models.faces.model import FacesModel
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.heads.alignment import align
 from bcdcodec.models.heads.flow_basis import smooth_basis
-from bcdcodec.models.latents import to_unit
+from bcdcodec.models.latents import open_latents, to_unit
+from bcdcodec.models.windows import motion_blocks, refined_motion
 from bcdcodec.training.checkpoint import replaced, save_sharded
 from bcdcodec.training.data.aligned_pairs import load_clips
+from bcdcodec.training.data.batches import mirrored_flow
 from bcdcodec.training.data.teacher import read_frames
 from bcdcodec.training.entropy_fit.context_tables import fit_context
 from bcdcodec.training.export import context_bits, fit_rate
@@ -55,9 +57,8 @@ ROUNDS = 4  # at most, in which the static target is corrected by the bits of pr
 NEAR = 0.03  # of the bits asked for, which is near enough
 
 
-def configured(geometry: dict, base: dict) -> FacesConfig:
-    """The config of the `config.json` of both runs."""
-    lists = {key: tuple(value) if isinstance(value, list) else value for key, value in base.items()}
+def configured(geometry: GeometryConfig, base: BaseMotionConfig) -> FacesConfig:
+    """The config of a model of these parts."""
     return FacesConfig(
         name="faces",
         latent=LatentConfig(picture_size=256, size=256),
@@ -65,22 +66,22 @@ def configured(geometry: dict, base: dict) -> FacesConfig:
         content=PictureContentConfig(byte_budget=BYTES),
         diffusion=DiffusionConfig(steps=1),
         window=WindowConfig(length=32, overlap=0),
-        base=BaseMotionConfig(**lists),
-        geometry=GeometryConfig(**geometry),
+        base=base,
+        geometry=geometry,
         enhancement=EnhancementConfig(),
     )
 
 
 def load_runs(geometry: Path, base: Path) -> FacesModel:
     """The averaged weights of both runs, as they will be shipped."""
-    configs = [json.loads((folder / "config.json").read_text()) for folder in (geometry, base)]
-    model = FacesModel(configured(configs[0]["geometry"], configs[1]["base_motion"]))
-    runs.take(model.base.geometry, runs.averaged(geometry))
-    runs.take(model.base.base_motion, runs.averaged(base))
+    network = runs.trained(geometry, "geometry", GeometryNetwork, GeometryConfig)
+    base_motion = runs.trained(base, "base_motion", BaseMotion, BaseMotionConfig)
+    model = FacesModel(configured(network.config, base_motion.config))
+    model.base.geometry, model.base.base_motion = network, base_motion
     for name, tensor in model.state_dict().items():
         if is_rounded(name, tensor):
             tensor.copy_(tensor.half().float())
-    model.vq.base_codebooks.copy_(model.base.base_motion.quantiser.codebooks)
+    model.vq.base_codebooks.copy_(base_motion.quantiser.codebooks)
     return model.eval().requires_grad_(False)
 
 
@@ -96,24 +97,22 @@ def reference_of(model: FacesModel, z: Tensor, m: Tensor):
     return model.reference(0.5 * (picture + z[number : number + 1]), m[number : number + 1])
 
 
-def fit_fields(model: FacesModel, frames: Path, side: int = 128) -> Tensor:
+def fit_fields(model: FacesModel, frames: Path) -> Tensor:
     """Fit the flow fields to frames of prepared clips; their coefficients [n, m] there."""
-    drawn, goals = [], []
+    drawn, goals, share = [], [], model.config.latent.size // model.config.enhancement.side
     for clip in load_clips(frames / "train").values():
         usable = np.flatnonzero(clip.found)
         picked = usable[np.linspace(0, len(usable) - 1, min(FITTED_FRAMES, len(usable))).astype(int)]
         z = to_unit(clip.pictures[picked])
         m = model.motion(z[None])[0]
-        shown = model._drawn(reference_of(model, z, m), m[None])[0]
-        share = z.shape[-1] // side
+        shown = model.shown(reference_of(model, z, m), m[None])[0]
         drawn.append(F.avg_pool2d(shown, share))
         goals.append(F.avg_pool2d(z, share))
     drawn, goals = torch.cat(drawn), torch.cat(goals)
     finder = smooth_basis(model.flow_basis.fields.shape[-1])
     change = align(finder, drawn, goals, torch.zeros(len(drawn), len(finder.deviation)))
     flows = finder(change)
-    mirrored = flows.flip(-1) * torch.tensor([-1.0, 1.0])[:, None, None]
-    model.flow_basis.fit(torch.cat([flows, mirrored]))
+    model.flow_basis.fit(torch.cat([flows, mirrored_flow(flows)]))
     start = torch.zeros(len(drawn), len(model.flow_basis.deviation))
     return align(model.flow_basis, drawn, goals, start)
 
@@ -132,24 +131,22 @@ def fit_entries(model: FacesModel, coefficients: Tensor) -> None:
 
 def coded_clips(model: FacesModel, clips: list[Path], frames: int) -> list[tuple[Tensor, Tensor]]:
     """Motion [t, m] and the Hessian of its distortion [t, m, m] of the first frames of clips."""
-    coded = []
+    coded, latents = [], open_latents(model.config.latent, "cpu")
     for path in clips:
-        z = to_unit(np.stack(list(islice(read_frames(path), frames))))
-        m = torch.cat([model.motion(part[None])[0] for part in z.split(32)])
-        reference = reference_of(model, z, m)
-        parts = [model.refine(z[None, i : i + 32], m[None, i : i + 32], reference) for i in range(0, len(z), 32)]
-        coded.append(tuple(torch.cat([part[k][0] for part in parts]) for k in (0, 1)))
+        pictures = np.stack(list(islice(read_frames(path), frames)))
+        m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
+        reference = reference_of(model, to_unit(pictures), m)
+        coded.append(refined_motion(model, latents, pictures, m, reference, "cpu"))
     return coded
 
 
 def fit_tables(model: FacesModel, coded: list[tuple[Tensor, Tensor]], bits: float) -> ModelTables:
     """Entropy tables, and the Lagrangian multiplier with which the codes take `bits` a frame in profile context."""
     motion, hessian = (torch.cat(parts) for parts in zip(*coded, strict=True))
-    c, target = model.config, bits * 2.2
+    target = bits * 2.2
     content = ContentModel(FrequencyTables.from_counts(np.ones((BUCKETS, SYMBOLS), np.int64)), np.zeros(1, np.uint8), 0)
     for _ in range(ROUNDS):
-        model.config = replace(c, quantiser=replace(c.quantiser, target_bits=target))
-        counts = fit_rate(model, motion, hessian)
+        counts = fit_rate(model.vq, motion, hessian, target)
         static = FrequencyTables.from_counts(counts.astype(np.int64))
         codes = [model.vq.encode_clip(m, hessian=h).to(torch.uint8).numpy() for m, h in coded]
         tables = ModelTables(static, content, fit_context(codes, static))
@@ -182,7 +179,6 @@ def main(arguments: list[str] | None = None) -> None:
     names = [name for name in names if name.startswith("clips/")]
     picked = [names[i] for i in np.linspace(0, len(names) - 1, min(options.count, len(names))).astype(int)]
     coded = coded_clips(model, [options.clips.parent / name for name in picked], options.length)
-    config = model.config
     with torch.enable_grad():  # the context tables are fitted by gradients
         tables = fit_tables(model, coded, options.bits)
     tensors = {
@@ -190,9 +186,9 @@ def main(arguments: list[str] | None = None) -> None:
     }
     with replaced(options.out) as folder:
         save_sharded(tensors, folder, "weights", None)
-        (folder / CONFIG).write_text(config.to_json())
+        (folder / CONFIG).write_text(model.config.to_json())
         tables.save(folder / TABLES)
-        card = options.card.read_text() if options.card else f"# {config.name}\n"
+        card = options.card.read_text() if options.card else f"# {model.config.name}\n"
         (folder / CARD).write_text(card)
 
 

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+HEAD_RADII = (0.8, 1.0)  # ellipse of the head in the frame
+
 
 def to_picture(similarity: Tensor, positions: Tensor) -> Tensor:
     """Positions in the frame as positions in the picture: [b, 4], [b, ..., 2] -> [b, ..., 2]."""
@@ -43,8 +45,18 @@ def paste(face: Tensor, mask: Tensor, similarity: Tensor, picture: Tensor) -> Te
 def soft_mask(size: int, margin: float = 0.15) -> Tensor:
     """1 in the middle of the frame, falling to 0 over `margin` (of half the side) at its border: [1, 1, size, size]."""
     inside = (1 - positions(size).abs().amax(-1)) / margin  # [1, size, size]
-    ramp = inside.clamp(0, 1)
-    return (ramp * ramp * (3 - 2 * ramp))[:, None]
+    return smooth_step(inside)[:, None]
+
+
+def head_radii(at: Tensor) -> Tensor:
+    """How many radii of the head's ellipse positions in the frame [..., 2] are from its middle: [...]."""
+    return (at / torch.tensor(HEAD_RADII).to(at)).norm(dim=-1)
+
+
+def smooth_step(x: Tensor) -> Tensor:
+    """0 below 0, 1 above 1, a smooth rise between."""
+    x = x.clamp(0, 1)
+    return x * x * (3 - 2 * x)
 
 
 def positions(size: int, like: Tensor | None = None) -> Tensor:

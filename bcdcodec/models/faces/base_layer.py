@@ -6,17 +6,24 @@ less the further away: hair and neck follow, shoulders and background rest. A so
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bcdcodec.models.faces.alignment_frame import crop, paste, positions, soft_mask, to_frame, to_picture
+from bcdcodec.models.faces.alignment_frame import (
+    crop,
+    head_radii,
+    paste,
+    positions,
+    smooth_step,
+    soft_mask,
+    to_frame,
+    to_picture,
+)
 from bcdcodec.models.faces.base_motion import BaseMotion
 from bcdcodec.models.faces.config import BaseMotionConfig, GeometryConfig
 from bcdcodec.models.faces.geometry import GeometryNetwork, compose, warp
 
-HEAD_RADII = (0.8, 1.0)  # ellipse of the head in the face-aligned frame
-DRAWN, FADED = 0.9, 1.15  # radii up to which the frame is shown, and from which the picture around it
+DRAWN, FADED = 0.9, 1.15  # radii of the head up to which the frame is shown, and from which the picture around it
 FOLLOWS, RESTS = 1.1, 2.4  # radii up to which the picture around it follows the head, and from which it rests
 
 
@@ -44,9 +51,8 @@ class BaseLayer(nn.Module):
 
 def head_mask(size: int) -> Tensor:
     """Where the frame is shown: 1 on the head, falling to 0 around it: [1, 1, size, size]."""
-    radii = (positions(size) / torch.tensor(HEAD_RADII)).norm(dim=-1)[:, None]
-    share = ((FADED - radii) / (FADED - DRAWN)).clamp(0, 1)
-    return share * share * (3 - 2 * share) * soft_mask(size)
+    radii = head_radii(positions(size))[:, None]
+    return smooth_step((FADED - radii) / (FADED - DRAWN)) * soft_mask(size)
 
 
 def repeated(x: Tensor, t: int) -> Tensor:
@@ -59,8 +65,5 @@ def move_around(reference: Tensor, similarity_reference: Tensor, similarity: Ten
     here = positions(reference.shape[-1], reference).expand(len(similarity), -1, -1, -1)
     in_frame = to_frame(similarity, here)
     there = to_picture(similarity_reference, in_frame)
-    radii = (in_frame / torch.tensor(HEAD_RADII).to(in_frame)).norm(dim=-1, keepdim=True)
-    share = ((RESTS - radii) / (RESTS - FOLLOWS)).clamp(0, 1)
-    share = share * share * (3 - 2 * share)
-    at = here + share * (there - here)
+    at = here + smooth_step((RESTS - head_radii(in_frame)[..., None]) / (RESTS - FOLLOWS)) * (there - here)
     return F.grid_sample(reference, at, mode="bilinear", padding_mode="border", align_corners=False)

@@ -32,10 +32,6 @@ class LayeredVQ(nn.Module):
         """Channels as compared with the codebooks, the same: [b, t, m]."""
         return m.float()
 
-    def from_middle(self, m: Tensor) -> Tensor:
-        """Frames of motion [t, m] in the order of their distance from the mean motion, nearest first, [t]."""
-        return (m - m.mean(0)).square().sum(1).argsort()
-
     def encode_clip(self, m: Tensor, lambda_: float | None = None, hessian: Tensor | None = None) -> Tensor:
         """`encode` of a single clip: codes [t, g] of motion [t, m], with the Hessian [t, m, m] of the distortion."""
         return self.encode(m[None], lambda_, None if hessian is None else hessian[None])[0]

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.models.base import Synthesis
-from bcdcodec.models.content_quantiser import ContentQuantiser
 from bcdcodec.models.faces.alignment_frame import crop, positions
 from bcdcodec.models.faces.base_layer import BaseLayer
 from bcdcodec.models.faces.config import FacesConfig
@@ -45,7 +42,6 @@ class FacesModel(nn.Module):
         self.base = BaseLayer(config.base, config.geometry)
         self.vq = LayeredVQ(config)
         self.flow_basis = FlowBasis(config.quantiser.groups - config.base_groups, config.enhancement.grid)
-        self.content_quantiser = ContentQuantiser(config.content)  # unused: no tokens
 
     # ---- the encoder
 
@@ -61,10 +57,6 @@ class FacesModel(nn.Module):
     def numbers(self, m: Tensor) -> Tensor:
         """The 58 numbers of base motion [..., 58] of motion [..., m]."""
         return self.base.base_motion.numbers(m[..., : self.config.base_channels])
-
-    def content(self, frames: Callable[[Tensor], Tensor], m: Tensor) -> tuple[Tensor, Tensor]:
-        number = self.reference_frame(m)
-        return frames(torch.tensor([number])), m[number : number + 1]
 
     def reference_frame(self, m: Tensor) -> int:
         """The frame that serves a clip of motion [t, m] best: turned and placed as most are, eyes open, mouth shut."""
@@ -83,9 +75,9 @@ class FacesModel(nn.Module):
         """The enhancement layer: alignment of what the base layer shows with z; see `VideoModel.refine`."""
         c, (b, t) = self.config, z.shape[:2]
         share = c.latent.size // c.enhancement.side
-        shown = self._drawn(reference, m).flatten(0, 1)
+        drawn = self.shown(reference, m).flatten(0, 1)
         start = m.new_zeros(b * t, c.motion_channels - c.base_channels)
-        small, goal = (F.avg_pool2d(x, share) for x in (shown, z.flatten(0, 1)))
+        small, goal = (F.avg_pool2d(x, share) for x in (drawn, z.flatten(0, 1)))
         change, inner = align_with_hessian(self.flow_basis, small, goal, start, None, QUICK if quick else LEVELS)
         hessian = inner.new_zeros(b * t, c.motion_channels, c.motion_channels)
         hessian[:, c.base_channels :, c.base_channels :] = inner
@@ -98,7 +90,7 @@ class FacesModel(nn.Module):
 
     @torch.no_grad()
     def warp_errors(self, z: Tensor, m: Tensor, reference: FacesReference) -> Tensor:
-        shown = self._corrected(self._drawn(reference, m[None]), m[None])[0]
+        shown = self._corrected(self.shown(reference, m[None]), m[None])[0]
         error = (shown - z).square().mean(1, keepdim=True) / 4
         faces = crop(error, self.numbers(m)[:, 54:], JUDGED)
         weight = feature_weight(JUDGED).to(error)
@@ -106,7 +98,7 @@ class FacesModel(nn.Module):
 
     # ---- the decoder
 
-    def _drawn(self, reference: FacesReference, m: Tensor, drawn: bool = True) -> Tensor:
+    def shown(self, reference: FacesReference, m: Tensor, drawn: bool = True) -> Tensor:
         """What the base layer shows of motion [b, t, m]: [b, t, 3, h, h]; see `BaseLayer.synthesise`."""
         own, numbers = self.numbers(reference.motion), self.numbers(m)
         if reference.transfer is not None:
@@ -125,7 +117,7 @@ class FacesModel(nn.Module):
 
         The geometry network runs once, whatever the `steps`, and takes no noise; in 0 steps it does not run.
         """
-        shown = self._drawn(reference, m_hat, steps > 0)
+        shown = self.shown(reference, m_hat, steps > 0)
         return Synthesis(shown if reference.transfer is not None else self._corrected(shown, m_hat))
 
     def decoding_networks(self) -> list[nn.Module]:

@@ -8,17 +8,9 @@ import torch
 from torch import Tensor
 
 from bcdcodec.models.base import Reference, widened
+from bcdcodec.models.faces.parts import BLENDSHAPES, PARTS
 
 MOST_TURN = 0.7  # radians of pitch or yaw that are shown of another's
-
-# The 58 numbers of base motion: places of those that each part of a face moves by.
-BLENDSHAPES = 52
-PARTS = {
-    "brows": range(1, 6),
-    "eyes": (*range(9, 23),),
-    "mouth": (0, *range(6, 9), *range(23, 52)),  # also cheeks and nose; the first is the neutral one
-    "pose": range(52, 58),
-}
 
 
 @dataclass(frozen=True)
@@ -37,6 +29,12 @@ class FacesReference(Reference):
 
     motion: Tensor  # [b, m]
     transfer: Transfer | None = None  # None: the motion is of the same recording
+
+    def of_another(self) -> FacesReference:
+        return replace(self, transfer=Transfer(None))
+
+    def picture(self) -> tuple[Tensor, None]:
+        return self.tokens, None
 
     def expand(self, b: int) -> FacesReference:
         return replace(self, tokens=widened(self.tokens, b), motion=widened(self.motion, b))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 from bcdcodec.models.base import Reference, widened
@@ -38,6 +39,14 @@ class HeadsReference(Reference):
         flat = flow.flatten(0, 1)
         transport = self.transport_flow[:, None].expand(-1, flow.shape[1], -1, -1, -1).flatten(0, 1)
         return self.scale * warp(flat, warp(transport, flat)).view_as(flow)
+
+    def of_another(self) -> HeadsReference:
+        """It is moved by flow alone, to which the decoder adds its own."""
+        everyone = torch.ones(len(self.tokens), device=self.tokens.device)
+        return replace(self, residual_basis=None, cross_identity=everyone)
+
+    def picture(self) -> tuple[Tensor, Tensor | None]:
+        return self.image, self.detail
 
     def expand(self, b: int) -> HeadsReference:
         basis = self.residual_basis
