@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
-from typing import Any, ClassVar, get_type_hints
+from typing import Any, ClassVar, get_args, get_type_hints
 
 from bcdcodec.errors import ModelError
 
@@ -184,7 +184,9 @@ def build(cls: type, raw: dict) -> Any:
         raise TypeError(f"{cls.__name__} is a {type(raw).__name__}, expected fields by name")
     kinds, values = get_type_hints(cls), {}
     for key, value in raw.items():
-        if dataclasses.is_dataclass(kinds.get(key)):
-            value = build(kinds[key], value)
+        choices = get_args(kinds.get(key)) or (kinds.get(key),)  # a part that a model may lack is `Part | None`
+        nested = next((kind for kind in choices if dataclasses.is_dataclass(kind)), None)
+        if nested and not (value is None and type(None) in choices):
+            value = build(nested, value)
         values[key] = tuple(value) if isinstance(value, list) else value
     return cls(**values)

@@ -15,15 +15,17 @@ from bcdcodec.errors import BcdError
 from bcdcodec.models.faces.alignment_frame import crop, paste, positions, soft_mask, to_frame, to_picture
 from bcdcodec.models.faces.base_layer import BaseLayer, move_around
 from bcdcodec.models.faces.base_motion import BaseMotion, corrected, correction_between
-from bcdcodec.models.faces.config import BaseMotionConfig, GeometryConfig
+from bcdcodec.models.faces.config import BaseMotionConfig, DrawingConfig, GeometryConfig
 from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork, compose, warp
+from bcdcodec.models.faces.overlap import Overlap
 from bcdcodec.training.data.aligned_pairs import _carried_flow, load_clips, mirrored_motion
 from bcdcodec.training.data.head_pose import HEAD_CENTRE, head_pose, roll_and_turn
-from bcdcodec.training.recipes import base_motion, export_faces, geometry, run as runs
+from bcdcodec.training.recipes import base_motion, drawing, export_faces, geometry, run as runs
 from bcdcodec.training.recipes.face_movement import movement
 
 SHARED = next((p / "shared" for p in Path(__file__).resolve().parents if (p / "shared").is_dir()), Path("shared"))
 SMALL = GeometryConfig(frame=32, patch=8, margin=2, width=16, blocks=1, heads=2, rank=4)
+SMALL_DRAWING = DrawingConfig(frame=32, patch=8, margin=2, width=16, blocks=1, heads=2)
 SMALL_MOTION = BaseMotionConfig(
     picture=32, crop=32, width=16, ff=32, layers=1, heads=2, stem=(8, 8, 16), locator_stem=(8, 8, 8), groups=4,
     codes=8, place_fine=8,
@@ -78,9 +80,8 @@ def test_no_difference_of_motion_gives_no_flow():
 
 
 def test_windows_of_equal_value_blend_to_that_value_up_to_the_border():
-    network = GeometryNetwork(SMALL)
-    window = 2 * SMALL.patch // SMALL.cell
-    out = network._overlap(torch.full((1, SMALL.grid**2, 7 * window**2), 3.0))
+    out = Overlap(SMALL.grid, 4)(torch.full((1, SMALL.grid**2, 7 * 8**2), 3.0), 7)
+    assert out.shape == (1, 7, 4 * SMALL.grid, 4 * SMALL.grid)
     assert torch.allclose(out, torch.full_like(out, 3.0), atol=1e-4)
 
 
@@ -226,11 +227,23 @@ def log_of(run):
     return [{key: value for key, value in line.items() if key not in ("hours", "steps_per_second")} for line in lines]
 
 
-@pytest.mark.parametrize("recipe", ["geometry", "base_motion"])
+def trained_geometry(prepared, run):
+    """Options with a geometry run of one step."""
+    geometry.train(options(prepared, run, 1), geometry.Schedule(batch=4), SMALL)
+    return {"geometry": run, "sface": None}
+
+
+@pytest.mark.parametrize("recipe", ["geometry", "base_motion", "drawing"])
 def test_resumed_training_gives_the_same_log_as_one_without_a_stop(prepared, tmp_path, recipe):
     if recipe == "geometry":
         pytest.importorskip("cv2", reason="inner lips are filled by opencv")
         train = lambda o: geometry.train(o, geometry.Schedule(batch=4), SMALL)  # noqa: E731
+    elif recipe == "drawing":
+        pytest.importorskip("cv2", reason="inner lips are filled by opencv")
+        more = trained_geometry(prepared, tmp_path / "geometry")
+        train = lambda o: drawing.train(  # noqa: E731
+            argparse.Namespace(**vars(o), **more), drawing.Schedule(batch=4), SMALL_DRAWING
+        )
     else:
         schedule = base_motion.Schedule(batch=4, quantise_from=2, rate_from=3)
         train = lambda o: base_motion.train(o, schedule, SMALL_MOTION)  # noqa: E731
@@ -247,6 +260,10 @@ def test_export_writes_a_model_that_codes(prepared, tmp_path, monkeypatch):
     geometry.train(options(prepared, tmp_path / "geometry", 1), geometry.Schedule(batch=4), SMALL)
     schedule = base_motion.Schedule(batch=4, quantise_from=1, rate_from=2)
     base_motion.train(options(prepared, tmp_path / "base", 2), schedule, SMALL_MOTION)
+    drawn = argparse.Namespace(
+        **vars(options(prepared, tmp_path / "drawing", 1)), geometry=tmp_path / "geometry", sface=None
+    )
+    drawing.train(drawn, drawing.Schedule(batch=4), SMALL_DRAWING)
     (tmp_path / "clips").mkdir()
     for seed in (0, 1):
         write_clip(tmp_path / f"clips/{seed}.mp4", head_frames(seed, 12, 256))
@@ -255,11 +272,15 @@ def test_export_writes_a_model_that_codes(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(export_faces, "FITTED_FRAMES", 2)
     monkeypatch.setattr(export_faces, "ROUNDS", 1)
     monkeypatch.setattr(export_faces, "FIRST_BITS", 400.0)  # so few frames tell no code from another
-    arguments = {"geometry": "geometry", "base-motion": "base", "frames": "frames", "clips": "clips", "out": "model"}
+    arguments = {
+        "geometry": "geometry", "drawing": "drawing", "base-motion": "base", "frames": "frames", "clips": "clips",
+        "out": "model",
+    }  # fmt: skip
     export_faces.main([text for name, path in arguments.items() for text in (f"--{name}", str(tmp_path / path))])
     codec = bcdcodec.load(tmp_path / "model")
     frames = head_frames(0, 9, 256)
     recording = codec.encode(frames)
+    assert codec.model.base.drawing is not None
     assert recording.motions[0].codes.shape == (9, 64) and codec.decode(recording).shape == frames.shape
     fields = codec.model.flow_basis.fields.flatten(1)
     torch.testing.assert_close(fields @ fields.T, torch.eye(len(fields)), atol=1e-3, rtol=0)

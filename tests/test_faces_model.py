@@ -1,5 +1,6 @@
 """The `faces` model through the codec, with a small untrained network: files, layers, rate, reenactment."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -17,6 +18,7 @@ from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.model_folder import CONFIG, TABLES
 from bcdcodec.models.faces.config import (
     BaseMotionConfig,
+    DrawingConfig,
     EnhancementConfig,
     FacesConfig,
     GeometryConfig,
@@ -41,6 +43,7 @@ SMALL = FacesConfig(
         codes=CODES,
     ),
     geometry=GeometryConfig(frame=64, patch=16, margin=2, width=16, blocks=1, heads=2, rank=4),
+    drawing=DrawingConfig(frame=64, patch=16, margin=4, width=16, blocks=1, heads=2),
     enhancement=EnhancementConfig(side=32, grid=8),
 )  # fmt: skip
 
@@ -92,6 +95,28 @@ def recording(codec, frames):
 
 def test_config_comes_back_from_its_json():
     assert read_config(SMALL.to_json()) == SMALL
+    without = replace(SMALL, drawing=None)
+    assert read_config(without.to_json()) == without
+
+
+def test_config_written_before_there_was_a_drawing_network_draws_nothing():
+    fields = json.loads(SMALL.to_json())
+    del fields["drawing"]
+    assert read_config(json.dumps(fields)).drawing is None
+
+
+def test_steps_of_drawing_change_the_picture_and_noise_is_a_function_of_the_seed(codec, recording):
+    network = codec.model.base.drawing
+    before = network.to_window.bias.clone()
+    torch.nn.init.normal_(network.to_window.weight, std=0.3)
+    try:
+        one, again, four = (codec.decode(recording, steps=steps) for steps in (1, 1, 4))
+        other = codec.decode(recording, steps=1, seed=5)
+    finally:
+        torch.nn.init.zeros_(network.to_window.weight)
+        network.to_window.bias.copy_(before)
+    assert np.array_equal(one, again)
+    assert not np.array_equal(one, four) and not np.array_equal(one, other)
 
 
 def test_base_layer_with_all_groups_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -10,6 +11,14 @@ from torch import Tensor
 from bcdcodec.config import DiffusionConfig
 
 SECOND_ORDER_FROM = 0.5  # of a step's noise level must be left after it
+
+
+class NoiseLevels(Protocol):
+    """Noise levels of sampling: the lowest, the highest, and how they are spaced."""
+
+    sigma_min: float
+    sigma_max: float
+    rho: float
 
 
 def preconditioning(sigma: Tensor, sigma_data: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -34,16 +43,14 @@ def training_sigmas(count: int, config: DiffusionConfig, generator: torch.Genera
     )
 
 
-def karras_sigmas(steps: int, config: DiffusionConfig) -> Tensor:
+def karras_sigmas(steps: int, config: NoiseLevels) -> Tensor:
     """The `steps` noise levels of equation 5 and a final 0: [steps + 1]."""
     ramp = torch.linspace(0, 1, steps) if steps > 1 else torch.zeros(1)
     low, high = config.sigma_min ** (1 / config.rho), config.sigma_max ** (1 / config.rho)
     return torch.cat([(high + ramp * (low - high)) ** config.rho, torch.zeros(1)])
 
 
-def sample_heun(
-    denoise: Callable[[Tensor, float], Tensor], noise: Tensor, config: DiffusionConfig, steps: int
-) -> Tensor:
+def sample_heun(denoise: Callable[[Tensor, float], Tensor], noise: Tensor, config: NoiseLevels, steps: int) -> Tensor:
     """Deterministic second-order sampler: unit noise [...] -> sample [...].
 
     One step is the denoiser itself at sigma_max. `denoise(x, sigma)` is D(x; sigma). The correction of algorithm 2

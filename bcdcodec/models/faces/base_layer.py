@@ -1,6 +1,7 @@
 """The base layer: frames to codes, and codes with one reference image back to whole pictures.
 
-The face comes from the geometry network, in the face-aligned frame. Around it the reference moves as the head does,
+The face comes from the geometry network, in the face-aligned frame; over it the drawing network draws what a warp of
+the reference cannot show. Around it the reference moves as the head does,
 less the further away: hair and neck follow, shoulders and background rest. A soft mask joins the two.
 """
 
@@ -20,7 +21,8 @@ from bcdcodec.models.faces.alignment_frame import (
     to_picture,
 )
 from bcdcodec.models.faces.base_motion import BaseMotion
-from bcdcodec.models.faces.config import BaseMotionConfig, GeometryConfig
+from bcdcodec.models.faces.config import BaseMotionConfig, DrawingConfig, GeometryConfig
+from bcdcodec.models.faces.drawing import DrawingNetwork, draw
 from bcdcodec.models.faces.geometry import GeometryNetwork, compose, warp
 
 DRAWN, FADED = 0.9, 1.15  # radii of the head up to which the frame is shown, and from which the picture around it
@@ -28,23 +30,38 @@ FOLLOWS, RESTS = 1.1, 2.4  # radii up to which the picture around it follows the
 
 
 class BaseLayer(nn.Module):
-    """Base motion and geometry together."""
+    """Base motion, geometry and drawing together."""
 
-    def __init__(self, motion: BaseMotionConfig, geometry: GeometryConfig):
+    def __init__(self, motion: BaseMotionConfig, geometry: GeometryConfig, drawing: DrawingConfig | None = None):
         super().__init__()
         self.base_motion, self.geometry = BaseMotion(motion), GeometryNetwork(geometry)
+        self.drawing = DrawingNetwork(drawing) if drawing else None
 
-    def synthesise(self, reference: Tensor, reference_motion: Tensor, motion: Tensor, drawn: bool = True) -> Tensor:
+    def synthesise(
+        self,
+        reference: Tensor,
+        reference_motion: Tensor,
+        motion: Tensor,
+        noise: Tensor | None = None,
+        steps: int = 0,
+        moved: bool = True,
+    ) -> Tensor:
         """Pictures [b, t, 3, h, h], -1 to 1, of references [b, 3, h, h] in the motion of the 58 numbers [b, t, 58].
 
-        `reference_motion`: those [b, 58] of the references. Not `drawn`: place, size and roll alone, without a network.
+        `reference_motion`: those [b, 58] of the references. The drawing network draws in `steps` steps from unit
+        `noise` [b, t, 3, h, h]; in 0 steps the warp is shown. Not `moved`: place, size and roll alone, without any
+        network.
         """
         m, size, (b, t) = self.geometry.config.motion, self.geometry.config.frame, motion.shape[:2]
         face = repeated(crop(reference, reference_motion[:, m:], size), t)
         own, motion = repeated(reference_motion, t), motion.flatten(0, 1)
-        if drawn:
+        if moved:
             geometry = self.geometry(face, own[:, :m], motion[:, :m])
-            face = compose(warp(face, geometry.flow), geometry)
+            warped = compose(warp(face, geometry.flow), geometry)
+            if self.drawing is not None and steps:
+                noise = noise.flatten(0, 1)[..., :size, :size]
+                warped = draw(self.drawing, warped, face, geometry, own[:, :m], motion[:, :m], noise, steps)
+            face = warped
         around = move_around(repeated(reference, t), own[:, m:], motion[:, m:])
         return paste(face, head_mask(size).to(face), motion[:, m:], around).clamp(-1, 1).unflatten(0, (b, t))
 

@@ -56,6 +56,30 @@ class GeometryConfig:
 
 
 @dataclass(frozen=True)
+class DrawingConfig:
+    """Sizes of the drawing network, a diffusion transformer over the warped face."""
+
+    frame: int = 192  # pixels, side of the face-aligned frame
+    patch: int = 12  # pixels, side of a patch: 8 of a frame of 128
+    margin: int = 6  # pixels around a patch that its token also sees
+    cell: int = 2  # pixels, spacing of occlusion and inner mouth
+    width: int = 256  # channels of a token
+    blocks: int = 6
+    heads: int = 4
+    motion: int = 54  # numbers of base motion: blendshapes, pitch, yaw
+    # EDM (Karras et al. 2022), in units of pictures from -1 to 1.
+    sigma_data: float = 0.1  # deviation of what is drawn: the true face minus the warped one
+    sigma_min: float = 0.03
+    sigma_max: float = 1.0
+    rho: float = 7.0
+
+    @property
+    def grid(self) -> int:
+        """Patches on a side."""
+        return self.frame // self.patch
+
+
+@dataclass(frozen=True)
 class EnhancementConfig:
     """The flow fields of the enhancement layer."""
 
@@ -85,6 +109,7 @@ class FacesConfig(ModelConfig):
     content: PictureContentConfig
     base: BaseMotionConfig = field(default_factory=BaseMotionConfig)
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
+    drawing: DrawingConfig | None = None  # None: nothing is drawn over the warped face
     enhancement: EnhancementConfig = field(default_factory=EnhancementConfig)
 
     def __post_init__(self):

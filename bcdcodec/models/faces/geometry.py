@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from bcdcodec.models.faces.alignment_frame import positions
 from bcdcodec.models.faces.config import GeometryConfig
+from bcdcodec.models.faces.overlap import Overlap
 
 
 class Geometry(NamedTuple):
@@ -53,10 +54,7 @@ class GeometryNetwork(nn.Module):
         nn.init.zeros_(self.to_rest.weight)
         nn.init.zeros_(self.to_rest.bias)
         nn.init.normal_(self.to_flow.weight, std=0.002)
-        hann = (
-            torch.sin(torch.pi * (torch.arange(window) + 0.5) / window) ** 2
-        )  # windows half over one another add to 1
-        self.register_buffer("blend", (hann[:, None] * hann[None]).flatten(), persistent=False)
+        self.overlap = Overlap(c.grid, c.patch // c.cell)
 
     def forward(self, reference: Tensor, motion_reference: Tensor, motion: Tensor) -> Geometry:
         """Reference [b, 3, s, s] (-1 to 1) and motions [b, m] -> `Geometry`."""
@@ -75,32 +73,12 @@ class GeometryNetwork(nn.Module):
         x = self.norm(x)
         flow = self.to_flow(x * self.difference(difference)[:, None])
         windows = torch.cat([flow, self.to_rest(x)], -1)  # [b, n, 7 * window ** 2]
-        out = self._overlap(windows.float())
+        out = self.overlap(windows.float(), self.CHANNELS)
         return Geometry(out[:, :2], out[:, 2:3], out[:, 3:4], out[:, 4:])
 
     def layers(self) -> list[nn.Module]:
         """What may be converted to bfloat16: all but the statistics of the motion."""
         return [self.embed, self.condition, self.amounts, self.blocks, self.difference, self.to_flow, self.to_rest]
-
-    def _overlap(self, windows: Tensor) -> Tensor:
-        """Windows of tokens added up: [b, n, channels * window ** 2] -> [b, channels, cells, cells]."""
-        c, b = self.config, len(windows)
-        step = c.patch // c.cell
-        g, half = c.grid, step // 2
-        # A window is two steps wide and starts half a step before its patch: shifted sums of four quarters.
-        w = (windows.view(b, g, g, self.CHANNELS, -1) * self.blend).view(b, g, g, self.CHANNELS, 2, step, 2, step)
-        out = windows.new_zeros(b, self.CHANNELS, g + 1, step, g + 1, step)
-        for i in (0, 1):
-            for j in (0, 1):
-                part = w[:, :, :, :, i, :, j, :].permute(0, 3, 1, 4, 2, 5)  # [b, channels, g, step, g, step]
-                out[:, :, i : i + g, :, j : j + g, :] = out[:, :, i : i + g, :, j : j + g, :] + part
-        out = out.reshape(b, self.CHANNELS, (g + 1) * step, (g + 1) * step)
-        # At the border of the frame only half of the windows are there.
-        weight = torch.ones(c.cells + step, device=windows.device)
-        edge = torch.sin(torch.pi * (torch.arange(step, device=windows.device) + 0.5) / (2 * step)) ** 2
-        weight[:step], weight[-step:] = edge, edge.flip(0)
-        out = out / (weight[:, None] * weight[None])
-        return out[:, :, half : half + c.cells, half : half + c.cells]
 
 
 class Block(nn.Module):

@@ -39,7 +39,7 @@ class FacesModel(nn.Module):
     def __init__(self, config: FacesConfig):
         super().__init__()
         self.config = config
-        self.base = BaseLayer(config.base, config.geometry)
+        self.base = BaseLayer(config.base, config.geometry, config.drawing)
         self.vq = LayeredVQ(config)
         self.flow_basis = FlowBasis(config.quantiser.groups - config.base_groups, config.enhancement.grid)
 
@@ -98,12 +98,22 @@ class FacesModel(nn.Module):
 
     # ---- the decoder
 
-    def shown(self, reference: FacesReference, m: Tensor, drawn: bool = True) -> Tensor:
-        """What the base layer shows of motion [b, t, m]: [b, t, 3, h, h]; see `BaseLayer.synthesise`."""
+    def shown(
+        self, reference: FacesReference, m: Tensor, noise: Tensor | None = None, steps: int = 0, moved: bool = True
+    ) -> Tensor:
+        """What the base layer shows of motion [b, t, m]: [b, t, 3, h, h]; see `BaseLayer.synthesise`.
+
+        The encoder looks at 0 steps: what is drawn hardly changes where the enhancement layer has to move it.
+        """
         own, numbers = self.numbers(reference.motion), self.numbers(m)
         if reference.transfer is not None:
             numbers = transferred(reference.transfer, own[:, None], numbers)
-        parts = [self.base.synthesise(reference.tokens, own, part, drawn) for part in numbers.split(AT_ONCE, 1)]
+        parts = [
+            self.base.synthesise(
+                reference.tokens, own, part, None if noise is None else noise[:, : part.shape[1]], steps, moved
+            )
+            for part in numbers.split(AT_ONCE, 1)
+        ]
         return torch.cat(parts, 1)
 
     def _corrected(self, shown: Tensor, m: Tensor) -> Tensor:
@@ -115,13 +125,13 @@ class FacesModel(nn.Module):
     def synthesise(self, reference: FacesReference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:
         """Pictures of quantised motion; of another recording's only the base layer is used.
 
-        The geometry network runs once, whatever the `steps`, and takes no noise; in 0 steps it does not run.
+        The geometry network runs once, whatever the `steps`; in 0 steps no network runs.
         """
-        shown = self.shown(reference, m_hat, steps > 0)
+        shown = self.shown(reference, m_hat, noise, steps, steps > 0)
         return Synthesis(shown if reference.transfer is not None else self._corrected(shown, m_hat))
 
     def decoding_networks(self) -> list[nn.Module]:
-        return self.base.geometry.layers()
+        return self.base.geometry.layers() + (self.base.drawing.layers() if self.base.drawing else [])
 
 
 def feature_weight(size: int) -> Tensor:

@@ -1,0 +1,121 @@
+"""The drawing network: a diffusion transformer that draws what no warp of the reference shows.
+
+Teeth, lids, irises, a cheek that turns into view, detail that the reference's coding has lost. What is drawn is the
+difference between the true face and the warped one, in the face-aligned frame. Noise goes in together with the warped
+and the unwarped reference, the occlusion and the inner mouth of the geometry network; the base motion and the noise
+level enter by adaptive layer norm (AdaLN, as in DiT). Noise levels and the scale of the input are those of EDM (Karras
+et al. 2022, table 1). The output is the clean difference itself, without EDM's skip connection: that asks low noise
+levels for the noise, and a token is narrower than a patch, so it cannot hold the noise of a patch (Li and He 2025,
+arXiv 2511.13720).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdcodec.models.edm import preconditioning, sample_heun
+from bcdcodec.models.faces.alignment_frame import head_radii, positions
+from bcdcodec.models.faces.config import DrawingConfig
+from bcdcodec.models.faces.geometry import Block, Geometry
+from bcdcodec.models.faces.overlap import Overlap
+
+REACH = 1.2  # radii of the head's ellipse up to which patches are drawn; from 1.15 on the frame is not shown
+LEVELS = 16  # numbers that tell the network the noise level
+
+
+class DrawingNetwork(nn.Module):
+    """Warped face, reference, geometry, motion and a noisy difference -> the difference without noise."""
+
+    def __init__(self, config: DrawingConfig):
+        super().__init__()
+        self.config = c = config
+        self.register_buffer("motion_mean", torch.zeros(c.motion))
+        self.register_buffer("motion_scale", torch.ones(c.motion))
+        drawn = head_radii(positions(c.grid)[0]) < REACH  # patches by their centres
+        self.register_buffer("drawn", drawn.flatten().nonzero()[:, 0], persistent=False)
+        seen, masks = c.patch + 2 * c.margin, (c.patch + 2 * c.margin) // c.cell
+        self.embed = nn.Linear(3 * seen**2 + 3 * c.patch**2 + 2 * masks**2, c.width)
+        self.embed_noisy = nn.Linear(3 * seen**2, c.width, bias=False)
+        self.position = nn.Parameter(0.02 * torch.randn(len(self.drawn), c.width))
+        self.condition = nn.Sequential(
+            nn.Linear(3 * c.motion + LEVELS, c.width), nn.SiLU(), nn.Linear(c.width, c.width), nn.SiLU()
+        )
+        self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.blocks))
+        self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
+        self.to_window = nn.Linear(c.width, 3 * (2 * c.patch) ** 2)
+        nn.init.zeros_(self.to_window.weight)
+        nn.init.zeros_(self.to_window.bias)
+        self.overlap = Overlap(c.grid, c.patch)
+
+    def forward(
+        self,
+        noisy: Tensor,
+        sigma: Tensor,
+        warped: Tensor,
+        reference: Tensor,
+        geometry: Geometry,
+        motion_reference: Tensor,
+        motion: Tensor,
+    ) -> Tensor:
+        """D(x; sigma): the difference [b, 3, s, s] of the true face and the warped one, of its noisy x = `noisy`.
+
+        `sigma` [b] are noise levels, `warped` and `reference` [b, 3, s, s] faces from -1 to 1, `motion_reference` and
+        `motion` [b, m] the first numbers of base motion.
+        """
+        c, kind = self.config, self.embed.weight.dtype
+        _, _, c_in, c_noise = preconditioning(sigma, c.sigma_data)
+        masks = torch.cat([geometry.occlusion.sigmoid(), geometry.mouth.sigmoid()], 1)
+        side, margin = c.patch + 2 * c.margin, c.margin
+        tokens = torch.cat([
+            self._patches(warped, c.patch, margin, side),
+            self._patches(reference, c.patch, 0, c.patch),
+            self._patches(masks, c.patch // c.cell, margin // c.cell, side // c.cell),
+        ], -1)  # fmt: skip
+        noise = self._patches(c_in[:, None, None, None] * noisy, c.patch, margin, side)
+        x = self.embed(tokens.to(kind)) + self.embed_noisy(noise.to(kind)) + self.position.to(kind)
+        condition = self._condition(motion_reference, motion, c_noise).to(kind)
+        for block in self.blocks:
+            x = block(x, condition)
+        windows = self.to_window(self.norm(x)).float()
+        everywhere = windows.new_zeros(len(x), c.grid**2, windows.shape[-1])
+        everywhere[:, self.drawn] = windows
+        return c.sigma_data * self.overlap(everywhere, 3)
+
+    def layers(self) -> list[nn.Module]:
+        """What may be converted to bfloat16: all but the statistics of the motion."""
+        return [self.embed, self.embed_noisy, self.condition, self.blocks, self.to_window]
+
+    def _patches(self, x: Tensor, step: int, margin: int, side: int) -> Tensor:
+        """The patches that are drawn, with their margins: [b, c, h, h] -> [b, n, c * side ** 2]."""
+        if margin:
+            x = F.pad(x, [margin] * 4, mode="replicate")
+        return F.unfold(x, side, stride=step).transpose(1, 2)[:, self.drawn]
+
+    def _condition(self, motion_reference: Tensor, motion: Tensor, c_noise: Tensor) -> Tensor:
+        before = (motion_reference - self.motion_mean) / self.motion_scale
+        after = (motion - self.motion_mean) / self.motion_scale
+        waves = c_noise[:, None] * (torch.arange(LEVELS // 2, device=c_noise.device) + 1)
+        level = torch.cat([waves.sin(), waves.cos()], -1)
+        both = torch.cat([after, before, after - before, level], -1)
+        return self.condition(both.to(self.condition[0].weight.dtype))
+
+
+def draw(
+    network: DrawingNetwork,
+    warped: Tensor,
+    reference: Tensor,
+    geometry: Geometry,
+    motion_reference: Tensor,
+    motion: Tensor,
+    noise: Tensor,
+    steps: int,
+) -> Tensor:
+    """The face [b, 3, s, s] that `steps` steps draw from unit noise [b, 3, s, s]; the rest as in `DrawingNetwork`."""
+
+    def denoise(x: Tensor, sigma: float) -> Tensor:
+        level = x.new_full((len(x),), sigma)
+        return network(x, level, warped, reference, geometry, motion_reference, motion)
+
+    return warped + sample_heun(denoise, noise, network.config, steps)

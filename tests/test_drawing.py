@@ -1,0 +1,99 @@
+"""The drawing network: what it draws of noise, where, and that files say which noise."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from bcdcodec.models.faces.alignment_frame import head_radii, positions
+from bcdcodec.models.faces.config import DrawingConfig
+from bcdcodec.models.faces.drawing import DrawingNetwork, draw
+from bcdcodec.models.faces.geometry import Geometry
+from bcdcodec.training.recipes.drawing import Schedule, coded, noise_levels, one_step_losses
+
+SMALL = DrawingConfig(frame=48, patch=8, margin=4, width=32, blocks=1, heads=2)
+
+
+def inputs(b=2, seed=0):
+    """Warped face, reference, geometry and both motions."""
+    random = torch.Generator().manual_seed(seed)
+    faces = F.interpolate(torch.randn(2 * b, 3, 6, 6, generator=random), size=(48, 48), mode="bicubic").clamp(-1, 1)
+    maps = [torch.randn(b, channels, 24, 24, generator=random) for channels in (2, 1, 1, 3)]
+    return *faces.chunk(2), Geometry(*maps), *torch.randn(2, b, 54, generator=random)
+
+
+def test_untrained_network_draws_nothing():
+    noisy, sigma = torch.randn(2, 3, 48, 48), torch.tensor([1.0, 0.1])
+    assert DrawingNetwork(SMALL)(noisy, sigma, *inputs()).abs().max() == 0
+
+
+@torch.no_grad()
+def test_nothing_is_drawn_away_from_the_head():
+    network = DrawingNetwork(SMALL)
+    torch.nn.init.normal_(network.to_window.weight)
+    drawn = network(torch.zeros(1, 3, 48, 48), torch.ones(1), *inputs(1))
+    inside = head_radii(positions(48)[0]) < 1
+    assert drawn[..., :3, :3].abs().max() == 0 < drawn[..., inside].abs().min()
+
+
+def test_a_difference_learned_by_heart_is_drawn_from_noise_in_one_step_and_in_eight():
+    torch.manual_seed(0)
+    network, (warped, *rest) = DrawingNetwork(SMALL), inputs(1)
+    inside = (head_radii(positions(48)[0]) < 0.8).float()
+    right = SMALL.sigma_data * math.sqrt(2) * torch.sign(warped) * inside
+    optimiser = torch.optim.Adam(network.parameters(), 3e-3)
+    for step in range(100):
+        sigma, _ = noise_levels(8, SMALL, Schedule(), step)
+        noisy = right + sigma[:, None, None, None] * torch.randn(8, 3, 48, 48)
+        eight = [x.expand(8, *x.shape[1:]) for x in (warped, rest[0])]
+        geometry = Geometry(*(x.expand(8, -1, -1, -1) for x in rest[1]))
+        said = network(noisy, sigma, *eight, geometry, *(x.expand(8, -1) for x in rest[2:]))
+        loss = (inside * (said - right).square() / sigma[:, None, None, None].clamp_min(0.1)).mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    noise = torch.randn(1, 3, 48, 48)
+    with torch.no_grad():
+        error = {
+            steps: (inside * (draw(network, warped, *rest, noise, steps) - warped - right)).square().mean().sqrt()
+            for steps in (1, 8)
+        }
+    nothing = (inside * right).square().mean().sqrt()
+    assert error[1] < 0.5 * nothing and error[8] < 0.5 * nothing
+
+
+def test_the_same_noise_draws_the_same_and_other_noise_another_face():
+    torch.manual_seed(0)
+    network = DrawingNetwork(SMALL)
+    torch.nn.init.normal_(network.to_window.weight, std=0.1)
+    noise = torch.randn(2, 3, 48, 48)
+    with torch.no_grad():
+        first, again, other = (draw(network, *inputs(), x, 2) for x in (noise, noise, -noise))
+    assert torch.equal(first, again) and not torch.allclose(first, other, atol=1e-3)
+
+
+def test_half_of_the_noise_levels_are_the_highest_and_the_rest_within_bounds():
+    sigma, first = noise_levels(16, DrawingConfig(), Schedule(), 3)
+    assert first.sum() == 8 and (sigma[first] == 1.0).all()
+    assert sigma.min() >= 0.03 and sigma.max() <= 1.0 and len(sigma[~first].unique()) == 8
+
+
+def test_a_lower_quality_of_the_reference_has_a_larger_error():
+    if not pytest.importorskip("PIL.features", reason="needs Pillow").check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    picture = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    errors = [np.abs(coded(picture, quality).astype(int) - picture).mean() for quality in (20, 90)]
+    assert errors[0] > errors[1] > 0
+
+
+def test_losses_of_one_step_are_zero_for_the_true_face_and_count_more_where_the_weight_is():
+    face, target, *_ = inputs()
+    weight = torch.ones(2, 1, 48, 48)
+    assert all(float(x) == 0 for x in one_step_losses(target, target, weight, None).values())
+    left = torch.where(torch.arange(48) < 24, face, target)  # wrong in the left half
+    weight[..., :24] = 4
+    heavy = one_step_losses(left, target, weight, None)
+    light = one_step_losses(left, target, weight.flip(3), None)
+    assert all(heavy[name] > 2 * light[name] for name in heavy)

@@ -1,0 +1,192 @@
+"""Train the drawing network over a trained geometry network.
+
+    python -m bcdcodec.training.recipes.drawing --geometry RUN --run DIR ...
+
+Data: as for the geometry network. References are coded by AV1 as files code them, so that drawing also brings back what
+that loses. Half of a batch has the highest noise level, which is what one step sees; the others are spread over all
+levels, as EDM has it (Karras et al. 2022).
+Losses: the denoising loss; for one step a smooth absolute error, that of neighbouring pixels' differences, and features
+of a face recognition network (SFace). All count more at the eyes and the mouth.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bcdcodec.models.faces.alignment_frame import positions
+from bcdcodec.models.faces.config import DrawingConfig, GeometryConfig
+from bcdcodec.models.faces.drawing import DrawingNetwork
+from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork, compose, warp
+from bcdcodec.training.data.aligned_pairs import Pairs, PairSource, PortraitFolders, aligned, load_clips
+from bcdcodec.training.recipes import run as runs
+from bcdcodec.training.recipes.geometry import charbonnier, predict, set_motion_statistics
+
+
+@dataclass(frozen=True, kw_only=True)
+class Schedule(runs.RunSchedule):
+    """How long and how fast."""
+
+    batch: int = 16  # pairs
+    portraits: float = 0.5
+    warmup: int = 100
+    decay: float = 0.998
+    reread: int = 50  # steps after which new portraits are looked for
+    coded: float = 0.7  # share of references that are coded
+    quality: tuple[int, int] = (18, 40)  # of AVIF
+    p_mean: float = -2.3  # log of the noise level, in units of pictures from -1 to 1
+    p_std: float = 0.9
+
+
+def coded(picture: np.ndarray, quality: int) -> np.ndarray:
+    """A picture uint8 [h, w, 3] as AV1 shows it."""
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "AVIF", quality=quality, speed=10, max_threads=1)
+    return np.asarray(Image.open(file).convert("RGB"))
+
+
+def code_references(raw: dict, number: int, schedule: Schedule) -> dict:
+    """A batch of `PairSource.raw`, some of whose references are coded."""
+    rng = np.random.default_rng([schedule.seed, number, 1])
+    for pair in raw["pictures"]:
+        if rng.random() < schedule.coded:
+            pair[0] = coded(pair[0], int(rng.integers(*schedule.quality)))
+    return raw
+
+
+def noise_levels(count: int, config: DrawingConfig, schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
+    """Noise levels [count], and which of them are the highest."""
+    random = torch.Generator().manual_seed(1_000_003 * schedule.seed + step)
+    sigma = (torch.randn(count, generator=random) * schedule.p_std + schedule.p_mean).exp()
+    first = (torch.arange(count) + step) % 2 == 0
+    return torch.where(first, config.sigma_max, sigma.clamp(config.sigma_min, config.sigma_max)), first
+
+
+FEATURES_OF = 2  # of as many one-step faces the features of one are compared: they take as long as the network
+
+
+class FaceFeatures(nn.Module):
+    """Features of SFace of faces in the face-aligned frame, at three scales. Not part of the model."""
+
+    CENTRE, SIDE = (0.0, -0.2), 112  # of what the network sees in the frame, and pixels
+    TAKEN = (8, 20, 32)  # layers after which features are compared
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        from bcdcodec.benchmarks.measure.identity import load_sface
+
+        self.layers = load_sface(folder)[: self.TAKEN[-1] + 1].requires_grad_(False)
+        self.register_buffer("grid", positions(self.SIDE) + torch.tensor(self.CENTRE))
+
+    def forward(self, faces: Tensor) -> list[Tensor]:
+        """Faces [b, 3, s, s], -1 to 1 -> features of unit length [b, d, h, w]."""
+        x = F.grid_sample(faces, self.grid.expand(len(faces), -1, -1, -1), padding_mode="border", align_corners=False)
+        x, found = x.contiguous(memory_format=torch.channels_last), []
+        for i, layer in enumerate(self.layers):
+            x = layer(x)
+            if i in self.TAKEN:
+                found.append(F.normalize(x, dim=1))
+        return found
+
+
+def differences(x: Tensor) -> Tensor:
+    """Differences of neighbouring pixels to the right and below: [b, c, h, w] -> [b, 2 c, h - 1, w - 1]."""
+    corner = x[..., :-1, :-1]
+    return torch.cat([x[..., :-1, 1:] - corner, x[..., 1:, :-1] - corner], 1)
+
+
+def one_step_losses(face: Tensor, target: Tensor, weight: Tensor, features: FaceFeatures | None) -> dict[str, Tensor]:
+    """Losses of faces [b, 3, s, s] that one step has drawn."""
+    total = 3 * weight.sum()
+    out = {"picture": (weight * charbonnier(face - target, 0.02)).sum() / total}
+    difference = differences(face) - differences(target)
+    out["edges"] = (weight[..., :-1, :-1] * charbonnier(difference, 0.01)).sum() / (2 * total)
+    if features:
+        with torch.no_grad():
+            right = features(target[::FEATURES_OF])
+        drawn = features(face[::FEATURES_OF])
+        out["features"] = sum((a - b).square().sum(1).mean() for a, b in zip(drawn, right)) / len(right)
+    return out
+
+
+def losses(
+    network: DrawingNetwork,
+    geometry: Geometry,
+    pairs: Pairs,
+    features: FaceFeatures | None,
+    schedule: Schedule,
+    step: int,
+) -> dict[str, Tensor]:
+    """Losses by name, for the geometry that a trained network says of the pairs."""
+    c, m = network.config, network.config.motion
+    warped = compose(warp(pairs.reference, geometry.flow), geometry)
+    weight = F.interpolate(pairs.weight, size=warped.shape[-2:], mode="bilinear", align_corners=False)
+    right = pairs.target - warped
+    sigma, first = noise_levels(len(right), c, schedule, step)
+    random = torch.Generator().manual_seed(7 + 1_000_003 * schedule.seed + step)
+    noisy = right + sigma[:, None, None, None] * torch.randn(right.shape, generator=random)
+    with torch.autocast("cpu", torch.bfloat16):
+        said = network(
+            noisy, sigma, warped, pairs.reference, geometry, pairs.motion_reference[:, :m], pairs.motion[:, :m]
+        )
+    error = (weight * (said - right).square()).sum((1, 2, 3)) / (3 * weight.sum((1, 2, 3)))  # [b]
+    error = (1 / c.sigma_data**2 + 1 / sigma.clamp_min(c.sigma_data / 2) ** 2) * error
+    out = {"denoising": error[~first].mean(), "denoising_first": error[first].mean().detach()}
+    out |= one_step_losses(warped[first] + said[first], pairs.target[first], weight[first], features)
+    held = one_step_losses(warped[first], pairs.target[first], weight[first], None)
+    return out | {f"{name}_warped": value.detach() for name, value in held.items()}
+
+
+WEIGHTS = {"denoising": 1.0, "picture": 10.0, "edges": 10.0, "features": 4.0}
+
+
+def train(options: argparse.Namespace, schedule: Schedule, config: DrawingConfig) -> None:
+    """Train as `run.train` does; the geometry network stays as it is."""
+    torch.manual_seed(schedule.seed)
+    network = DrawingNetwork(config)
+    geometry = runs.trained(options.geometry, "geometry", GeometryNetwork, GeometryConfig).requires_grad_(False)
+    cells = geometry.config.cells
+    source = PairSource(load_clips(options.clips / "train"), [], config.frame, cells, schedule.seed)
+    folder = PortraitFolders(options.portraits, options.landmarker) if options.portraits else None
+    features = FaceFeatures(options.sface) if options.sface else None
+
+    def batch(number: int) -> dict:
+        if folder and (number % schedule.reread == 0 or not source.portraits):
+            source.portraits = folder.read()
+        return code_references(source.raw(number, schedule.batch, schedule.portraits), number, schedule)
+
+    def of_batch(raw: dict, step: int) -> dict[str, Tensor]:
+        pairs = aligned(raw, config.frame, cells)
+        with torch.no_grad():
+            said = predict(geometry, pairs)
+        return losses(network, said, pairs, features, schedule, step)
+
+    recipe = runs.Recipe(
+        "drawing", config, network, network.blocks, WEIGHTS, lambda: set_motion_statistics(network, source),
+        batch, of_batch, f"{len(source.clips)} clips, {len(folder.read()) if folder else 0} portraits",
+    )  # fmt: skip
+    runs.train(recipe, options, schedule)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Train."""
+    parse = runs.parser("Train the drawing network over a trained geometry network.")
+    parse.add_argument("--geometry", type=Path, required=True, help="run of recipes.geometry, which is not changed")
+    parse.add_argument("--sface", type=Path, help="folder of SFace, for the loss of its features")
+    parse.add_argument("--batch", type=int, default=Schedule.batch, help="pairs a step")
+    options = parse.parse_args(arguments)
+    train(options, Schedule(batch=options.batch), DrawingConfig())
+
+
+if __name__ == "__main__":
+    sys.exit(main())
