@@ -69,12 +69,12 @@ class DrawingNetwork(nn.Module):
         masks = torch.cat([geometry.occlusion.sigmoid(), geometry.mouth.sigmoid()], 1)
         side, margin = c.patch + 2 * c.margin, c.margin
         tokens = torch.cat([
-            self._patches(warped, c.patch, margin, side),
-            self._patches(reference, c.patch, 0, c.patch),
-            self._patches(masks, c.patch // c.cell, margin // c.cell, side // c.cell),
+            self._patches(warped.to(kind), c.patch, margin, side),
+            self._patches(reference.to(kind), c.patch, 0, c.patch),
+            self._patches(masks.to(kind), c.patch // c.cell, margin // c.cell, side // c.cell),
         ], -1)  # fmt: skip
-        noise = self._patches(c_in[:, None, None, None] * noisy, c.patch, margin, side)
-        x = self.embed(tokens.to(kind)) + self.embed_noisy(noise.to(kind)) + self.position.to(kind)
+        noise = self._patches((c_in[:, None, None, None] * noisy).to(kind), c.patch, margin, side)
+        x = self.embed(tokens) + self.embed_noisy(noise) + self.position.to(kind)
         condition = self._condition(motion_reference, motion, c_noise).to(kind)
         for block in self.blocks:
             x = block(x, condition)
