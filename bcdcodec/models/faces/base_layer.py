@@ -83,4 +83,4 @@ def move_around(reference: Tensor, similarity_reference: Tensor, similarity: Ten
     in_frame = to_frame(similarity, here)
     there = to_picture(similarity_reference, in_frame)
     at = here + smooth_step((RESTS - head_radii(in_frame)[..., None]) / (RESTS - FOLLOWS)) * (there - here)
-    return F.grid_sample(reference, at, mode="bilinear", padding_mode="border", align_corners=False)
+    return F.grid_sample(reference, at, mode="bicubic", padding_mode="border", align_corners=False)

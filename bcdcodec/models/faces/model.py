@@ -119,7 +119,7 @@ class FacesModel(nn.Module):
     def _corrected(self, shown: Tensor, m: Tensor) -> Tensor:
         """Pictures [b, t, 3, h, h] through the flow of the enhancement layer."""
         flow = self.flow_basis(m[..., self.config.base_channels :])
-        return warp(shown.flatten(0, 1), flow.flatten(0, 1)).view_as(shown)
+        return warp(shown.flatten(0, 1), flow.flatten(0, 1), cubic=True).view_as(shown)
 
     @torch.no_grad()
     def synthesise(self, reference: FacesReference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:
