@@ -11,7 +11,7 @@ from bcdcodec.models.faces.alignment_frame import head_radii, positions
 from bcdcodec.models.faces.config import DrawingConfig
 from bcdcodec.models.faces.drawing import DrawingNetwork, draw
 from bcdcodec.models.faces.geometry import Geometry
-from bcdcodec.training.recipes.drawing import Schedule, coded, noise_levels, one_step_losses
+from bcdcodec.training.recipes.drawing import Schedule, coded, noise_levels, one_step_losses, with_noise
 
 SMALL = DrawingConfig(frame=48, patch=8, margin=4, width=32, blocks=1, heads=2)
 
@@ -45,8 +45,8 @@ def test_a_difference_learned_by_heart_is_drawn_from_noise_in_one_step_and_in_ei
     right = SMALL.sigma_data * math.sqrt(2) * torch.sign(warped) * inside
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     for step in range(100):
-        sigma, _ = noise_levels(8, SMALL, Schedule(), step)
-        noisy = right + sigma[:, None, None, None] * torch.randn(8, 3, 48, 48)
+        sigma, first = noise_levels(8, SMALL, Schedule(), step)
+        noisy = with_noise(right.expand(8, -1, -1, -1), sigma, first, step)
         eight = [x.expand(8, *x.shape[1:]) for x in (warped, rest[0])]
         geometry = Geometry(*(x.expand(8, -1, -1, -1) for x in rest[1]))
         said = network(noisy, sigma, *eight, geometry, *(x.expand(8, -1) for x in rest[2:]))
@@ -76,8 +76,15 @@ def test_the_same_noise_draws_the_same_and_other_noise_another_face():
 
 def test_half_of_the_noise_levels_are_the_highest_and_the_rest_within_bounds():
     sigma, first = noise_levels(16, DrawingConfig(), Schedule(), 3)
-    assert first.sum() == 8 and (sigma[first] == 1.0).all()
-    assert sigma.min() >= 0.03 and sigma.max() <= 1.0 and len(sigma[~first].unique()) == 8
+    assert first.sum() == 8 and (sigma[first] == 4.0).all()
+    assert sigma.min() >= 0.03 and sigma[~first].max() <= 2.0 and len(sigma[~first].unique()) == 8
+
+
+def test_the_first_step_is_shown_nothing_of_the_true_difference():
+    right = torch.full((4, 3, 8, 8), 5.0)
+    first = torch.tensor([True, False, True, False])
+    noisy = with_noise(right, torch.full((4,), 0.1), first, 0)
+    assert noisy[first].abs().max() < 1 and noisy[~first].min() > 4
 
 
 def test_a_lower_quality_of_the_reference_has_a_larger_error():

@@ -3,8 +3,9 @@
     python -m bcdcodec.training.recipes.drawing --geometry RUN --run DIR ...
 
 Data: as for the geometry network. References are coded by AV1 as files code them, so that drawing also brings back what
-that loses. Half of a batch has the highest noise level, which is what one step sees; the others are spread over all
-levels, as EDM has it (Karras et al. 2022).
+that loses. Half of a batch sees noise alone, as the first step does: noise of any level with the true difference in it
+would show that difference, as its coarse part has hardly any noise. The others are spread over lower levels, as EDM has
+it (Karras et al. 2022).
 Losses: the denoising loss; for one step a smooth absolute error, that of neighbouring pixels' differences, and features
 of a face recognition network (SFace). All count more at the eyes and the mouth.
 """
@@ -42,8 +43,8 @@ class Schedule(runs.RunSchedule):
     reread: int = 50  # steps after which new portraits are looked for
     coded: float = 0.7  # share of references that are coded
     quality: tuple[int, int] = (18, 40)  # of AVIF
-    p_mean: float = -2.3  # log of the noise level, in units of pictures from -1 to 1
-    p_std: float = 0.9
+    p_mean: float = -2.0  # log of the noise level, in units of pictures from -1 to 1
+    p_std: float = 1.1
 
 
 def coded(picture: np.ndarray, quality: int) -> np.ndarray:
@@ -65,14 +66,20 @@ def code_references(raw: dict, number: int, schedule: Schedule) -> dict:
 
 
 def noise_levels(count: int, config: DrawingConfig, schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
-    """Noise levels [count], and which of them are the highest."""
+    """Noise levels [count], and which of them are of the first step."""
     random = torch.Generator().manual_seed(1_000_003 * schedule.seed + step)
     sigma = (torch.randn(count, generator=random) * schedule.p_std + schedule.p_mean).exp()
     first = (torch.arange(count) + step) % 2 == 0
-    return torch.where(first, config.sigma_max, sigma.clamp(config.sigma_min, config.sigma_max)), first
+    return torch.where(first, config.sigma_max, sigma.clamp(config.sigma_min, config.sigma_max / 2)), first
 
 
 FEATURES_OF = 2  # of as many one-step faces the features of one are compared: they take as long as the network
+
+
+def with_noise(right: Tensor, sigma: Tensor, first: Tensor, seed: int) -> Tensor:
+    """True differences [b, 3, s, s] in noise of levels `sigma` [b]; in those of the first step there is noise alone."""
+    noise = torch.randn(right.shape, generator=torch.Generator().manual_seed(seed))
+    return (sigma[:, None, None, None] * noise) + right * ~first[:, None, None, None]
 
 
 class FaceFeatures(nn.Module):
@@ -133,8 +140,7 @@ def losses(
     weight = F.interpolate(pairs.weight, size=warped.shape[-2:], mode="bilinear", align_corners=False)
     right = pairs.target - warped
     sigma, first = noise_levels(len(right), c, schedule, step)
-    random = torch.Generator().manual_seed(7 + 1_000_003 * schedule.seed + step)
-    noisy = right + sigma[:, None, None, None] * torch.randn(right.shape, generator=random)
+    noisy = with_noise(right, sigma, first, 7 + 1_000_003 * schedule.seed + step)
     with torch.autocast("cpu", torch.bfloat16):
         said = network(
             noisy, sigma, warped, pairs.reference, geometry, pairs.motion_reference[:, :m], pairs.motion[:, :m]

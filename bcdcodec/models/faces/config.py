@@ -70,7 +70,7 @@ class DrawingConfig:
     # EDM (Karras et al. 2022), in units of pictures from -1 to 1.
     sigma_data: float = 0.1  # deviation of what is drawn: the true face minus the warped one
     sigma_min: float = 0.03
-    sigma_max: float = 1.0
+    sigma_max: float = 4.0  # the first step, which sees noise alone
     rho: float = 7.0
 
     @property
