@@ -3,9 +3,9 @@
     python -m bcdcodec.training.recipes.drawing --geometry RUN --run DIR ...
 
 Data: as for the geometry network. References are coded by AV1 as files code them, so that drawing also brings back what
-that loses. Half of a batch sees noise alone, as the first step does: noise of any level with the true difference in it
-would show that difference, as its coarse part has hardly any noise. The others are spread over lower levels, as EDM has
-it (Karras et al. 2022).
+that loses. Three quarters of a batch see noise alone, as the first step does: noise of any level with the true
+difference in it would show that difference, as its coarse part has hardly any noise. The others are spread over lower
+levels, as EDM has it (Karras et al. 2022).
 Losses: the denoising loss; for one step a smooth absolute error, that of neighbouring pixels' differences, and features
 of a face recognition network (SFace). All count more at the eyes and the mouth.
 """
@@ -69,11 +69,11 @@ def noise_levels(count: int, config: DrawingConfig, schedule: Schedule, step: in
     """Noise levels [count], and which of them are of the first step."""
     random = torch.Generator().manual_seed(1_000_003 * schedule.seed + step)
     sigma = (torch.randn(count, generator=random) * schedule.p_std + schedule.p_mean).exp()
-    first = (torch.arange(count) + step) % 2 == 0
+    first = (torch.arange(count) + step) % 4 != 0
     return torch.where(first, config.sigma_max, sigma.clamp(config.sigma_min, config.sigma_max / 2)), first
 
 
-FEATURES_OF = 2  # of as many one-step faces the features of one are compared: they take as long as the network
+FEATURES_OF = 3  # of as many one-step faces the features of one are compared: they take as long as the network
 
 
 def with_noise(right: Tensor, sigma: Tensor, first: Tensor, seed: int) -> Tensor:

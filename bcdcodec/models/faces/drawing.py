@@ -3,10 +3,11 @@
 Teeth, lids, irises, a cheek that turns into view, detail that the reference's coding has lost. What is drawn is the
 difference between the true face and the warped one, in the face-aligned frame. Noise goes in together with the warped
 and the unwarped reference, the occlusion and the inner mouth of the geometry network; the base motion and the noise
-level enter by adaptive layer norm (AdaLN, as in DiT). Noise levels and the scale of the input are those of EDM (Karras
-et al. 2022, table 1). The output is the clean difference itself, without EDM's skip connection: that asks low noise
-levels for the noise, and a token is narrower than a patch, so it cannot hold the noise of a patch (Li and He 2025,
-arXiv 2511.13720).
+level enter by adaptive layer norm (AdaLN, as in DiT). Noise levels are those of EDM (Karras et al. 2022, table 1), but
+for its scales of input and output. The input is the linear estimate of the difference, c_skip x, so that noise which
+says nothing does not hide the rest. The output is the clean difference itself: EDM's skip connection asks for the noise
+at low levels, and a token is narrower than a patch, so it cannot hold the noise of a patch (Li and He 2025, arXiv
+2511.13720).
 """
 
 from __future__ import annotations
@@ -65,7 +66,7 @@ class DrawingNetwork(nn.Module):
         `motion` [b, m] the first numbers of base motion.
         """
         c, kind = self.config, self.embed.weight.dtype
-        _, _, c_in, c_noise = preconditioning(sigma, c.sigma_data)
+        c_skip, _, _, c_noise = preconditioning(sigma, c.sigma_data)
         masks = torch.cat([geometry.occlusion.sigmoid(), geometry.mouth.sigmoid()], 1)
         side, margin = c.patch + 2 * c.margin, c.margin
         tokens = torch.cat([
@@ -73,7 +74,7 @@ class DrawingNetwork(nn.Module):
             self._patches(reference.to(kind), c.patch, 0, c.patch),
             self._patches(masks.to(kind), c.patch // c.cell, margin // c.cell, side // c.cell),
         ], -1)  # fmt: skip
-        noise = self._patches((c_in[:, None, None, None] * noisy).to(kind), c.patch, margin, side)
+        noise = self._patches((c_skip[:, None, None, None] / c.sigma_data * noisy).to(kind), c.patch, margin, side)
         x = self.embed(tokens) + self.embed_noisy(noise) + self.position.to(kind)
         condition = self._condition(motion_reference, motion, c_noise).to(kind)
         for block in self.blocks:
