@@ -42,7 +42,7 @@ from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.heads.alignment import align
 from bcdcodec.models.heads.flow_basis import smooth_basis
 from bcdcodec.models.latents import open_latents, to_unit
-from bcdcodec.models.windows import motion_blocks, refined_motion
+from bcdcodec.models.windows import motion_blocks, refined_clip
 from bcdcodec.training.checkpoint import replaced, save_sharded
 from bcdcodec.training.data.aligned_pairs import load_clips
 from bcdcodec.training.data.batches import mirrored_flow
@@ -141,7 +141,7 @@ def coded_clips(model: FacesModel, clips: list[Path], frames: int) -> list[tuple
         pictures = np.stack(list(islice(read_frames(path), frames)))
         m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
         reference = reference_of(model, to_unit(pictures), m)
-        coded.append(refined_motion(model, latents, pictures, m, reference, "cpu"))
+        coded.append(refined_clip(model, latents, pictures, m, reference, "cpu")[:2])
     return coded
 
 
