@@ -7,13 +7,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.models.base import Refined, Synthesis
+from bcdcodec.models.faces.alignment import LEVELS, QUICK, align
 from bcdcodec.models.faces.alignment_frame import crop, positions
 from bcdcodec.models.faces.base_layer import BaseLayer
 from bcdcodec.models.faces.config import FacesConfig
 from bcdcodec.models.faces.layered_vq import LayeredVQ
 from bcdcodec.models.faces.reference import FacesReference, transferred
-from bcdcodec.models.heads.alignment import LEVELS, QUICK, align_with_hessian
-from bcdcodec.models.heads.flow_basis import FlowBasis
+from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.warp import warp
 
 AT_ONCE = 16  # frames drawn together
@@ -78,7 +78,7 @@ class FacesModel(nn.Module):
         drawn = self.shown(reference, m)
         start = m.new_zeros(b * t, c.motion_channels - c.base_channels)
         small, goal = (F.avg_pool2d(x, share) for x in (drawn.flatten(0, 1), z.flatten(0, 1)))
-        change, inner = align_with_hessian(self.flow_basis, small, goal, start, None, QUICK if quick else LEVELS)
+        change, inner = align(self.flow_basis, small, goal, start, QUICK if quick else LEVELS)
         hessian = inner.new_zeros(b * t, c.motion_channels, c.motion_channels)
         hessian[:, c.base_channels :, c.base_channels :] = inner
         weights = torch.full((c.base_channels,), BASE_WEIGHT)

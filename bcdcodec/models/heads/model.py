@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 from bcdcodec.models.base import Refined, Synthesis
 from bcdcodec.models.edm import preconditioning, sample_heun
+from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.heads.alignment import LEVELS, QUICK, align, align_with_hessian
 from bcdcodec.models.heads.config import HeadsConfig
 from bcdcodec.models.heads.denoiser import Denoiser
 from bcdcodec.models.heads.dit import HeadsDiT
 from bcdcodec.models.heads.encoder import HeadsEncoder
-from bcdcodec.models.heads.flow_basis import FlowBasis
 from bcdcodec.models.heads.reference import HeadsReference
 from bcdcodec.models.heads.reference_frame import reference_frame
 from bcdcodec.models.heads.reference_image import PatchTransform, ReferenceQuantiser
