@@ -9,8 +9,8 @@ from head_clips import head_frames
 from test_flow_basis import random_change, smooth_pictures
 
 import bcdcodec
+from bcdcodec.models.flow_basis import RESIDUAL_SCALE, FlowBasis, smooth_basis
 from bcdcodec.models.heads.alignment import align
-from bcdcodec.models.heads.flow_basis import RESIDUAL_SCALE, FlowBasis, smooth_basis
 from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.models.heads.reference_image import FINENESS, ReferenceQuantiser
 from bcdcodec.models.heads.residual_basis import ResidualBasis, SharedBasis, fit_residual_basis

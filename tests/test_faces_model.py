@@ -16,6 +16,7 @@ from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import FormatError, ModelError
 from bcdcodec.model_folder import CONFIG, TABLES
+from bcdcodec.models.faces.alignment import align
 from bcdcodec.models.faces.config import (
     BaseMotionConfig,
     DrawingConfig,
@@ -26,8 +27,9 @@ from bcdcodec.models.faces.config import (
 )
 from bcdcodec.models.faces.model import FacesModel
 from bcdcodec.models.faces.reference import PARTS, Transfer, transferred
-from bcdcodec.models.heads.flow_basis import smooth_basis
+from bcdcodec.models.flow_basis import smooth_basis
 from bcdcodec.models.registry import read_config
+from bcdcodec.models.warp import warp
 from bcdcodec.training.checkpoint import save_sharded
 
 SIDE, GROUPS, CODES = 64, 20, 16
@@ -239,3 +241,28 @@ def test_strength_goes_from_the_own_to_the_others():
     own, began, now = numbers(0), numbers(1), numbers(2)
     half = transferred(Transfer(began, strength=0.5), own, now)
     torch.testing.assert_close(half, (own + transferred(Transfer(began), own, now)) / 2)
+
+
+# ---- alignment
+
+
+def test_alignment_finds_a_flow_and_its_hessian_tells_what_errors_cost():
+    basis = smooth_basis(8)
+    picture = torch.from_numpy(head_frames(4, 1, 64)).permute(0, 3, 1, 2).float() / 127.5 - 1
+    true = torch.zeros(1, len(basis.deviation))
+    true[0, :6] = torch.tensor([0.3, -0.2, 0.2, 0.1, -0.1, 0.2])
+    target = warp(picture, basis(true))
+    change, hessian = align(basis, picture, target, torch.zeros_like(true))
+
+    def error(change):
+        return (warp(picture, basis(change)) - target).square().mean().item()
+
+    assert error(change) < 0.1 * error(torch.zeros_like(true))
+    # What costs more by the Hessian changes the picture more.
+    costs, errors = [], []
+    for i in range(4):
+        step = torch.zeros_like(true)
+        step[0, i] = 0.3
+        costs.append((step @ hessian[0] @ step.T).item())
+        errors.append(error(true + step))
+    assert np.corrcoef(costs, errors)[0, 1] > 0.8

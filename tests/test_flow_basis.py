@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from bcdcodec.models.flow_basis import FlowBasis, smooth_basis
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.heads.alignment import align
-from bcdcodec.models.heads.flow_basis import FlowBasis, smooth_basis
 from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.models.warp import warp
 from bcdcodec.presets import HEADS, TINY

@@ -131,7 +131,7 @@ def _transfer(
         picture = latents.encode(own.to(noise.device).flatten(0, 1))
         driver = HeadsReference(tokens, model.vq.quantise(model.motion(picture[:, None]))[:, 0], picture)
         reference = replace(reference, cross_identity=torch.ones(len(tokens), device=noise.device))
-    m, hessian = model.refine(driving, model.motion(driving), driver)
+    m, hessian, _ = model.refine(driving, model.motion(driving), driver)
     codes = model.vq.encode(m, hessian=hessian)
     _, _, rate = model.vq(m, config.quantiser.temperature_min)
     b, t = driving.shape[:2]

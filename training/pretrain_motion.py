@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bcdcodec.models.flow_basis import RESIDUAL_SCALE, FlowBasis, smooth_basis
 from bcdcodec.models.heads.alignment import align
-from bcdcodec.models.heads.flow_basis import RESIDUAL_SCALE, FlowBasis, smooth_basis
 from bcdcodec.models.heads.model import HeadsModel
 from bcdcodec.training.data.batches import BatchSampler, mirrored_flow, random_colour
 from bcdcodec.training.precision import mixed_precision

@@ -27,22 +27,12 @@ def motion_of(session: Session, pictures: np.ndarray) -> Tensor:
 @torch.inference_mode()
 def refine(
     session: Session, pictures: np.ndarray, motion: Tensor, reference: Reference, quick: bool = False
-) -> tuple[Tensor, Tensor | None]:
-    """Motion [t, m] that fits pictures uint8 [t, h, w, 3] best, from the encoder's [t, m] on; its Hessian [t, m, m].
+) -> windows.RefinedClip:
+    """Motion that fits pictures uint8 [t, h, w, 3] best, from the encoder's [t, m] on, and the errors that are left.
 
-    `VideoModel.refine`. `quick`: coarser, to compare references.
+    `VideoModel.refine` and `VideoModel.warp_errors`. `quick`: coarser, to compare references.
     """
-    return windows.refined_motion(session.model, session.latents, pictures, motion, reference, session.device, quick)
-
-
-@torch.inference_mode()
-def warp_errors(session: Session, pictures: np.ndarray, motion: Tensor, reference: Reference) -> Tensor:
-    """Mean squared errors [t, 2] of the reference warped by refined `motion` [t, m] to pictures uint8 [t, h, w, 3].
-
-    Of pictures in 0..1: first at mouth and eyes, then everywhere.
-    """
-    blocks = windows.latent_blocks(session.latents, pictures, session.device)
-    return torch.cat([session.model.warp_errors(z, motion[at], reference) for at, z in blocks])
+    return windows.refined_clip(session.model, session.latents, pictures, motion, reference, session.device, quick)
 
 
 @torch.inference_mode()

@@ -116,7 +116,8 @@ class RateControl:
 
     def start(self, m: Tensor, hessian: Tensor | None = None) -> None:
         """Settle the stride by the first motion [t, m] and the Hessian [t, m, m] of its distortion."""
-        self.stride = self._choose(m, hessian, self._strides).stride
+        one = len(self._strides) == 1  # nothing to choose among
+        self.stride = self._strides[0] if one else self._choose(m, hessian, self._strides).stride
         self._recent = (m[:0], None if hessian is None else hessian[:0])
 
     def follow(self, m: Tensor, hessian: Tensor | None = None) -> float:

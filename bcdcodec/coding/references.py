@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bcdcodec.coding.content import make_content, reference_of
 from bcdcodec.coding.fitness import fit_frames
-from bcdcodec.coding.motion import refine, warp_errors
+from bcdcodec.coding.motion import refine
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.container.payloads import MAX_CONTENTS
@@ -138,10 +138,10 @@ class SceneReferences:
         judged = 0  # frames for which the current reference was chosen
         while len(block):
             entry, count = self._entries[-1], self._buffer.count
-            motion, hessian = refine(self._session, block.pictures, block.motion, entry.reference)
+            motion, hessian, found = refine(self._session, block.pictures, block.motion, entry.reference)
             t = end = len(block)
             if self._several:
-                errors, at = warp_errors(self._session, block.pictures, motion, entry.reference)[:, 0], judged
+                errors, at = found[:, 0], judged
                 self._least = min([self._least] + [errors[unit].mean().item() for unit in units(t)])
                 most = max(MAX_ERROR, MAX_RATIO * self._least)
                 while at < t:
@@ -203,8 +203,7 @@ class SceneReferences:
     def _errors(self, entry: ReferenceEntry, block: Block) -> Tensor:
         """`warp_errors` [t, 2] of every SUBSAMPLE-th frame of a block."""
         pictures, m = block.pictures[::SUBSAMPLE], block.motion[::SUBSAMPLE]
-        motion, _ = refine(self._session, pictures, m, entry.reference, quick=True)
-        return warp_errors(self._session, pictures, motion, entry.reference)
+        return refine(self._session, pictures, m, entry.reference, quick=True).errors
 
     def _upcoming(self, begun: Block | None) -> Block:
         """A block that has begun, and whole ones after it until they are LOOK_AHEAD_SECONDS, or all."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 from torch import Tensor, nn
 
@@ -34,6 +34,14 @@ class Reference:
     def picture(self) -> tuple[Tensor, Tensor | None] | None:
         """Latents [b, c, h, w] of the image that it holds, and what larger pictures show beyond them; None without."""
         return None
+
+
+class Refined(NamedTuple):
+    """What alignment with a reference gives."""
+
+    motion: Tensor  # [b, t, m] that fits the latents best
+    hessian: Tensor | None  # [b, t, m, m] of the error; None: squared error
+    drawn: Tensor | None = None  # [b, t, c, h, w] what the flow is laid over, where that is not the reference itself
 
 
 @dataclass(frozen=True)
@@ -72,14 +80,14 @@ class VideoModel(Protocol):
         `detailed`: with what pictures larger than the latents show; the decoder needs it, the encoder does not.
         """
 
-    def refine(self, z: Tensor, m: Tensor, reference: Reference, quick: bool = False) -> tuple[Tensor, Tensor | None]:
-        """The motion [b, t, m] that fits latents z best, from the encoder's `m`; the Hessian [b, t, m, m] of the error.
+    def refine(self, z: Tensor, m: Tensor, reference: Reference, quick: bool = False) -> Refined:
+        """The motion that fits latents z [b, t, c, h, w] best, from the encoder's `m` [b, t, m] on.
 
-        `quick`: coarser, to compare references. A model that does not warp gives `m` and None.
+        `quick`: coarser, to compare references. A model that does not warp gives `m`.
         """
 
-    def warp_errors(self, z: Tensor, m: Tensor, reference: Reference) -> Tensor:
-        """Mean squared errors [t, 2] of a reference [1, ...] warped by `m` [t, m] to z [t, c, h, w].
+    def warp_errors(self, z: Tensor, refined: Refined, reference: Reference) -> Tensor:
+        """Mean squared errors [t, 2] of a reference [1, ...] in refined motion to z [t, c, h, w]; b is 1.
 
         Of pictures in 0..1: first at mouth and eyes, then everywhere. For models that warp.
         """
@@ -102,8 +110,8 @@ class UnwarpedModel(nn.Module):
     def reference(self, tokens: Tensor, motion: None, detailed: bool = False) -> Reference:
         return Reference(tokens, None)
 
-    def refine(self, z: Tensor, m: Tensor, reference: Reference, quick: bool = False) -> tuple[Tensor, None]:
-        return m, None
+    def refine(self, z: Tensor, m: Tensor, reference: Reference, quick: bool = False) -> Refined:
+        return Refined(m, None)
 
     def refuse_no_steps(self, steps: int) -> None:
         """Raises ModelError for 0 steps."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -66,14 +67,15 @@ def motion_blocks(model: VideoModel, latents: Latents, pictures: Iterable[np.nda
     return overlapped(run, frames, window.length, window.overlap)
 
 
-def latent_blocks(latents: Latents, pictures: np.ndarray, device: str) -> Iterator[tuple[slice, Tensor]]:
-    """Which frames, and their latents [t, c, h, w], of a clip uint8 [t, h, w, 3]: REFINED_AT_ONCE at a time."""
-    for start in range(0, len(pictures), REFINED_AT_ONCE):
-        at = slice(start, start + REFINED_AT_ONCE)
-        yield at, latents.encode(to_unit(pictures[at], device))
+class RefinedClip(NamedTuple):
+    """The motion of a clip after alignment with a reference, of which files hold the codes."""
+
+    motion: Tensor  # [t, m]
+    hessian: Tensor | None  # [t, m, m] of the error
+    errors: Tensor | None  # [t, 2], `VideoModel.warp_errors`; None of a model that does not warp
 
 
-def refined_motion(
+def refined_clip(
     model: VideoModel,
     latents: Latents,
     pictures: np.ndarray,
@@ -81,9 +83,14 @@ def refined_motion(
     reference: Reference,
     device: str,
     quick: bool = False,
-) -> tuple[Tensor, Tensor | None]:
-    """`VideoModel.refine`, block by block, of a clip uint8 [t, h, w, 3] of motion [t, m]: [t, m], [t, m, m]."""
+) -> RefinedClip:
+    """`VideoModel.refine` of a clip uint8 [t, h, w, 3] of motion [t, m], REFINED_AT_ONCE frames at a time."""
     if not model.warps:
-        return m, None
-    parts = [model.refine(z[None], m[None, at], reference, quick) for at, z in latent_blocks(latents, pictures, device)]
-    return torch.cat([motion[0] for motion, _ in parts]), torch.cat([hessian[0] for _, hessian in parts])
+        return RefinedClip(m, None, None)
+    parts = []
+    for start in range(0, len(pictures), REFINED_AT_ONCE):
+        at = slice(start, start + REFINED_AT_ONCE)
+        z = latents.encode(to_unit(pictures[at], device))
+        refined = model.refine(z[None], m[None, at], reference, quick)
+        parts.append((refined.motion[0], refined.hessian[0], model.warp_errors(z, refined, reference)))
+    return RefinedClip(*map(torch.cat, zip(*parts, strict=True)))

@@ -26,6 +26,7 @@ from bcdcodec.entropy.content import BUCKETS, SYMBOLS, ContentModel
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.model_folder import CARD, CONFIG, TABLES
+from bcdcodec.models.faces.alignment import align
 from bcdcodec.models.faces.base_motion import BaseMotion
 from bcdcodec.models.faces.config import (
     BaseMotionConfig,
@@ -38,11 +39,10 @@ from bcdcodec.models.faces.config import (
 from bcdcodec.models.faces.drawing import DrawingNetwork
 from bcdcodec.models.faces.geometry import GeometryNetwork
 from bcdcodec.models.faces.model import FacesModel
+from bcdcodec.models.flow_basis import smooth_basis
 from bcdcodec.models.group_vq import GroupVQ
-from bcdcodec.models.heads.alignment import align
-from bcdcodec.models.heads.flow_basis import smooth_basis
 from bcdcodec.models.latents import open_latents, to_unit
-from bcdcodec.models.windows import motion_blocks, refined_motion
+from bcdcodec.models.windows import motion_blocks, refined_clip
 from bcdcodec.training.checkpoint import replaced, save_sharded
 from bcdcodec.training.data.aligned_pairs import load_clips
 from bcdcodec.training.data.batches import mirrored_flow
@@ -115,11 +115,11 @@ def fit_fields(model: FacesModel, frames: Path) -> Tensor:
         goals.append(F.avg_pool2d(z, share))
     drawn, goals = torch.cat(drawn), torch.cat(goals)
     finder = smooth_basis(model.flow_basis.fields.shape[-1])
-    change = align(finder, drawn, goals, torch.zeros(len(drawn), len(finder.deviation)))
+    change, _ = align(finder, drawn, goals, torch.zeros(len(drawn), len(finder.deviation)))
     flows = finder(change)
     model.flow_basis.fit(torch.cat([flows, mirrored_flow(flows)]))
     start = torch.zeros(len(drawn), len(model.flow_basis.deviation))
-    return align(model.flow_basis, drawn, goals, start)
+    return align(model.flow_basis, drawn, goals, start)[0]
 
 
 def fit_entries(model: FacesModel, coefficients: Tensor) -> None:
@@ -141,7 +141,7 @@ def coded_clips(model: FacesModel, clips: list[Path], frames: int) -> list[tuple
         pictures = np.stack(list(islice(read_frames(path), frames)))
         m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
         reference = reference_of(model, to_unit(pictures), m)
-        coded.append(refined_motion(model, latents, pictures, m, reference, "cpu"))
+        coded.append(refined_clip(model, latents, pictures, m, reference, "cpu")[:2])
     return coded
 
 

@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bcdcodec.models.base import Synthesis
+from bcdcodec.models.base import Refined, Synthesis
+from bcdcodec.models.faces.alignment import LEVELS, QUICK, align
 from bcdcodec.models.faces.alignment_frame import crop, positions
 from bcdcodec.models.faces.base_layer import BaseLayer
 from bcdcodec.models.faces.config import FacesConfig
 from bcdcodec.models.faces.layered_vq import LayeredVQ
 from bcdcodec.models.faces.reference import FacesReference, transferred
-from bcdcodec.models.heads.alignment import LEVELS, QUICK, align_with_hessian
-from bcdcodec.models.heads.flow_basis import FlowBasis
+from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.warp import warp
 
 AT_ONCE = 16  # frames drawn together
@@ -71,14 +71,14 @@ class FacesModel(nn.Module):
         return FacesReference(tokens, motion)
 
     @torch.no_grad()
-    def refine(self, z: Tensor, m: Tensor, reference: FacesReference, quick: bool = False) -> tuple[Tensor, Tensor]:
+    def refine(self, z: Tensor, m: Tensor, reference: FacesReference, quick: bool = False) -> Refined:
         """The enhancement layer: alignment of what the base layer shows with z; see `VideoModel.refine`."""
         c, (b, t) = self.config, z.shape[:2]
         share = c.latent.size // c.enhancement.side
-        drawn = self.shown(reference, m).flatten(0, 1)
+        drawn = self.shown(reference, m)
         start = m.new_zeros(b * t, c.motion_channels - c.base_channels)
-        small, goal = (F.avg_pool2d(x, share) for x in (drawn, z.flatten(0, 1)))
-        change, inner = align_with_hessian(self.flow_basis, small, goal, start, None, QUICK if quick else LEVELS)
+        small, goal = (F.avg_pool2d(x, share) for x in (drawn.flatten(0, 1), z.flatten(0, 1)))
+        change, inner = align(self.flow_basis, small, goal, start, QUICK if quick else LEVELS)
         hessian = inner.new_zeros(b * t, c.motion_channels, c.motion_channels)
         hessian[:, c.base_channels :, c.base_channels :] = inner
         weights = torch.full((c.base_channels,), BASE_WEIGHT)
@@ -86,13 +86,13 @@ class FacesModel(nn.Module):
         at = torch.arange(c.base_channels)
         hessian[:, at, at] = weights.to(hessian)
         refined = torch.cat([m[..., : c.base_channels], change.unflatten(0, (b, t))], -1)
-        return refined, hessian.unflatten(0, (b, t))
+        return Refined(refined, hessian.unflatten(0, (b, t)), drawn)
 
     @torch.no_grad()
-    def warp_errors(self, z: Tensor, m: Tensor, reference: FacesReference) -> Tensor:
-        shown = self._corrected(self.shown(reference, m[None]), m[None])[0]
+    def warp_errors(self, z: Tensor, refined: Refined, reference: FacesReference) -> Tensor:
+        shown = self._corrected(refined.drawn, refined.motion)[0]
         error = (shown - z).square().mean(1, keepdim=True) / 4
-        faces = crop(error, self.numbers(m)[:, 54:], JUDGED)
+        faces = crop(error, self.numbers(refined.motion[0])[:, 54:], JUDGED)
         weight = feature_weight(JUDGED).to(error)
         return torch.stack([(weight * faces).sum((1, 2, 3)) / weight.sum(), error.mean((1, 2, 3))], -1)
 

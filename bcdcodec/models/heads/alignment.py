@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bcdcodec.models.heads.flow_basis import RESIDUAL_SCALE, FlowBasis
+from bcdcodec.models.flow_basis import RESIDUAL_SCALE, FlowBasis
 from bcdcodec.models.heads.residual_basis import ResidualBasis
 from bcdcodec.models.warp import warp
 

@@ -9,15 +9,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bcdcodec.models.base import Synthesis
+from bcdcodec.models.base import Refined, Synthesis
 from bcdcodec.models.edm import preconditioning, sample_heun
+from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.heads.alignment import LEVELS, QUICK, align, align_with_hessian
 from bcdcodec.models.heads.config import HeadsConfig
 from bcdcodec.models.heads.denoiser import Denoiser
 from bcdcodec.models.heads.dit import HeadsDiT
 from bcdcodec.models.heads.encoder import HeadsEncoder
-from bcdcodec.models.heads.flow_basis import FlowBasis
 from bcdcodec.models.heads.reference import HeadsReference
 from bcdcodec.models.heads.reference_frame import reference_frame
 from bcdcodec.models.heads.reference_image import PatchTransform, ReferenceQuantiser
@@ -145,7 +145,7 @@ class HeadsModel(nn.Module):
     # ---- motion by alignment
 
     @torch.no_grad()
-    def refine(self, z: Tensor, m: Tensor, reference: HeadsReference, quick: bool = False) -> tuple[Tensor, Tensor]:
+    def refine(self, z: Tensor, m: Tensor, reference: HeadsReference, quick: bool = False) -> Refined:
         """The motion whose flow makes the reference image most like z, by `alignment`. One residual basis for all."""
         b, t = z.shape[:2]
         change, hessian = align_with_hessian(
@@ -156,11 +156,11 @@ class HeadsModel(nn.Module):
             reference.residual_basis,
             QUICK if quick else LEVELS,
         )
-        return reference.motion[:, None] + change.unflatten(0, (b, t)), hessian.unflatten(0, (b, t))
+        return Refined(reference.motion[:, None] + change.unflatten(0, (b, t)), hessian.unflatten(0, (b, t)))
 
     @torch.no_grad()
-    def warp_errors(self, z: Tensor, m: Tensor, reference: HeadsReference) -> Tensor:
-        change = m - reference.motion
+    def warp_errors(self, z: Tensor, refined: Refined, reference: HeadsReference) -> Tensor:
+        change = refined.motion[0] - reference.motion
         flow = self.flow_basis(change)
         weight = torch.ones_like(z[:, :1])
         if reference.residual_basis is not None:

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.heads.alignment import QUICK, align
-from bcdcodec.models.heads.flow_basis import FlowBasis
 from bcdcodec.models.heads.residual_basis import SharedBasis
 from bcdcodec.models.warp import warp
 

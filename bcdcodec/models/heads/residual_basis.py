@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bcdcodec.models.base import widened
-from bcdcodec.models.heads.flow_basis import RESIDUAL_SCALE, FlowBasis
+from bcdcodec.models.flow_basis import RESIDUAL_SCALE, FlowBasis
 from bcdcodec.models.warp import splat, warp
 
 MIN_WEIGHT = 0.3  # of a frame at a pixel: below, what that frame shows there counts less
