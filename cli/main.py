@@ -22,6 +22,7 @@ VERBS = {
     "models": "bcdcodec.cli.report:models",
     "demo": "bcdcodec.cli.convert:demo",
     "generate": "bcdcodec.cli.generate:generate",
+    "data": "bcdcodec.cli.data:data",
     "train": "bcdcodec.cli.train:train",
     "export": "bcdcodec.cli.train:export",
     "bench": "bcdcodec.cli.bench:bench",

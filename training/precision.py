@@ -11,10 +11,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 @contextmanager
 def mixed_precision(device: str) -> Iterator[None]:
-    """bfloat16 autocast on `device` ("cpu", "cuda").
+    """bfloat16 autocast on `device` ("cpu", "cuda", "cuda:N").
 
     On a CPU with plain matrix products: the fused attention's backward pass is several times slower on short sequences.
     """
-    attention = sdpa_kernel([SDPBackend.MATH]) if device == "cpu" else nullcontext()
-    with torch.autocast(device, dtype=torch.bfloat16), attention:
+    kind = device.split(":")[0]
+    attention = sdpa_kernel([SDPBackend.MATH]) if kind == "cpu" else nullcontext()
+    with torch.autocast(kind, dtype=torch.bfloat16), attention:
         yield
