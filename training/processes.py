@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from bcdcodec.errors import ModelError
+from bcdcodec.training.precision import fast_attention
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -82,18 +83,22 @@ def open_processes(device: str) -> Processes:
     return Processes(accelerator, str(accelerator.device))
 
 
-def recompute_blocks(model: nn.Module) -> None:
+def recompute_blocks(model: nn.Module, device: str) -> None:
     """Activation checkpointing: keep the inputs of the blocks in a model's lists alone, and run them again backward."""
     for child in model.children():
         if not isinstance(child, nn.ModuleList | nn.ModuleDict):
-            recompute_blocks(child)
+            recompute_blocks(child, device)
             continue
         for block in child.children():
-            block.forward = _recomputed(block.forward)
+            block.forward = _recomputed(block.forward, device)
 
 
-def _recomputed(forward: Callable) -> Callable:
+def _recomputed(forward: Callable, device: str) -> Callable:
+    def same_attention(*inputs: Any) -> Any:
+        with fast_attention(device):  # checkpoint restores the autocast of the forward pass, but not this
+            return forward(*inputs)
+
     def run(*inputs: Any) -> Any:
-        return checkpoint(forward, *inputs, use_reentrant=False)
+        return checkpoint(same_attention, *inputs, use_reentrant=False)
 
     return run

@@ -121,7 +121,7 @@ class Trainer:
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         recipe.build_helpers(self)
         if options.recompute:
-            recompute_blocks(self.model)
+            recompute_blocks(self.model, self.device)
         o = self.optimisation
         self.optimiser = torch.optim.AdamW(
             recipe.parameter_groups(self), lr=1e-4, betas=o.betas, weight_decay=o.weight_decay
@@ -227,8 +227,8 @@ class Trainer:
         self.counts = COUNT_DECAY * self.counts + (1 - COUNT_DECAY) * self.processes.summed(seen)
         codes = codes.cpu()
 
-        parts = [[x.total, x.distortion, x.rate.H_model, x.rate.mutual_information, x.mse_at_max] for x in passes]
-        of_all = self.processes.summed(torch.tensor(parts, dtype=torch.float64).mean(0))
+        of = [(x.total, x.distortion, x.rate.H_model, x.rate.mutual_information, x.mse_at_max) for x in passes]
+        of_all = self.processes.summed(torch.tensor([[y.item() for y in x] for x in of], dtype=torch.float64).mean(0))
         total, distortion, H_model, mutual_information, mse = (of_all / self.processes.count).tolist()
         return {
             "step": self.step,
