@@ -27,6 +27,7 @@ VERBS = {
     "export": "bcdcodec.cli.train:export",
     "bench": "bcdcodec.cli.bench:bench",
     "compare": "bcdcodec.cli.bench:compare",
+    "eval": "bcdcodec.cli.evaluate:evaluate",
 }
 TERMINATING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it
