@@ -70,9 +70,17 @@ DEVICE = click.option("--device", default="auto", show_default=True, help="auto,
     type=click.Choice(["static", "context"]),
     help="Entropy coding of the motion, context is adaptive. [default: context, if the model has tables for it]",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=1),
+    help="With --out: encode in so many processes, or on a Ray cluster; extra `distributed`.",
+)
+@click.option("--report", metavar="FILE", help="With --workers: a row a video, as .parquet or .csv.")
 def encode(
     paths: tuple[str, ...],
     folder: str | None,
+    workers: int | None,
+    report: str | None,
     crop: str | None,
     video_track: int | None,
     audio_track: int | None,
@@ -98,10 +106,15 @@ def encode(
         )
     if options["face"] is not None and crop != AUTO_CROP:
         raise click.UsageError("--face goes with --crop auto")
+    if (workers is not None and folder is None) or (report is not None and workers is None):
+        raise click.UsageError("--workers goes with --out, --report with --workers")
     square = parse_crop(crop) if crop and crop != AUTO_CROP else crop
     sound = None if no_audio else SoundOptions() if audio_kbps is None else SoundOptions(audio_kbps, copy=False)
     tracks = Tracks(video_track, audio_track)
     given = EncodeOptions(crop=square, tracks=tracks, sound=sound, scenes=scenes == "auto", **options)
+    if workers is not None:
+        _encode_in_parallel(paths, folder, given, workers, report)
+        return
     if folder is not None:
         _encode_all(paths, folder, given)
         return
@@ -128,6 +141,35 @@ def _encode_all(paths: tuple[str, ...], folder: str, options: EncodeOptions) -> 
             else:
                 show_notes(item.result.notes)
                 click.echo(_encoded(item.target, item.result))
+    _show_count(count, failed)
+
+
+def _encode_in_parallel(
+    paths: tuple[str, ...], folder: str, options: EncodeOptions, workers: int, report: str | None
+) -> None:
+    """Encode several sources by workers, and exit with 1 if one failed."""
+    from bcdcodec.cli.progress import show_notes
+    from bcdcodec.distributed import encode_all, write_report
+    from bcdcodec.distributed.worker import FAILED
+
+    failed, count = [], 0
+    results = encode_all(paths, folder, options, workers)
+    for result in results if report is None else write_report(report, results):
+        count += 1
+        if result.status == FAILED:
+            failed.append(result.source)
+            click.echo(f"bcd: error: {' '.join(result.message.split())}", err=True)
+            continue
+        show_notes((result.message,) if result.message else ())
+        click.echo(
+            f"{result.target}: {result.status}, {result.frames} frames, {result.duration_s:.3f} s, "
+            f"{result.bytes_total} bytes (motion {result.bytes_motion}, content {result.bytes_content}, "
+            f"audio {result.bytes_audio}, container {result.bytes_container})"
+        )
+    _show_count(count, failed)
+
+
+def _show_count(count: int, failed: list[str]) -> None:
     click.echo(f"{count - len(failed)} of {count} encoded" + (f"; failed: {', '.join(failed)}" if failed else ""))
     if failed:
         raise click.exceptions.Exit(1)

@@ -22,10 +22,12 @@ VERBS = {
     "models": "bcdcodec.cli.report:models",
     "demo": "bcdcodec.cli.convert:demo",
     "generate": "bcdcodec.cli.generate:generate",
+    "data": "bcdcodec.cli.data:data",
     "train": "bcdcodec.cli.train:train",
     "export": "bcdcodec.cli.train:export",
     "bench": "bcdcodec.cli.bench:bench",
     "compare": "bcdcodec.cli.bench:compare",
+    "eval": "bcdcodec.cli.evaluate:evaluate",
 }
 TERMINATING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 INTERRUPTED = 130  # 128 + SIGINT, as shells report it

@@ -16,7 +16,9 @@ FOLDER = click.Path(path_type=Path)
 @click.command()
 @click.argument("preset")
 @click.option(
-    "--data", type=FOLDER, help="Folder of videos and pictures, or of sprite sheets. [default: procedural heads only]"
+    "--data",
+    type=FOLDER,
+    help="Folder of videos and pictures, of prepared clips, or of sprite sheets. [default: procedural heads only]",
 )
 @click.option("--codes", type=FOLDER, help="Folder of .bcd files, for gpt2: no video is needed.")
 @click.option(
@@ -27,6 +29,12 @@ FOLDER = click.Path(path_type=Path)
 @click.option("--out", type=FOLDER, required=True, help="Folder of the run.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in all, or ...")
 @click.option("--steps", type=click.IntRange(min=1), help="... optimiser steps in all.")
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="... passes over the prepared clips.")
+@click.option("--batch", type=click.IntRange(min=1), help="Clips a step, over all processes. [default: the preset's]")
+@click.option(
+    "--accumulate", type=click.IntRange(min=1), default=1, show_default=True, help="Passes that a step is made of."
+)
+@click.option("--recompute", is_flag=True, help="Activation checkpointing: less memory, a third more time.")
 @click.option("--resume", is_flag=True, help="Go on with the run in --out.")
 @click.option(
     "--from",
@@ -52,6 +60,10 @@ def train(
     out: Path,
     minutes: float | None,
     steps: int | None,
+    epochs: float | None,
+    batch: int | None,
+    accumulate: int,
+    recompute: bool,
     resume: bool,
     from_model: str | None,
     device: str,
@@ -67,9 +79,14 @@ def train(
     PRESET gpt2 (gpt2-heads, gpt2-sprites, gpt2-lrs3 or gpt2-tiny) trains the motion model of `bcd generate`. PRESET
     poser trains the network with which `bcd decode --content` turns a face as another's; OUT/model belongs into the
     model's folder as poser.
+
+    The paper's model also trains from the folder of `bcd data prepare`, and in several processes, which share each
+    batch: `accelerate launch $(which bcd) train lrs3 ...`, with --steps or --epochs.
     """
-    if (minutes is None) == (steps is None):
-        raise click.UsageError("give either --minutes or --steps")
+    if [minutes, steps, epochs].count(None) != 2:
+        raise click.UsageError("give either --minutes or --steps (or, with prepared clips, --epochs)")
+    if (epochs or batch or accumulate > 1 or recompute) and (preset == "poser" or codes is not None):
+        raise click.UsageError(f"--epochs, --batch, --accumulate and --recompute are not for {preset}")
     if from_model is not None and (resume or codes is not None):
         raise click.UsageError("--from begins a run with weights: it goes neither with --resume nor with --codes")
     if preset.startswith("gpt2") != (codes is not None):
@@ -95,12 +112,18 @@ def train(
         vae,
         from_model,
         shard_mib=shard_mib,
+        epochs=epochs,
+        batch=batch,
+        accumulate=accumulate,
+        recompute=recompute,
     )
     if preset == presets.POSER.name:
         _train_poser(options, model)
         return
     trainer = Trainer(open_recipe(preset), options)
     trainer.run()
+    if trainer.processes.rank:
+        return
     click.echo(f"{out / 'checkpoint'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes")
 
 

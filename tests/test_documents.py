@@ -66,6 +66,8 @@ def commands(script: str) -> Iterator[tuple[click.Group, list[str]]]:
 
 
 def long_options(command: click.Command) -> set[str]:
+    if isinstance(command, click.Group):
+        return {"--help"}.union(*map(long_options, command.commands.values()))
     options = [option for option in command.params if isinstance(option, click.Option)]
     return {name for o in options for name in (*o.opts, *o.secondary_opts) if name.startswith("--")} | {"--help"}
 
@@ -149,7 +151,9 @@ def test_every_command_and_option_stands_in_the_manual():
     verbs = cli.list_commands(click.Context(cli))
     assert list(sections) == verbs
     for verb in verbs:
-        for option in cli.get_command(click.Context(cli), verb).params:
+        command = cli.get_command(click.Context(cli), verb)
+        parts = command.commands.values() if isinstance(command, click.Group) else [command]
+        for option in (option for part in parts for option in part.params):
             if isinstance(option, click.Option) and not option.hidden:
                 assert f"`{option.opts[-1]}" in sections[verb], f"bcd {verb}: {option.opts[-1]} is missing"
         assert any("bcd " + verb in script for script in fenced(sections[verb], "sh")), f"bcd {verb}: no example"

@@ -29,6 +29,8 @@ from bcdcodec.models.windows import motion_blocks, refined_clip
 from bcdcodec.training.checkpoint import load_sharded, replaced, save_sharded
 from bcdcodec.training.data.clips import ClipStore, load_store
 from bcdcodec.training.data.run_data import PEOPLE_ALONE, procedural_clips
+from bcdcodec.training.data.shard_halves import ShardPictures
+from bcdcodec.training.data.shards import ShardClips, is_prepared
 from bcdcodec.training.data.sheets import ATTRIBUTES, Sheets, split
 from bcdcodec.training.data.sprite_batches import SpriteClips
 from bcdcodec.training.entropy_fit.content_tables import fit_learned_content
@@ -40,6 +42,7 @@ CONTEXT_FRAMES = 12_000  # of each kind of clips, for the context tables: minute
 # the default.
 COARSER = 1
 CONTENT_CLIPS, CONTENT_PARTS, CONTENT_FRAMES, CONTENT_EVERY = 400, 2, 96, 2
+PREPARED_CLIPS = 400  # of a prepared data set, at most
 BAND_STARTS = (0, 1, 2, 3, 6, 12, 24, 48, 96)  # channels from here share their content tables
 
 
@@ -270,6 +273,8 @@ def _stores(config: ModelConfig, data: Path | None, cache: Path) -> list[ClipSto
             raise ModelError("the model was trained on sprite sheets: give their folder with --data")
         return [SpriteClips(Sheets.load(data), split()[0])]
     size, stores = config.latent.small.picture_size, []
+    if data is not None and is_prepared(data):
+        return [ShardPictures(ShardClips(data, "train", 0), PREPARED_CLIPS)]
     if data is not None:
         stores.append(load_store(data, "train", size, cache))
     return [*stores, procedural_clips(0, PEOPLE_ALONE, size, cache)]  # the tables are for what was trained on

@@ -24,6 +24,7 @@ from bcdcodec.training.checkpoint import load_checkpoint, load_sharded, save_che
 from bcdcodec.training.data.run_data import RunOptions
 from bcdcodec.training.loop import run_to_end
 from bcdcodec.training.precision import mixed_precision
+from bcdcodec.training.processes import open_processes, recompute_blocks
 
 COUNT_DECAY = 0.99  # of the code histogram, a step
 SETUP_STEP = 2**40  # batches from here on serve the initialisation, not the steps
@@ -58,6 +59,7 @@ class Recipe(Protocol):
     config: ModelConfig
     training: Any  # dataclass with a field `optimiser: OptimiserConfig`
     helpers: dict[str, nn.Module]  # networks that learn beside the model
+    # Optional `shared`: `batch` gives `run.share` of the `run.clips` clips of a step; `clips_an_epoch()` counts all.
 
     def open(self, run: Trainer) -> None:
         """Load the data; nothing random yet. Raises ModelError, VideoError."""
@@ -100,21 +102,26 @@ class Trainer:
     """One run of `bcd train`. `run()` returns when its steps or minutes are used up."""
 
     def __init__(self, recipe: Recipe, options: RunOptions):
-        if (options.steps is None) == (options.minutes is None):
-            raise ModelError("give either a number of steps or of minutes")
+        if [options.steps, options.minutes, options.epochs].count(None) != 2:
+            raise ModelError("give either a number of steps, of minutes or of epochs")
         self.recipe, self.options = recipe, options
+        self.processes = open_processes(options.device)
         self.config, self.optimisation = recipe.config, recipe.training.optimiser
-        self.device = options.device if options.device != "auto" else ("cuda" if torch.cuda.is_available() else "cpu")
+        self.device = self.processes.device
         self.out, self.checkpoint = options.out, options.out / "checkpoint"
         if self.checkpoint.exists() and not options.resume:
             raise ModelError(f"{self.out} holds a run: give --resume to go on with it, or another --out")
         self.out.mkdir(parents=True, exist_ok=True)
-        recipe.open(self)
+        with self.processes.first_alone():
+            recipe.open(self)
+        self._divide()
         self.latents = open_latents(self.config.latent.small, self.device, options.vae)
         torch.manual_seed(options.seed)
         self.model = build_model(self.config).to(self.device)
         self.ema = copy.deepcopy(self.model).requires_grad_(False)
         recipe.build_helpers(self)
+        if options.recompute:
+            recompute_blocks(self.model, self.device)
         o = self.optimisation
         self.optimiser = torch.optim.AdamW(
             recipe.parameter_groups(self), lr=1e-4, betas=o.betas, weight_decay=o.weight_decay
@@ -123,6 +130,7 @@ class Trainer:
         self.origin: str | None = None  # name and fingerprint of the model whose weights it began with
         self.begin = 0.0  # share of the recipe that it began after
         self.counts = torch.ones(self.config.quantiser.groups, self.config.quantiser.codes)
+        self.objective = self.processes.objective(recipe, self)
         if options.resume:
             self._resume()
             return
@@ -138,8 +146,8 @@ class Trainer:
     @property
     def progress(self) -> float:
         """Share of the recipe that is done, 0..1."""
-        if self.options.steps is not None:
-            done = self.step / self.options.steps
+        if self.steps is not None:
+            done = self.step / self.steps
         else:
             done = self.elapsed / (60 * self.options.minutes)
         return self.begin + (1 - self.begin) * min(1.0, done)
@@ -147,19 +155,64 @@ class Trainer:
     def run(self) -> None:
         """Train to the end, saving, logging and measuring on the way."""
         every = self.options.checkpoint_minutes, self.options.evaluate_minutes
-        run_to_end(self, self.out, *every, self.config.name, ("psnr_at_max", "H_model"))
+        if self.processes.rank == 0:
+            run_to_end(self, self.out, *every, self.config.name, ("psnr_at_max", "H_model"))
+        else:  # only the first writes into the folder of the run
+            while self.progress < 1:
+                self.train_step()
+        self.processes.end()
+
+    def _divide(self) -> None:
+        """Set the clips of a step and of each pass, and the number of steps. Raises ModelError."""
+        options, recipe, passes = self.options, self.recipe, self.processes.count * self.options.accumulate
+        if not getattr(recipe, "shared", False):
+            if passes > 1 or options.batch or options.epochs:
+                raise ModelError(
+                    f"preset {self.config.name!r} trains in one process, with its own batch: leave --batch, "
+                    "--accumulate, --epochs and the launcher away"
+                )
+            self.steps = options.steps
+            return
+        self.share = slice(None)  # of the clips of a step, those of the pass that is being made
+        self.clips = options.batch or recipe.training.batch  # a step
+        if self.clips % passes:
+            raise ModelError(
+                f"a batch of {self.clips} clips cannot be divided among {self.processes.count} processes with "
+                f"{options.accumulate} passes each: give a --batch that is a multiple of {passes}"
+            )
+        if self.processes.count > 1 and options.minutes is not None:
+            raise ModelError("several processes must end at the same step: give --steps or --epochs, not --minutes")
+        self.steps = options.steps
+        if options.epochs is not None:
+            self.steps = max(1, round(options.epochs * recipe.clips_an_epoch() / self.clips))
+
+    def _shares(self) -> list[slice]:
+        """The clips of a step that each pass of this process takes."""
+        each = self.clips // (self.processes.count * self.options.accumulate)
+        first = self.processes.rank * self.options.accumulate
+        return [slice(i * each, (i + 1) * each) for i in range(first, first + self.options.accumulate)]
 
     def train_step(self) -> dict:
-        """One optimiser step; its record for the log. A function of the seed and the step alone."""
+        """One optimiser step; its record for the log. A function of the seed and the step alone.
+
+        With several processes, of their number, too: each draws noise of its own for its share of the clips.
+        """
         progress = self.progress
-        torch.manual_seed(self.options.seed * 1_000_003 + self.step)
-        batch = self.recipe.batch(self)
+        torch.manual_seed(self.options.seed * 1_000_003 + self.step + self.processes.rank * 2**40)
         for group in self.optimiser.param_groups:
             group["lr"] = group["peak"] * self.recipe.learning_rate(self, group["part"])
-        with mixed_precision(self.device):
-            losses = self.recipe.losses(self, batch)
-        self.optimiser.zero_grad(set_to_none=True)
-        losses.total.backward()
+        shares = self._shares() if getattr(self.recipe, "shared", False) else [slice(None)]
+        passes = []
+        for self.share in shares:
+            batch = self.recipe.batch(self)
+            last = len(passes) == len(shares) - 1
+            with self.processes.synchronised(self.objective, last), mixed_precision(self.device):
+                losses = self.objective(batch)
+            if not passes:
+                self.optimiser.zero_grad(set_to_none=True)
+            with self.processes.synchronised(self.objective, last):
+                (losses.total / len(shares)).backward()
+            passes.append(losses)
         # Each group alone: steep gradients of the encoder would else keep the decoder from learning.
         clip = self.optimisation.grad_clip
         norms = [nn.utils.clip_grad_norm_(group["params"], clip) for group in self.optimiser.param_groups]
@@ -169,25 +222,31 @@ class Trainer:
         self.step += 1
         self._average()
         self.recipe.after_step(self, progress)
-        codes = losses.codes.flatten(0, 1).cpu()
+        codes = torch.cat([losses.codes.flatten(0, 1) for losses in passes])
         seen = nn.functional.one_hot(codes, self.config.quantiser.codes).sum(0).float()
-        self.counts = COUNT_DECAY * self.counts + (1 - COUNT_DECAY) * seen
-        mse = losses.mse_at_max.item()
+        self.counts = COUNT_DECAY * self.counts + (1 - COUNT_DECAY) * self.processes.summed(seen)
+        codes = codes.cpu()
+
+        of = [(x.total, x.distortion, x.rate.H_model, x.rate.mutual_information, x.mse_at_max) for x in passes]
+        of_all = self.processes.summed(torch.tensor([[y.item() for y in x] for x in of], dtype=torch.float64).mean(0))
+        total, distortion, H_model, mutual_information, mse = (of_all / self.processes.count).tolist()
         return {
             "step": self.step,
             "minutes": round(self.elapsed / 60, 2),
-            "loss": round(losses.total.item(), 4),
-            "distortion": round(losses.distortion.item(), 4),
-            "H_model": round(losses.rate.H_model.item(), 1),
+            "loss": round(total, 4),
+            "distortion": round(distortion, 4),
+            "H_model": round(H_model, 1),
             "hard_bits": round(-self.log2_p()[torch.arange(codes.shape[1]), codes].sum(-1).mean().item(), 1),
-            **losses.more,
-            "mutual_information": round(losses.rate.mutual_information.item(), 1),
+            **passes[-1].more,
+            "mutual_information": round(mutual_information, 1),
             "psnr_at_max": round(10 * math.log10(4 / max(mse, 1e-9)), 3) if math.isfinite(mse) else 0.0,
             "grad_norm": round(norm.item(), 3),
         }
 
     def look(self, log: TextIO) -> None:
-        """Measure on held-out clips and write a picture."""
+        """Measure on held-out clips and write a picture; in the first process."""
+        if self.processes.rank:
+            return
         from PIL import Image
 
         state = torch.get_rng_state()
@@ -212,7 +271,9 @@ class Trainer:
         return done
 
     def save(self) -> None:
-        """Write the checkpoint."""
+        """Write the checkpoint; the first process does."""
+        if self.processes.rank:
+            return
         beside = {"code_counts": self.counts}
         for part, helper in self.recipe.helpers.items():
             beside |= {f"{part}.{name}": value for name, value in helper.state_dict().items()}

@@ -14,6 +14,8 @@ from torch.nn import functional as F
 from bcdcodec.config import LatentConfig
 from bcdcodec.errors import ModelError
 
+ENCODED_AT_ONCE = 32  # pictures, by an image autoencoder: its features are a hundred times larger than they are
+
 
 class Latents(Protocol):
     """Pictures in [-1, 1], [n, 3, h, w], <-> latents [n, c, h', w']."""
@@ -85,7 +87,8 @@ class VaeLatents:
 
     @torch.no_grad()
     def encode(self, pictures: Tensor) -> Tensor:
-        return self.vae.encode(pictures).latent_dist.mean * self.vae.config.scaling_factor
+        parts = [self.vae.encode(part).latent_dist.mean for part in pictures.split(ENCODED_AT_ONCE)]
+        return torch.cat(parts) * self.vae.config.scaling_factor
 
     @torch.no_grad()
     def decode(self, z: Tensor, detail: Tensor | None = None) -> Tensor:

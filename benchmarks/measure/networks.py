@@ -43,12 +43,13 @@ def measure_networks(
     source: np.ndarray,
     decoded_points: Landmarks | None = None,
     source_points: Landmarks | None = None,
+    wanted: tuple[str, ...] = tuple(FILES),
 ) -> dict[str, float]:
     """`lpips` and `dists` (means over frames) and `csim` of clips uint8 [t, h, w, 3], by the networks in `folder`.
 
-    Raises BcdError for a file that is no such network.
+    Of the `wanted` ones; LPIPS and DISTS want clips of one length. Raises BcdError for a file that is no such network.
     """
-    names, found = found_in(folder), {}
+    names, found = [name for name in found_in(folder) if name in wanted], {}
     pairs = list(zip(_pictures(decoded).split(AT_ONCE), _pictures(source).split(AT_ONCE)))
     if "LPIPS" in names:
         options = {"resize_images": False, "return_lpips": True}
@@ -68,12 +69,12 @@ def measure_networks(
 
 
 @torch.inference_mode()
-def set_features(folder: Path, clip: np.ndarray) -> dict[str, np.ndarray]:
+def set_features(folder: Path, clip: np.ndarray, wanted: tuple[str, ...] = ("FID", "FVD")) -> dict[str, np.ndarray]:
     """What FID and FVD compare of a clip uint8 [t, h, w, 3], where their networks are: [n, d] of pictures, of clips.
 
     Raises BcdError for a file that is no such network.
     """
-    names, pictures, features = found_in(folder), _pictures(clip), {}
+    names, pictures, features = [name for name in found_in(folder) if name in wanted], _pictures(clip), {}
     if "FID" in names:
         features["FID"] = _run(
             "FID", folder, pictures[evenly_in_time(len(clip), SAMPLED)], return_features=True

@@ -27,6 +27,8 @@ class Halves:
 class ClipHalves:
     """Clips of footage: the content from the first half, the motion from the second. A function of (seed, step)."""
 
+    latents = False  # batches hold pictures
+
     def __init__(self, train: ClipStore, val: ClipStore, frames: int, stride: int, seed: int):
         """`frames`: of a half; `stride`: source frames from one to the next. Raises ModelError without a long clip."""
         self.frames, self.stride, self.seed, self.val = frames, stride, seed, val
@@ -44,15 +46,15 @@ class ClipHalves:
         train, val = (load_store(data, part, size, cache) for part in ("train", "val"))
         return cls(train, val, frames, stride, seed)
 
-    def batch(self, step: int, batch: int) -> Halves:
-        """Clips of `batch` random places of the training footage."""
+    def batch(self, step: int, batch: int, share: slice = slice(None)) -> Halves:
+        """Clips of `batch` random places of the training footage, or a share of them."""
         rng = np.random.default_rng((self.seed, step))
         clips = []
         for index in rng.choice(self.long, batch):
             clip = self.train.clip(index)
             start = rng.integers(0, len(clip) - self.span + 1)
             clips.append(clip[start : start + self.span : self.stride])
-        return self._halves(np.stack(clips))
+        return self._halves(np.stack(clips[share]))
 
     def held_out(self) -> Iterator[Halves]:
         """The beginnings of the validation clips that are long enough, one by one."""
@@ -72,6 +74,8 @@ class SheetHalves:
     decoded. So for half of the clips the first half drives.
     """
 
+    latents = False  # batches hold pictures
+
     def __init__(self, sheets: Sheets, seed: int):
         self.sheets, self.seed = sheets, seed
         self.characters, self.test_characters = split()
@@ -80,11 +84,11 @@ class SheetHalves:
     def open(cls, data: Path, seed: int) -> SheetHalves:
         return cls(Sheets.load(data), seed)
 
-    def batch(self, step: int, batch: int) -> Halves:
-        """Random characters in random actions."""
+    def batch(self, step: int, batch: int, share: slice = slice(None)) -> Halves:
+        """Random characters in random actions, or a share of them."""
         rng = np.random.default_rng((self.seed, step))
         who, what = rng.choice(self.characters, batch), rng.integers(0, len(ACTIONS), batch)
-        clips = to_pictures(np.stack([self.sheets.clip(int(n), int(a)) for n, a in zip(who, what)]))
+        clips = to_pictures(np.stack([self.sheets.clip(int(n), int(a)) for n, a in zip(who[share], what[share])]))
         first, second = clips[:, : FRAMES // 2], clips[:, FRAMES // 2 :]
-        exchanged = torch.from_numpy(rng.random(batch) < 0.5)[:, None, None, None, None]
+        exchanged = torch.from_numpy(rng.random(batch) < 0.5)[share, None, None, None, None]
         return Halves(torch.where(exchanged, second, first), torch.where(exchanged, first, second))

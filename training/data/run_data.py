@@ -22,7 +22,7 @@ class RunOptions:
 
     data: Path | None
     out: Path
-    steps: int | None  # optimiser steps in all, or
+    steps: int | None  # optimiser steps in all, or (with both None: epochs)
     minutes: float | None  # minutes of training in all, over all resumed parts
     resume: bool
     device: str  # "auto", "cpu", "cuda"
@@ -33,6 +33,10 @@ class RunOptions:
     checkpoint_minutes: float = 5.0
     evaluate_minutes: float = 10.0
     shard_mib: int | None = None
+    epochs: float | None = None  # times that every clip is seen, in place of steps; for prepared data
+    batch: int | None = None  # clips a step, of all processes together; None: the recipe's
+    accumulate: int = 1  # forward and backward passes a step and process
+    recompute: bool = False  # activations of the blocks are computed again going backward: less memory, more time
 
 
 def load_data(

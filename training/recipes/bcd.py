@@ -16,6 +16,8 @@ from bcdcodec.models.bcd.edm import add_noise, denoising_loss, training_sigmas
 from bcdcodec.models.bcd.presets import LRS3, SPRITES, SPRITES_BCD
 from bcdcodec.training.checkpoint import take_weights
 from bcdcodec.training.data.halves import ClipHalves, Halves, SheetHalves
+from bcdcodec.training.data.shard_halves import ShardHalves, check_autoencoder
+from bcdcodec.training.data.shards import is_prepared
 from bcdcodec.training.evaluate_bcd import evaluate_clips, evaluate_sheets
 from bcdcodec.training.precision import mixed_precision
 from bcdcodec.training.trainer import Losses, OptimiserConfig, Trainer
@@ -48,6 +50,8 @@ class BCDTraining:
 class BCDRecipe:
     """L = L_d + lambda L_VQ on cross-driven halves of clips."""
 
+    shared = True  # a batch may be shared by several processes
+
     def __init__(self, config: BCDConfig, training: BCDTraining):
         self.config, self.training = config, training
         self.helpers: dict[str, nn.Module] = {}
@@ -58,12 +62,16 @@ class BCDRecipe:
             raise ModelError(f"preset {name!r} trains on {c.data}: give their folder with --data")
         if c.data == "sheets":
             self.halves = SheetHalves.open(options.data, options.seed)
+            return
+        size, frames = self.config.latent.small.picture_size, self.config.window.length
+        if is_prepared(options.data):
+            self.halves = ShardHalves.open(options.data, size, frames, c.stride, options.seed)
         else:
-            size, frames = self.config.latent.small.picture_size, self.config.window.length
             self.halves = ClipHalves.open(options.data, size, options.out / "data", frames, c.stride, options.seed)
 
     def build_helpers(self, run: Trainer) -> None:
-        pass
+        if self.halves.latents:
+            check_autoencoder(self.halves, run.latents)
 
     def parameter_groups(self, run: Trainer) -> list[dict]:
         model, c = run.model, self.training
@@ -89,8 +97,13 @@ class BCDRecipe:
     def _second_stage(self, run: Trainer) -> bool:
         return 0 < self.training.temporal_from <= run.progress
 
+    def clips_an_epoch(self) -> int:
+        return len(self.halves.train)
+
     def batch(self, run: Trainer) -> Halves:
-        halves = self.halves.batch(run.step, self.training.batch)
+        halves = self.halves.batch(run.step, run.clips, run.share)
+        if self.halves.latents:
+            return Halves(halves.content.to(run.device), halves.driving.to(run.device))
         return Halves(self._latents(run, halves.content), self._latents(run, halves.driving))
 
     def _latents(self, run: Trainer, pictures: Tensor) -> Tensor:

@@ -116,23 +116,29 @@ def fit(head: Head, points: np.ndarray) -> Fit:
 
 
 def fit_expressions(head: Head, points: np.ndarray, identities: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Expressions [t, 57], rotations [t, 3, 3] and the neutral [v, 3] of one person from landmarks [t, 478, 3].
+    """Expressions [t, 57], rotations [t, 3, 3] and the neutral [v, 3] of one person from landmarks [t, 478, 3]."""
+    expressions, poses, neutral = fit_clip(head, points, identities)
+    return expressions, np.array([pose.rotation for pose in poses]), neutral
+
+
+def fit_clip(head: Head, points: np.ndarray, identities: int = 5) -> tuple[np.ndarray, list[Pose], np.ndarray]:
+    """Expressions [t, 57], poses and the neutral [v, 3] of one person from landmarks [t, 478, 3].
 
     The identity is the mean of what `identities` frames give, spread over the clip; then only expression and pose move.
     """
     some = [fit(head, points[t]) for t in np.unique(np.linspace(0, len(points) - 1, identities).round().astype(int))]
     neutral = np.mean([f.neutral for f in some], axis=0)
     prior = np.full(len(head.names), 1 / DRIVER_SIGMA**2)
-    expressions, rotations, pose = [], [], None
+    expressions, poses = [], []
     vertices = _constraints(head, points[0], *contours(head, points[0]))[0]
     modes, mean = head.expression[:, vertices].astype(np.float64), neutral[vertices].astype(np.float64)
     for frame in points:
         _, seen, weight = _constraints(head, frame, *contours(head, frame))
-        start = expressions[-1] if expressions else None
-        values, pose = _alternate(modes, mean, seen, weight, prior, 0, start, pose, 2)
+        values, pose = (expressions[-1], poses[-1]) if poses else (None, None)
+        values, pose = _alternate(modes, mean, seen, weight, prior, 0, values, pose, 2)
         expressions.append(values)
-        rotations.append(pose.rotation)
-    return np.array(expressions, np.float32), np.array(rotations), neutral
+        poses.append(pose)
+    return np.array(expressions, np.float32), poses, neutral
 
 
 def _constraints(head: Head, points: np.ndarray, lips: np.ndarray, places: np.ndarray):

@@ -1,0 +1,114 @@
+"""The pipeline: Ray Data hands the jobs to a pool of workers, each with its own copy of the model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from bcdcodec.distributed.jobs import Job, list_jobs
+from bcdcodec.distributed.worker import FAILED, Result, Worker, remove_partial
+from bcdcodec.errors import BcdError
+from bcdcodec.files import PathLike
+from bcdcodec.files.encode_file import EncodeOptions
+from bcdcodec.model_folder import SHIPPED, open_model
+
+BLOCKS = 10_000  # of jobs at most: one block costs the driver some kilobytes and milliseconds
+RETRIES = 3  # of a block whose worker died; a video that kills every worker must not hold up the others for ever
+PASSES = 2  # the second takes what the first lost, one job a block
+
+
+def encode_all(
+    sources: Sequence[PathLike], folder: PathLike, options: EncodeOptions | None = None, workers: int = 1
+) -> Iterator[Result]:
+    """Encode the videos of the sources (see `list_jobs`) into `folder`; yields one result each, as they are done.
+
+    Runs on the cluster that RAY_ADDRESS names or this process is connected to, else on this machine. Each worker
+    has one core, and an equal share of the GPUs unless the options ask for the CPU. A worker that dies is started
+    again and its job repeated; files that are there are left alone, so a run that was stopped goes on where it was.
+    On a cluster the model, sources and targets must have the same paths on every machine. Raises ModelError, and
+    BcdError without Ray, for too many workers, or as `list_jobs`.
+    """
+    options = options or EncodeOptions()
+    model = open_model(options.model)
+    model.tables.motion_profile(options.profile)  # raises here, not in every worker
+    if model.path.parent != SHIPPED:
+        options = replace(options, model=model.path.resolve())  # workers have another working directory
+    jobs = list_jobs(sources, folder)
+    ray = _connected()
+    resources = ray.cluster_resources()
+    if workers > resources.get("CPU", 0):
+        raise BcdError(
+            f"{workers} workers are asked for, Ray has {resources.get('CPU', 0):g} cores: each worker needs one"
+        )
+    return _encode(jobs, options, workers, 0.0 if options.device == "cpu" else gpu_share(resources, workers))
+
+
+def gpu_share(resources: dict[str, float], workers: int) -> float:
+    """GPUs a worker: a fraction where there are more workers than GPUs, else one; 0 where there are none."""
+    gpus = resources.get("GPU", 0.0)
+    if not gpus:
+        return 0.0
+    per_gpu = -(-workers // int(gpus))  # workers on one GPU, at most
+    return 1.0 if per_gpu <= 1 else int(10_000 / per_gpu) / 10_000  # Ray counts in ten-thousandths
+
+
+def _connected() -> Any:
+    """Ray, running."""
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise BcdError("several workers need Ray: pip install 'bcdcodec[distributed]'") from error
+    if not ray.is_initialized():
+        ray.init(log_to_driver=False, include_dashboard=False, logging_level="warning")
+    return ray
+
+
+def _encode(jobs: list[Job], options: EncodeOptions, workers: int, gpus: float) -> Iterator[Result]:
+    waiting = {job.source: job for job in jobs}
+    for one_pass in range(PASSES):
+        if not waiting:
+            break
+        blocks = min(len(waiting), BLOCKS) if one_pass == 0 else len(waiting)
+        for result in _run(list(waiting.values()), options, min(workers, len(waiting)), gpus, blocks):
+            del waiting[result.source]
+            yield result
+    for job in waiting.values():
+        yield Result(job.source, job.target, FAILED, message=f"its worker died {PASSES * (RETRIES + 1)} times")
+    remove_partial(jobs)
+
+
+def _run(jobs: Iterable[Job], options: EncodeOptions, workers: int, gpus: float, blocks: int) -> Iterator[Result]:
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    context.max_errored_blocks = -1  # of workers that died too often: the next pass takes their jobs
+    context.enable_progress_bars = context.print_on_execution_start = False
+    items = ray.data.from_items([asdict(job) for job in jobs], override_num_blocks=blocks)
+    results = items.map_batches(
+        BatchWorker,
+        fn_constructor_args=(options,),
+        batch_size=1,
+        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+        num_cpus=1,
+        num_gpus=gpus,
+        max_task_retries=RETRIES,
+        udf_modifying_row_count=False,
+    )
+    for row in results.iter_rows():
+        yield Result(**row)
+
+
+class BatchWorker:
+    """A `Worker` as Ray Data calls it: columns of arrays to columns of arrays."""
+
+    def __init__(self, options: EncodeOptions):
+        self.worker = Worker(options)
+
+    def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        jobs = [Job(str(source), str(target)) for source, target in zip(batch["source"], batch["target"])]
+        rows = [asdict(self.worker.encode(job)) for job in jobs]
+        return {name: np.array([row[name] for row in rows]) for name in rows[0]}
