@@ -122,7 +122,7 @@ def motion_static(data: bytes) -> None:
 
 
 def motion_context(data: bytes) -> None:
-    frames, tables = 1 + (data[0] if data else 0) % 64, CONTEXT.context
+    frames, tables = 1 + (data[0] if data else 0) % 8, CONTEXT.context
     _certain(decode_context_prefix(data[1:], frames, tables), frames)
     codes = decode_context(data[1:], frames, tables)
     assert np.array_equal(decode_context(encode_context(codes, tables), frames, tables), codes)
