@@ -105,7 +105,7 @@ def test_configs_that_are_none(folder, data, reason):
     "part, field, value",
     [
         ("latent", "size", 0),
-        ("latent", "size", 8192),
+        ("latent", "picture_size", 8192),
         ("latent", "channels", 10**9),
         ("latent", "deviation", 0),
         ("latent", "mean", float("nan")),

@@ -55,6 +55,9 @@ def check_limits(config: Any, where: str = "") -> None:
             check_limits(value, f"{name}.")
         else:
             _check(name, field.name, value, kinds[field.name])
+    width, heads = getattr(config, "width", 0), getattr(config, "heads", 1)
+    if width % heads:
+        raise ModelError(f"model config: {where}width is {width}, which {heads} heads do not divide")
     if isinstance(config, WindowConfig) and config.overlap >= config.length:
         raise ModelError(f"model config: windows of {config.length} frames cannot overlap by {config.overlap}")
 
