@@ -168,6 +168,15 @@ class BcdReader:
         """The metadata, None without any; FormatError or LimitError if it is not valid."""
         return None if self._meta is None else unpack_metadata(self._meta)
 
+    @property
+    def packed_metadata(self) -> bytes | None:
+        """The payload of mETa, None without any."""
+        return self._meta
+
+    def payload_at(self, offset: int) -> bytes:
+        """The payload of the intact chunk that begins at a byte, one of those in `chunks`."""
+        return self._chunk_at(offset).payload
+
     def ancillary(self) -> Iterator[AncillaryChunk]:
         """Yield the ancillary chunks this version does not know."""
         for offset in self._ancillary:
