@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 RECIPE := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test lint bench wheel clean
+.PHONY: demo test lint bench fuzz wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/bcd demo out/
@@ -22,6 +22,12 @@ lint: $(VENV)/installed-test
 # A few minutes on rendered clips; prints the ratios to the accepted figures in benchmarks/baseline.json.
 bench: $(VENV)/installed-test
 	$(BIN)/python -m bcdcodec.benchmarks short --out out/short --jobs 2
+
+# Coverage-guided fuzzing, SECONDS for each target of tests/fuzz/targets.py; findings and corpus in out/fuzz.
+SECONDS ?= 60
+fuzz: $(VENV)/installed-test
+	$(PIP) --no-build-isolation --editable '.[fuzz]'
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py --seconds $(SECONDS) $(TARGETS)
 
 wheel: $(VENV)/installed-test
 	rm -rf build dist

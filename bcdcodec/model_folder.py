@@ -80,9 +80,11 @@ def open_model(name_or_folder: str | os.PathLike) -> ModelFolder:
             f"a folder needs {CONFIG}, {TABLES} and weights-*.safetensors"
         )
     try:
-        text = (path / CONFIG).read_text()
+        text = (path / CONFIG).read_text(encoding="utf-8")
     except OSError as error:
         raise ModelError(f"cannot read {path / CONFIG}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ModelError(f"{path / CONFIG} is not UTF-8: {error}") from error
     return ModelFolder(path, read_config(text))
 
 
@@ -93,6 +95,21 @@ def shipped_models() -> list[str]:
 
 def fill_network(model: torch.nn.Module, folder: Path, whose: str) -> None:
     """Load the `weights-*.safetensors` of a folder into a network, in float32. Raises ModelError that names `whose`."""
+    _fill(model, _read_weights(folder, whose), folder, whose)
+
+
+def load_weights(folder: ModelFolder) -> VideoModel:
+    """The network of a model folder in float32. Raises ModelError when weights and config disagree."""
+    whose = "the model's"
+    tensors = _read_weights(folder.path, whose)
+    if SHIPPED not in folder.path.parents:  # a config from elsewhere could ask for more than there is memory
+        _check_sizes(folder.config, tensors, folder.path)
+    model = build_model(folder.config)
+    _fill(model, tensors, folder.path, whose)
+    return model
+
+
+def _read_weights(folder: Path, whose: str) -> dict[str, torch.Tensor]:
     from safetensors.torch import load_file
 
     tensors: dict[str, torch.Tensor] = {}
@@ -101,14 +118,33 @@ def fill_network(model: torch.nn.Module, folder: Path, whose: str) -> None:
             tensors.update(load_file(path))
     except Exception as error:  # safetensors raises untyped errors
         raise ModelError(f"{whose} weights in {folder} are not readable: {error}") from error
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ModelError(f"{whose} weights in {folder} are damaged: {name} holds values that are not finite")
+    return tensors
+
+
+def _check_sizes(config: ModelConfig, tensors: dict[str, torch.Tensor], folder: Path) -> None:
+    """Raise ModelError unless weights have the shapes that a config asks for; nothing of that size is allocated."""
+    import torch
+
+    try:
+        with torch.device("meta"):
+            expected = {name: tuple(t.shape) for name, t in build_model(config).state_dict().items()}
+    except Exception as error:  # whatever a network cannot be built with
+        raise ModelError(f"no network can be built of the config in {folder}: {error}") from error
+    for name in sorted(expected.keys() | tensors.keys()):
+        wants, has = expected.get(name), tensors.get(name)
+        if wants is None or has is None or wants != tuple(has.shape):
+            found = "missing" if has is None else list(has.shape)
+            raise ModelError(
+                f"the model's weights in {folder} do not fit its config: {name} is {found}, expected "
+                f"{'no such tensor' if wants is None else list(wants)}"
+            )
+
+
+def _fill(model: torch.nn.Module, tensors: dict[str, torch.Tensor], folder: Path, whose: str) -> None:
     try:
         model.load_state_dict({name: t.float() if t.is_floating_point() else t for name, t in tensors.items()})
     except RuntimeError as error:
         raise ModelError(f"{whose} weights in {folder} do not fit its config: {str(error).splitlines()[0]}") from error
-
-
-def load_weights(folder: ModelFolder) -> VideoModel:
-    """The network of a model folder in float32. Raises ModelError when weights and config disagree."""
-    model = build_model(folder.config)
-    fill_network(model, folder.path, "the model's")
-    return model

@@ -237,6 +237,7 @@ def _encoded(target: str | Path, done: EncodeSummary) -> str:
     show_default=True,
     help="Refuse files with more frames.",
 )
+@click.option("--keep-going", is_flag=True, help="Decode what is whole in a damaged file, as repair keeps it.")
 @click.option("--no-audio", is_flag=True, help="Leave the sound out.")
 def decode(
     source: str,

@@ -19,6 +19,7 @@ VERBS = {
     "decode": "bcdcodec.cli.convert:decode",
     "info": "bcdcodec.cli.report:info",
     "verify": "bcdcodec.cli.report:verify",
+    "repair": "bcdcodec.cli.repair:repair",
     "models": "bcdcodec.cli.report:models",
     "demo": "bcdcodec.cli.convert:demo",
     "generate": "bcdcodec.cli.generate:generate",

@@ -1,5 +1,6 @@
 """Writes the conformance vectors: `python tests/make_vectors.py [FOLDER]`; the same bytes every time."""
 
+import hashlib
 import io
 import json
 import struct
@@ -38,13 +39,23 @@ from vector_parts import (
 )
 from vector_pictures import DECODED, INTER, KEY, ODD, OTHER_KEY, STILL
 
-from bcdcodec.container import Content, Picture, Surroundings, write_recording
+from bcdcodec.container import Content, Picture, Surroundings, read_recording, write_recording
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk
 from bcdcodec.container.metadata import pack_metadata
 from bcdcodec.container.varint import pack_varint
+from bcdcodec.entropy import ModelTables
 from bcdcodec.entropy.profiles import PROFILE_CONTEXT
 
 VECTORS = Path(__file__).parent / "vectors"
+TABLES = {
+    "small": SMALL,
+    "small_context": CONTEXT,
+    "stages": STAGES,
+    "pairs": PAIRS,
+    "wide": WIDE,
+    "learned": LEARNED,
+    "deep": DEEP,
+}
 
 
 # The pictures of each vector, in the order of its contents.
@@ -386,16 +397,18 @@ def faulty_vectors() -> dict[str, tuple[str, bytes, str]]:
     return {name: complete(given) for name, given in vectors.items()}
 
 
+def codes_of(data: bytes, tables: ModelTables) -> dict:
+    """What a reader must get out of a valid file: frames, and the SHA-256 of their codes, one byte each, in order."""
+    motions = read_recording(io.BytesIO(data), tables).motions
+    codes = b"".join(motion.codes.tobytes() for motion in motions)
+    return {"frames": sum(motion.frames for motion in motions), "sha256": hashlib.sha256(codes).hexdigest()}
+
+
 def make(folder: Path) -> None:
-    """Write all vectors, the tables and `faulty.json` with the error each faulty one gives."""
+    """Write all vectors, the tables and `index.json`: what a reader must make of each."""
     folder.mkdir(parents=True, exist_ok=True)
-    SMALL.save(folder / "small.safetensors")
-    CONTEXT.save(folder / "small_context.safetensors")
-    STAGES.save(folder / "stages.safetensors")
-    PAIRS.save(folder / "pairs.safetensors")
-    WIDE.save(folder / "wide.safetensors")
-    LEARNED.save(folder / "learned.safetensors")
-    DEEP.save(folder / "deep.safetensors")
+    for name, tables in TABLES.items():
+        tables.save(folder / f"{name}.safetensors")
     for name, (_, data) in valid_vectors().items():
         (folder / f"{name}.bcd").write_bytes(data)
     (folder / "faulty").mkdir(exist_ok=True)
@@ -411,6 +424,7 @@ def make(folder: Path) -> None:
         for name, pictures in PICTURES.items()
     }
     index = {"valid": valid, "faulty": faulty, "tables_of_faulty": tables}  # all others are read with small
+    index["codes"] = {name: codes_of(data, TABLES[tables]) for name, (tables, data) in valid_vectors().items()}
     index["pictures"] = pictures  # of the contents that have one, in their order; SHA-256 of what they decode to
     (folder / "index.json").write_text(json.dumps(index, indent=1) + "\n")
 

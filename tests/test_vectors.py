@@ -53,6 +53,8 @@ def test_both_readers_agree(valid):
     )
     assert asdict(ours.head) == theirs["head"]
     assert [frame for motion in ours.motions for frame in motion.codes.tolist()] == theirs["codes"]
+    assert hashlib.sha256(b"".join(map(bytes, theirs["codes"]))).hexdigest() == INDEX["codes"][name]["sha256"]
+    assert len(theirs["used"]) == INDEX["codes"][name]["frames"]
     assert [motion.content for motion in ours.motions for _ in range(motion.frames)] == theirs["used"]
     assert [content.values.tolist() for content in ours.contents] == [values for _, values, _ in theirs["contents"]]
     references = [None if c.reference_codes is None else c.reference_codes.tolist() for c in ours.contents]
@@ -194,6 +196,14 @@ def test_a_faulty_vector_gives_its_error(name):
             list(reader.motion(tables))
     assert type(caught.value) is getattr(errors, INDEX["faulty"][name])
     assert "\n" not in str(caught.value)
+
+
+def test_the_index_names_every_file():
+    kept = {str(path.relative_to(VECTORS)) for path in VECTORS.rglob("*") if path.is_file()}
+    named = {f"{name}.bcd" for name in INDEX["valid"]} | {f"faulty/{name}.bcd" for name in INDEX["faulty"]}
+    named |= {f"{tables}.safetensors" for tables in make_vectors.TABLES} | {"index.json"}
+    assert kept == named and INDEX["codes"].keys() == INDEX["valid"].keys()
+    assert set(INDEX["pictures"]) <= set(INDEX["valid"]) and set(INDEX["tables_of_faulty"]) <= set(INDEX["faulty"])
 
 
 def test_a_damaged_chunk_keeps_the_frames_before_it():

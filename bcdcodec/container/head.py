@@ -1,7 +1,7 @@
 """The HEAD chunk: what the recording is and which model and tables it was made with."""
 
 import struct
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bcdcodec.container.varint import pack_varint, read_varint
 from bcdcodec.entropy.profiles import CONTENT_NEIGHBOURS, CONTENT_PROFILES, PROFILE_STATIC, PROFILES
@@ -153,6 +153,16 @@ def unpack_head(payload: bytes) -> Head:
     if minor <= MINOR and len(payload) != end:
         raise FormatError(f"HEAD of version {major}.{minor} has {len(payload)} bytes, expected {end}")
     return head
+
+
+def repack_head(payload: bytes, frame_count: int, frame_duration: int) -> bytes:
+    """Return a payload of HEAD with another frame count and duration, and all else as it was.
+
+    Its version and what a newer minor version has behind the known fields stay.
+    """
+    head, end = _read_head(payload)
+    changed = replace(head, frame_count=frame_count, frame_duration=frame_duration)
+    return pack_head(changed, payload[0] & 15) + payload[end:]
 
 
 def _read_head(payload: bytes) -> tuple[Head, int]:

@@ -125,20 +125,32 @@ def pack_content(content: Content, tables: ModelTables, profile: int = CONTENT_N
     if reference is not None:
         check_codes(reference[None], tables.motion)
         encoder.encode(tables.motion, reference, np.arange(tables.groups))
-    flags = FLAG_REFERENCE * (reference is not None) | FLAG_PICTURE * (picture is not None)
-    fields = b"".join(map(pack_varint, (content.number << FLAG_BITS | flags, content.first_frame, content.rows)))
     if content.rows or picture is None:
         write_content_values(encoder, content.values, content.rows, content.columns, tables.content_model(profile))
-        fields += pack_varint(content.columns) + pack_varint(content.values.shape[1]) + bytes([content.step])
     elif content.columns or content.step or content.values.size:
         raise FormatError(
             f"content {content.number} has 0 rows, {content.columns} columns, step {content.step} and "
             f"{content.values.size} values, expected 0 of all"
         )
-    if picture is not None:
-        fields += pack_picture(content.number, picture)
     coded = encoder.finish()
+    fields = pack_content_fields(
+        ContentFields(
+            content.number, content.first_frame, content.rows, content.columns, content.values.shape[1], content.step,
+            reference is not None, picture, coded_start=0,
+        )
+    )  # fmt: skip
     return fields + coded, len(coded) + (0 if picture is None else len(picture.unit))
+
+
+def pack_content_fields(fields: ContentFields) -> bytes:
+    """Return what comes before the coded part of CONT, its picture included; `coded_start` is not used."""
+    flags = FLAG_REFERENCE * fields.has_reference | FLAG_PICTURE * (fields.picture is not None)
+    packed = b"".join(map(pack_varint, (fields.number << FLAG_BITS | flags, fields.first_frame, fields.rows)))
+    if fields.rows or fields.picture is None:
+        packed += pack_varint(fields.columns) + pack_varint(fields.channels) + bytes([fields.step])
+    if fields.picture is not None:
+        packed += pack_picture(fields.number, fields.picture)
+    return packed
 
 
 def unpack_content_fields(payload: bytes) -> ContentFields:
@@ -201,20 +213,26 @@ def pack_motion(motion: Motion, tables: ModelTables, profile: int = PROFILE_STAT
         raise FormatError(
             f"{frames} frames with a code every {stride} want {-(-frames // stride)} codes, not {len(motion.codes)}"
         )
-    flagged = frames << FLAG_BITS | FLAG_PTS * (motion.pts is not None) | FLAG_STRIDE * (stride > 1)
-    fields = pack_varint(motion.first_frame) + pack_varint(flagged) + pack_varint(motion.content)
-    if stride > 1:
-        fields += pack_varint(stride)
-    if motion.pts is not None:
-        pts = np.asarray(motion.pts)
-        if pts.shape != (frames,) or pts.dtype != np.int64:
-            raise FormatError(f"pts are {pts.dtype} {list(pts.shape)} for {frames} frames, expected int64 [{frames}]")
-        fields += pack_pts(pts)
+    pts = None if motion.pts is None else np.asarray(motion.pts)
+    if pts is not None and (pts.shape != (frames,) or pts.dtype != np.int64):
+        raise FormatError(f"pts are {pts.dtype} {list(pts.shape)} for {frames} frames, expected int64 [{frames}]")
+    fields = pack_motion_fields(
+        MotionFields(motion.first_frame, frames, motion.content, pts, coded_start=0, stride=stride)
+    )
     if profile == PROFILE_CONTEXT:
         coded = encode_context(motion.codes, tables.context_tables())
     else:
         coded = encode_motion(motion.codes, tables.motion)
     return fields + coded, len(coded)
+
+
+def pack_motion_fields(fields: MotionFields) -> bytes:
+    """Return what comes before the coded part of MOTN; `coded_start` is not used."""
+    flags = FLAG_PTS * (fields.pts is not None) | FLAG_STRIDE * (fields.stride > 1)
+    packed = b"".join(map(pack_varint, (fields.first_frame, fields.frames << FLAG_BITS | flags, fields.content)))
+    if fields.stride > 1:
+        packed += pack_varint(fields.stride)
+    return packed if fields.pts is None else packed + pack_pts(fields.pts)
 
 
 def unpack_motion_fields(payload: bytes) -> MotionFields:

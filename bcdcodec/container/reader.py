@@ -168,6 +168,15 @@ class BcdReader:
         """The metadata, None without any; FormatError or LimitError if it is not valid."""
         return None if self._meta is None else unpack_metadata(self._meta)
 
+    @property
+    def packed_metadata(self) -> bytes | None:
+        """The payload of mETa, None without any."""
+        return self._meta
+
+    def payload_at(self, offset: int) -> bytes:
+        """The payload of the intact chunk that begins at a byte, one of those in `chunks`."""
+        return self._chunk_at(offset).payload
+
     def ancillary(self) -> Iterator[AncillaryChunk]:
         """Yield the ancillary chunks this version does not know."""
         for offset in self._ancillary:
@@ -242,32 +251,7 @@ class BcdReader:
 
     def checked_tables(self, tables: ModelTables) -> ModelTables:
         """Return the tables this file is coded with, its own or the model's; ModelMismatchError if they differ."""
-        own, profile = self._motion_tables, self.head.entropy_profile
-        if own is not None:
-            fitting = tables.motion.frequencies.shape == own.frequencies.shape
-            tables = replace(tables, motion=own, context=tables.context if fitting else None)
-        needs = (
-            ("profile context", profile == PROFILE_CONTEXT, tables.context),
-            ("content profile learned", self.head.content_profile == CONTENT_LEARNED, tables.learned),
-        )
-        lacking = next((what for what, stated, brought in needs if stated and brought is None), None)
-        if lacking:
-            raise ModelMismatchError(
-                f"the file was made with model {self.head.model_name!r} in {lacking}, "
-                "the model at hand has no tables for that: use the model it was made with"
-            )
-        found = tables.fingerprint(profile, self.head.content_profile)[:TABLES_FINGERPRINT_BYTES]
-        if found != self.head.tables_fingerprint:
-            raise ModelMismatchError(
-                f"the file was made with model {self.head.model_name!r}, tables {self.head.tables_fingerprint.hex()}; "
-                f"the tables at hand are {found.hex()}: use the model it was made with"
-            )
-        if (tables.groups, tables.codes) != (self.head.groups, self.head.codes):
-            raise FormatError(
-                f"HEAD states {self.head.groups} groups of {self.head.codes} codes, "
-                f"its tables have {tables.groups} of {tables.codes}"
-            )
-        return tables
+        return fitting_tables(self.head, self._motion_tables, tables)
 
     def _scan(self, chunk: RawChunk) -> None:
         """Take note of one chunk after HEAD."""
@@ -352,3 +336,35 @@ class BcdReader:
         if whole:
             chunk.require_intact()
         return chunk
+
+
+def fitting_tables(head: Head, own: FrequencyTables | None, tables: ModelTables) -> ModelTables:
+    """Return the tables that a file is coded with: its `own` motion tables in place of those of its model's `tables`.
+
+    Raises ModelMismatchError if they are not those that HEAD names, FormatError for another shape than HEAD's.
+    """
+    profile = head.entropy_profile
+    if own is not None:
+        fitting = tables.motion.frequencies.shape == own.frequencies.shape
+        tables = replace(tables, motion=own, context=tables.context if fitting else None)
+    needs = (
+        ("profile context", profile == PROFILE_CONTEXT, tables.context),
+        ("content profile learned", head.content_profile == CONTENT_LEARNED, tables.learned),
+    )
+    lacking = next((what for what, stated, brought in needs if stated and brought is None), None)
+    if lacking:
+        raise ModelMismatchError(
+            f"the file was made with model {head.model_name!r} in {lacking}, "
+            "the model at hand has no tables for that: use the model it was made with"
+        )
+    found = tables.fingerprint(profile, head.content_profile)[:TABLES_FINGERPRINT_BYTES]
+    if found != head.tables_fingerprint:
+        raise ModelMismatchError(
+            f"the file was made with model {head.model_name!r}, tables {head.tables_fingerprint.hex()}; "
+            f"the tables at hand are {found.hex()}: use the model it was made with"
+        )
+    if (tables.groups, tables.codes) != (head.groups, head.codes):
+        raise FormatError(
+            f"HEAD states {head.groups} groups of {head.codes} codes, its tables have {tables.groups} of {tables.codes}"
+        )
+    return tables

@@ -9,6 +9,7 @@ from bcdcodec.container.head import Head
 from bcdcodec.container.index import unpack_index
 from bcdcodec.container.opening import open_bcd
 from bcdcodec.container.reader import BcdReader
+from bcdcodec.container.strict import strict_findings
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.errors import BcdError
 
@@ -37,9 +38,10 @@ class VerifyReport:
         return not any(finding.severity == "error" for finding in self.findings)
 
 
-def verify_file(path: str | Path, tables: ModelTables | None = None) -> VerifyReport:
+def verify_file(path: str | Path, tables: ModelTables | None = None, strict: bool = False) -> VerifyReport:
     """Check every chunk's CRC, order and counts of frames; with `tables` also decode all and compare TAIL's hash.
 
+    `strict`: what a reader must accept and a writer of this version does not write is a warning.
     Raises BcdError only where there is nothing to check: no such file, no signature, no readable HEAD,
     or ModelMismatchError for tables of another model.
     """
@@ -60,6 +62,9 @@ def verify_file(path: str | Path, tables: ModelTables | None = None) -> VerifyRe
         if tables is not None:
             reader.checked_tables(tables)
             frames = _check_codes(reader, tables, findings)
+        if strict:
+            fitting = None if tables is None else reader.checked_tables(tables)
+            findings += [Finding("warning", text) for text in strict_findings(reader, fitting)]
         return VerifyReport(
             findings=tuple(findings),
             head=reader.head,

@@ -1,8 +1,6 @@
 """Writes `.bcd` files chunk by chunk; a path appears only when its file is complete."""
 
 import hashlib
-import os
-import secrets
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -15,6 +13,7 @@ from bcdcodec.container.head import MINOR_AUDIO, TABLES_FINGERPRINT_BYTES, Head,
 from bcdcodec.container.index import INDEX_ABOVE, IndexEntry, pack_index
 from bcdcodec.container.metadata import pack_metadata
 from bcdcodec.container.order import RecordingOrder
+from bcdcodec.container.part_file import PartFile
 from bcdcodec.container.payloads import (
     MAX_FRAME_NUMBER,
     Content,
@@ -29,8 +28,6 @@ from bcdcodec.container.payloads import (
 from bcdcodec.container.reader import Recording
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.errors import BcdError, FormatError, ModelMismatchError
-
-MAX_NAME_BYTES = 230  # of a temporary name, before its ending; file systems take 255
 
 
 class BcdWriter:
@@ -77,20 +74,9 @@ class BcdWriter:
         if metadata:
             start += pack_chunk(META, pack_metadata(metadata))
 
-        self._path = Path(target) if isinstance(target, str | Path) else None
+        self._part = PartFile(target) if isinstance(target, str | Path) else None
+        self._file = target if self._part is None else self._part.file
         self._open = True
-        if self._path is None:
-            self._file = target
-        else:
-            if self._path.exists() and not self._path.is_file():
-                raise BcdError(f"cannot write {self._path}: it exists and is not a regular file")
-            self._path = Path(os.path.realpath(self._path))  # through a link
-            name = os.fsencode(self._path.name)[:MAX_NAME_BYTES].decode(errors="ignore")
-            self._part = self._path.with_name(f".{name}.{secrets.token_hex(4)}.part")
-            try:
-                self._file = open(self._part, "xb")
-            except OSError as error:
-                raise BcdError(f"cannot write {self._path}: {error.strerror}") from error
         self._write(start)
 
     def __enter__(self) -> "BcdWriter":
@@ -171,10 +157,10 @@ class BcdWriter:
                 raise FormatError(f"HEAD states {self._head.frame_count} frames, {self.frames} were written")
             if len(self._index) > INDEX_ABOVE:
                 self._write(pack_chunk(INDX, pack_index(self._index)))
-            in_head = self.frames and (self._path is not None or self._head.frame_count)  # 0 in HEAD means unknown
+            in_head = self.frames and (self._part is not None or self._head.frame_count)  # 0 in HEAD means unknown
             self._write(pack_chunk(TAIL, pack_tail(self._digest.digest(), None if in_head else self.frames)))
-            if self._path is not None:
-                self._finish_path()
+            if self._part is not None:
+                self._finish_part()
         except BaseException:
             self.abort()
             raise
@@ -182,20 +168,18 @@ class BcdWriter:
 
     def abort(self) -> None:
         """Give up and leave nothing behind at the path."""
-        if self._open and self._path is not None:
-            self._file.close()
-            self._part.unlink(missing_ok=True)
+        if self._open and self._part is not None:
+            self._part.discard()
         self._open = False
 
-    def _finish_path(self) -> None:
+    def _finish_part(self) -> None:
         try:
             head = replace(self._head, frame_count=self.frames)
             self._file.seek(len(SIGNATURE))
             self._file.write(pack_chunk(HEAD, pack_head(head, self._minor)))
-            self._file.close()
-            os.replace(self._part, self._path)
+            self._part.finish()
         except OSError as error:
-            raise BcdError(f"cannot write {self._path}: {error.strerror}") from error
+            raise BcdError(f"cannot write {self._part.path}: {error.strerror}") from error
 
     def _write_indexed(self, kind: bytes, payload: bytes, first_frame: int) -> None:
         self._index.append(IndexEntry(kind, self._total_bytes, first_frame))
@@ -208,7 +192,9 @@ class BcdWriter:
             self._file.write(data)
         except OSError as error:
             self.abort()
-            raise BcdError(f"cannot write {self._path or 'the recording'}: {error.strerror}") from error
+            raise BcdError(
+                f"cannot write {self._part.path if self._part else 'the recording'}: {error.strerror}"
+            ) from error
         self._total_bytes += len(data)
 
 

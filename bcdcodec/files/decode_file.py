@@ -18,6 +18,7 @@ from bcdcodec.files.clock import Clock, timed_motions
 from bcdcodec.files.opening import model_of, naming, open_sound
 from bcdcodec.files.photo_content import content_file
 from bcdcodec.files.pipes import is_standard, standard_output
+from bcdcodec.files.repair_file import open_repaired
 from bcdcodec.files.sound_track import SoundFeed
 from bcdcodec.model_folder import ModelFolder
 from bcdcodec.reenactment.landmarks import NO_LANDMARKS, can_find_landmarks
@@ -41,6 +42,7 @@ class DecodeOptions:
     max_frames: int = MAX_FRAMES  # more are refused
     scale: int = 1  # every pixel becomes a square of so many a side
     sound: bool = True  # whether the file's sound goes into the output
+    keep_going: bool = False  # decode what is whole in a damaged file; else it is refused
     paste_back: bool = False  # show the face in the still of its surroundings, which its file must hold
     reenactment: ReenactmentOptions = field(default_factory=ReenactmentOptions)  # used with a content
 
@@ -66,7 +68,7 @@ class _Source:
     contents: tuple[Content, ...] | None  # to show instead of its own, in a reenactment
     motions: Iterator[Motion]
     clock: Clock
-    notes: tuple[str, ...]  # of a photo that is the content
+    notes: tuple[str, ...]  # of what is lost of a damaged file, and of a photo that is the content
 
 
 def decode_file(
@@ -82,7 +84,8 @@ def decode_file(
     `content`: a `.bcd` file of the same model whose first content is shown in the motion of `source` (reenactment),
     or a photo; the result carries a tag that says so. A `.bcd` target gets that motion with that content, and no
     network is run, but for a photo.
-    Of a file that ends early, the frames before the cut are decoded, with a note.
+    Of a file that ends early, the frames before the cut are decoded, with a note; of a damaged one, with
+    `keep_going`, what is whole, with a note for everything that is lost.
     Raises FormatError and its kinds for a damaged file, LimitError for too many frames, ModelMismatchError, BcdError
     for a target that cannot be written.
     """
@@ -110,7 +113,12 @@ def decode_file(
 
 
 def _open(stack: ExitStack, source: PathLike, content: PathLike | None, options: DecodeOptions) -> _Source:
-    reader = stack.enter_context(open_sound(source))
+    lost: tuple[str, ...] = ()
+    if options.keep_going:
+        reader, report = stack.enter_context(open_repaired(source, options.model))
+        lost = report.lines
+    else:
+        reader = stack.enter_context(open_sound(source))
     refuse_above(options.max_frames, reader.frames, source)
     if reader.complete and not reader.frames:
         raise BcdError(f"{source} holds a reference image without motion: give it with --content to another file")
@@ -132,7 +140,7 @@ def _open(stack: ExitStack, source: PathLike, content: PathLike | None, options:
         # A model whose motion tells place and expression apart adds changes itself.
         if options.reenactment.relative and not folder.config.content.picture:
             motions, contents = _relative(motions, contents, folder.name)
-    return _Source(source, reader, other, folder, own, contents, motions, clock, tuple(notes))
+    return _Source(source, reader, other, folder, own, contents, motions, clock, (*lost, *notes))
 
 
 def _check_reenactment(options: ReenactmentOptions, folder: ModelFolder) -> None:

@@ -71,8 +71,8 @@ def describe_file(path: str | os.PathLike) -> dict:
         }
 
 
-def check_file(path: str | os.PathLike, model: str | os.PathLike | None = None) -> VerifyReport:
-    """Verify a file; its codes too where its model is given, or shipped.
+def check_file(path: str | os.PathLike, model: str | os.PathLike | None = None, strict: bool = False) -> VerifyReport:
+    """Verify a file; its codes too where its model is given, or shipped. `strict`: as of `verify_file`.
 
     Raises BcdError where there is nothing to check, ModelMismatchError if `model` is not the file's.
     """
@@ -81,13 +81,13 @@ def check_file(path: str | os.PathLike, model: str | os.PathLike | None = None) 
         with open_bcd(path) as reader:
             name = reader.head.model_name
         if model is not None:
-            return verify_file(path, open_model(model).tables)
+            return verify_file(path, open_model(model).tables, strict)
         if name in shipped_models():
             try:
-                return verify_file(path, open_model(name).tables)
+                return verify_file(path, open_model(name).tables, strict)
             except ModelMismatchError:
                 pass  # made with other weights of that name: its bytes can still be checked
-        return verify_file(path)
+        return verify_file(path, strict=strict)
 
 
 def describe_model(folder: ModelFolder) -> dict:

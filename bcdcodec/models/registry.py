@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from bcdcodec.config import ModelConfig, build
 from bcdcodec.errors import ModelError
+from bcdcodec.models.config_limits import check_limits
 from bcdcodec.models.flat_config import upgrade
 
 if TYPE_CHECKING:
@@ -32,9 +33,11 @@ def read_config(text: str) -> ModelConfig:
         name = raw.pop("model")
         if name not in MODELS:
             raise ModelError(f"config asks for model {name!r}, this version knows {', '.join(MODELS)}")
-        return build(_find(MODELS[name][0]), raw)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        config = build(_find(MODELS[name][0]), raw)
+    except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
         raise ModelError(f"model config is not readable: {error}") from error
+    check_limits(config)
+    return config
 
 
 def build_model(config: ModelConfig) -> VideoModel:

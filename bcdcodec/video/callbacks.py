@@ -24,14 +24,25 @@ class CallbackFile:
 
     def __init__(self, file: BinaryIO):
         self._file = file
+        self._write_failed = False
 
     def read(self, size: int) -> bytes:
         return self._guarded(self._file.read, size)
 
     def write(self, data: bytes) -> int:
-        return self._guarded(self._file.write, data)
+        if (
+            self._write_failed
+        ):  # FFmpeg goes on to the end of the file; PyAV prints a second error instead of raising it
+            return len(data)
+        try:
+            return self._guarded(self._file.write, data)
+        except OSError:
+            self._write_failed = True
+            raise
 
     def seek(self, offset: int, whence: int = 0) -> int:
+        if self._write_failed:
+            return offset
         return self._guarded(self._file.seek, offset, whence)
 
     def __getattr__(self, name: str) -> Any:
