@@ -23,6 +23,7 @@ from bcdcodec.stream.fragments import split_content
 from bcdcodec.stream.motion_coder import MotionWriter
 from bcdcodec.stream.packets import (
     CONTENT_NUMBERS,
+    HISTORY,
     MAX_PACKET_FRAMES,
     SEQUENCES,
     ControlPacket,
@@ -118,8 +119,9 @@ class StreamEncoder:
         self._since_restart = 0
         self._since_loss = 0  # packets
         self._sound: deque[bytes] = deque()
-        self.answered = False  # whether the receiver has the description
-        self.other_described = False  # whether its own has come here
+        self._answered = False  # whether the receiver has the description
+        self._other_described = False  # whether the other side's has come here
+        self._asked = False  # whether the other side still asks for it
 
     # ---- what goes in
 
@@ -163,9 +165,9 @@ class StreamEncoder:
             self._worker.shutdown()
         return packets
 
-    def receive(self, report: Report) -> list[Packet]:
+    def receive(self, report: Report) -> None:
         """Take a report of the receiver; pieces of a content that it wants are among the next packets."""
-        lost = 16 - bin(report.received).count("1") - max(0, 16 - self._sequence + 1)
+        lost = min(HISTORY, self._sequence - 1) - bin(report.received).count("1")
         self._since_loss = 0 if lost > 0 else self._since_loss
         if report.have is not None:
             for entry in self._entries:
@@ -174,14 +176,19 @@ class StreamEncoder:
             if entry.number == report.wanted and not entry.queue:
                 every = range(len(entry.pieces))
                 entry.queue.extend(i for i in every if report.missing >> i & 1 or not report.missing)
-        return []
+
+    def meet(self, description: Description) -> None:
+        """Take note of the other side's description: it need not be sent any more, and may know this side's."""
+        self._answered |= description.answered and not self._asked
+        self._asked |= not description.answered or not self._other_described
+        self._other_described = True
 
     def show_face(self, content: Content | None) -> None:
         """Show the face of a content, of another person, from now on; None: one's own again.
 
         The receiver must be told by a new description, which is among the next packets.
         """
-        self._face, self.answered = content, False
+        self._face, self._answered, self._asked = content, False, True
         self.head = replace(self.head, reenacted=content is not None)
         self._current = self._coming = self._making = None
         if content is not None:
@@ -191,7 +198,7 @@ class StreamEncoder:
 
     def describe(self) -> Description:
         """The description of this direction."""
-        return Description(self.head, self.options.packet_frames, self.options.sound, self.other_described)
+        return Description(self.head, self.options.packet_frames, self.options.sound, self._other_described)
 
     @property
     def lambda_(self) -> float:
@@ -203,7 +210,9 @@ class StreamEncoder:
     def _packets(self) -> list[Packet]:
         pictures, self._waiting = np.stack(self._waiting), []
         packets: list[Packet] = []
-        if not self.answered and self._sequence % max(1, round(self._rate / self.options.packet_frames)) == 0:
+        often = max(1, round(self._rate / self.options.packet_frames))  # once a second
+        if self._asked or (not self._answered and self._sequence % often == 0):
+            self._asked = False
             packets.append(self.describe())
         base, motion = self._motion.read(pictures)
         self._choose(pictures, motion)
