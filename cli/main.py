@@ -21,6 +21,8 @@ VERBS = {
     "verify": "bcdcodec.cli.report:verify",
     "models": "bcdcodec.cli.report:models",
     "demo": "bcdcodec.cli.convert:demo",
+    "live": "bcdcodec.cli.live:live",
+    "call": "bcdcodec.cli.live:call_",
     "generate": "bcdcodec.cli.generate:generate",
     "train": "bcdcodec.cli.train:train",
     "export": "bcdcodec.cli.train:export",

@@ -39,6 +39,7 @@ from bcdcodec.stream.recorder import StreamRecorder
 from bcdcodec.stream.reference_choice import Candidate, ReferenceChoice
 
 HEADER_BYTES = 4
+MOST_SOUND = 2  # Opus packets that wait for pictures
 QUICK_PRESET = 8  # of SVT-AV1, for the first reference, which cannot wait
 HELD = 4  # references, the latest, that both sides keep
 RESEND_PACKETS = 12  # after which fragments are sent again if no report tells of the content
@@ -118,7 +119,8 @@ class StreamEncoder:
         self._sequence = 0  # of the next packet
         self._since_restart = 0
         self._since_loss = 0  # packets
-        self._sound: deque[bytes] = deque()
+        self._sound: deque[bytes | None] = deque()
+        self.enhanced = True  # whether the enhancement layer is coded: it takes half of the time
         self._answered = False  # whether the receiver has the description
         self._other_described = False  # whether the other side's has come here
         self._asked = False  # whether the other side still asks for it
@@ -154,9 +156,22 @@ class StreamEncoder:
                 packets += self._packets()
         return packets
 
-    def add_sound(self, packet: bytes) -> None:
-        """Take the Opus packet of the next media packet's time."""
+    def add_sound(self, packet: bytes | None) -> None:
+        """Take the Opus packet of the next media packet's time; None: silence."""
         self._sound.append(packet)
+        while len(self._sound) > MOST_SOUND:  # pictures have stopped
+            self._sound.popleft()
+
+    def set_rate(self, kbps: float | None) -> None:
+        """Code motion at another rate from now on, kbit/s; None: by the model's own lambda."""
+        self.options = replace(self.options, kbps=kbps)
+        own = self.session.model.vq.rate_lambda.item()
+        self._control = LiveRateControl(kbps, own, self.options.packet_frames / self._rate)
+
+    @property
+    def next_frame(self) -> int:
+        """Number of the frame that comes next."""
+        return self._next
 
     def flush(self) -> list[Packet]:
         """The packets of what is left; the stream ends."""
@@ -208,28 +223,32 @@ class StreamEncoder:
     # ---- what comes out
 
     def _packets(self) -> list[Packet]:
-        pictures, self._waiting = np.stack(self._waiting), []
+        waiting, self._waiting = self._waiting, []
         packets: list[Packet] = []
         often = max(1, round(self._rate / self.options.packet_frames))  # once a second
         if self._asked or (not self._answered and self._sequence % often == 0):
             self._asked = False
             packets.append(self.describe())
+        count, which = self._distinct(waiting)  # a picture that is shown on is looked at once
+        pictures = np.stack(waiting)[which]
         base, motion = self._motion.read(pictures)
         self._choose(pictures, motion)
         entry, stride = self._current, self._control.stride
-        if entry is None or entry.candidate is None:
-            codes = self._motion.base_alone(base)[::stride]
+        coded = slice(None, None, stride) if len(which) == len(waiting) else slice(None)
+        if entry is None or entry.candidate is None or not self.enhanced:
+            codes = self._motion.base_alone(base[coded])
         else:
-            coded = slice(None, None, stride)
             codes = self._motion.codes(
                 pictures[coded], base[coded], motion[coded], entry.reference, self._control.lambda_
             )
+        if len(which) < len(waiting):
+            codes = codes[count[::stride]]
         part, size = None, HEADER_BYTES
         if entry is not None:
             restart = self._since_restart >= self._restart_packets()
             coded, restart = self._writer.write(codes, restart)
             self._since_restart = 1 if restart else self._since_restart + 1
-            part = MotionPart(len(pictures), entry.number % CONTENT_NUMBERS, coded, restart, stride)
+            part = MotionPart(len(waiting), entry.number % CONTENT_NUMBERS, coded, restart, stride)
             size += len(coded)
             if self.recorder is not None:
                 self.recorder.add_motion(entry.content, self._sequence * self.options.packet_frames, codes, part)
@@ -245,6 +264,16 @@ class StreamEncoder:
         self._since_loss += 1
         return packets
 
+    @staticmethod
+    def _distinct(pictures: list[np.ndarray]) -> tuple[list[int], list[int]]:
+        """For each picture the place of its like among the distinct ones, and the numbers of those."""
+        places, which = [], []
+        for i, picture in enumerate(pictures):
+            if not i or picture is not pictures[i - 1]:
+                which.append(i)
+            places.append(len(which) - 1)
+        return places, which
+
     def _restart_packets(self) -> int:
         if self.options.restart_packets is not None:
             return self.options.restart_packets
@@ -257,7 +286,7 @@ class StreamEncoder:
         """Look at the pictures, begin to make a reference that is needed, and use one that the receiver has."""
         if self._face is None:
             numbers = self.session.model.numbers(motion).cpu().numpy()
-            first = self._next - len(pictures)
+            first = self._next - len(pictures)  # about, where some are shown on
             for i, (picture, each) in enumerate(zip(pictures, numbers)):
                 self._choice.look(first + i, picture, each, motion[i])
             self._collect()
