@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,6 +19,10 @@ from bcdcodec.errors import FormatError
 from bcdcodec.model_folder import DEFAULT_MODEL, open_model
 from bcdcodec.reenactment.options import ReenactmentOptions
 from bcdcodec.reenactment.retarget import references_of
+
+if TYPE_CHECKING:
+    from bcdcodec.stream.decoder import StreamDecoder
+    from bcdcodec.stream.encoder import LiveOptions, StreamEncoder
 
 
 def load(name_or_folder: str | os.PathLike = DEFAULT_MODEL, device: str = "cpu", vae: str | None = None) -> Codec:
@@ -101,6 +106,18 @@ class Codec:
         references = references_of(self.session, recording.head, recording.contents, other, options)
         seed = recording.head.sampler_seed if seed is None else seed
         return decoder.decode_frames(self.session, iter(recording.motions), references, seed, steps)
+
+    def stream_encoder(self, options: LiveOptions | None = None) -> StreamEncoder:
+        """Frames to packets as they come, see `bcdcodec.stream`. Raises ModelError for a model without live streams."""
+        from bcdcodec.stream.encoder import StreamEncoder
+
+        return StreamEncoder(self.session, options)
+
+    def stream_decoder(self) -> StreamDecoder:
+        """Packets to frames as they come. Raises ModelError for a model without live streams."""
+        from bcdcodec.stream.decoder import StreamDecoder
+
+        return StreamDecoder(self.session)
 
     def decode_windows(
         self,

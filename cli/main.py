@@ -22,6 +22,8 @@ VERBS = {
     "repair": "bcdcodec.cli.repair:repair",
     "models": "bcdcodec.cli.report:models",
     "demo": "bcdcodec.cli.convert:demo",
+    "live": "bcdcodec.cli.live:live",
+    "call": "bcdcodec.cli.live:call_",
     "generate": "bcdcodec.cli.generate:generate",
     "data": "bcdcodec.cli.data:data",
     "train": "bcdcodec.cli.train:train",

@@ -12,7 +12,7 @@ from bcdcodec.container import Content
 from bcdcodec.errors import FormatError
 from bcdcodec.models.faces.alignment_frame import HEAD_RADII
 from bcdcodec.models.latents import to_unit
-from bcdcodec.video.av1 import decode_picture
+from bcdcodec.video.av1 import PRESET, decode_picture
 from bcdcodec.video.reference_image import ellipse_weights, encode_reference, soften
 from bcdcodec.video.scaling import scale
 
@@ -20,8 +20,13 @@ FIELD_BYTES = 12  # of a content beside picture and codes
 BLUR = 1.0  # pixels of 256, standard deviation, of what is neither head nor near it
 
 
-def make_picture_content(session: Session, pictures: np.ndarray, motion: Tensor, kbps: float | None) -> Content:
-    """The content of a clip uint8 [t, h, w, 3] with motion [t, m]: the frame that serves best, within the budget."""
+def make_picture_content(
+    session: Session, pictures: np.ndarray, motion: Tensor, kbps: float | None, preset: int = PRESET
+) -> Content:
+    """The content of a clip uint8 [t, h, w, 3] with motion [t, m]: the frame that serves best, within the budget.
+
+    `preset`: of the AV1 encoder.
+    """
     model, config = session.model, session.config.content
     number = model.reference_frame(motion)
     codes = model.vq.encode_clip(motion[number : number + 1])[0].to(torch.uint8).cpu().numpy()
@@ -32,7 +37,7 @@ def make_picture_content(session: Session, pictures: np.ndarray, motion: Tensor,
     weights = ellipse_weights(width, height, (x * width, y * height), radii)
     bits = -model.vq.log2_p[torch.arange(len(codes)), torch.from_numpy(codes).long()].sum().item()
     budget = content_bytes(config.byte_budget, kbps) - int(bits / 8) - FIELD_BYTES
-    picture = encode_reference(soften(image, weights, BLUR * width / 256), budget, weights)
+    picture = encode_reference(soften(image, weights, BLUR * width / 256), budget, weights, preset)
     return Content(0, 0, 0, 0, 0, codes, np.zeros((0, 0), np.int16), picture)
 
 

@@ -1,7 +1,5 @@
 """Motion codes to bytes and back, profile `context`: per frame which groups change, then their new codes."""
 
-from itertools import pairwise
-
 import numpy as np
 
 from bcdcodec.entropy.context_state import ContextState, clipped
@@ -22,11 +20,17 @@ def encode_context(codes: np.ndarray, tables: ContextTables) -> bytes:
 
 def write_context(encoder: RangeEncoder, codes: np.ndarray, tables: ContextTables) -> None:
     """Append `codes` uint8 [t, g] to an encoder: per frame the changes, then the new codes if there are any."""
-    state = ContextState(tables)
-    encoder.encode(tables.first, codes[0], np.arange(codes.shape[1]))
-    state.begin(codes[0])
-    for before, frame in pairwise(codes):
-        moved = before != frame  # [g]
+    write_frames(encoder, codes, ContextState(tables), tables)
+
+
+def write_frames(encoder: RangeEncoder, codes: np.ndarray, state: ContextState, tables: ContextTables) -> None:
+    """Append `codes` uint8 [t, g] to an encoder, as frames that follow those the state knows; it takes note of them."""
+    for frame in codes:
+        if not state.begun:
+            encoder.encode(tables.first, frame, np.arange(len(frame)))
+            state.begin(frame)
+            continue
+        moved = state.codes != frame  # [g]
         logits = state.change_logits()
         changes = 0
         for stage, groups in state.stages:
@@ -41,7 +45,12 @@ def write_context(encoder: RangeEncoder, codes: np.ndarray, tables: ContextTable
 
 def decode_context(data: bytes, frames: int, tables: ContextTables) -> np.ndarray:
     """Return the codes uint8 [frames, g] of a whole payload; FormatError for bytes that no writer makes."""
-    return np.stack(list(_frames(RangeDecoder(data), frames, tables)))
+    return read_frames(data, frames, ContextState(tables), tables)
+
+
+def read_frames(data: bytes, frames: int, state: ContextState, tables: ContextTables) -> np.ndarray:
+    """Return the codes uint8 [frames, g] of a whole payload that follows the frames the state knows; it notes them."""
+    return np.stack(list(_frames(RangeDecoder(data), frames, state, tables)))
 
 
 def decode_context_prefix(data: bytes, frames: int, tables: ContextTables) -> np.ndarray:
@@ -55,20 +64,23 @@ def decode_context_prefix(data: bytes, frames: int, tables: ContextTables) -> np
     missing = max(0, 4 * frames * groups - len(data)) + 16
     codes = []
     try:
-        for frame in _frames(_CertainDecoder(data, bytes(data) + b"\xff" * missing), frames, tables):
+        certain = _CertainDecoder(data, bytes(data) + b"\xff" * missing)
+        for frame in _frames(certain, frames, ContextState(tables), tables):
             codes.append(frame)  # one by one: what came before the end counts
     except (FormatError, _Uncertain):  # beyond the end the ones may leave the coder's range, which settles nothing
         pass
     return np.array(codes, np.uint8).reshape(len(codes), groups)
 
 
-def _frames(decoder: "RangeDecoder | _CertainDecoder", frames: int, tables: ContextTables):
+def _frames(decoder: "RangeDecoder | _CertainDecoder", frames: int, state: ContextState, tables: ContextTables):
     """Yield the codes uint8 [g] of each frame."""
-    state = ContextState(tables)
-    codes = decoder.decode(tables.first, np.arange(tables.first.n_tables)).astype(np.uint8)
-    yield codes
-    state.begin(codes)
-    for _ in range(frames - 1):
+    for _ in range(frames):
+        if not state.begun:
+            codes = decoder.decode(tables.first, np.arange(tables.first.n_tables)).astype(np.uint8)
+            state.begin(codes)
+            yield codes
+            continue
+        codes = state.codes.astype(np.uint8)
         logits = state.change_logits()
         moved = np.empty(len(codes), bool)
         changes = 0
@@ -76,15 +88,14 @@ def _frames(decoder: "RangeDecoder | _CertainDecoder", frames: int, tables: Cont
             flags = decoder.decode(CHANGES, clipped(logits[groups] + state.activity(stage, changes)))
             moved[groups] = flags
             changes += int(flags.sum())
-        codes = codes.copy()
         if changes:
             changed = np.flatnonzero(moved)
             after = decoder.decode_under(state.successor_frequencies(changed))
             if np.any(after == codes[changed]):
                 raise FormatError("coded data is damaged: a group changes to the code that it had")
             codes[changed] = after
-        yield codes
         state.advance(codes)
+        yield codes
 
 
 class _Uncertain(Exception):

@@ -16,6 +16,7 @@ class ContextState:
         g, k = tables.first.frequencies.shape
         stage = np.arange(g) * STAGES // g  # [g]
         self.stages = [(s, slice(*np.searchsorted(stage, [s, s + 1]))) for s in np.unique(stage).tolist()]
+        self.begun = False  # whether there is a frame before
         self.frame_changes = 0  # of the frame before
         self._successors, self._pairs = tables.successors, tables.pairs
         self._weights = tables.weights.astype(np.int64)
@@ -32,8 +33,14 @@ class ContextState:
         self._arrived = np.zeros((g, k), np.int64)
         self._followed = np.zeros((g, k, k), np.uint16)  # at most 4095: one a frame
 
+    @property
+    def codes(self) -> np.ndarray:
+        """Codes int64 [g] of the frame before."""
+        return self._codes
+
     def begin(self, codes: np.ndarray) -> None:
         """Take the codes [g] of the chunk's first frame."""
+        self.begun = True
         self._codes = codes.astype(np.int64)
         self._arrived[np.arange(len(codes)), self._codes] = 1
 

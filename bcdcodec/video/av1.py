@@ -41,14 +41,14 @@ _LEVELS = 6  # of SVT-AV1's temporal hierarchy, each with its offset
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]  # Y [h, w], Cb and Cr [(h + 1) / 2, (w + 1) / 2], all uint8
 
 
-def encode_key(image: np.ndarray, budget: int) -> Picture:
+def encode_key(image: np.ndarray, budget: int, preset: int = PRESET) -> Picture:
     """Return an image uint8 [h, w, 3] as a key frame of at most `budget` bytes, as fine as they allow.
 
-    Where even the coarsest quantiser needs more bytes, the picture is that. Raises VideoError if the image cannot be
-    coded or PyAV has no AV1 encoder.
+    Where even the coarsest quantiser needs more bytes, the picture is that. `preset`: of the encoder, 0 to 13. Raises
+    VideoError if the image cannot be coded or PyAV has no AV1 encoder.
     """
     planes = to_planes(image)
-    unit = _finest(lambda quantiser: _encode([planes], quantiser, quantiser)[0], budget)
+    unit = _finest(lambda quantiser: _encode([planes], quantiser, quantiser, preset)[0], budget)
     height, width = image.shape[:2]
     return Picture(width, height, unit)
 
@@ -166,7 +166,7 @@ def _finest(encode: Callable[[int], bytes], budget: int, finest: int = 1, coarse
     return unit if best is None else best
 
 
-def _encode(frames: list[Planes], key_quantiser: int, quantiser: int) -> list[bytes]:
+def _encode(frames: list[Planes], key_quantiser: int, quantiser: int, preset: int = PRESET) -> list[bytes]:
     """Return the units of one or two frames: a key frame, and an inter frame that refers to it."""
     import av
 
@@ -179,7 +179,7 @@ def _encode(frames: list[Planes], key_quantiser: int, quantiser: int) -> list[by
         encoder = av.CodecContext.create(ENCODER, "w")
         encoder.width, encoder.height, encoder.pix_fmt = width, height, "yuv420p"
         encoder.time_base, encoder.framerate = Fraction(1, 25), Fraction(25)
-        encoder.options = {"preset": str(PRESET), "crf": str(qp), "svtav1-params": settings}
+        encoder.options = {"preset": str(preset), "crf": str(qp), "svtav1-params": settings}
         with scheduling_kept():
             encoder.open()
         packets = []

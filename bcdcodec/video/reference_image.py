@@ -6,25 +6,28 @@ import numpy as np
 
 from bcdcodec.container.picture import Picture
 from bcdcodec.errors import VideoError
-from bcdcodec.video.av1 import MIN_ENCODED_SIDE, decode_picture, encode_key
+from bcdcodec.video.av1 import MIN_ENCODED_SIDE, PRESET, decode_picture, encode_key
 from bcdcodec.video.scaling import scale
 
 SHARES = (1.0, 0.75, 0.625, 0.5)  # of the image's sides, at which it may be coded: 256, 192, 160, 128 of 256
 EDGE = 0.35  # of an ellipse's radii, over which its weights fall to 0
 
 
-def encode_reference(image: np.ndarray, budget: int, weights: np.ndarray | None = None) -> Picture:
+def encode_reference(
+    image: np.ndarray, budget: int, weights: np.ndarray | None = None, preset: int = PRESET
+) -> Picture:
     """Return an image uint8 [h, w, 3] as a key frame of at most `budget` bytes, at the size that serves it best.
 
     The size is that with the least squared error after enlargement to the image's own, each pixel counted by `weights`
-    [h, w]; None: all alike. Smaller sizes are tried as long as the error falls. Raises as `encode_key`.
+    [h, w]; None: all alike. Smaller sizes are tried as long as the error falls. `preset`: of the encoder.
+    Raises as `encode_key`.
     """
     height, width = image.shape[:2]
     best, least = None, np.inf
     for share in SHARES:
         if share < 1 and min(_even(share * width), _even(share * height)) < MIN_ENCODED_SIDE:
             break
-        picture = encode_key(scale(image, _even(share * width), _even(share * height)), budget)
+        picture = encode_key(scale(image, _even(share * width), _even(share * height)), budget, preset)
         error = (scale(decode_picture(picture), width, height).astype(np.float64) - image) ** 2
         error = np.average(error.mean(2), weights=weights)
         if len(picture.unit) > budget:  # not even the coarsest one keeps it

@@ -128,17 +128,21 @@ class BaseMotion(nn.Module):
         m_hat, _, rate = self.quantiser(features[:, None], temperature)
         return m_hat[:, 0], rate
 
-    def encode(self, features: Tensor, similarity: Tensor, hold: float = 0.0) -> Tensor:
+    def encode(self, features: Tensor, similarity: Tensor, hold: float = 0.0, before: Tensor | None = None) -> Tensor:
         """Codes [t, groups + place_groups] of consecutive frames: features [t, g * d] and similarity [t, 4].
 
         `hold`: a code stays that of the frame before unless another one is nearer by this much: squared distance for
         expression, steps for the similarity. Codes that stay cost next to nothing, and noise does not show.
+        `before`: codes [groups + place_groups] of the frame before these, where there is one.
         """
         c = self.config
         distances = self.quantiser.distances(self.quantiser.features(features[:, None]))[:, 0]  # [t, g, k]
         place = (similarity - self.place_low) / (self.place_high - self.place_low) * (c.codes * c.place_fine)
         place = place.clamp(0, c.codes * c.place_fine - 1)  # [t, 4] in steps
         rows = []
+        if before is not None:
+            code, coarse, fine = before.split([c.groups, 4, 4])
+            rows.append((code, (coarse * c.place_fine + fine).to(place)))
         for far, steps in zip(distances, place, strict=True):
             code, step = far.argmin(-1), steps.floor()
             if rows and hold:
@@ -147,7 +151,7 @@ class BaseMotion(nn.Module):
                 code = torch.where(gain < hold, before, code)
                 step = torch.where((steps - held - 0.5).abs() < 0.5 + hold, held, step)
             rows.append((code, step))
-        code, step = (torch.stack(x) for x in zip(*rows, strict=True))
+        code, step = (torch.stack(x) for x in zip(*rows[-len(place) :], strict=True))
         step = step.long()
         return torch.cat([code, step // c.place_fine, step % c.place_fine], 1)
 

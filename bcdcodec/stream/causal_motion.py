@@ -1,0 +1,79 @@
+"""Motion codes of a few frames at a time, given those of the frames before: what the file encoder does, causally."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bcdcodec.coding.session import Session
+from bcdcodec.errors import ModelError
+from bcdcodec.models.base import Reference
+from bcdcodec.models.faces.model import HOLD
+from bcdcodec.models.latents import to_unit
+from bcdcodec.models.rdoq import rdoq
+
+
+def check_live(session: Session) -> None:
+    """Raise ModelError for a model that cannot be streamed."""
+    if not session.config.content.picture:
+        raise ModelError(
+            f"model {session.folder.name!r} cannot be streamed: its content is chosen with ten seconds of look-ahead; "
+            "use faces"
+        )
+
+
+class CausalMotion:
+    """The encoder's motion with its state: the base layer's codes and the enhancement layer's error of a frame."""
+
+    def __init__(self, session: Session):
+        check_live(session)
+        self._session = session
+        self._base_codes: Tensor | None = None  # [base groups] of the frame before
+        self._error: Tensor | None = None  # [1, enhancement groups] of the frame before, in the channels' units
+        self._reference: Reference | None = None  # that the error is counted with
+
+    @torch.inference_mode()
+    def read(self, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Codes [t, base groups] of the next pictures uint8 [t, h, w, 3], and their motion [t, m] without enhancement.
+
+        As `FacesModel.motion` of a whole clip: a code stays unless another one is clearly nearer.
+        """
+        model = self._session.model
+        z = self._session.latents.encode(to_unit(pictures, self._session.device))
+        base = model.base.base_motion
+        codes = base.encode(*base.read(z.float()), HOLD, self._base_codes)
+        self._base_codes = codes[-1]
+        channels = base.lookup(codes)
+        return codes, F.pad(channels, (0, model.config.motion_channels - channels.shape[-1]))
+
+    @torch.inference_mode()
+    def codes(
+        self, pictures: np.ndarray, base: Tensor, motion: Tensor, reference: Reference, lambda_: float
+    ) -> np.ndarray:
+        """Codes uint8 [t, g] of pictures for which `read` gave `base` and `motion`, with the enhancement layer.
+
+        `lambda_`: the Lagrangian multiplier, see `rdoq`.
+        """
+        session, model = self._session, self._session.model
+        channels, vq = model.config.base_channels, model.vq
+        z = session.latents.encode(to_unit(pictures, session.device))
+        refined, hessian = model.refine(z[None], motion[None], reference)
+        fine, inner = refined[..., channels:], hessian[..., channels:, channels:]
+        before = self._error if reference is self._reference else None
+        codes = rdoq(vq.entries, -lambda_ * vq.log2_p[vq.base_groups :], fine, inner, before)  # [1, t, groups]
+        entries = vq.entries[torch.arange(len(vq.entries), device=codes.device), codes[0, -1]]
+        self._error, self._reference = (entries - fine[0, -1])[None], reference
+        return _joined(base, codes[0])
+
+    @torch.inference_mode()
+    def base_alone(self, base: Tensor) -> np.ndarray:
+        """Codes uint8 [t, g] of base codes [t, base groups] with the enhancement layer at rest."""
+        rest = self._session.model.vq.entries.abs().argmin(-1)  # [groups]
+        self._error = self._reference = None
+        return _joined(base, rest.expand(len(base), -1))
+
+
+def _joined(base: Tensor, enhancement: Tensor) -> np.ndarray:
+    return torch.cat([base, enhancement], -1).to(torch.uint8).cpu().numpy()

@@ -1,0 +1,191 @@
+"""Packets to frames, as they come."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bcdcodec.coding.content import reference_of
+from bcdcodec.coding.decoder import noise_of
+from bcdcodec.coding.session import Session
+from bcdcodec.container.payloads import unpack_content
+from bcdcodec.errors import BcdError, FormatError
+from bcdcodec.models.base import Reference
+from bcdcodec.models.faces.reference import FacesReference
+from bcdcodec.models.latents import to_uint8
+from bcdcodec.stream.causal_motion import check_live
+from bcdcodec.stream.encoder import check_described
+from bcdcodec.stream.fragments import ContentAssembly
+from bcdcodec.stream.motion_coder import MotionReader
+from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, Fragment, MediaPacket, MotionPart, Packet
+from bcdcodec.stream.sequence import content_number, unwrapped
+
+KEPT = 8  # contents, the latest
+INTERPOLATED_SECONDS = 0.5  # between coded frames: what is lost for longer is not shown at all
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """A decoded frame."""
+
+    number: int
+    seconds: float  # from the start of the stream
+    picture: np.ndarray  # uint8 [h, w, 3]
+    interpolated: bool = False  # no codes of it came
+
+
+class StreamDecoder:
+    """One direction of a stream, on the receiver's side. Packets come in the order in which they were sent."""
+
+    def __init__(self, session: Session):
+        """Raises ModelError for a model that cannot be streamed."""
+        check_live(session)
+        self.session = session
+        self.description: Description | None = None
+        self.have: int | None = None  # number of the newest whole content
+        self.wanted: int | None = None  # number of a content that motion asks for and that is not whole
+        self.ended: str | None = None  # reason of the other side's end, empty for a plain one
+        self._assembly = ContentAssembly()
+        self._references: OrderedDict[int, Reference] = OrderedDict()
+        self._noise = noise_of(session, 0)
+        self._reader: MotionReader | None = None
+        self._sequence: int | None = None  # of the packet before
+        self._last: tuple[int, Tensor, int] | None = None  # newest coded frame: its number, motion [m], content
+
+    @property
+    def frame_seconds(self) -> float:
+        """Seconds from a frame to the next; 0 before the description."""
+        head = None if self.description is None else self.description.head
+        return 0.0 if head is None else float(Fraction(head.time_base_num, head.time_base_den) * head.frame_duration)
+
+    @property
+    def missing(self) -> int:
+        """Fragments that are missing of the content that is `wanted`, bit i for index i; 0: all."""
+        return 0 if self.wanted is None else self._assembly.missing(self.wanted)
+
+    def push(self, packet: Packet, since: int = 0) -> list[Frame]:
+        """The frames that a packet brings, and those between, which are interpolated. Those before `since` are not.
+
+        Packets that were lost cost those after them that are coded with them. Raises ModelMismatchError for a session
+        of another model, FormatError and its kinds for a packet that cannot be used; those after it can.
+        """
+        if isinstance(packet, Description):
+            self._describe(packet)
+        elif isinstance(packet, EndPacket):
+            self.ended = packet.reason
+        elif isinstance(packet, ControlPacket):
+            self._take(packet.fragment)
+        else:
+            return self._media(packet, since)
+        return []
+
+    def lost(self, sequence: int) -> list[Frame]:
+        """Take note that a media packet, by its number modulo 65536, will not come.
+
+        There is nothing to be shown for it yet: the last frame stays, and what lies between it and the next one that
+        comes is interpolated.
+        """
+        if self._reader is not None and self._sequence is not None:
+            number = unwrapped(sequence, self._sequence + 1)
+            if number > self._sequence:
+                self._reader.miss()
+                self._sequence = number
+        return []
+
+    def _describe(self, description: Description) -> None:
+        check_described(self.session, description)
+        before, self.description = self.description, description
+        if before is None or before.head.entropy_profile != description.head.entropy_profile:
+            self._reader = MotionReader(self.session.tables, description.head.entropy_profile)
+
+    def _take(self, fragment: Fragment | None) -> None:
+        if fragment is None or self.description is None:
+            return
+        payload = self._assembly.add(fragment)
+        open_ = self._assembly.newest_open()
+        self.wanted = open_ if payload is None and open_ is not None else self.wanted
+        if payload is None:
+            return
+        if self.wanted == fragment.content:
+            self.wanted = None
+        content = unpack_content(payload, self.session.tables, self.description.head.content_profile)
+        if content.number != fragment.content:
+            raise FormatError(f"fragments of content {fragment.content} hold content {content.number}")
+        reference = reference_of(self.session, content, detailed=True)
+        if self.description.head.reenacted and isinstance(reference, FacesReference):
+            reference = reference.of_another()
+        self._references[content.number] = reference
+        while len(self._references) > KEPT:
+            self._references.popitem(last=False)
+        self.have = content.number if self.have is None else max(self.have, content.number)
+
+    def _media(self, packet: MediaPacket, since: int) -> list[Frame]:
+        if self._reader is None:
+            return []  # not described yet
+        near = 0 if self._sequence is None else self._sequence + 1
+        sequence = unwrapped(packet.sequence, near)
+        if self._sequence is not None and sequence <= self._sequence:
+            return []  # it came before, or too late
+        if self._sequence is not None and sequence != self._sequence + 1:
+            self._reader.miss()
+        self._sequence = sequence
+        try:
+            self._take(packet.fragment)
+        except BcdError:
+            pass  # asked for again
+        if packet.motion is None:
+            self._reader.miss()
+            return []
+        part = packet.motion
+        codes = self._reader.read(part.coded, part.coded_frames, part.restart)
+        return [] if codes is None else self._frames(sequence, codes, part, since)
+
+    @torch.inference_mode()
+    def _frames(self, sequence: int, codes: np.ndarray, part: MotionPart, since: int) -> list[Frame]:
+        first = sequence * self.description.packet_frames
+        vectors = self.session.model.vq.lookup(torch.from_numpy(codes.astype(np.int64))[None].to(self.session.device))
+        number = content_number(part.content, -1 if self.have is None else self.have)
+        found = self._reference(number)
+        coded = [(first + i * part.stride, vector) for i, vector in enumerate(vectors[0])]
+        shown: list[tuple[int, Tensor, bool]] = []
+        for at, vector in coded:
+            if self._last is not None:
+                before, old, content = self._last
+                gap = at - before
+                if 1 < gap <= INTERPOLATED_SECONDS / self.frame_seconds and content == number:
+                    shown += [(before + i, torch.lerp(old, vector, i / gap), True) for i in range(1, gap)]
+            shown.append((at, vector, False))
+            self._last = at, vector, number
+        shown = [each for each in shown if each[0] >= since]
+        if found is None or not shown:
+            return []
+        reference, own = found
+        pictures = self._pictures(reference, torch.stack([vector for _, vector, _ in shown]), own)
+        second = self.frame_seconds
+        return [Frame(n, n * second, p, between) for (n, _, between), p in zip(shown, pictures)]
+
+    def _reference(self, number: int) -> tuple[Reference, bool] | None:
+        """The reference of a content, and whether it is that; else the newest; None if there is none yet."""
+        if number in self._references:
+            return self._references[number], True
+        if number not in (self.wanted, self.have) and (self.have is None or number > self.have):
+            self.wanted = number
+        if not self._references:
+            return None
+        return next(reversed(self._references.values())), False
+
+    def _pictures(self, reference: Reference, motion: Tensor, own: bool) -> np.ndarray:
+        """Pictures uint8 [t, h, w, 3] of quantised motion [t, m]; not `own`: by the base layer alone."""
+        session, model = self.session, self.session.model
+        if not own:
+            motion = torch.cat(
+                [motion[:, : model.config.base_channels], 0 * motion[:, model.config.base_channels :]], -1
+            )
+        noise = self._noise.expand(1, len(motion), -1, -1, -1)
+        decoded = model.synthesise(reference, motion[None], noise, session.config.diffusion.steps)
+        return to_uint8(session.latents.decode(decoded.latents[0]))

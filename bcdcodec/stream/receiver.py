@@ -1,0 +1,118 @@
+"""A stream as it arrives: datagrams in, frames when they are due out, and reports for the sender."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from bcdcodec.coding.session import Session
+from bcdcodec.errors import FormatError
+from bcdcodec.stream.decoder import Frame, StreamDecoder
+from bcdcodec.stream.jitter_buffer import JitterBuffer
+from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, MediaPacket, Report, unpack_packet
+
+SILENT_SECONDS = 3.0  # without any packet, after which the other side is gone
+
+
+@dataclass(frozen=True)
+class Sound:
+    """The sound of a media packet."""
+
+    seconds: float  # of the stream, at which it begins
+    packet: bytes | None  # Opus; None: silence
+    lost: bool = False  # the packet did not come: what is heard is to be concealed
+
+
+class Receiver:
+    """Times are seconds of any clock of the receiver's."""
+
+    def __init__(self, session: Session, on_report: Callable[[Report], object] = lambda report: None):
+        self.decoder = StreamDecoder(session)
+        self.refused = 0  # datagrams that were no packets, or could not be used
+        self.heard: float | None = None  # when the last packet came
+        self.shown = -1  # number of the newest frame that was given out
+        self._on_report = on_report
+        self._buffer: JitterBuffer | None = None
+        self._frames: deque[tuple[float, Frame]] = deque()  # with when they are due
+        self._sound: list[Sound] = []
+
+    @property
+    def described(self) -> Description | None:
+        """What the other side says of its stream."""
+        return self.decoder.description
+
+    @property
+    def buffer(self) -> JitterBuffer | None:
+        """What puts packets in order; None before the description."""
+        return self._buffer
+
+    def take(self, data: bytes, now: float) -> None:
+        """Take a datagram. Damaged ones are counted and dropped; raises ModelMismatchError for another model."""
+        self.heard = now
+        try:
+            packet = unpack_packet(data)
+            if isinstance(packet, Description | EndPacket):
+                self.decoder.push(packet)
+                if self._buffer is None and self.described is not None:
+                    self._buffer = JitterBuffer(self.described.packet_frames * self.decoder.frame_seconds)
+                return
+            if packet.report is not None:
+                self._on_report(packet.report)
+            if packet.fragment is not None:
+                self.decoder.push(ControlPacket(packet.fragment))
+            if isinstance(packet, MediaPacket) and self._buffer is not None:
+                self._buffer.push(replace(packet, report=None, fragment=None), now)
+        except FormatError:
+            self.refused += 1
+
+    def gone(self, now: float) -> bool:
+        """Whether the other side has been silent for too long."""
+        return self.heard is not None and now - self.heard > SILENT_SECONDS
+
+    def report(self, now: float) -> Report | None:
+        """What has come, for the sender; None before the first media packet."""
+        report = None if self._buffer is None else self._buffer.report(now)
+        if report is None:
+            return None
+        return replace(report, have=self.decoder.have, wanted=self.decoder.wanted, missing=self.decoder.missing)
+
+    def decode(self, now: float) -> None:
+        """Decode what is there; `frame` and `sound` give it out."""
+        if self._buffer is None:
+            return
+        for item in self._buffer.pop(now):
+            try:
+                if isinstance(item, int):
+                    self.decoder.lost(item)
+                    self._hear(item, None, lost=True)
+                    continue
+                self._hear(item.sequence, item.sound)
+                newest = self._frames[-1][1].number if self._frames else self.shown
+                for frame in self.decoder.push(item, since=newest + 1):
+                    self._frames.append((self._buffer.due(frame.seconds), frame))
+            except FormatError:
+                self.refused += 1
+
+    def frame(self, now: float) -> Frame | None:
+        """The newest frame that is due and was not given out, if there is one; those before it are skipped."""
+        found = None
+        while self._frames and self._frames[0][0] <= now:
+            found = self._frames.popleft()[1]
+        if found is not None:
+            self.shown = found.number
+        return found
+
+    def next_due(self) -> float | None:
+        """When the next frame is due."""
+        return self._frames[0][0] if self._frames else None
+
+    def sound(self) -> list[Sound]:
+        """The sound of the packets decoded since the last call, in order."""
+        found, self._sound = self._sound, []
+        return found
+
+    def _hear(self, sequence: int, packet: bytes | None, lost: bool = False) -> None:
+        if self.described.sound:
+            packet_seconds = self.described.packet_frames * self.decoder.frame_seconds
+            self._sound.append(Sound(sequence * packet_seconds, packet, lost))

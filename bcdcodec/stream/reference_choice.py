@@ -1,0 +1,91 @@
+"""Which frame of a stream becomes its reference, and when a better one replaces it."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from bcdcodec.coding.fitness import detail_of
+from bcdcodec.models.faces.model import JAW, LIDS, MOVED, OPEN_MOUTH, TURNED
+
+HISTORY_SECONDS = 4.0  # of motion that a reference is to serve
+CANDIDATES = 4  # frames that are kept as possible references
+BLURRED = 2.0  # badness of a frame without any detail; half of the usual detail: 1
+FIRST_SECONDS = 1.0  # after which the first reference, a quick one, may be replaced
+NEXT_SECONDS = 10.0  # least time between later ones: one costs as much as six seconds of motion
+FIRST_GAIN, NEXT_GAIN = 0.08, 0.3  # of badness, that a new reference must bring
+REUSE_GAIN = 0.15  # likewise for one that the receiver has already
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """A frame, and what tells how good a reference it is."""
+
+    frame: int
+    picture: np.ndarray  # uint8 [h, w, 3]
+    numbers: np.ndarray  # [58] of its motion
+    motion: object  # Tensor [m]
+    detail: float
+
+    def own_badness(self, usual_detail: float) -> float:
+        """What is bad about it whatever it serves: shut eyes, open mouth, a turned head, blur."""
+        n = self.numbers
+        blur = max(0.0, 1 - self.detail / max(usual_detail, 1e-6))
+        return float(n[list(LIDS)].mean() + OPEN_MOUTH * n[JAW] + TURNED * np.abs(n[52:54]).sum() + BLURRED * blur)
+
+
+class ReferenceChoice:
+    """Looks at every frame and keeps the best ones; badness is that of `FacesModel.reference_frame`, and blur."""
+
+    def __init__(self, frame_rate: float):
+        self._rate = frame_rate
+        self._history: deque[np.ndarray] = deque(maxlen=round(HISTORY_SECONDS * frame_rate))  # numbers [58] of frames
+        self._candidates: list[Candidate] = []
+        self._usual_detail = 0.0
+        self._made = 0  # references so far
+        self._last = 0  # frame at which the last one was made
+
+    def look(self, frame: int, picture: np.ndarray, numbers: np.ndarray, motion: object) -> None:
+        """Take note of a frame with the 58 numbers of its motion."""
+        candidate = Candidate(frame, picture, numbers, motion, detail_of(picture))
+        self._usual_detail = max(0.99 * self._usual_detail, candidate.detail)
+        self._history.append(numbers)
+        oldest = frame - NEXT_SECONDS * self._rate
+        self._candidates = [c for c in self._candidates if c.frame >= oldest] + [candidate]
+        self._candidates.sort(key=self.badness)
+        del self._candidates[CANDIDATES:]
+
+    def badness(self, candidate: Candidate) -> float:
+        """How badly a frame serves the motion of the last seconds."""
+        seen, n = np.stack(self._history), candidate.numbers
+        turn = np.abs(seen[:, 52:54] - n[52:54]).sum(1)
+        moved = np.linalg.norm(seen[:, 54:56] - n[54:56], axis=1) / np.exp(n[56])
+        return float((turn + MOVED * moved).mean()) + candidate.own_badness(self._usual_detail)
+
+    def best(self, frame: int, current: Candidate | None, held: list[Candidate]) -> Candidate | None:
+        """The frame that should become the reference now, one of those that are `held` already or a new one; or None.
+
+        `current`: the one in use; `held`: others that the receiver has.
+        """
+        if not self._candidates:
+            return None
+        if current is None:
+            return self._taken(self._candidates[0], frame)
+        now = self.badness(current)
+        again = min(held, key=self.badness, default=None)
+        if again is not None and now - self.badness(again) > REUSE_GAIN:
+            return again
+        first = self._made == 1
+        if frame - self._last < (FIRST_SECONDS if first else NEXT_SECONDS) * self._rate:
+            return None
+        best = self._candidates[0]
+        if best is not current and now - self.badness(best) > (FIRST_GAIN if first else NEXT_GAIN):
+            return self._taken(best, frame)
+        return None
+
+    def _taken(self, candidate: Candidate, frame: int) -> Candidate:
+        self._made += 1
+        self._last = frame
+        return candidate

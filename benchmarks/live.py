@@ -1,0 +1,126 @@
+"""Streams over a simulated network: `python -m bcdcodec.benchmarks.live CLIP... [--seconds N]` prints a Markdown table.
+
+Time is simulated: what is measured is what the format, the jitter buffer and the decoder make of loss and delay.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import numpy as np
+
+from bcdcodec.codec import Codec, load
+from bcdcodec.stream.channel import Channel, ChannelOptions
+from bcdcodec.stream.encoder import LiveOptions
+from bcdcodec.stream.receiver import Receiver
+from bcdcodec.stream.sender import Sender
+from bcdcodec.video import read_pictures
+
+TICK = 0.04  # seconds a frame
+CONDITIONS = {
+    "no loss": ChannelOptions(),
+    "10 % random loss": ChannelOptions(loss=0.1),
+    "outages of 0.5 s every 3 s": ChannelOptions(burst_seconds=0.5, burst_every=3.0),
+    "jitter of 40 ms, reordered, 5 % twice": ChannelOptions(jitter=0.04, duplicates=0.05),
+    "10 % loss, jitter of 30 ms, 5 % twice": ChannelOptions(loss=0.1, jitter=0.03, duplicates=0.05),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a viewer saw of one clip under one condition."""
+
+    lost: float  # share of the datagrams
+    coded: float  # share of the pictures shown that were decoded from their own codes
+    interpolated: float
+    held: float  # share of the times of a frame at which the picture before stayed
+    longest_hold: float  # seconds
+    delay: float  # seconds from capture to display, median; without the time that coding takes
+    psnr: float  # dB, of what is shown against the source at that time less the delay
+    kbps: float  # of all datagrams, headers of SRTP, UDP and IP included
+    motion_kbps: float  # of coded motion and the packets' own headers
+
+
+def run(codec: Codec, frames: np.ndarray, options: ChannelOptions, restart: int | None, seed: int = 1) -> Run:
+    """Send frames uint8 [t, h, w, 3], 25 a second, through a channel; reports come back through another like it."""
+    there, back = Channel(options, seed), Channel(options, seed + 1)
+    receiver = Receiver(codec.session)
+    sender = Sender(codec.session, LiveOptions(reports=True, restart_packets=restart))
+    shown: list[tuple[int, int, bool]] = []  # time in ticks, frame, whether it is interpolated
+    seen: list[tuple[int, np.ndarray]] = []
+    datagrams = motion = 0
+    picture, reported = None, 0.0
+    for tick in range(len(frames) + 12):
+        now = tick * TICK
+        if tick < len(frames):
+            for data in sender.push(frames[tick], tick, now):
+                datagrams += 1
+                there.send(data, now)
+        for data in there.receive(now):
+            receiver.take(data, now)
+        receiver.decode(now)
+        report = receiver.report(now)
+        if report is not None and now - reported >= (0.3 if report.wanted is not None else 1.0):
+            reported = now
+            back.send(report, now)
+        for each in back.receive(now):
+            sender.encoder.receive(each)
+        frame = receiver.frame(now + TICK / 4)  # the viewer's clock is not in step with the camera's
+        if frame is not None:
+            shown.append((tick, frame.number, frame.interpolated))
+            picture = frame.picture
+        if picture is not None:
+            seen.append((tick, picture))
+    wire = sender.wire.total
+    seconds = len(frames) * TICK
+    delay = int(np.median([tick - number for tick, number, _ in shown]))
+    ticks = [tick for tick, _, _ in shown]
+    times = range(ticks[0], min(ticks[-1], len(frames)) + 1)
+    errors = [
+        np.square(p.astype(np.float32) - frames[t - delay]).mean() for t, p in seen if 0 <= t - delay < len(frames)
+    ]
+    motion = wire["motion"] + 4 * len(frames) / 3
+    coded = sum(not between for _, _, between in shown)
+    return Run(
+        there.lost / datagrams,
+        coded / len(times),
+        (len(shown) - coded) / len(times),
+        1 - len(shown) / len(times),
+        float(np.diff(ticks).max()) * TICK - TICK,
+        delay * TICK,
+        float(np.mean(10 * np.log10(255**2 / np.array(errors)))),
+        8 * wire.total() / seconds / 1000,
+        8 * motion / seconds / 1000,
+    )
+
+
+@click.command()
+@click.argument("clips", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--seconds", default=8.0, show_default=True, help="Of each clip.")
+def main(clips: tuple[Path, ...], seconds: float) -> None:
+    """Print what a viewer sees of clips under each condition, as a Markdown table of means over the clips."""
+    codec = load("faces")
+    loaded = [read_pictures(clip, None, codec.picture_size)[: round(seconds / TICK)] for clip in clips]
+    click.echo(
+        "| network | restarts | lost | own codes | interpolated | held | longest hold, ms | delay, ms | PSNR, dB |"
+    )
+    click.echo("|---|---|---:|---:|---:|---:|---:|---:|---:|")
+    rates = []
+    for name, options in CONDITIONS.items():
+        for how, restart in (("each packet", 1), ("each second", 8), ("by reports", None)):
+            runs = [run(codec, frames, options, restart) for frames in loaded]
+            mean = {key: float(np.mean([getattr(r, key) for r in runs])) for key in Run.__annotations__}
+            click.echo(
+                f"| {name} | {how} | {mean['lost']:.1%} | {mean['coded']:.1%} | {mean['interpolated']:.1%} | "
+                f"{mean['held']:.1%} | {1000 * max(r.longest_hold for r in runs):.0f} | {1000 * mean['delay']:.0f} | "
+                f"{mean['psnr']:.2f} |"
+            )
+            if options == ChannelOptions():
+                rates.append(f"{how}: motion with packet headers {mean['motion_kbps']:.2f}, all {mean['kbps']:.2f}")
+    click.echo("\nkbit/s without loss, " + "; ".join(rates))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""A stream of the default model: what is pushed comes out, what was sent is what a recording holds, loss ends soon."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from head_clips import head_frames
+
+import bcdcodec
+from bcdcodec.container.payloads import pack_content
+from bcdcodec.errors import BcdError, FormatError, ModelError, ModelMismatchError
+from bcdcodec.stream.encoder import LiveOptions
+from bcdcodec.stream.opus_voice import VoiceDecoder, VoiceEncoder
+from bcdcodec.stream.packets import ControlPacket, Description, MediaPacket, Report, pack_packet, unpack_packet
+from bcdcodec.stream.receiver import Receiver, Sound
+from bcdcodec.stream.recorder import StreamRecorder
+
+FRAMES = 24
+PACKET = 3
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return bcdcodec.load("faces")
+
+
+@pytest.fixture(scope="module")
+def frames():
+    return head_frames(3, FRAMES, 256)
+
+
+@pytest.fixture(scope="module")
+def sent(codec, frames):
+    """The packets of a stream that restarts every fourth packet, as bytes, and its recorder."""
+    encoder = codec.stream_encoder(LiveOptions(restart_packets=4))
+    encoder.recorder = StreamRecorder(encoder.head)
+    packets = [packet for i, frame in enumerate(frames) for packet in encoder.push(frame, i)]
+    packets += encoder.flush()
+    return [pack_packet(packet) for packet in packets], encoder.recorder
+
+
+def decoded(codec, packets):
+    decoder = codec.stream_decoder()
+    return [frame for data in packets for frame in decoder.push(unpack_packet(data))]
+
+
+@pytest.fixture(scope="module")
+def shown(codec, sent):
+    return decoded(codec, sent[0])
+
+
+def is_media(data):
+    return isinstance(unpack_packet(data), MediaPacket)
+
+
+def test_every_frame_comes_out_once_in_order_and_looks_like_what_was_pushed(shown, frames):
+    assert [frame.number for frame in shown] == list(range(FRAMES))
+    assert shown[10].seconds == pytest.approx(10 / 25)
+    assert not any(frame.interpolated for frame in shown)
+    error = np.mean([(f.picture.astype(float) - frames[f.number]) ** 2 for f in shown])
+    held = np.mean([(frames[0].astype(float) - frames[n]) ** 2 for n in range(FRAMES)])
+    assert error < 0.8 * held or error < 100
+
+
+def test_the_description_and_the_reference_come_before_the_first_motion(sent):
+    kinds = [type(unpack_packet(data)) for data in sent[0]]
+    first = kinds.index(MediaPacket)
+    assert kinds[0] is Description
+    assert set(kinds[1:first]) == {ControlPacket}
+
+
+def test_motion_and_headers_of_a_packet_of_three_frames_stay_below_three_kilobits_a_second(sent):
+    media = [unpack_packet(data) for data in sent[0] if is_media(data)]
+    assert sum(4 + len(packet.motion.coded) for packet in media) * 8 / (FRAMES / 25) < 3000 * 1.3
+    assert [packet.motion.restart for packet in media] == [i % 4 == 0 for i in range(len(media))]
+
+
+def test_a_recording_is_a_file_with_the_codes_that_were_sent(codec, sent, shown, tmp_path, bcd):
+    path = tmp_path / "sent.bcd"
+    sent[1].write(path, codec.folder.tables)
+    assert bcd("verify", path).code == 0
+    recording = bcdcodec.read(path)
+    pictures = codec.decode(recording)
+    assert len(pictures) == FRAMES
+    # Batches of another size round otherwise in bfloat16.
+    assert np.abs(pictures.astype(int) - np.stack([f.picture for f in shown])).max() <= 3
+    assert bcd("decode", path, tmp_path / "sent.mp4", "--device", "cpu").code == 0
+
+
+def test_a_lost_packet_costs_its_frames_and_those_up_to_the_restart_which_are_interpolated(codec, sent, shown):
+    media = [data for data in sent[0] if is_media(data)]
+    others = [data for data in sent[0] if not is_media(data)]
+    found = decoded(codec, [*others, *(data for i, data in enumerate(media) if i != 2)])
+    assert [frame.number for frame in found] == list(range(FRAMES))
+    assert [frame.number for frame in found if frame.interpolated] == list(range(6, 12))
+    for frame in found[12:]:
+        assert np.abs(frame.picture.astype(int) - shown[frame.number].picture).max() <= 3
+
+
+def test_duplicates_and_late_packets_show_nothing_again(codec, sent):
+    doubled = [data for data in sent[0][:-2] for _ in (0, 1)]
+    numbers = [frame.number for frame in decoded(codec, [*doubled, sent[0][-4]])]
+    assert numbers == sorted(set(numbers))
+
+
+def test_motion_before_its_reference_shows_nothing_and_asks_for_it(codec, sent):
+    packets = [unpack_packet(data) for data in sent[0]]
+    without = [packet for packet in packets if not isinstance(packet, ControlPacket)][:3]
+    decoder = codec.stream_decoder()
+    assert [frame for packet in without for frame in decoder.push(packet)] == []
+    assert (decoder.have, decoder.wanted, decoder.missing) == (None, 0, 0)
+    pieces = [packet for packet in packets if isinstance(packet, ControlPacket)]
+    decoder.push(pieces[0])
+    assert decoder.missing == (1 << len(pieces)) - 2
+
+
+def test_a_sender_sends_the_pieces_again_that_are_wanted(codec, frames):
+    encoder = codec.stream_encoder(LiveOptions(reports=True))
+    first = [packet for i in range(PACKET) for packet in encoder.push(frames[i], i)]
+    pieces = [packet.fragment for packet in first if isinstance(packet, ControlPacket)]
+    encoder.receive(Report(0, 0, 5, wanted=0, missing=0b10))
+    again = [packet for i in range(PACKET, 2 * PACKET) for packet in encoder.push(frames[i], i)]
+    assert [p.fragment for p in again if p.fragment is not None] == [pieces[1]]
+
+
+def test_frames_come_on_a_grid_whatever_the_camera_does(codec, frames):
+    encoder = codec.stream_encoder(LiveOptions(time_base=None))
+    assert encoder.push(frames[0], 0) == []
+    assert encoder.push(frames[1], 0) == []  # replaces the one before
+    packets = encoder.push(frames[2], 2)  # frame 1 is shown as the one before
+    assert [packet.motion.frames for packet in packets if isinstance(packet, MediaPacket)] == [3]
+    with pytest.raises(FormatError, match="later"):
+        encoder.push(frames[3], 1)
+    with pytest.raises(FormatError, match="expected uint8"):
+        encoder.push(frames[0][:100], 9)
+
+
+def test_another_model_is_refused_by_name(codec, sent):
+    description = unpack_packet(sent[0][0])
+    other = replace(description, head=replace(description.head, model_fingerprint=b"12345678", model_name="theirs"))
+    with pytest.raises(ModelMismatchError, match="theirs.*faces"):
+        codec.stream_decoder().push(other)
+    with pytest.raises(ModelError, match="faces"):
+        bcdcodec.load("heads").stream_encoder()
+
+
+def test_another_face_is_marked_and_keeps_its_enhancement_at_rest(codec, frames):
+    face = codec.encode(frames[:1]).contents[0]
+    encoder, decoder = codec.stream_encoder(), codec.stream_decoder()
+    encoder.show_face(face)
+    packets = [packet for i in range(2 * PACKET) for packet in encoder.push(frames[6 + i], i)]
+    assert packets[0].head.reenacted
+    shown = [frame for packet in packets for frame in decoder.push(packet)]
+    assert len(shown) == 2 * PACKET
+    assert decoder.description.head.reenacted
+
+
+def test_damaged_and_random_datagrams_are_counted_and_do_no_harm(codec, sent):
+    receiver, random = Receiver(codec.session), np.random.default_rng(5)
+    for i, data in enumerate(sent[0]):
+        receiver.take(random.bytes(40), i / 10)
+        receiver.take(b"\x80" + data[1:], i / 10)
+        receiver.take(data, i / 10)
+    receiver.decode(100.0)
+    assert receiver.refused > 10
+    assert receiver.frame(200.0).number == FRAMES - 1
+    assert not receiver.gone(2.0)
+    assert receiver.gone(200.0)
+
+
+def test_voice_is_sent_and_silence_is_not():
+    block, rng = 5760, np.random.default_rng(1)
+    encoder, decoder = VoiceEncoder(block), VoiceDecoder(block)
+    t = np.arange(4 * block) / 48000
+    voice = (8000 * np.sin(2 * np.pi * 150 * t) * (1 + np.sin(2 * np.pi * 3 * t))).astype(np.int16)
+    silence = rng.integers(-20, 20, 8 * block).astype(np.int16)
+    packets = encoder.push(np.concatenate([voice, silence]))
+    assert all(packets[:4])
+    assert packets[-4:] == [None] * 4
+    assert sum(len(packet) for packet in packets[:4]) * 8 / 0.48 < 7500
+    heard = [decoder.decode(Sound(0, packet)) for packet in packets[:4]]
+    assert all(len(each) == block for each in heard)
+    assert np.std(np.concatenate(heard)) > 2000
+
+
+def test_lost_sound_is_concealed_by_what_came_before_and_fades():
+    block = 5760
+    encoder, decoder = VoiceEncoder(block), VoiceDecoder(block)
+    voice = (8000 * np.sin(2 * np.pi * 200 * np.arange(4 * block) / 48000)).astype(np.int16)
+    for packet in encoder.push(voice):
+        decoder.decode(Sound(0, packet))
+    concealed = decoder.decode(Sound(0, None, lost=True))
+    assert np.abs(concealed[:400]).max() > 1000
+    assert not concealed[-2000:].any()
+    assert not decoder.decode(Sound(0, None)).any()
+
+
+def test_a_damaged_reference_is_dropped_and_asked_for(codec, sent):
+    pieces = [unpack_packet(data) for data in sent[0] if isinstance(unpack_packet(data), ControlPacket)]
+    decoder = codec.stream_decoder()
+    decoder.push(unpack_packet(sent[0][0]))
+    for piece in pieces[:-1]:
+        decoder.push(piece)
+    with pytest.raises(BcdError):
+        decoder.push(replace(pieces[-1], fragment=replace(pieces[-1].fragment, data=b"other")))
+    assert decoder.have is None
+
+
+def test_a_reference_of_the_file_format_fits_into_a_stream(codec, frames):
+    content = codec.encode(frames[:2]).contents[0]
+    assert len(pack_content(content, codec.folder.tables)[0]) < 1500
