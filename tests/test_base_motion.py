@@ -242,7 +242,7 @@ def test_resumed_training_gives_the_same_log_as_one_without_a_stop(prepared, tmp
         pytest.importorskip("cv2", reason="inner lips are filled by opencv")
         more = trained_geometry(prepared, tmp_path / "geometry")
         train = lambda o: drawing.train(  # noqa: E731
-            argparse.Namespace(**vars(o), **more), drawing.Schedule(batch=4), SMALL_DRAWING
+            argparse.Namespace(**vars(o), **more), drawing.Schedule(batch=4, critic_from=1), SMALL_DRAWING
         )
     else:
         schedule = base_motion.Schedule(batch=4, quantise_from=2, rate_from=3)

@@ -6,8 +6,9 @@ Data: as for the geometry network. References are coded by AV1 as files code the
 that loses. Three quarters of a batch see noise alone, as the first step does: noise of any level with the true
 difference in it would show that difference, as its coarse part has hardly any noise. The others are spread over lower
 levels, as EDM has it (Karras et al. 2022).
-Losses: the denoising loss; for one step a smooth absolute error, that of neighbouring pixels' differences, and features
-of a face recognition network (SFace). All count more at the eyes and the mouth.
+Losses: the denoising loss; for one step a smooth absolute error, that of neighbouring pixels' differences, features of
+a face recognition network (SFace), and, from step `critic_from`, a discriminator that looks at eyes and mouth. The
+errors count more there, too.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from bcdcodec.models.faces.config import DrawingConfig, GeometryConfig
 from bcdcodec.models.faces.drawing import DrawingNetwork
 from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork, compose, warp
 from bcdcodec.training.data.aligned_pairs import Pairs, PairSource, PortraitFolders, aligned, load_clips
+from bcdcodec.training.discriminator import Discriminator, balanced
 from bcdcodec.training.recipes import run as runs
 from bcdcodec.training.recipes.geometry import charbonnier, predict, set_motion_statistics
 
@@ -45,6 +47,8 @@ class Schedule(runs.RunSchedule):
     quality: tuple[int, int] = (18, 40)  # of AVIF
     p_mean: float = -2.0  # log of the noise level, in units of pictures from -1 to 1
     p_std: float = 1.1
+    critic_from: int = 2000  # step from which the discriminator learns, and counts
+    critic_weight: float = 0.4  # of its gradient at the last layer, over that of the picture's error
 
 
 def coded(picture: np.ndarray, quality: int) -> np.ndarray:
@@ -73,6 +77,7 @@ def noise_levels(count: int, config: DrawingConfig, schedule: Schedule, step: in
     return torch.where(first, config.sigma_max, sigma.clamp(config.sigma_min, config.sigma_max / 2)), first
 
 
+CRITIC_OF = 2  # of as many one-step faces the discriminator sees one
 FEATURES_OF = 3  # of as many one-step faces the features of one are compared: they take as long as the network
 
 
@@ -126,6 +131,20 @@ def one_step_losses(face: Tensor, target: Tensor, weight: Tensor, features: Face
     return out
 
 
+def critic_losses(
+    critic: Discriminator, drawn: Tensor, target: Tensor, warped: Tensor, error: Tensor, weight: Tensor
+) -> dict[str, Tensor]:
+    """Losses of the network and of the discriminator, given drawn, true and warped faces [b, 3, s, s].
+
+    The network's is scaled so that its gradient at the layer's weights `weight` is as long as that of `error`.
+    """
+    s = drawn.shape[-1]
+    rows, columns = slice(s // 5, s - s // 10), slice(s // 8, s - s // 8)  # eyes and mouth
+    drawn, target, warped = (x[::CRITIC_OF, :, rows, columns] for x in (drawn, target, warped))
+    fooled = critic.loss_g(drawn, target, warped)
+    return {"fooled": balanced(error, fooled, weight) * fooled, "critic": critic.loss_d(drawn, target, warped)}
+
+
 def losses(
     network: DrawingNetwork,
     geometry: Geometry,
@@ -133,6 +152,7 @@ def losses(
     features: FaceFeatures | None,
     schedule: Schedule,
     step: int,
+    critic: Discriminator | None = None,
 ) -> dict[str, Tensor]:
     """Losses by name, for the geometry that a trained network says of the pairs."""
     c, m = network.config, network.config.motion
@@ -148,12 +168,17 @@ def losses(
     error = (weight * (said - right).square()).sum((1, 2, 3)) / (3 * weight.sum((1, 2, 3)))  # [b]
     error = (1 / c.sigma_data**2 + 1 / sigma.clamp_min(c.sigma_data / 2) ** 2) * error
     out = {"denoising": error[~first].mean(), "denoising_first": error[first].mean().detach()}
-    out |= one_step_losses(warped[first] + said[first], pairs.target[first], weight[first], features)
+    face = warped[first] + said[first]
+    out |= one_step_losses(face, pairs.target[first], weight[first], features)
+    if critic is not None and step >= schedule.critic_from:
+        error = WEIGHTS["picture"] * out["picture"]
+        out |= critic_losses(critic, face, pairs.target[first], warped[first], error, network.to_window.weight)
+        out["fooled"] = schedule.critic_weight * out["fooled"]
     held = one_step_losses(warped[first], pairs.target[first], weight[first], None)
     return out | {f"{name}_warped": value.detach() for name, value in held.items()}
 
 
-WEIGHTS = {"denoising": 1.0, "picture": 10.0, "edges": 10.0, "features": 4.0}
+WEIGHTS = {"denoising": 1.0, "picture": 10.0, "edges": 10.0, "features": 4.0, "fooled": 1.0, "critic": 1.0}
 
 
 def train(options: argparse.Namespace, schedule: Schedule, config: DrawingConfig) -> None:
@@ -164,7 +189,7 @@ def train(options: argparse.Namespace, schedule: Schedule, config: DrawingConfig
     cells = geometry.config.cells
     source = PairSource(load_clips(options.clips / "train"), [], config.frame, cells, schedule.seed)
     folder = PortraitFolders(options.portraits, options.landmarker) if options.portraits else None
-    features = FaceFeatures(options.sface) if options.sface else None
+    features, critic = FaceFeatures(options.sface) if options.sface else None, Discriminator(3)
 
     def batch(number: int) -> dict:
         if folder and (number % schedule.reread == 0 or not source.portraits):
@@ -175,11 +200,11 @@ def train(options: argparse.Namespace, schedule: Schedule, config: DrawingConfig
         pairs = aligned(raw, config.frame, cells)
         with torch.no_grad():
             said = predict(geometry, pairs)
-        return losses(network, said, pairs, features, schedule, step)
+        return losses(network, said, pairs, features, schedule, step, critic)
 
     recipe = runs.Recipe(
         "drawing", config, network, network.blocks, WEIGHTS, lambda: set_motion_statistics(network, source),
-        batch, of_batch, f"{len(source.clips)} clips, {len(folder.read()) if folder else 0} portraits",
+        batch, of_batch, f"{len(source.clips)} clips, {len(folder.read()) if folder else 0} portraits", critic,
     )  # fmt: skip
     runs.train(recipe, options, schedule)
 

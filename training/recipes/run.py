@@ -41,8 +41,15 @@ class Average:
 class Run:
     """Folder of one training run: `checkpoint.safetensors`, replaced as a whole, and `log.jsonl`."""
 
-    def __init__(self, folder: Path, network: nn.Module, optimisers: list[torch.optim.Optimizer], decay: float):
-        self.folder, self.network, self.optimisers = folder, network, optimisers
+    def __init__(
+        self,
+        folder: Path,
+        network: nn.Module,
+        optimisers: list[torch.optim.Optimizer],
+        decay: float,
+        critic: nn.Module | None = None,
+    ):
+        self.folder, self.network, self.optimisers, self.critic = folder, network, optimisers, critic
         self.average = Average(network, decay)
         self.step, self.seconds = 0, 0.0  # steps done, and the time they took in all sessions
         folder.mkdir(parents=True, exist_ok=True)
@@ -56,6 +63,8 @@ class Run:
         """Write everything the run needs to go on."""
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
         tensors |= {f"average.{name}": tensor for name, tensor in self.average.tensors.items()}
+        if self.critic is not None:
+            tensors |= {f"critic.{name}": tensor for name, tensor in self.critic.state_dict().items()}
         for i, optimiser in enumerate(self.optimisers):
             for key, state in optimiser.state_dict()["state"].items():
                 tensors |= {f"optimiser{i}.{key}.{name}": torch.as_tensor(value) for name, value in state.items()}
@@ -76,13 +85,17 @@ class Run:
         take(self.network, {k.removeprefix("network."): v for k, v in tensors.items() if k.startswith("network.")})
         for name in self.average.tensors:
             self.average.tensors[name] = tensors[f"average.{name}"]
+        found = {k.removeprefix("critic."): v for k, v in tensors.items() if k.startswith("critic.")}
+        if self.critic is not None and found:  # a run may have begun without a critic
+            take(self.critic, found)
         for i, optimiser in enumerate(self.optimisers):
             state: dict[int, dict[str, Tensor]] = {}
             for key, value in tensors.items():
                 if key.startswith(f"optimiser{i}."):
                     _, index, name = key.split(".")
                     state.setdefault(int(index), {})[name] = value
-            optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
+            if state:
+                optimiser.load_state_dict({**optimiser.state_dict(), "state": state})
         self.step, self.seconds = int(metadata["step"]), float(metadata["seconds"])
         return True
 
@@ -133,6 +146,7 @@ class Recipe:
     batch: Callable[[int], dict]  # of a step
     losses: Callable[[dict, int], dict[str, Tensor]]  # of a batch at a step, by name
     about: str  # the data, for the first line of the output
+    critic: nn.Module | None = None  # trained beside the network by a loss of its own; not part of what is exported
 
 
 def train(recipe: Recipe, options: argparse.Namespace, schedule: RunSchedule) -> None:
@@ -144,7 +158,9 @@ def train(recipe: Recipe, options: argparse.Namespace, schedule: RunSchedule) ->
         raise BcdError("no folder of the run is given: name it with --run")
     network, stop = recipe.network, []
     steppers = optimisers(network, recipe.blocks, schedule.lr, schedule.weight_decay)
-    run = Run(options.run, network, steppers, schedule.decay)
+    if recipe.critic is not None:
+        steppers.append(torch.optim.Adam(recipe.critic.parameters(), schedule.lr, betas=(0.5, 0.99)))
+    run = Run(options.run, network, steppers, schedule.decay, recipe.critic)
     if not run.resume():
         recipe.begin()
         run.average = Average(network, schedule.decay)
