@@ -34,8 +34,9 @@ class DrawingNetwork(nn.Module):
         self.config = c = config
         self.register_buffer("motion_mean", torch.zeros(c.motion))
         self.register_buffer("motion_scale", torch.ones(c.motion))
-        drawn = head_radii(positions(c.grid)[0]) < REACH  # patches by their centres
-        self.register_buffer("drawn", drawn.flatten().nonzero()[:, 0], persistent=False)
+        with torch.device("cpu"):  # also where the network is built on the device meta, for its shapes alone
+            near = head_radii(positions(c.grid)[0]) < REACH  # patches by their centres
+        self.drawn = near.flatten().nonzero()[:, 0].tolist()
         seen, masks = c.patch + 2 * c.margin, (c.patch + 2 * c.margin) // c.cell
         self.embed = nn.Linear(3 * seen**2 + 3 * c.patch**2 + 2 * masks**2, c.width)
         self.embed_noisy = nn.Linear(3 * seen**2, c.width, bias=False)
