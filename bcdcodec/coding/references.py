@@ -14,6 +14,7 @@ from torch import Tensor
 from bcdcodec.coding.content import make_content, reference_of
 from bcdcodec.coding.fitness import fit_frames
 from bcdcodec.coding.motion import refine
+from bcdcodec.coding.picture_content import ReferencePicture, choose_picture, make_picture_content
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.container.payloads import MAX_CONTENTS
@@ -72,6 +73,7 @@ class ReferenceEntry:
 
     content: Content
     reference: Reference
+    picture: ReferencePicture | None = None  # what a reference picture was coded from
 
 
 class ReferenceBuffer:
@@ -186,6 +188,8 @@ class SceneReferences:
         choices = [(coming, fit)] * bool(given) + [(rest[:run], fit[:run])] * bool(fit[:run].any())
         for choice in choices:
             entry = self._made(*choice)
+            if entry is None:
+                continue
             found = self._errors(entry, coming)[:, 0]
             better = found[:in_run].mean() < GAIN * errors[:in_run].mean()
             if better and SUBSAMPLE * (least - found).clamp_min(0).sum() > MIN_SAVING:
@@ -193,12 +197,28 @@ class SceneReferences:
                 return True
         return False
 
-    def _made(self, block: Block, fit: np.ndarray) -> ReferenceEntry:
-        """An entry made of the first seconds of a block; `fit`: bool [t], frames that can be its reference frame."""
-        most = int(LOOK_AHEAD_SECONDS * self._session.config.frame_rate)
+    def _made(self, block: Block, fit: np.ndarray) -> ReferenceEntry | None:
+        """An entry made of the first seconds of a block; None where it is of a picture that the scene has already.
+
+        `fit`: bool [t], frames that can be its reference frame.
+        """
+        session = self._session
+        most = int(LOOK_AHEAD_SECONDS * session.config.frame_rate)
         fit = fit[:most] if fit[:most].any() else None
-        content = make_content(self._session, block.pictures[:most], block.motion[:most], self._kbps, fit)
-        return ReferenceEntry(content, reference_of(self._session, content))
+        pictures, motion = block.pictures[:most], block.motion[:most]
+        if not session.config.content.picture:
+            content = make_content(session, pictures, motion, self._kbps, fit)
+            return ReferenceEntry(content, reference_of(session, content))
+        if fit is not None:
+            pictures, motion = pictures[fit], motion[torch.from_numpy(fit).to(motion.device)]
+        chosen = choose_picture(session, pictures, motion)
+        if any(np.array_equal(chosen.image, entry.picture.image) for entry in self._entries):
+            return None
+        keys = [(entry.picture, entry.content) for entry in self._entries if entry.content.picture.base is None]
+        base = keys[0] if keys else None
+        content = make_picture_content(session, chosen, self._kbps, base)
+        refers = content.picture.base is not None
+        return ReferenceEntry(content, reference_of(session, content, base=base[1] if refers else None), chosen)
 
     def _errors(self, entry: ReferenceEntry, block: Block) -> Tensor:
         """`warp_errors` [t, 2] of every SUBSAMPLE-th frame of a block."""
