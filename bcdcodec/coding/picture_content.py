@@ -21,7 +21,7 @@ from bcdcodec.video.scaling import scale
 
 FIELD_BYTES = 12  # of a content beside picture and codes
 BLUR = 1.0  # pixels of 256, standard deviation, of what is neither head nor near it
-LATER_SHARE = 0.75  # of the bytes of a first picture, for one that follows it: fewer frames are shown from it
+LATER_SHARE = 0.6  # of the bytes of a first picture, for one that follows it: fewer frames are shown from it
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,10 +33,12 @@ class ReferencePicture:
     codes: np.ndarray  # uint8 [g], the motion it is in
 
 
-def choose_picture(session: Session, pictures: np.ndarray, motion: Tensor) -> ReferencePicture:
-    """The frame that serves a clip uint8 [t, h, w, 3] with motion [t, m] best."""
+def choose_picture(
+    session: Session, pictures: np.ndarray, motion: Tensor, weights: Tensor | None = None
+) -> ReferencePicture:
+    """The frame that serves a clip uint8 [t, h, w, 3] with motion [t, m] best; `weights` [t]: what each counts."""
     model = session.model
-    number = model.reference_frame(motion)
+    number = model.reference_frame(motion, weights)
     codes = model.vq.encode_clip(motion[number : number + 1])[0].to(torch.uint8).cpu().numpy()
     image = pictures[number]
     height, width = image.shape[:2]
