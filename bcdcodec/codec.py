@@ -132,4 +132,5 @@ class Codec:
 
     def reference_image(self, recording: Recording, number: int = 0) -> np.ndarray | None:
         """The reference image of a recording's content, uint8 [h, w, 3]; None for models whose tokens hold no image."""
-        return coded_content.reference_image(self.session, recording.contents[number])
+        content = recording.contents[number]
+        return coded_content.reference_image(self.session, content, coded_content.base_of(content, recording.contents))

@@ -9,8 +9,10 @@ import torch
 from head_clips import head_frames, write_clip
 
 import bcdcodec
+from bcdcodec.coding.motion import motion_of
+from bcdcodec.coding.picture_content import choose_picture, make_picture_content
 from bcdcodec.config import DiffusionConfig, LatentConfig, QuantiserConfig, WindowConfig
-from bcdcodec.container import open_bcd
+from bcdcodec.container import Motion, Recording, open_bcd
 from bcdcodec.entropy.content import BUCKETS, SYMBOLS, ContentModel
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
@@ -241,6 +243,36 @@ def test_strength_goes_from_the_own_to_the_others():
     own, began, now = numbers(0), numbers(1), numbers(2)
     half = transferred(Transfer(began, strength=0.5), own, now)
     torch.testing.assert_close(half, (own + transferred(Transfer(began), own, now)) / 2)
+
+
+# ---- a second reference
+
+
+def test_a_second_picture_is_an_inter_frame_of_the_first_in_fewer_bytes(codec, frames, recording):
+    session = codec.session
+
+    def chosen(picture):
+        return choose_picture(session, picture[None], motion_of(session, picture[None]))
+
+    first, second = chosen(frames[0]), chosen(frames[12])
+    key = make_picture_content(session, first, None)
+    inter = replace(make_picture_content(session, second, None, (first, key)), number=1, first_frame=10)
+    alone = make_picture_content(session, second, None)
+    assert inter.picture.base == 0 and len(inter.picture.unit) < 0.8 * len(alone.picture.unit)
+    codes = recording.motions[0].codes
+    motions = Motion(0, 0, codes[:10], None), Motion(10, 1, codes[10:], None)
+    both = Recording(recording.head, (key, inter), motions)
+    assert codec.decode(both).shape == frames.shape
+    errors = [np.square(codec.reference_image(both, i).astype(float) - second.image).mean() for i in (0, 1)]
+    assert errors[1] < 0.5 * errors[0]
+    with pytest.raises(FormatError, match="content 1 is an inter frame of content 0, which is not at hand"):
+        codec.decode(replace(both, contents=(inter,)))
+
+
+def test_a_picture_that_the_scene_has_is_not_sent_again(codec, frames):
+    rest = np.concatenate([frames[:1].repeat(30, 0), frames[10:11].repeat(30, 0), frames[:1].repeat(30, 0)])
+    units = [content.picture.unit for content in codec.encode(rest).contents]
+    assert len(units) == len(set(units)) <= 2
 
 
 # ---- alignment

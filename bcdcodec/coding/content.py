@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.coding.picture_content import decoded_picture, make_picture_content
+from bcdcodec.coding.picture_content import choose_picture, decoded_picture, make_picture_content
 from bcdcodec.coding.rate_control import content_bytes
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
@@ -31,7 +32,7 @@ def make_content(
     if fit is not None and not fit.all():
         pictures, motion = pictures[fit], motion[torch.from_numpy(fit).to(motion.device)]
     if config.picture:
-        return make_picture_content(session, pictures, motion, kbps)
+        return make_picture_content(session, choose_picture(session, pictures, motion), kbps)
     budget = content_bytes(config.byte_budget, kbps)
     frames = lambda numbers: session.latents.encode(to_unit(pictures[numbers.numpy()], session.device))  # noqa: E731
     tokens, m = model.content(frames, motion)
@@ -48,16 +49,16 @@ def make_content(
     return coded(choices[min(bisect_left(choices, True, key=fits), len(choices) - 1)])
 
 
-def dequantise(session: Session, content: Content) -> tuple[Tensor, Tensor | None]:
+def dequantise(session: Session, content: Content, base: Content | None = None) -> tuple[Tensor, Tensor | None]:
     """Tokens [1, n, d] and reference motion [1, m] of a content, the latter None for models without it.
 
-    Of models whose reference is a picture that, [1, 3, h, w] from -1 to 1, in place of tokens. Raises FormatError for
-    a content that does not fit the model.
+    Of models whose reference is a picture that, [1, 3, h, w] from -1 to 1, in place of tokens; `base`: the content that
+    an inter frame refers to. Raises FormatError for a content that does not fit the model.
     """
     config = session.config.content
     motion = reference_motion(session, content)
     if config.picture:
-        return decoded_picture(session, content), motion
+        return decoded_picture(session, content, base), motion
     if content.picture is not None:
         raise FormatError(f"content {content.number} holds a reference picture, the model reads tokens alone")
     if (content.rows, content.columns, content.values.shape[1]) != (config.rows, config.columns, config.channels):
@@ -83,16 +84,22 @@ def reference_motion(session: Session, content: Content) -> Tensor | None:
 
 
 @torch.inference_mode()
-def reference_of(session: Session, content: Content, detailed: bool = False) -> Reference:
-    """The reference that a content holds.
+def reference_of(session: Session, content: Content, detailed: bool = False, base: Content | None = None) -> Reference:
+    """The reference that a content holds; `base`: the content that its picture refers to, if it is an inter frame.
 
     `detailed`: with what pictures larger than the latents show; the decoder needs it, the encoder does not.
     """
-    return session.model.reference(*dequantise(session, content), detailed)
+    return session.model.reference(*dequantise(session, content, base), detailed)
+
+
+def base_of(content: Content, contents: Iterable[Content]) -> Content | None:
+    """The content among others to which that of an inter frame refers; None without one."""
+    number = None if content.picture is None else content.picture.base
+    return next((other for other in contents if other.number == number), None)
 
 
 @torch.inference_mode()
-def reference_image(session: Session, content: Content) -> np.ndarray | None:
+def reference_image(session: Session, content: Content, base: Content | None = None) -> np.ndarray | None:
     """The reference image that a content holds, uint8 [h, w, 3]; None for models whose tokens hold no image."""
-    picture = reference_of(session, content, detailed=True).picture()
+    picture = reference_of(session, content, True, base).picture()
     return None if picture is None else to_uint8(session.latents.decode(*picture))[0]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.coding.content import dequantise, reference_of
+from bcdcodec.coding.content import base_of, dequantise, reference_of
 from bcdcodec.coding.rate_control import between
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content, Motion
@@ -40,7 +40,8 @@ class References:
 
         Raises FormatError for a content that is missing or does not fit the model.
         """
-        return reference_of(self._session, self._content(key[0], frame), detailed=True)
+        content = self._content(key[0], frame)
+        return reference_of(self._session, content, True, base_of(content, self._contents.values()))
 
     def _content(self, number: int, frame: int) -> Content:
         if number not in self._contents:

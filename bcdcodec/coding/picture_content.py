@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,43 +11,88 @@ from torch import Tensor
 from bcdcodec.coding.rate_control import content_bytes
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
+from bcdcodec.container.picture import Picture
 from bcdcodec.errors import FormatError
 from bcdcodec.models.faces.alignment_frame import HEAD_RADII
 from bcdcodec.models.latents import to_unit
-from bcdcodec.video.av1 import PRESET, decode_picture
-from bcdcodec.video.reference_image import ellipse_weights, encode_reference, soften
+from bcdcodec.video.av1 import PRESET, decode_picture, encode_inter
+from bcdcodec.video.reference_image import ellipse_weights, encode_reference, soften, weighted_error
 from bcdcodec.video.scaling import scale
 
 FIELD_BYTES = 12  # of a content beside picture and codes
 BLUR = 1.0  # pixels of 256, standard deviation, of what is neither head nor near it
+LATER_SHARE = 0.6  # of the bytes of a first picture, for one that follows it: fewer frames are shown from it
 
 
-def make_picture_content(
-    session: Session, pictures: np.ndarray, motion: Tensor, kbps: float | None, preset: int = PRESET
-) -> Content:
-    """The content of a clip uint8 [t, h, w, 3] with motion [t, m]: the frame that serves best, within the budget.
+@dataclass(frozen=True, eq=False)
+class ReferencePicture:
+    """A frame that is to be the reference, before it is coded."""
 
-    `preset`: of the AV1 encoder.
-    """
-    model, config = session.model, session.config.content
-    number = model.reference_frame(motion)
+    image: np.ndarray  # uint8 [h, w, 3], blurred away from the head
+    weights: np.ndarray  # [h, w], 1 on the head, 0 far from it
+    codes: np.ndarray  # uint8 [g], the motion it is in
+
+
+def choose_picture(
+    session: Session, pictures: np.ndarray, motion: Tensor, weights: Tensor | None = None
+) -> ReferencePicture:
+    """The frame that serves a clip uint8 [t, h, w, 3] with motion [t, m] best; `weights` [t]: what each counts."""
+    model = session.model
+    number = model.reference_frame(motion, weights)
     codes = model.vq.encode_clip(motion[number : number + 1])[0].to(torch.uint8).cpu().numpy()
     image = pictures[number]
     height, width = image.shape[:2]
     x, y, log_side, _ = model.numbers(motion[number])[54:].tolist()
     radii = (HEAD_RADII[0] * np.exp(log_side) * width / 2, HEAD_RADII[1] * np.exp(log_side) * height / 2)
     weights = ellipse_weights(width, height, (x * width, y * height), radii)
-    bits = -model.vq.log2_p[torch.arange(len(codes)), torch.from_numpy(codes).long()].sum().item()
-    budget = content_bytes(config.byte_budget, kbps) - int(bits / 8) - FIELD_BYTES
-    picture = encode_reference(soften(image, weights, BLUR * width / 256), budget, weights, preset)
-    return Content(0, 0, 0, 0, 0, codes, np.zeros((0, 0), np.int16), picture)
+    return ReferencePicture(soften(image, weights, BLUR * width / 256), weights, codes)
 
 
-def decoded_picture(session: Session, content: Content) -> Tensor:
-    """The picture [1, 3, h, w], -1 to 1, of a content. Raises FormatError where it has none, or is an inter frame."""
+def make_picture_content(
+    session: Session,
+    chosen: ReferencePicture,
+    kbps: float | None,
+    base: tuple[ReferencePicture, Content] | None = None,
+    preset: int = PRESET,
+) -> Content:
+    """The content of a picture, within the budget of `content_bytes`.
+
+    `base`: what a key frame was made of before, and its content. Then the budget is LATER_SHARE, and the picture is an
+    inter frame that refers to it, unless a key frame of as many bytes is better. `preset`: of the AV1 encoder, for key
+    frames.
+    """
+    bits = -session.model.vq.log2_p[torch.arange(len(chosen.codes)), torch.from_numpy(chosen.codes).long()].sum().item()
+    share = 1 if base is None else LATER_SHARE
+    budget = int(share * content_bytes(session.config.content.byte_budget, kbps)) - int(bits / 8) - FIELD_BYTES
+    picture = encode_reference(chosen.image, budget, chosen.weights, preset)
+    if base is not None:
+        inter = _inter(chosen, budget, *base)
+        if len(inter.unit) <= budget:
+            picture = min(picture, inter, key=lambda x: _error(chosen, x, base[1].picture))
+    return Content(0, 0, 0, 0, 0, chosen.codes, np.zeros((0, 0), np.int16), picture)
+
+
+def _inter(chosen: ReferencePicture, budget: int, base: ReferencePicture, content: Content) -> Picture:
+    width, height = content.picture.width, content.picture.height
+    image, before = (scale(x.image, width, height) for x in (chosen, base))
+    return encode_inter(image, before, content.picture, content.number, budget)
+
+
+def _error(chosen: ReferencePicture, picture: Picture, base: Picture) -> float:
+    return weighted_error(decode_picture(picture, base), chosen.image, chosen.weights)
+
+
+def decoded_picture(session: Session, content: Content, base: Content | None = None) -> Tensor:
+    """The picture [1, 3, h, w], -1 to 1, of a content; `base`: that which an inter frame refers to.
+
+    Raises FormatError where it has none, or refers to one that is not there.
+    """
     if content.picture is None:
         raise FormatError(f"content {content.number} holds no reference picture, which the model needs")
-    if content.picture.base is not None:
-        raise FormatError(f"content {content.number} refers to another content's picture, which this model does not")
+    if content.picture.base is not None and base is None:
+        raise FormatError(
+            f"content {content.number} is an inter frame of content {content.picture.base}, which is not at hand"
+        )
     size = session.picture_size
-    return to_unit(scale(decode_picture(content.picture), size, size)[None], session.device)
+    image = decode_picture(content.picture, None if base is None else base.picture)
+    return to_unit(scale(image, size, size)[None], session.device)

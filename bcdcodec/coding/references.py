@@ -14,6 +14,7 @@ from torch import Tensor
 from bcdcodec.coding.content import make_content, reference_of
 from bcdcodec.coding.fitness import fit_frames
 from bcdcodec.coding.motion import refine
+from bcdcodec.coding.picture_content import ReferencePicture, choose_picture, make_picture_content
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.container.payloads import MAX_CONTENTS
@@ -72,6 +73,7 @@ class ReferenceEntry:
 
     content: Content
     reference: Reference
+    picture: ReferencePicture | None = None  # what a reference picture was coded from
 
 
 class ReferenceBuffer:
@@ -146,8 +148,9 @@ class SceneReferences:
                 most = max(MAX_ERROR, MAX_RATIO * self._least)
                 while at < t:
                     begin, stop = (at + i for i in bad_run(errors[at:], most))
-                    if begin < t and self._change(block[begin:], stop - begin, self._given + begin):
-                        end = begin
+                    after = self._change(block[begin:], stop - begin, self._given + begin) if begin < t else None
+                    if after is not None:
+                        end = begin + after
                         break
                     at = min(stop, begin + COMPARED)
             if end:
@@ -157,8 +160,10 @@ class SceneReferences:
                 yield self._entries[-1].content
             block, judged = block[end:], COMPARED
 
-    def _change(self, rest: Block, run: int, given: int) -> bool:
+    def _change(self, rest: Block, run: int, given: int) -> int | None:
         """Make an entry current that serves the beginning of the rest of a block far better, if there is one.
+
+        Returns after how many frames of the rest it is the better one, None if there is none.
 
         `run`: frames from the first on, in which the current error is too large; `given` frames were before it.
         """
@@ -171,34 +176,63 @@ class SceneReferences:
                 best = earlier[int(np.argmin(found))]
                 self._entries.remove(best)
                 self._entries.append(best)
-                return True
+                return 0
         seconds = given / self._session.config.frame_rate
         if self._tried >= 2 + seconds / EXTRA_SECONDS or not self._buffer.spare:
-            return False
+            return None
         self._tried += 1
         coming, in_run = self._upcoming(rest), -(-run // SUBSAMPLE)
         errors = self._errors(current, coming)[:, 0]
         least = torch.stack([errors] + [self._errors(entry, coming)[:, 0] for entry in earlier]).amin(0)
         if SUBSAMPLE * (least - self._least).clamp_min(0).sum() <= MIN_SAVING:
-            return False  # a reference as good as that of the scene's best frames would not save enough
+            return None  # a reference as good as that of the scene's best frames would not save enough
         # The frames after the run count too. At a scene's beginning they are what the first content was made of.
         fit = fit_frames(coming.pictures, coming.damaged)
-        choices = [(coming, fit)] * bool(given) + [(rest[:run], fit[:run])] * bool(fit[:run].any())
+        picture = self._session.config.content.picture
+        if picture:
+            excess = (least - self._least).clamp_min(0).repeat_interleave(SUBSAMPLE)[: len(coming)]
+            choices = [(coming, fit, excess)]
+        else:
+            choices = [(coming, fit)] * bool(given) + [(rest[:run], fit[:run])] * bool(fit[:run].any())
         for choice in choices:
             entry = self._made(*choice)
+            if entry is None:
+                continue
             found = self._errors(entry, coming)[:, 0]
-            better = found[:in_run].mean() < GAIN * errors[:in_run].mean()
+            first = 0
+            if picture:  # a head turns within a run: the frames before that are left to the current reference
+                gain = (errors - found)[:in_run]
+                first = int(gain.flip(0).cumsum(0).flip(0).argmax())
+            better = found[first:in_run].mean() < GAIN * errors[first:in_run].mean()
             if better and SUBSAMPLE * (least - found).clamp_min(0).sum() > MIN_SAVING:
                 self._entries.append(self._buffer.add(entry))
-                return True
-        return False
+                return first * SUBSAMPLE
+        return None
 
-    def _made(self, block: Block, fit: np.ndarray) -> ReferenceEntry:
-        """An entry made of the first seconds of a block; `fit`: bool [t], frames that can be its reference frame."""
-        most = int(LOOK_AHEAD_SECONDS * self._session.config.frame_rate)
+    def _made(self, block: Block, fit: np.ndarray, weights: Tensor | None = None) -> ReferenceEntry | None:
+        """An entry made of the first seconds of a block; None where it is of a picture that the scene has already.
+
+        `fit`: bool [t], frames that can be its reference frame. `weights`: float [t], what each frame counts.
+        """
+        session = self._session
+        most = int(LOOK_AHEAD_SECONDS * session.config.frame_rate)
         fit = fit[:most] if fit[:most].any() else None
-        content = make_content(self._session, block.pictures[:most], block.motion[:most], self._kbps, fit)
-        return ReferenceEntry(content, reference_of(self._session, content))
+        pictures, motion = block.pictures[:most], block.motion[:most]
+        if not session.config.content.picture:
+            content = make_content(session, pictures, motion, self._kbps, fit)
+            return ReferenceEntry(content, reference_of(session, content))
+        if fit is not None:
+            found = torch.from_numpy(fit).to(motion.device)
+            pictures, motion = pictures[fit], motion[found]
+            weights = None if weights is None else weights[:most][found]
+        chosen = choose_picture(session, pictures, motion, weights)
+        if any(np.array_equal(chosen.image, entry.picture.image) for entry in self._entries):
+            return None
+        keys = [(entry.picture, entry.content) for entry in self._entries if entry.content.picture.base is None]
+        base = keys[0] if keys else None
+        content = make_picture_content(session, chosen, self._kbps, base)
+        refers = content.picture.base is not None
+        return ReferenceEntry(content, reference_of(session, content, base=base[1] if refers else None), chosen)
 
     def _errors(self, entry: ReferenceEntry, block: Block) -> Tensor:
         """`warp_errors` [t, 2] of every SUBSAMPLE-th frame of a block."""

@@ -56,7 +56,7 @@ class VideoModel(Protocol):
     """A model over latents [b, t, c, h, w]: pixels in [-1, 1], or those of an image autoencoder.
 
     One whose reference is a picture (`config.content.picture`) has `reference_frame`, the number of the frame that
-    serves a clip best, in place of `content` and `content_quantiser`.
+    serves a clip best, where each frame counts by a weight, in place of `content` and `content_quantiser`.
     """
 
     config: ModelConfig

@@ -12,7 +12,7 @@ import torch
 
 from bcdcodec.coding.content import reference_of
 from bcdcodec.coding.head import Geometry, make_head
-from bcdcodec.coding.picture_content import make_picture_content
+from bcdcodec.coding.picture_content import choose_picture, make_picture_content
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.container.payloads import MAX_CONTENTS, pack_content
@@ -37,6 +37,7 @@ from bcdcodec.stream.packets import (
 from bcdcodec.stream.rate import LiveRateControl
 from bcdcodec.stream.recorder import StreamRecorder
 from bcdcodec.stream.reference_choice import Candidate, ReferenceChoice
+from bcdcodec.video.av1 import PRESET
 
 HEADER_BYTES = 4
 MOST_SOUND = 2  # Opus packets that wait for pictures
@@ -314,8 +315,8 @@ class StreamEncoder:
             self._making = best, self._worker.submit(make)
 
     def _made(self, candidate: Candidate, quick: bool) -> Content:
-        arguments = self.session, candidate.picture[None], candidate.motion[None], self.options.kbps
-        return make_picture_content(*arguments, **({"preset": QUICK_PRESET} if quick else {}))
+        chosen = choose_picture(self.session, candidate.picture[None], candidate.motion[None])
+        return make_picture_content(self.session, chosen, self.options.kbps, preset=QUICK_PRESET if quick else PRESET)
 
     def _collect(self) -> None:
         if self._making is not None and self._making[1].done():

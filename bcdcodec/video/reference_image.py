@@ -28,14 +28,20 @@ def encode_reference(
         if share < 1 and min(_even(share * width), _even(share * height)) < MIN_ENCODED_SIDE:
             break
         picture = encode_key(scale(image, _even(share * width), _even(share * height)), budget, preset)
-        error = (scale(decode_picture(picture), width, height).astype(np.float64) - image) ** 2
-        error = np.average(error.mean(2), weights=weights)
+        error = weighted_error(decode_picture(picture), image, weights)
         if len(picture.unit) > budget:  # not even the coarsest one keeps it
             error = np.inf
         if best is not None and error >= least and len(best.unit) <= budget:
             break
         best, least = picture, error
     return best
+
+
+def weighted_error(decoded: np.ndarray, image: np.ndarray, weights: np.ndarray | None) -> float:
+    """Return the mean squared error of a decoded picture, enlarged to the size of the image uint8 [h, w, 3]."""
+    height, width = image.shape[:2]
+    error = (scale(decoded, width, height).astype(np.float64) - image) ** 2
+    return float(np.average(error.mean(2), weights=weights))
 
 
 def ellipse_weights(width: int, height: int, centre: tuple[float, float], radii: tuple[float, float]) -> np.ndarray:

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from bcdcodec.models.base import Refined, Synthesis
 from bcdcodec.models.faces.alignment import LEVELS, QUICK, align
-from bcdcodec.models.faces.alignment_frame import crop, positions
+from bcdcodec.models.faces.alignment_frame import crop, head_radii, positions
 from bcdcodec.models.faces.base_layer import BaseLayer
 from bcdcodec.models.faces.config import FacesConfig
 from bcdcodec.models.faces.layered_vq import LayeredVQ
@@ -27,7 +27,8 @@ MOVED = 0.5  # a side of the face-aligned frame between the places of both heads
 TURNED = 0.5  # a radian of its own: no warp turns a profile to the front
 # Where eyes and mouth are in the face-aligned frame, and their radii, -1 to 1.
 FEATURES = (((-0.29, -0.29), (0.2, 0.13)), ((0.29, -0.29), (0.2, 0.13)), ((0.0, 0.36), (0.33, 0.24)))
-JUDGED = 64  # pixels, side of the frame in which errors at eyes and mouth are taken
+HEAD = 0.25  # weight of the rest of the head beside theirs: cheeks and hair tear where a head turns
+JUDGED = 64  # pixels, side of the frame in which errors of the head are taken
 
 
 class FacesModel(nn.Module):
@@ -58,12 +59,19 @@ class FacesModel(nn.Module):
         """The 58 numbers of base motion [..., 58] of motion [..., m]."""
         return self.base.base_motion.numbers(m[..., : self.config.base_channels])
 
-    def reference_frame(self, m: Tensor) -> int:
-        """The frame that serves a clip of motion [t, m] best: turned and placed as most are, eyes open, mouth shut."""
+    def reference_frame(self, m: Tensor, weights: Tensor | None = None) -> int:
+        """The frame that serves a clip of motion [t, m] best: turned and placed as most are, eyes open, mouth shut.
+
+        `weights` [t]: what each frame to be served counts; None: all alike.
+        """
         numbers = self.numbers(m)
         turn, places, size = numbers[:, TURN], numbers[:, 54:56], numbers[:, 56].exp()
         away = (turn[:, None] - turn).abs().sum(2) + MOVED * (places[:, None] - places).norm(dim=2) / size
-        badness = away.mean(1) + TURNED * turn.abs().sum(1) + numbers[:, LIDS].mean(1) + OPEN_MOUTH * numbers[:, JAW]
+        if weights is None:
+            served = away.mean(1) + TURNED * turn.abs().sum(1)
+        else:  # it stands beside a frontal one
+            served = (away * weights).sum(1) / weights.sum()
+        badness = served + numbers[:, LIDS].mean(1) + OPEN_MOUTH * numbers[:, JAW]
         return int(badness.argmin())
 
     def reference(self, tokens: Tensor, motion: Tensor, detailed: bool = False) -> FacesReference:
@@ -135,9 +143,9 @@ class FacesModel(nn.Module):
 
 
 def feature_weight(size: int) -> Tensor:
-    """Where eyes and mouth are in the face-aligned frame: [1, 1, size, size]."""
+    """What errors count in the face-aligned frame, most at eyes and mouth: [1, 1, size, size]."""
     here = positions(size)[0]
-    weight = torch.zeros(size, size)
+    weight = HEAD * (head_radii(here) < 1)
     for centre, radii in FEATURES:
         weight += (-((here - torch.tensor(centre)) / torch.tensor(radii)).square().sum(-1)).exp()
     return weight[None, None]
