@@ -104,9 +104,9 @@ class StreamSource:
             self._decoder = av.CodecContext.create(other, "r")
 
     def _stated_duration_s(self) -> float | None:
-        if self._stream.duration:
+        if self._stream.duration and self._stream.duration > 0:  # damaged files state negative ones
             return float(self._stream.duration * self.time_base)
-        if self._container.duration:
+        if self._container.duration and self._container.duration > 0:
             return self._container.duration / 1_000_000  # FFmpeg's AV_TIME_BASE
         return None
 
