@@ -48,6 +48,9 @@ def info(path: str, as_json: bool) -> None:
         ("container", f"{size['container']} bytes, with motion{_rate(kbps['motion_container']) or ' -'}"),
         ("audio", f"{size['audio']} bytes{_sound(facts)}"),
         *([("around", f"{size['surroundings']} bytes, a still of the whole picture")] if size["surroundings"] else []),
+        *([("metadata", json.dumps(facts["metadata"]))] if facts["metadata"] is not None else []),
+        *([("tables", "its own, in the file")] if facts["own_tables"] else []),
+        *[("unknown", f"{chunk['name']}, {chunk['bytes']} bytes") for chunk in facts["unknown_chunks"]],
         ("total", f"{size['total']} bytes{_rate(kbps['total'])}"),
     ]
     for name, value in rows:

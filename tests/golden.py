@@ -348,6 +348,22 @@ def coding(folder: Path) -> Hashes:
     return hashes
 
 
+def coding_faces(folder: Path) -> Hashes:
+    """Encode and decode with the default model, whose reference is a picture in AV1."""
+    hashes: Hashes = {}
+    recordings = {}
+    for name, seed, frames in (("faces", 1, 12), ("faces, another face", 2, 2)):
+        recordings[name] = folder / f"{name}.bcd"
+        bcd("encode", write_pngs(folder / name, face(seed, frames, 256, 256)), recordings[name])
+        hashes[f"encode {name}"] = file_hash(recordings[name])
+    first, other = recordings.values()
+    for name, options in (("faces", ()), ("faces, reenacted", ("--content", other))):
+        out = folder / f"{name} decoded"
+        bcd("decode", first, out, *options)
+        hashes[f"decode {name}"] = pictures_hash(out)
+    return hashes
+
+
 def training_tiny(folder: Path) -> Hashes:
     """Twenty steps of preset tiny on drawn clips and procedural heads."""
     data = folder / "data"
@@ -375,7 +391,7 @@ def _trained(preset: str, folder: Path, steps: int, *options: object) -> Hashes:
 
 
 JOBS: dict[str, Callable[[Path], Hashes]] = {
-    job.__name__: job for job in (probe, training_sprites, coding, training_tiny)
+    job.__name__: job for job in (probe, training_sprites, coding, training_tiny, coding_faces)
 }  # the longest first
 
 

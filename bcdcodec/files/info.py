@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 
-from bcdcodec.container import OPUS_RATE, VerifyReport, open_bcd, verify_file
+from bcdcodec.container import OPUS_RATE, BcdReader, VerifyReport, open_bcd, verify_file
 from bcdcodec.container.head import MAJOR
 from bcdcodec.entropy.profiles import CONTENT_PROFILES, profile_name
-from bcdcodec.errors import ModelMismatchError
+from bcdcodec.errors import FormatError, ModelMismatchError
 from bcdcodec.files.opening import naming, open_sound
 from bcdcodec.model_folder import CARD, ModelFolder, open_model, shipped_models
 
@@ -65,10 +65,32 @@ def describe_file(path: str | os.PathLike) -> dict:
                 "duration_s": reader.audio_seconds,
                 "start_s": sound.delay / OPUS_RATE,
             },
+            "sampler_seed": head.sampler_seed,
+            "own_tables": reader.has_own_tables,
+            "metadata": _metadata(reader),
+            "unknown_chunks": [
+                {"name": chunk.type.decode(), "bytes": len(chunk.payload)} for chunk in reader.ancillary()
+            ],
             "complete": reader.complete,
             "reenacted": head.reenacted,
             "generated": head.generated,
         }
+
+
+def _metadata(reader: BcdReader) -> object:
+    """The metadata with only JSON types; of metadata that is not valid what is wrong with it; None without any."""
+
+    def plain(value: object) -> object:
+        if isinstance(value, bytes):
+            return value.hex()
+        if isinstance(value, dict):
+            return {key: plain(item) for key, item in value.items()}
+        return [plain(item) for item in value] if isinstance(value, list) else value
+
+    try:
+        return plain(reader.metadata)
+    except FormatError as error:
+        return f"not readable: {error}"
 
 
 def check_file(path: str | os.PathLike, model: str | os.PathLike | None = None, strict: bool = False) -> VerifyReport:

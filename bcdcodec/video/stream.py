@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 SEEK_FROM_S = 20.0  # seconds; shorter clips are read through, as many have but one frame to seek to
 SOUND_LONGER = Fraction(1, 5)  # seconds, by which sound is often longer than the pictures
 USUAL_RATE = Fraction(25)  # frames a second, where a stream states no rate
+# Playlists, concatenation scripts and session descriptions name other files and hosts: FFmpeg may open none of them.
+NOTHING_ELSE = {"protocol_whitelist": "none"}
 ALPHA_DECODERS = {"vp8": "libvpx", "vp9": "libvpx-vp9"}  # FFmpeg's own decoders of these ignore transparency
 
 
@@ -75,7 +77,7 @@ class StreamSource:
         from av.format import Flags
 
         with interruptible():
-            self._container = av.open(self._given, "r", metadata_errors="ignore")
+            self._container = av.open(self._given, "r", metadata_errors="ignore", options=NOTHING_ELSE)
         self._timeline = Timeline(joinable=bool(self._container.format.flags & Flags.ts_discont.value))
 
     def _video_stream(self) -> tuple[av.VideoStream, str | None]:
@@ -102,9 +104,9 @@ class StreamSource:
             self._decoder = av.CodecContext.create(other, "r")
 
     def _stated_duration_s(self) -> float | None:
-        if self._stream.duration:
+        if self._stream.duration and self._stream.duration > 0:  # damaged files state negative ones
             return float(self._stream.duration * self.time_base)
-        if self._container.duration:
+        if self._container.duration and self._container.duration > 0:
             return self._container.duration / 1_000_000  # FFmpeg's AV_TIME_BASE
         return None
 
