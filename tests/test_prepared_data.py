@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -12,13 +13,22 @@ import torch
 from head_clips import head_frames, write_clip
 from test_latents import vae  # noqa: F401  a fixture
 
+from bcdcodec.config import LatentConfig
 from bcdcodec.errors import BcdError, ModelError
 from bcdcodec.models.latents import VaeLatents, to_unit
 from bcdcodec.training.data import prepare as preparing
 from bcdcodec.training.data.layouts import find_layout, videos_of
 from bcdcodec.training.data.prepare import PrepareOptions, prepare
+from bcdcodec.training.data.run_data import RunOptions
 from bcdcodec.training.data.shard_halves import ShardHalves, ShardPictures
-from bcdcodec.training.data.shards import ShardClips, ShardRecord, ShardSettings, is_prepared, journal_records
+from bcdcodec.training.data.shards import (
+    ShardClips,
+    ShardRecord,
+    ShardSettings,
+    is_prepared,
+    journal_records,
+    latents_of,
+)
 from bcdcodec.training.data.steady import at_rate, steady_clips
 
 OPTIONS = PrepareOptions(size=16, frames=6, crop="centre", layout="plain", shard_mib=1)
@@ -171,13 +181,13 @@ def test_a_killed_process_leaves_no_clip_twice(raw, tmp_path, monkeypatch):
 
 
 def test_two_processes_share_the_videos(raw, tmp_path, shards):
-    reports = [prepare(raw, tmp_path, PrepareOptions(**{**vars(OPTIONS), "part": i, "parts": 2})) for i in range(2)]
+    reports = [prepare(raw, tmp_path, replace(OPTIONS, part=i, parts=2)) for i in range(2)]
     assert sum(report.videos for report in reports) == 5 and sum(report.clips for report in reports) == 4
     assert len(ShardClips(tmp_path, "train", 0)) == len(ShardClips(shards, "train", 0)) == 3
 
 
 def test_latents_are_kept_for_training_and_pictures_for_validation(raw, tmp_path, vae):  # noqa: F811
-    options = PrepareOptions(**{**vars(OPTIONS), "size": 64, "vae": str(vae)})
+    options = replace(OPTIONS, size=64, vae=str(vae))
     prepare(raw, tmp_path, options)
     clips = ShardClips(tmp_path, "train", 0)
     latents = VaeLatents(str(vae), "cpu")
@@ -190,8 +200,6 @@ def test_latents_are_kept_for_training_and_pictures_for_validation(raw, tmp_path
     (held_out,) = halves.held_out()
     assert held_out.driving.shape == (1, 2, 3, 64, 64)
     own = latents.encode(to_unit(ShardPictures(ShardClips(tmp_path, "val", 0), 1).clip(0)))
-    from bcdcodec.training.data.shards import latents_of
-
     kept = latents_of(ShardClips(tmp_path, "val", 0).read(0, 0)).float()
     assert (kept - own).abs().mean() < 0.1 * own.abs().mean()
 
@@ -261,3 +269,30 @@ def test_the_command_prepares_and_lists_what_it_left_out(bcd, raw, tmp_path):
     done = bcd(*command)
     assert done.code == 0 and "4 clips of 3 videos in 2 tars" in done.out and "left out: bad.mp4: " in done.err
     assert "--part is '2/2'" in bcd(*command, "--part", "2/2").err
+
+
+def test_a_run_trains_on_prepared_clips_for_some_epochs(shards, sheets, tmp_path):
+    from test_bcd_recipe import SMALL, TRAINING
+
+    from bcdcodec.training.export import _stores
+    from bcdcodec.training.recipes.bcd import BCDRecipe
+    from bcdcodec.training.trainer import Trainer
+
+    config = replace(
+        SMALL,
+        latent=LatentConfig(kind="pixels", picture_size=16, size=16, channels=3),
+        decoder=replace(SMALL.decoder, patch=8),
+        window=replace(SMALL.window, length=3),
+    )
+    training = replace(TRAINING, data="clips", batch=3)
+    options = RunOptions(shards, tmp_path / "run", None, None, False, "cpu", 0, 4, epochs=2)
+    run = Trainer(BCDRecipe(config, training), options)
+    run.run()
+    assert run.step == 2
+    held_out = json.loads((tmp_path / "run/log.jsonl").read_text().splitlines()[-1])["held_out"]
+    assert held_out["psnr_still"] > 0 and held_out["codes_used"] >= 1
+    (store,) = _stores(config, shards, tmp_path)
+    assert len(store.lengths) == 3 and store.clip(0).shape == (6, 16, 16, 3)
+    sprites = RunOptions(sheets, tmp_path / "sprites", None, None, False, "cpu", 0, 4, epochs=2)
+    with pytest.raises(ModelError, match="--epochs counts prepared clips"):
+        Trainer(BCDRecipe(SMALL, TRAINING), sprites)

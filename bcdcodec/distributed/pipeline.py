@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import Any
@@ -43,7 +44,10 @@ def encode_all(
         raise BcdError(
             f"{workers} workers are asked for, Ray has {resources.get('CPU', 0):g} cores: each worker needs one"
         )
-    return _encode(jobs, options, workers, 0.0 if options.device == "cpu" else gpu_share(resources, workers))
+    gpus = 0.0 if options.device == "cpu" else gpu_share(resources, workers)
+    if options.device not in ("auto", "cpu") and not gpus:
+        raise BcdError(f"--device {options.device} is asked for, Ray has no GPU here: use auto or cpu")
+    return _encode(jobs, options, workers, gpus)
 
 
 def gpu_share(resources: dict[str, float], workers: int) -> float:
@@ -63,7 +67,9 @@ def _connected() -> Any:
     except ImportError as error:
         raise BcdError("several workers need Ray: pip install 'bcdcodec[distributed]'") from error
     if not ray.is_initialized():
-        ray.init(log_to_driver=False, include_dashboard=False, logging_level="warning")
+        address = os.environ.get("RAY_ADDRESS", "local")
+        own = {"include_dashboard": False} if address == "local" else {}
+        ray.init(address, log_to_driver=False, logging_level="warning", **own)
     return ray
 
 

@@ -98,6 +98,8 @@ class BCDRecipe:
         return 0 < self.training.temporal_from <= run.progress
 
     def clips_an_epoch(self) -> int:
+        if not isinstance(self.halves, ShardHalves):
+            raise ModelError("--epochs counts prepared clips (bcd data prepare): give --steps for other data")
         return len(self.halves.train)
 
     def batch(self, run: Trainer) -> Halves:
