@@ -12,8 +12,6 @@ from bcdcodec.stream.decoder import Frame, StreamDecoder
 from bcdcodec.stream.jitter_buffer import JitterBuffer
 from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, MediaPacket, Report, unpack_packet
 
-SILENT_SECONDS = 3.0  # without any packet, after which the other side is gone
-
 
 @dataclass(frozen=True)
 class Sound:
@@ -30,7 +28,6 @@ class Receiver:
     def __init__(self, session: Session, on_report: Callable[[Report], object] = lambda report: None):
         self.decoder = StreamDecoder(session)
         self.refused = 0  # datagrams that were no packets, or could not be used
-        self.heard: float | None = None  # when the last packet came
         self.shown = -1  # number of the newest frame that was given out
         self._on_report = on_report
         self._buffer: JitterBuffer | None = None
@@ -49,7 +46,6 @@ class Receiver:
 
     def take(self, data: bytes, now: float) -> None:
         """Take a datagram. Damaged ones are counted and dropped; raises ModelMismatchError for another model."""
-        self.heard = now
         try:
             packet = unpack_packet(data)
             if isinstance(packet, Description | EndPacket):
@@ -65,10 +61,6 @@ class Receiver:
                 self._buffer.push(replace(packet, report=None, fragment=None), now)
         except FormatError:
             self.refused += 1
-
-    def gone(self, now: float) -> bool:
-        """Whether the other side has been silent for too long."""
-        return self.heard is not None and now - self.heard > SILENT_SECONDS
 
     def report(self, now: float) -> Report | None:
         """What has come, for the sender; None before the first media packet."""
