@@ -1,15 +1,15 @@
-"""Streams over a simulated network: `python -m bcdcodec.benchmarks.live CLIP... [--seconds N]` prints a Markdown table.
+"""Streams over a simulated network: `python -m bcdcodec.benchmarks live CLIP... [--seconds N]` prints a Markdown table.
 
 Time is simulated: what is measured is what the format, the jitter buffer and the decoder make of loss and delay.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import click
 import numpy as np
 
 from bcdcodec.codec import Codec, load
@@ -142,17 +142,14 @@ def run(codec: Codec, frames: np.ndarray, sent: SentClip, options: ChannelOption
     )
 
 
-@click.command()
-@click.argument("clips", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--seconds", default=8.0, show_default=True, help="Of each clip.")
-def main(clips: tuple[Path, ...], seconds: float) -> None:
-    """Print what a viewer sees of clips under each condition, as a Markdown table of means over the clips."""
+def table(clips: tuple[Path, ...], seconds: float) -> Iterator[str]:
+    """Lines of a Markdown table: what a viewer sees of clips under each condition, means over the clips."""
     codec = load("faces")
     loaded = [read_pictures(clip, None, codec.picture_size)[: round(seconds / TICK)] for clip in clips]
-    click.echo(
-        "| network | restarts | lost | own codes | interpolated | held | longest hold, ms | delay, ms | PSNR, dB |"
-    )
-    click.echo("|---|---|---:|---:|---:|---:|---:|---:|---:|")
+    coded = [SentClip(codec, frames) for frames in loaded]
+    columns = ("lost", "own codes", "interpolated", "held", "longest hold, ms", "delay, ms", "first, ms", "PSNR, dB")
+    yield (f"| network | restarts | {' | '.join(columns)} |")
+    yield (f"|---|---|{'---:|' * len(columns)}")
     rates = []
     for name, options in CONDITIONS.items():
         for how, every in (("each packet", 1), ("each second", 8)):
@@ -161,15 +158,11 @@ def main(clips: tuple[Path, ...], seconds: float) -> None:
                 for frames, sent in zip(loaded, coded, strict=True)
             ]
             mean = {key: float(np.mean([getattr(r, key) for r in runs])) for key in Run.__annotations__}
-            click.echo(
+            yield (
                 f"| {name} | {how} | {mean['lost']:.1%} | {mean['coded']:.1%} | {mean['interpolated']:.1%} | "
                 f"{mean['held']:.1%} | {1000 * max(r.longest_hold for r in runs):.0f} | {1000 * mean['delay']:.0f} | "
                 f"{1000 * mean['first']:.0f} | {mean['psnr']:.2f} |"
             )
             if options == ChannelOptions():
                 rates.append(f"{how}: motion with packet headers {mean['motion_kbps']:.2f}, all {mean['kbps']:.2f}")
-    click.echo("\nkbit/s without loss, " + "; ".join(rates))
-
-
-if __name__ == "__main__":
-    main()
+    yield ("\nkbit/s without loss, " + "; ".join(rates))
