@@ -26,6 +26,7 @@ from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, Fragm
 from bcdcodec.stream.sequence import content_number, unwrapped
 
 KEPT = 8  # contents, the latest
+EASED = 0.6  # of the way from the picture that stayed to the first one after a loss, that this one shows
 INTERPOLATED_SECONDS = 0.5  # between coded frames: what is lost for longer is not shown at all
 
 
@@ -158,7 +159,10 @@ class StreamDecoder:
                 before, old, content = self._last
                 gap = at - before
                 if 1 < gap <= INTERPOLATED_SECONDS / self.frame_seconds and content == number:
-                    shown += [(before + i, torch.lerp(old, vector, i / gap), True) for i in range(1, gap)]
+                    between = range(max(before + 1, since), at)
+                    shown += [(i, torch.lerp(old, vector, (i - before) / gap), True) for i in between]
+                    if since >= at:  # it is too late for those between: one step on the way instead of a jump
+                        vector = torch.lerp(old, vector, EASED)
             shown.append((at, vector, False))
             self._last = at, vector, number
         shown = [each for each in shown if each[0] >= since]

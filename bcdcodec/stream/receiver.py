@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -80,11 +81,16 @@ class Receiver:
                     self._hear(item, None, lost=True)
                     continue
                 self._hear(item.sequence, item.sound)
-                newest = self._frames[-1][1].number if self._frames else self.shown
-                for frame in self.decoder.push(item, since=newest + 1):
+                for frame in self.decoder.push(item, since=self._wanted_from(now)):
                     self._frames.append((self._buffer.due(frame.seconds), frame))
             except FormatError:
                 self.refused += 1
+
+    def _wanted_from(self, now: float) -> int:
+        """Number of the first frame that is not shown yet and that it is not too late for."""
+        newest = self._frames[-1][1].number if self._frames else self.shown
+        tick = self.decoder.frame_seconds
+        return max(newest + 1, math.floor((now - self._buffer.due(0.0)) / tick))
 
     def frame(self, now: float) -> Frame | None:
         """The newest frame that is due and was not given out, if there is one; those before it are skipped."""
