@@ -70,7 +70,8 @@ class StreamDecoder:
         return 0 if self.wanted is None else self._assembly.missing(self.wanted)
 
     def push(self, packet: Packet, since: int = 0) -> list[Frame]:
-        """The frames that a packet brings, and those between, which are interpolated. Those before `since` are not.
+        """The frames that a packet brings, and those between, which are interpolated. Those before `since` are left out, but for the
+        last one of a packet.
 
         Packets that were lost cost those after them that are coded with them. Raises ModelMismatchError for a session
         of another model, FormatError and its kinds for a packet that cannot be used; those after it can.
@@ -165,7 +166,7 @@ class StreamDecoder:
                         vector = torch.lerp(old, vector, EASED)
             shown.append((at, vector, False))
             self._last = at, vector, number
-        shown = [each for each in shown if each[0] >= since]
+        shown = [each for each in shown if each[0] >= since] or shown[-1:]  # something, however late
         if found is None or not shown:
             return []
         reference, own = found
