@@ -70,8 +70,9 @@ class StreamDecoder:
         return 0 if self.wanted is None else self._assembly.missing(self.wanted)
 
     def push(self, packet: Packet, since: int = 0) -> list[Frame]:
-        """The frames that a packet brings, and those between, which are interpolated. Those before `since` are left out, but for the
-        last one of a packet.
+        """The frames that a packet brings, and those between, which are interpolated.
+
+        Those before `since` are left out, but for the last one of a packet.
 
         Packets that were lost cost those after them that are coded with them. Raises ModelMismatchError for a session
         of another model, FormatError and its kinds for a packet that cannot be used; those after it can.
