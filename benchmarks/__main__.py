@@ -69,6 +69,17 @@ def accept(report: Path) -> None:
 
 
 @benchmarks.command()
+@click.argument("clips", type=PATH, nargs=-1, required=True)
+@click.option("--seconds", type=click.FloatRange(1), default=8.0, show_default=True, help="Of each clip.")
+def live(clips: tuple[Path, ...], seconds: float) -> None:
+    """Streams of CLIPS over a simulated network: loss, delay and what a viewer sees, as a Markdown table."""
+    from bcdcodec.benchmarks.live import table
+
+    for line in table(clips, seconds):
+        click.echo(line)
+
+
+@benchmarks.command()
 @click.argument("report", type=PATH)
 @click.argument("document", type=PATH)
 @click.option(

@@ -164,8 +164,6 @@ def test_damaged_and_random_datagrams_are_counted_and_do_no_harm(codec, sent):
     receiver.decode(100.0)
     assert receiver.refused > 10
     assert receiver.frame(200.0).number == FRAMES - 1
-    assert not receiver.gone(2.0)
-    assert receiver.gone(200.0)
 
 
 def test_voice_is_sent_and_silence_is_not():

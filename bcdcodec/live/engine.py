@@ -26,6 +26,7 @@ PACKET_FRAMES = 3
 BLOCK = 5760  # samples of sound in a packet: 120 ms
 MOST_WAITING = 2  # pictures that wait to be coded; more are left out
 SLOW, FAST = 0.9, 0.5  # share of a packet's time that its coding takes, from which the enhancement layer rests, or not
+FAR_TOO_SLOW = 5.0  # of one packet, from which nothing is averaged
 STEADY_PACKETS = 8  # over which that is averaged
 POLL_SECONDS = 0.005
 
@@ -122,11 +123,6 @@ class Engine:
         return recorder
 
     @property
-    def gone(self) -> bool:
-        """Whether the other side has been silent for too long."""
-        return self._receiver.gone(time.monotonic())
-
-    @property
     def ended(self) -> str | None:
         """The reason of the other side's end, empty for a plain one; None before."""
         return self._receiver.decoder.ended
@@ -187,7 +183,7 @@ class Engine:
                     self._send(data)
                 if datagrams:
                     self._busy.append((time.monotonic() - begun) / packet_seconds)
-                    if len(self._busy) == STEADY_PACKETS:
+                    if len(self._busy) == STEADY_PACKETS or self._busy[-1] > FAR_TOO_SLOW:
                         busy = float(np.mean(self._busy))
                         if busy > SLOW and encoder.enhanced or busy < FAST and not encoder.enhanced:
                             encoder.enhanced = not encoder.enhanced

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 import struct
+import time
 from collections.abc import Callable
 
 from aiortc import RTCCertificate, RTCDtlsFingerprint, RTCDtlsParameters, RTCDtlsTransport
@@ -16,6 +18,9 @@ from bcdcodec.errors import BcdError, FormatError
 RTP = struct.Struct(">BBHII")  # version, payload type, sequence number, timestamp, source
 PAYLOAD_TYPE = 96
 MAX_CANDIDATES, MAX_TEXT = 32, 200
+SRTP_TAG_BYTES = 10
+ALIVE_SECONDS = 0.9  # without anything sent, after which an empty packet tells that this end is there
+SILENT_SECONDS = 3.0  # without anything heard, after which the other end is gone
 
 
 class _Dtls(RTCDtlsTransport):
@@ -25,8 +30,10 @@ class _Dtls(RTCDtlsTransport):
         super().__init__(transport, [RTCCertificate.generateCertificate()])
         self._srtp_profiles = [SRTP_AES128_CM_SHA1_80]
         self._receive = receive
+        self.heard = time.monotonic()
 
     async def _handle_rtp_data(self, data: bytes, arrival_time_ms: int) -> None:
+        self.heard = time.monotonic()
         if len(data) > RTP.size:
             self._receive(data[RTP.size :])
 
@@ -42,6 +49,8 @@ class Link:
         self._dtls = _Dtls(self._ice, receive)
         self._sequence, self._source = secrets.randbelow(1 << 15), secrets.randbits(32)
         self.sent_bytes = self.sent_packets = 0  # UDP payloads, SRTP included
+        self._sent = 0.0  # when
+        self._alive: asyncio.Task | None = None
 
     async def description(self) -> dict:
         """Where this end can be reached, and how it proves to be itself; plain values."""
@@ -69,9 +78,12 @@ class Link:
             raise BcdError("no direct way to the other side: both must reach each other by UDP") from None
         if self._dtls.state != "connected":
             raise BcdError("the other side did not prove to be the one that was called: the call is not made")
+        self._dtls.heard = time.monotonic()
+        self._alive = asyncio.ensure_future(self._stay_alive())
 
     async def send(self, data: bytes) -> None:
         """Send a datagram; nothing happens once the connection is gone."""
+        self._sent = time.monotonic()
         self._sequence = self._sequence + 1 & 0xFFFF
         header = RTP.pack(0x80, PAYLOAD_TYPE, self._sequence, 0, self._source)
         try:
@@ -79,14 +91,27 @@ class Link:
         except ConnectionError:
             return
         self.sent_packets += 1
-        self.sent_bytes += len(header) + len(data) + 10
+        self.sent_bytes += len(header) + len(data) + SRTP_TAG_BYTES
 
     @property
     def open(self) -> bool:
         return self._dtls.state == "connected"
 
+    @property
+    def gone(self) -> bool:
+        """Whether the other end has been silent for too long, or has taken leave."""
+        return not self.open or time.monotonic() - self._dtls.heard > SILENT_SECONDS
+
+    async def _stay_alive(self) -> None:
+        while True:
+            await asyncio.sleep(ALIVE_SECONDS / 3)
+            if time.monotonic() - self._sent > ALIVE_SECONDS:
+                await self.send(b"")
+
     async def close(self) -> None:
         """Take leave of the other end."""
+        if self._alive is not None:
+            self._alive.cancel()
         await self._dtls.stop()
         await self._ice.stop()
 

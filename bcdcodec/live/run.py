@@ -117,11 +117,10 @@ async def _until_gone(server: PageServer, link: Link, say: Callable[[str], None]
     while True:
         await asyncio.sleep(0.2)
         engine = server.engine
-        if engine is None:
-            continue
-        if engine.ended is not None:
-            line = f"the other side has left{': ' + engine.ended if engine.ended else ''}"
-        elif engine.gone or not link.open:
+        ended = None if engine is None else engine.ended
+        if ended is not None:
+            line = f"the other side has left{': ' + ended if ended else ''}"
+        elif link.gone:
             line = GONE
         else:
             continue

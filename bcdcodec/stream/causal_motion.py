@@ -59,8 +59,8 @@ class CausalMotion:
         session, model = self._session, self._session.model
         channels, vq = model.config.base_channels, model.vq
         z = session.latents.encode(to_unit(pictures, session.device))
-        refined, hessian = model.refine(z[None], motion[None], reference)
-        fine, inner = refined[..., channels:], hessian[..., channels:, channels:]
+        refined = model.refine(z[None], motion[None], reference)
+        fine, inner = refined.motion[..., channels:], refined.hessian[..., channels:, channels:]
         before = self._error if reference is self._reference else None
         codes = rdoq(vq.entries, -lambda_ * vq.log2_p[vq.base_groups :], fine, inner, before)  # [1, t, groups]
         entries = vq.entries[torch.arange(len(vq.entries), device=codes.device), codes[0, -1]]

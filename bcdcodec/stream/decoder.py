@@ -26,6 +26,7 @@ from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, Fragm
 from bcdcodec.stream.sequence import content_number, unwrapped
 
 KEPT = 8  # contents, the latest
+EASED = 0.6  # of the way from the picture that stayed to the first one after a loss, that this one shows
 INTERPOLATED_SECONDS = 0.5  # between coded frames: what is lost for longer is not shown at all
 
 
@@ -69,7 +70,9 @@ class StreamDecoder:
         return 0 if self.wanted is None else self._assembly.missing(self.wanted)
 
     def push(self, packet: Packet, since: int = 0) -> list[Frame]:
-        """The frames that a packet brings, and those between, which are interpolated. Those before `since` are not.
+        """The frames that a packet brings, and those between, which are interpolated.
+
+        Those before `since` are left out, but for the last one of a packet.
 
         Packets that were lost cost those after them that are coded with them. Raises ModelMismatchError for a session
         of another model, FormatError and its kinds for a packet that cannot be used; those after it can.
@@ -158,10 +161,13 @@ class StreamDecoder:
                 before, old, content = self._last
                 gap = at - before
                 if 1 < gap <= INTERPOLATED_SECONDS / self.frame_seconds and content == number:
-                    shown += [(before + i, torch.lerp(old, vector, i / gap), True) for i in range(1, gap)]
+                    between = range(max(before + 1, since), at)
+                    shown += [(i, torch.lerp(old, vector, (i - before) / gap), True) for i in between]
+                    if since >= at:  # it is too late for those between: one step on the way instead of a jump
+                        vector = torch.lerp(old, vector, EASED)
             shown.append((at, vector, False))
             self._last = at, vector, number
-        shown = [each for each in shown if each[0] >= since]
+        shown = [each for each in shown if each[0] >= since] or shown[-1:]  # something, however late
         if found is None or not shown:
             return []
         reference, own = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -11,8 +12,6 @@ from bcdcodec.errors import FormatError
 from bcdcodec.stream.decoder import Frame, StreamDecoder
 from bcdcodec.stream.jitter_buffer import JitterBuffer
 from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, MediaPacket, Report, unpack_packet
-
-SILENT_SECONDS = 3.0  # without any packet, after which the other side is gone
 
 
 @dataclass(frozen=True)
@@ -30,7 +29,6 @@ class Receiver:
     def __init__(self, session: Session, on_report: Callable[[Report], object] = lambda report: None):
         self.decoder = StreamDecoder(session)
         self.refused = 0  # datagrams that were no packets, or could not be used
-        self.heard: float | None = None  # when the last packet came
         self.shown = -1  # number of the newest frame that was given out
         self._on_report = on_report
         self._buffer: JitterBuffer | None = None
@@ -49,7 +47,6 @@ class Receiver:
 
     def take(self, data: bytes, now: float) -> None:
         """Take a datagram. Damaged ones are counted and dropped; raises ModelMismatchError for another model."""
-        self.heard = now
         try:
             packet = unpack_packet(data)
             if isinstance(packet, Description | EndPacket):
@@ -65,10 +62,6 @@ class Receiver:
                 self._buffer.push(replace(packet, report=None, fragment=None), now)
         except FormatError:
             self.refused += 1
-
-    def gone(self, now: float) -> bool:
-        """Whether the other side has been silent for too long."""
-        return self.heard is not None and now - self.heard > SILENT_SECONDS
 
     def report(self, now: float) -> Report | None:
         """What has come, for the sender; None before the first media packet."""
@@ -88,11 +81,16 @@ class Receiver:
                     self._hear(item, None, lost=True)
                     continue
                 self._hear(item.sequence, item.sound)
-                newest = self._frames[-1][1].number if self._frames else self.shown
-                for frame in self.decoder.push(item, since=newest + 1):
+                for frame in self.decoder.push(item, since=self._wanted_from(now)):
                     self._frames.append((self._buffer.due(frame.seconds), frame))
             except FormatError:
                 self.refused += 1
+
+    def _wanted_from(self, now: float) -> int:
+        """Number of the first frame that is not shown yet and that it is not too late for."""
+        newest = self._frames[-1][1].number if self._frames else self.shown
+        tick = self.decoder.frame_seconds
+        return max(newest + 1, math.floor((now - self._buffer.due(0.0)) / tick))
 
     def frame(self, now: float) -> Frame | None:
         """The newest frame that is due and was not given out, if there is one; those before it are skipped."""
