@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 
 import numpy as np
@@ -120,6 +122,20 @@ def test_temperature_falls_to_its_minimum():
 
 def test_a_run_continues_exactly(sheets, tmp_path):
     check_resume_is_exact(lambda out, steps, resume: open_run(sheets, out, steps, resume), tmp_path)
+
+
+def test_a_terminated_run_goes_on_where_it_was(sheets, tmp_path):
+    run = open_run(sheets, tmp_path)
+    step = run.train_step
+
+    def terminated_step():
+        if run.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step()
+
+    run.train_step = terminated_step
+    run.run()
+    assert run.step == 3 and open_run(sheets, tmp_path, resume=True).step == 3
 
 
 def test_a_run_logs_soft_and_hard_bits_information_and_held_out_measures(sheets, tmp_path):

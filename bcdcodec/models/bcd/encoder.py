@@ -37,3 +37,15 @@ class Encoder(nn.Module):
             x = layer(x, bias)
         c, m = self.norm(x).split([q.shape[1], frames.shape[1]], dim=1)
         return self.to_content(c).float(), self.to_motion(m).float()
+
+    @torch.no_grad()
+    def standardise(self, z: Tensor) -> None:
+        """Give the motion of latents z [b, t, c, h, w] zero mean and unit deviation in each channel, as the codes have.
+
+        An initialisation from data (Salimans and Kingma 2016), which the paper does not state. As drawn, the layers
+        give all frames nearly the same motion, so most codes are near none of them.
+        """
+        rows = self(z)[1].flatten(0, 1)  # [b * t, m]
+        deviation = rows.std(0).clamp_min(1e-3)
+        self.to_motion.bias.copy_((self.to_motion.bias - rows.mean(0)) / deviation)
+        self.to_motion.weight.div_(deviation[:, None])
