@@ -178,8 +178,8 @@ SPRITES_TRAINING = BCDTraining(
 )
 
 # Fewer clips a step and fewer steps than the paper's: higher learning rates, and the same range of temperatures within
-# 2,800 steps instead of 500,000. The encoder's rate rises slowly: until the decoder reads the codes, the rate term alone
-# drives the encoder, and Adam follows it at full speed however small its weight.
+# 2,800 steps instead of 500,000. The encoder's rate rises slowly: until the decoder reads the codes, the rate term
+# alone drives the encoder, and Adam follows it at full speed however small its weight.
 SPRITES_BCD_TRAINING = BCDTraining(
     data="sheets",
     batch=32,
