@@ -61,7 +61,7 @@ def run_to_end(
             if trainer.elapsed >= next_save:
                 trainer.save()
                 next_save = trainer.elapsed + 60 * checkpoint_minutes
-            if trainer.elapsed >= next_look:
+            if trainer.elapsed >= next_look and not terminated.is_set():
                 trainer.look(log)
                 next_look = trainer.elapsed + 60 * evaluate_minutes
         trainer.save()
