@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from training_runs import check_resume_is_exact
 from bcdcodec import load, read, write
 from bcdcodec.config import LatentConfig
 from bcdcodec.errors import ModelError
+from bcdcodec.models import bcd as package
 from bcdcodec.models.bcd.config import BCDDecoderConfig
 from bcdcodec.training import export
 from bcdcodec.training.data.clips import ClipStore
@@ -23,6 +26,7 @@ from bcdcodec.training.data.halves import ClipHalves, SheetHalves
 from bcdcodec.training.data.run_data import RunOptions
 from bcdcodec.training.data.sprite_batches import SpriteClips
 from bcdcodec.training.presets import open_recipe
+from bcdcodec.training.recipes import bcd as recipe
 from bcdcodec.training.recipes.bcd import SPRITES_BCD_TRAINING, SPRITES_TRAINING, BCDRecipe
 from bcdcodec.training.trainer import Trainer
 
@@ -96,6 +100,29 @@ def test_loss_is_distortion_and_the_squared_error_of_the_rate(sheets, tmp_path):
     losses = run.recipe.losses(run, run.recipe.batch(run))
     missed = losses.rate.H_model - SMALL.quantiser.target_bits
     torch.testing.assert_close(losses.total, losses.distortion + 0.04 * missed**2)
+
+
+def test_the_encoder_reaches_its_rate_later_than_the_decoder(sheets, tmp_path):
+    """Else the rate term, which alone drives the encoder at first, flattens the distributions over the codes."""
+    run = open_run(sheets, tmp_path, training=replace(TRAINING, warmup_encoder=1000))
+    run.step = 99
+    assert [run.recipe.learning_rate(run, part) for part in ("decoder", "encoder")] == [1.0, 0.1]
+
+
+def test_a_run_begins_with_motion_that_is_spread_over_the_codes(sheets, tmp_path):
+    run = open_run(sheets, tmp_path)
+    m = run.model.motion(run.recipe.batch(run).driving).flatten(0, 1)
+    assert torch.equal(run.ema.encoder.to_motion.weight, run.model.encoder.to_motion.weight)
+    assert 0.5 < m.std(0).mean() < 1.5 and m.mean(0).abs().mean() < 0.5
+
+
+def test_every_equation_is_found_by_its_number():
+    files = [*Path(package.__file__).parent.glob("*.py"), Path(recipe.__file__)]
+    found = set()
+    for match in re.finditer(r"(?<!EDM's )[Ee]quation (\d+)", "".join(file.read_text() for file in files)):
+        found.add(int(match.group(1)))
+    assert found >= set(range(1, 14))
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 900
 
 
 def test_everything_learns_but_for_temporal_blocks_in_the_first_stage(sheets, tmp_path):

@@ -40,12 +40,18 @@ class Encoder(nn.Module):
 
     @torch.no_grad()
     def standardise(self, z: Tensor) -> None:
-        """Give the motion of latents z [b, t, c, h, w] zero mean and unit deviation in each channel, as the codes have.
+        """Give frame tokens and motion of latents z [b, t, c, h, w] zero mean and unit deviation, as the codes have.
 
         An initialisation from data (Salimans and Kingma 2016), which the paper does not state. As drawn, the layers
         give all frames nearly the same motion, so most codes are near none of them.
         """
-        rows = self(z)[1].flatten(0, 1)  # [b * t, m]
-        deviation = rows.std(0).clamp_min(1e-3)
-        self.to_motion.bias.copy_((self.to_motion.bias - rows.mean(0)) / deviation)
-        self.to_motion.weight.div_(deviation[:, None])
+        _standardise(self.embed, self.embed(z.flatten(2)))
+        _standardise(self.to_motion, self(z)[1])
+
+
+def _standardise(layer: nn.Linear, found: Tensor) -> None:
+    """Scale and shift a layer that gives `found` [b, t, d] so that each channel has zero mean and unit deviation."""
+    rows = found.flatten(0, 1)
+    deviation = rows.std(0).clamp_min(1e-3)
+    layer.bias.copy_((layer.bias - rows.mean(0)) / deviation)
+    layer.weight.div_(deviation[:, None])

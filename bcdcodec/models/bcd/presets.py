@@ -50,6 +50,6 @@ SPRITES_BCD = replace(
     SPRITES,
     name="sprites-bcd",
     encoder=BCDEncoderConfig(width=192, ff=768, layers=3, heads=3),
-    quantiser=replace(SPRITES.quantiser, dim=192, alpha=32.0),
+    quantiser=replace(SPRITES.quantiser, dim=192, alpha=16.0),
     decoder=BCDDecoderConfig(width=256, ff=1024, depth=3, heads=4, patch=8, temporal_indices=(0,)),
 )
