@@ -3,7 +3,7 @@
 The paper leaves open, and we choose:
 - the number of content tokens and their channels: one token of 32 channels a patch of the decoder (8x8), so that the
   content can be concatenated with the noisy input;
-- alpha of equation 2, chosen by measurement (docs/notes/bcd.md);
+- alpha of equation 2: of `sprites-bcd` by short runs, of the others by an untrained network (docs/notes/bcd.md);
 - EDM's noise levels. Its defaults suit data of deviation 0.5; ours have deviation 1, so sigma_data is 1 and P_mean is
   larger by ln 2;
 - how the content gets into a file: rounded to a fine step after training. Training sees it unrounded, as in the paper.
