@@ -39,7 +39,7 @@ SMALL = replace(
     diffusion=replace(TINY.diffusion, steps=2),
     window=replace(TINY.window, length=4),
 )
-TRAINING = replace(SPRITES_BCD_TRAINING, batch=3)
+TRAINING = replace(SPRITES_BCD_TRAINING, batch=3, warmup_encoder=100)
 
 
 def open_run(sheets, out, steps=6, resume=False, training=TRAINING) -> Trainer:
