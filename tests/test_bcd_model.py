@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
@@ -138,6 +139,20 @@ def test_content_has_a_token_a_query_for_any_number_of_frames(model):
     for frames in (1, 3, 5):
         content, motion = model.encode(torch.randn(2, frames, 3, 8, 8))
         assert content.shape == (2, 4, 4) and motion.shape == (2, frames, 8)
+
+
+def test_standardised_motion_is_spread_over_the_codes():
+    """Nearly equal frames are nearest to few codes, until the last layer is scaled by what it gives."""
+    torch.manual_seed(0)
+    model = BCDModel(replace(TINY, quantiser=replace(TINY.quantiser, alpha=8.0)))
+    z = 2 + 0.1 * torch.randn(50, 3, 3, 8, 8)
+    told = [information(-8 * model.vq.distances(model.motion(z))).item()]
+    model.encoder.standardise(z)
+    m = model.motion(z).flatten(0, 1)
+    torch.testing.assert_close(m.mean(0), torch.zeros(8), rtol=0, atol=1e-4)
+    torch.testing.assert_close(m.std(0), torch.ones(8), rtol=1e-3, atol=0)
+    told.append(information(-8 * model.vq.distances(model.motion(z))).item())
+    assert told[0] < 1 and told[1] > 2
 
 
 def test_motion_of_a_frame_depends_on_the_other_frames(model):

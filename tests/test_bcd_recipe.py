@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from training_runs import check_resume_is_exact
 from bcdcodec import load, read, write
 from bcdcodec.config import LatentConfig
 from bcdcodec.errors import ModelError
+from bcdcodec.models import bcd as package
 from bcdcodec.models.bcd.config import BCDDecoderConfig
 from bcdcodec.training import export
 from bcdcodec.training.data.clips import ClipStore
@@ -21,6 +26,7 @@ from bcdcodec.training.data.halves import ClipHalves, SheetHalves
 from bcdcodec.training.data.run_data import RunOptions
 from bcdcodec.training.data.sprite_batches import SpriteClips
 from bcdcodec.training.presets import open_recipe
+from bcdcodec.training.recipes import bcd as recipe
 from bcdcodec.training.recipes.bcd import SPRITES_BCD_TRAINING, SPRITES_TRAINING, BCDRecipe
 from bcdcodec.training.trainer import Trainer
 
@@ -33,7 +39,7 @@ SMALL = replace(
     diffusion=replace(TINY.diffusion, steps=2),
     window=replace(TINY.window, length=4),
 )
-TRAINING = replace(SPRITES_BCD_TRAINING, batch=3)
+TRAINING = replace(SPRITES_BCD_TRAINING, batch=3, warmup_encoder=100)
 
 
 def open_run(sheets, out, steps=6, resume=False, training=TRAINING) -> Trainer:
@@ -96,6 +102,29 @@ def test_loss_is_distortion_and_the_squared_error_of_the_rate(sheets, tmp_path):
     torch.testing.assert_close(losses.total, losses.distortion + 0.04 * missed**2)
 
 
+def test_the_encoder_reaches_its_rate_later_than_the_decoder(sheets, tmp_path):
+    """Else the rate term, which alone drives the encoder at first, flattens the distributions over the codes."""
+    run = open_run(sheets, tmp_path, training=replace(TRAINING, warmup_encoder=1000))
+    run.step = 99
+    assert [run.recipe.learning_rate(run, part) for part in ("decoder", "encoder")] == [1.0, 0.1]
+
+
+def test_a_run_begins_with_motion_that_is_spread_over_the_codes(sheets, tmp_path):
+    run = open_run(sheets, tmp_path)
+    m = run.model.motion(run.recipe.batch(run).driving).flatten(0, 1)
+    assert torch.equal(run.ema.encoder.to_motion.weight, run.model.encoder.to_motion.weight)
+    assert 0.5 < m.std(0).mean() < 1.5 and m.mean(0).abs().mean() < 0.5
+
+
+def test_every_equation_is_found_by_its_number():
+    files = [*Path(package.__file__).parent.glob("*.py"), Path(recipe.__file__)]
+    found = set()
+    for match in re.finditer(r"(?<!EDM's )[Ee]quation (\d+)", "".join(file.read_text() for file in files)):
+        found.add(int(match.group(1)))
+    assert found >= set(range(1, 14))
+    assert sum(len(file.read_text().splitlines()) for file in files) <= 900
+
+
 def test_everything_learns_but_for_temporal_blocks_in_the_first_stage(sheets, tmp_path):
     run = open_run(sheets, tmp_path, steps=4, training=replace(TRAINING, temporal_from=0.5))
     before = {name: p.clone() for name, p in run.model.named_parameters()}
@@ -120,6 +149,20 @@ def test_temperature_falls_to_its_minimum():
 
 def test_a_run_continues_exactly(sheets, tmp_path):
     check_resume_is_exact(lambda out, steps, resume: open_run(sheets, out, steps, resume), tmp_path)
+
+
+def test_a_terminated_run_goes_on_where_it_was(sheets, tmp_path):
+    run = open_run(sheets, tmp_path)
+    step = run.train_step
+
+    def terminated_step():
+        if run.step == 2:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return step()
+
+    run.train_step = terminated_step
+    run.run()
+    assert run.step == 3 and open_run(sheets, tmp_path, resume=True).step == 3
 
 
 def test_a_run_logs_soft_and_hard_bits_information_and_held_out_measures(sheets, tmp_path):

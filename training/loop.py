@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import signal
+import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, TextIO
 
@@ -33,15 +37,19 @@ class Trains(Protocol):
 def run_to_end(
     trainer: Trains, out: Path, checkpoint_minutes: float, evaluate_minutes: float, name: str, shown: tuple[str, ...]
 ) -> None:
-    """Train until `progress` is 1; log to `out/log.jsonl`. `shown`: fields of a record beside the progress bar."""
+    """Train until `progress` is 1; log to `out/log.jsonl`. `shown`: fields of a record beside the progress bar.
+
+    SIGTERM ends the run after the step in progress, with a checkpoint from which it can be resumed.
+    """
     from tqdm import tqdm
 
     next_save, next_look = (trainer.elapsed + 60 * minutes for minutes in (checkpoint_minutes, evaluate_minutes))
     with (
+        _terminated() as terminated,
         (out / "log.jsonl").open("a") as log,
         tqdm(total=1000, initial=int(1000 * trainer.progress), disable=None, unit="‰", desc=name) as bar,
     ):
-        while trainer.progress < 1:
+        while trainer.progress < 1 and not terminated.is_set():
             began = time.monotonic()
             record = trainer.train_step()
             trainer.elapsed += time.monotonic() - began
@@ -53,8 +61,23 @@ def run_to_end(
             if trainer.elapsed >= next_save:
                 trainer.save()
                 next_save = trainer.elapsed + 60 * checkpoint_minutes
-            if trainer.elapsed >= next_look:
+            if trainer.elapsed >= next_look and not terminated.is_set():
                 trainer.look(log)
                 next_look = trainer.elapsed + 60 * evaluate_minutes
         trainer.save()
-        trainer.look(log)
+        if not terminated.is_set():
+            trainer.look(log)
+
+
+@contextmanager
+def _terminated() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, in place of ending the process. Outside the main thread nothing sets it."""
+    event = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield event
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, frame: event.set())
+    try:
+        yield event
+    finally:
+        signal.signal(signal.SIGTERM, before)

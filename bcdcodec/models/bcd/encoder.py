@@ -37,3 +37,21 @@ class Encoder(nn.Module):
             x = layer(x, bias)
         c, m = self.norm(x).split([q.shape[1], frames.shape[1]], dim=1)
         return self.to_content(c).float(), self.to_motion(m).float()
+
+    @torch.no_grad()
+    def standardise(self, z: Tensor) -> None:
+        """Give frame tokens and motion of latents z [b, t, c, h, w] zero mean and unit deviation, as the codes have.
+
+        An initialisation from data (Salimans and Kingma 2016), which the paper does not state. As drawn, the layers
+        give all frames nearly the same motion, so most codes are near none of them.
+        """
+        _standardise(self.embed, self.embed(z.flatten(2)))
+        _standardise(self.to_motion, self(z)[1])
+
+
+def _standardise(layer: nn.Linear, found: Tensor) -> None:
+    """Scale and shift a layer that gives `found` [b, t, d] so that each channel has zero mean and unit deviation."""
+    rows = found.flatten(0, 1)
+    deviation = rows.std(0).clamp_min(1e-3)
+    layer.bias.copy_((layer.bias - rows.mean(0)) / deviation)
+    layer.weight.div_(deviation[:, None])
