@@ -75,7 +75,7 @@ def test_every_requirement_has_an_exact_version_in_the_constraints():
     extras = config["options.extras_require"].values()
     wanted = [config["options"]["install_requires"], *extras]
     lines = [line.split(";")[0].strip() for text in wanted for line in text.splitlines() if line.strip()]
-    names = {re.split("[=><]=", line)[0] for line in lines}
+    names = {re.split(r"[=><]=|\[", line)[0] for line in lines}
     pinned = {
         line.split("==")[0]
         for line in (ROOT / "constraints.txt").read_text().splitlines()
