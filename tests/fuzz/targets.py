@@ -35,6 +35,7 @@ from bcdcodec.entropy.motion import decode_motion, decode_motion_prefix, encode_
 from bcdcodec.errors import BcdError  # noqa: E402
 from bcdcodec.files.info import describe_file  # noqa: E402
 from bcdcodec.model_folder import SHIPPED, ModelFolder, open_model  # noqa: E402
+from bcdcodec.stream.packets import pack_packet, unpack_packet  # noqa: E402
 
 VECTORS = TESTS / "vectors"
 MOST_FRAMES = 300  # decoded of one input: few bytes can state many frames
@@ -157,6 +158,12 @@ def sound(data: bytes) -> None:
         assert unpack_audio(pack_audio(found), first) == found
 
 
+def packets(data: bytes) -> None:
+    """Packets of a live stream; what is read, written and read again is the same."""
+    found = unpack_packet(data)
+    assert unpack_packet(pack_packet(found)) == found
+
+
 def av1(data: bytes) -> None:
     """The rules for AV1 units, for a key frame and for an inter frame; what keeps to them goes to the decoder."""
     from bcdcodec.video.av1 import decode_picture
@@ -211,6 +218,24 @@ def _payloads(kind: bytes) -> list[bytes]:
     return found
 
 
+def _packets() -> list[bytes]:
+    """All packets of the vectors of live streams, and those that are faulty."""
+    found = []
+
+    def take(value: object) -> None:
+        if isinstance(value, str):
+            try:
+                found.append(bytes.fromhex(value))
+            except ValueError:
+                pass
+        elif isinstance(value, dict | list):
+            for item in value.values() if isinstance(value, dict) else value:
+                take(item)
+
+    take(json.loads((VECTORS / "packets.json").read_text()))
+    return found
+
+
 def _coded(data: bytes) -> list[bytes]:
     return [bytes([5]) + payload[4:] for kind, payload in split(data) if kind == b"MOTN"]
 
@@ -233,6 +258,7 @@ TARGETS = {
     ),
     "metadata": Target(metadata, lambda: _payloads(b"mETa") + [pack_metadata({"a": [1, {"b": [b"x", -0.5, None]}]})]),
     "sound": Target(sound, lambda: _payloads(b"AUDI")),
+    "packets": Target(packets, _packets),
     "av1": Target(av1, lambda: [picture.unit for picture in (KEY, INTER, STILL, ODD)]),
     "config": Target(config, lambda: [path.read_bytes() for path in sorted(SHIPPED.glob("*/config.json"))], 8192),
     "tables": Target(
