@@ -11,9 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from torch import Tensor
 
 from bcdcodec.codec import Codec, load
+from bcdcodec.models.base import Reference
 from bcdcodec.stream.channel import Channel, ChannelOptions
+from bcdcodec.stream.decoder import StreamDecoder
 from bcdcodec.stream.encoder import LiveOptions
 from bcdcodec.stream.motion_coder import MotionReader, MotionWriter
 from bcdcodec.stream.packets import ControlPacket, MediaPacket, Report, pack_packet, unpack_packet
@@ -46,6 +49,13 @@ class Run:
     psnr: float  # dB, of what is shown against the source at that time less the delay
     kbps: float  # of all datagrams, headers of SRTP, UDP and IP included
     motion_kbps: float  # of coded motion and the packets' own headers
+
+
+class UndrawnDecoder(StreamDecoder):
+    """Decodes all but pictures: what comes when needs none."""
+
+    def _pictures(self, reference: Reference, motion: Tensor, own: bool) -> np.ndarray:
+        return np.zeros((len(motion), 1, 1, 3), np.uint8)
 
 
 class SentClip:
@@ -88,10 +98,12 @@ class SentClip:
         return [pack_packet(ControlPacket(piece)) for piece in asked]
 
 
-def run(codec: Codec, frames: np.ndarray, sent: SentClip, options: ChannelOptions, seed: int = 1) -> Run:
+def run(codec: Codec, frames: np.ndarray, sent: SentClip, options: ChannelOptions, drawn: bool, seed: int = 1) -> Run:
     """Send frames uint8 [t, h, w, 3], 25 a second, through a channel; reports come back through another like it."""
     there, back = Channel(options, seed), Channel(options, seed + 1)
     receiver = Receiver(codec.session)
+    if not drawn:
+        receiver.decoder = UndrawnDecoder(codec.session)
     shown: list[tuple[int, int, bool]] = []  # time in ticks, frame, whether it is interpolated
     seen: list[tuple[int, np.ndarray]] = []
     count = size = motion = 0
@@ -125,7 +137,9 @@ def run(codec: Codec, frames: np.ndarray, sent: SentClip, options: ChannelOption
     ticks = [tick for tick, _, _ in shown]
     times = range(ticks[0], min(ticks[-1], len(frames) + delay) + 1)
     errors = [
-        np.square(p.astype(np.float32) - frames[t - delay]).mean() for t, p in seen if 0 <= t - delay < len(frames)
+        np.square(p.astype(np.float32) - frames[t - delay]).mean()
+        for t, p in seen
+        if drawn and 0 <= t - delay < len(frames)
     ]
     coded = sum(not between for _, _, between in shown)
     return Run(
@@ -136,32 +150,44 @@ def run(codec: Codec, frames: np.ndarray, sent: SentClip, options: ChannelOption
         float(np.diff(ticks).max()) * TICK - TICK,
         delay * TICK,
         ticks[0] * TICK,
-        float(np.mean(10 * np.log10(255**2 / np.array(errors)))),
+        float(np.mean(10 * np.log10(255**2 / np.array(errors)))) if drawn else np.nan,
         8 * size / seconds / 1000,
         8 * motion / seconds / 1000,
     )
 
 
-def table(clips: tuple[Path, ...], seconds: float) -> Iterator[str]:
-    """Lines of a Markdown table: what a viewer sees of clips under each condition, means over the clips."""
+def table(clips: tuple[Path, ...], seconds: float, drawn: bool = True) -> Iterator[str]:
+    """Lines of a Markdown table: what a viewer sees of clips under each condition, means over the clips.
+
+    Not `drawn`: no network decodes, and PSNR is left out.
+    """
     codec = load("faces")
     loaded = [read_pictures(clip, None, codec.picture_size)[: round(seconds / TICK)] for clip in clips]
     coded = [SentClip(codec, frames) for frames in loaded]
-    columns = ("lost", "own codes", "interpolated", "held", "longest hold, ms", "delay, ms", "first, ms", "PSNR, dB")
+    columns = (
+        "lost",
+        "own codes",
+        "interpolated",
+        "held",
+        "longest hold, ms",
+        "delay, ms",
+        "first, ms",
+        *(["PSNR, dB"] if drawn else []),
+    )
     yield (f"| network | restarts | {' | '.join(columns)} |")
     yield (f"|---|---|{'---:|' * len(columns)}")
     rates = []
     for name, options in CONDITIONS.items():
         for how, every in (("each packet", 1), ("each second", 8)):
             runs = [
-                run(codec, frames, sent.restarting(codec, every), options)
+                run(codec, frames, sent.restarting(codec, every), options, drawn)
                 for frames, sent in zip(loaded, coded, strict=True)
             ]
             mean = {key: float(np.mean([getattr(r, key) for r in runs])) for key in Run.__annotations__}
             yield (
                 f"| {name} | {how} | {mean['lost']:.1%} | {mean['coded']:.1%} | {mean['interpolated']:.1%} | "
                 f"{mean['held']:.1%} | {1000 * max(r.longest_hold for r in runs):.0f} | {1000 * mean['delay']:.0f} | "
-                f"{1000 * mean['first']:.0f} | {mean['psnr']:.2f} |"
+                f"{1000 * mean['first']:.0f} |" + (f" {mean['psnr']:.2f} |" if drawn else "")
             )
             if options == ChannelOptions():
                 rates.append(f"{how}: motion with packet headers {mean['motion_kbps']:.2f}, all {mean['kbps']:.2f}")
