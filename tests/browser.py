@@ -88,7 +88,7 @@ class Browser:
             raise RuntimeError(found["exceptionDetails"]["exception"].get("description"))
         return found["result"].get("value")
 
-    async def wait(self, script, seconds=60.0):
+    async def wait(self, script, seconds=150.0):
         """The value of an expression in the page, once it is true."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
