@@ -11,7 +11,7 @@ from bcdcodec.coding.session import Session
 from bcdcodec.live.engine import Engine
 from bcdcodec.live.link import Link
 from bcdcodec.live.server import PageServer, PageState
-from bcdcodec.live.signalling import call, listen, new_code, own_address, parse_address
+from bcdcodec.live.signalling import call, listen, listening_port, new_code, own_address, parse_address
 
 GONE = "the other side is gone: nothing came from it for three seconds"
 
@@ -89,7 +89,7 @@ async def run_call(
 
             code = new_code()
             listener = await listen(call_port, code, answer)
-            place = f"{own_address()}:{listener.sockets[0].getsockname()[1]}/{code}"
+            place = f"{own_address()}:{listening_port(listener)}/{code}"
             say(f"the other side joins with: bcd call {place}")
             await server.start(port)
             _invite(server.port, open_page, say)

@@ -98,6 +98,12 @@ async def listen(
         raise BcdError(f"cannot listen on port {port}: {error.strerror}; give another with --port") from None
 
 
+def listening_port(listener: asyncio.Server) -> int:
+    """The port that `own_address` goes with: IPv4 and IPv6 have one each, in no fixed order."""
+    sockets = sorted(listener.sockets, key=lambda found: found.family != socket.AF_INET)
+    return sockets[0].getsockname()[1]
+
+
 async def call(host: str, port: int, code: str, description: dict) -> dict:
     """The description of the side that listens there, for this side's. Raises BcdError."""
     try:
