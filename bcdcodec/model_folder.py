@@ -128,11 +128,15 @@ def _check_sizes(config: ModelConfig, tensors: dict[str, torch.Tensor], folder: 
     """Raise ModelError unless weights have the shapes that a config asks for; nothing of that size is allocated."""
     import torch
 
+    from bcdcodec.models.load_older import renamed
+
     try:
         with torch.device("meta"):
-            expected = {name: tuple(t.shape) for name, t in build_model(config).state_dict().items()}
+            model = build_model(config)
+        expected = {name: tuple(t.shape) for name, t in model.state_dict().items()}
     except Exception as error:  # whatever a network cannot be built with
         raise ModelError(f"no network can be built of the config in {folder}: {error}") from error
+    tensors = renamed(model, tensors)
     for name in sorted(expected.keys() | tensors.keys()):
         wants, has = expected.get(name), tensors.get(name)
         if wants is None or has is None or wants != tuple(has.shape):

@@ -22,7 +22,11 @@ BELOW = {
     "reenactment": "coding config container errors model_folder models",
     "generation": "container errors model_folder",
     "files": "coding container device entropy errors generation model_folder reenactment video",
-    "codec": "coding container errors model_folder reenactment",
+    "stream": "coding config container entropy errors memory model_folder models video",
+    "codec": "coding container errors model_folder reenactment stream",
+    "hub": "codec coding device errors model_folder",
+    "distributed": "codec coding container device errors files model_folder video",
+    "live": "codec coding container errors files model_folder models reenactment stream video",
 }
 HEAVY = {"torch", "av"}
 
