@@ -6,11 +6,12 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from safetensors.numpy import load_file, save_file
 
 from bcdcodec import presets
 from bcdcodec.errors import ModelError
-from bcdcodec.model_folder import fill_network, load_weights, open_model
+from bcdcodec.model_folder import SHIPPED, fill_network, load_weights, open_model, shipped_models
 from bcdcodec.models.registry import build_model, read_config
 
 
@@ -148,3 +149,11 @@ def test_weights_of_other_networks_are_checked_as_well(folder):
     change(folder, lambda tensors, name: tensors[name].fill(np.nan))
     with pytest.raises(ModelError, match="the poser's weights .* are damaged"):
         fill_network(build_model(presets.TINY), folder, "the poser's")
+
+
+@pytest.mark.parametrize("name", shipped_models())
+def test_a_copy_of_a_shipped_model_loads_whatever_names_its_tensors_had(name, tmp_path):
+    copy = shutil.copytree(SHIPPED / name, tmp_path / name)
+    assert open_model(copy).fingerprint == open_model(name).fingerprint
+    ours, theirs = (load_weights(open_model(place)).state_dict() for place in (name, copy))
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours) and ours.keys() == theirs.keys()
