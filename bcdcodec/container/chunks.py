@@ -12,7 +12,8 @@ from bcdcodec.errors import ChecksumError, FormatError, LimitError, TruncatedErr
 SIGNATURE = b"\x89BCD\r\n\x1a\n"
 MAX_CHUNK_BYTES = 64 << 20
 
-HEAD, CONT, MOTN, TABL, AUDI, SURR, META, INDX, TAIL = (
+# All chunk types of this version.
+CHUNK_TYPES = HEAD, CONT, MOTN, TABL, AUDI, SURR, META, INDX, TAIL = (
     b"HEAD", b"CONT", b"MOTN", b"TABL", b"AUDI", b"sURR", b"mETa", b"iNDX", b"TAIL",
 )  # fmt: skip
 

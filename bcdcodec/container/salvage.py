@@ -6,21 +6,7 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from bcdcodec.container.chunks import (
-    AUDI,
-    CONT,
-    HEAD,
-    INDX,
-    MAX_CHUNK_BYTES,
-    META,
-    MOTN,
-    SIGNATURE,
-    SURR,
-    TABL,
-    TAIL,
-    RawChunk,
-    header_bytes,
-)
+from bcdcodec.container.chunks import CHUNK_TYPES, MAX_CHUNK_BYTES, SIGNATURE, RawChunk, header_bytes
 from bcdcodec.container.varint import read_varint
 from bcdcodec.errors import FormatError
 
@@ -28,7 +14,7 @@ SEARCH_BYTES = 1 << 30  # checked at most for chunks that turn out to be none: h
 
 _TYPE_BYTES = _CRC_BYTES = 4
 _MOST_HEADER_BYTES = _TYPE_BYTES + 4 + _CRC_BYTES
-_KNOWN = re.compile(b"|".join((HEAD, CONT, MOTN, TABL, AUDI, SURR, META, INDX, TAIL)))
+_KNOWN = re.compile(b"|".join(CHUNK_TYPES))
 
 
 @dataclass(frozen=True)

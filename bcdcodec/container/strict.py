@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from bcdcodec.container.chunks import CHUNK_TYPES
 from bcdcodec.container.head import MINOR_AUDIO, pack_head
 from bcdcodec.container.index import INDEX_ABOVE
 from bcdcodec.container.metadata import pack_metadata
@@ -10,7 +11,7 @@ from bcdcodec.container.reader import BcdReader
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.errors import BcdError
 
-_KNOWN = {"HEAD", "TABL", "CONT", "MOTN", "AUDI", "sURR", "mETa", "iNDX", "TAIL"}
+_KNOWN = {kind.decode("ascii") for kind in CHUNK_TYPES}
 _WEBP = (b"RIFF", b"WEBP")  # at bytes 0 and 8 of a WebP file (RFC 9649)
 
 

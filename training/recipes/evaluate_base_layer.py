@@ -22,6 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bcdcodec.benchmarks.measure.perceptual import feature_distance, features
+from bcdcodec.benchmarks.statistics import evenly_in_time
 from bcdcodec.models.faces.alignment_frame import crop, to_frame
 from bcdcodec.models.faces.config import DrawingConfig, GeometryConfig
 from bcdcodec.models.faces.drawing import DrawingNetwork, draw
@@ -112,7 +113,7 @@ def evaluate(decoder: Decoder, clips: dict[str, Frames], frames: int, judges: di
     distance, hardest = {kind: [] for kind in kinds}, []
     for clip in clips.values():
         usable = np.flatnonzero(clip.found)
-        picked = usable[np.linspace(0, len(usable) - 1, min(frames, len(usable))).astype(int)]
+        picked = usable[evenly_in_time(len(usable), frames)]
         out = decode_clip(decoder, clip, picked)
         eye = (out["points"][:, 33] - out["points"][:, 263]).norm(dim=-1)  # [t]
         lips = [13, 14, 61, 291, 78, 308, 80, 81, 82, 310, 311, 312, 87, 88, 178, 317, 318, 402]
@@ -184,7 +185,7 @@ def main(arguments: list[str] | None = None) -> None:
     )
     run = options.drawing or options.run
     clips = load_clips(options.clips / "val")
-    names = [list(clips)[i] for i in np.linspace(0, len(clips) - 1, min(options.count, len(clips))).astype(int)]
+    names = [list(clips)[i] for i in evenly_in_time(len(clips), options.count)]
     judges = {"mediapipe": landmarker_judge(options.landmarker)}
     if not options.no_dlib:
         judges["dlib"] = dlib_judge()

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from bcdcodec.benchmarks.statistics import evenly_in_time
 from bcdcodec.models.faces.base_motion import BaseMotion
 from bcdcodec.models.faces.config import BaseMotionConfig
 from bcdcodec.training.data.aligned_pairs import motion_of
@@ -86,7 +87,7 @@ def main(arguments: list[str] | None = None) -> None:
     model = runs.trained(options.run, "base_motion", BaseMotion, BaseMotionConfig)
     with open(options.clips.parent / "manifest.csv", newline="") as file:
         rows = [(Path(r["file"]).stem, r["identity"]) for r in csv.DictReader(file) if r["split"] == "val"]
-    rows = [rows[i] for i in np.linspace(0, len(rows) - 1, min(options.count, len(rows))).astype(int)]
+    rows = [rows[i] for i in evenly_in_time(len(rows), options.count)]
     said, right, features, all_codes, without, people = [], [], [], [], [], []
     for name, person in rows:
         frames = list(islice(read_frames(options.clips / f"{name}.mp4"), options.frames))

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bcdcodec.benchmarks.statistics import evenly_in_time
 from bcdcodec.config import DiffusionConfig, LatentConfig, QuantiserConfig, WindowConfig
 from bcdcodec.entropy.content import BUCKETS, SYMBOLS, ContentModel
 from bcdcodec.entropy.model_tables import ModelTables
@@ -107,7 +108,7 @@ def fit_fields(model: FacesModel, frames: Path) -> Tensor:
     drawn, goals, share = [], [], model.config.latent.size // model.config.enhancement.side
     for clip in load_clips(frames / "train").values():
         usable = np.flatnonzero(clip.found)
-        picked = usable[np.linspace(0, len(usable) - 1, min(FITTED_FRAMES, len(usable))).astype(int)]
+        picked = usable[evenly_in_time(len(usable), FITTED_FRAMES)]
         z = to_unit(clip.pictures[picked])
         m = model.motion(z[None])[0]
         shown = model.shown(reference_of(model, z, m), m[None])[0]
@@ -183,7 +184,7 @@ def main(arguments: list[str] | None = None) -> None:
     with open(options.clips.parent / "manifest.csv", newline="") as file:
         names = [row["file"] for row in csv.DictReader(file) if row["split"] == "train"]
     names = [name for name in names if name.startswith("clips/")]
-    picked = [names[i] for i in np.linspace(0, len(names) - 1, min(options.count, len(names))).astype(int)]
+    picked = [names[i] for i in evenly_in_time(len(names), options.count)]
     coded = coded_clips(model, [options.clips.parent / name for name in picked], options.length)
     with torch.enable_grad():  # the context tables are fitted by gradients
         tables = fit_tables(model, coded, options.bits)
