@@ -26,6 +26,7 @@ from bcdcodec.models.faces.config import (
     FacesConfig,
     GeometryConfig,
     PictureContentConfig,
+    SurroundingsConfig,
 )
 from bcdcodec.models.faces.model import FacesModel
 from bcdcodec.models.faces.reference import PARTS, Transfer, transferred
@@ -47,6 +48,7 @@ SMALL = FacesConfig(
         codes=CODES,
     ),
     geometry=GeometryConfig(frame=64, patch=16, margin=2, width=16, blocks=1, heads=2, rank=4),
+    surroundings=SurroundingsConfig(picture=32, patch=8, margin=2, width=16, blocks=1, heads=2),
     drawing=DrawingConfig(frame=64, patch=16, margin=4, width=16, blocks=1, heads=2),
     enhancement=EnhancementConfig(side=32, grid=8),
 )  # fmt: skip
@@ -99,7 +101,7 @@ def recording(codec, frames):
 
 def test_config_comes_back_from_its_json():
     assert read_config(SMALL.to_json()) == SMALL
-    without = replace(SMALL, drawing=None)
+    without = replace(SMALL, drawing=None, surroundings=None)
     assert read_config(without.to_json()) == without
 
 

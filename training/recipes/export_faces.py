@@ -1,7 +1,7 @@
-"""Write a `faces` model folder from the runs of its geometry, its drawing and its base motion.
+"""Write a `faces` model folder from the runs of its parts.
 
-    python -m bcdcodec.training.recipes.export_faces --geometry RUN --drawing RUN --base-motion RUN --frames DIR \
-        --clips DIR --out DIR
+    python -m bcdcodec.training.recipes.export_faces --geometry RUN --surroundings RUN --drawing RUN \
+        --base-motion RUN --frames DIR --clips DIR --out DIR
 
 The enhancement layer is fitted here, to what the base layer leaves over on training clips: its flow fields are the
 principal components of the remaining flow, its codes are fitted to their coefficients, and the Lagrangian multiplier is
@@ -36,10 +36,12 @@ from bcdcodec.models.faces.config import (
     FacesConfig,
     GeometryConfig,
     PictureContentConfig,
+    SurroundingsConfig,
 )
 from bcdcodec.models.faces.drawing import DrawingNetwork
 from bcdcodec.models.faces.geometry import GeometryNetwork
 from bcdcodec.models.faces.model import FacesModel
+from bcdcodec.models.faces.surroundings import SurroundingsNetwork
 from bcdcodec.models.flow_basis import smooth_basis
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.latents import open_latents, to_unit
@@ -61,7 +63,12 @@ ROUNDS = 4  # at most, in which the static target is corrected by the bits of pr
 NEAR = 0.03  # of the bits asked for, which is near enough
 
 
-def configured(geometry: GeometryConfig, base: BaseMotionConfig, drawing: DrawingConfig | None) -> FacesConfig:
+def configured(
+    geometry: GeometryConfig,
+    base: BaseMotionConfig,
+    surroundings: SurroundingsConfig | None,
+    drawing: DrawingConfig | None,
+) -> FacesConfig:
     """The config of a model of these parts."""
     return FacesConfig(
         name="faces",
@@ -72,18 +79,24 @@ def configured(geometry: GeometryConfig, base: BaseMotionConfig, drawing: Drawin
         window=WindowConfig(length=32, overlap=0),
         base=base,
         geometry=geometry,
+        surroundings=surroundings,
         drawing=drawing,
         enhancement=EnhancementConfig(),
     )
 
 
-def load_runs(geometry: Path, base: Path, drawing: Path | None = None) -> FacesModel:
+def load_runs(geometry: Path, base: Path, surroundings: Path | None = None, drawing: Path | None = None) -> FacesModel:
     """The averaged weights of the runs, as they will be shipped."""
     network = runs.trained(geometry, "geometry", GeometryNetwork, GeometryConfig)
     base_motion = runs.trained(base, "base_motion", BaseMotion, BaseMotionConfig)
+    around = (
+        runs.trained(surroundings, "surroundings", SurroundingsNetwork, SurroundingsConfig) if surroundings else None
+    )
     drawn = runs.trained(drawing, "drawing", DrawingNetwork, DrawingConfig) if drawing else None
-    model = FacesModel(configured(network.config, base_motion.config, drawn.config if drawn else None))
-    model.base.geometry, model.base.base_motion, model.base.drawing = network, base_motion, drawn
+    optional = (part.config if part else None for part in (around, drawn))
+    model = FacesModel(configured(network.config, base_motion.config, *optional))
+    base = model.base
+    base.geometry, base.base_motion, base.surroundings, base.drawing = network, base_motion, around, drawn
     for name, tensor in model.state_dict().items():
         if is_rounded(name, tensor):
             tensor.copy_(tensor.half().float())
@@ -169,6 +182,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Export."""
     parse = argparse.ArgumentParser(description="Export a `faces` model from the runs of its parts.")
     parse.add_argument("--geometry", type=Path, required=True, help="run of recipes.geometry")
+    parse.add_argument("--surroundings", type=Path, help="run of recipes.surroundings; without it a rule moves them")
     parse.add_argument("--drawing", type=Path, help="run of recipes.drawing; without it nothing is drawn")
     parse.add_argument("--base-motion", type=Path, required=True, help="run of recipes.base_motion")
     parse.add_argument("--frames", type=Path, required=True, help="folder of prepared clips")
@@ -179,7 +193,7 @@ def main(arguments: list[str] | None = None) -> None:
     parse.add_argument("--length", type=int, default=150, help="frames of each")
     parse.add_argument("--card", type=Path, help="README.md of the model")
     options = parse.parse_args(arguments)
-    model = load_runs(options.geometry, options.base_motion, options.drawing)
+    model = load_runs(options.geometry, options.base_motion, options.surroundings, options.drawing)
     fit_entries(model, fit_fields(model, options.frames))
     with open(options.clips.parent / "manifest.csv", newline="") as file:
         names = [row["file"] for row in csv.DictReader(file) if row["split"] == "train"]

@@ -1,8 +1,7 @@
 """The base layer: frames to codes, and codes with one reference image back to whole pictures.
 
 The face comes from the geometry network, in the face-aligned frame; over it the drawing network draws what a warp of
-the reference cannot show. Around it the reference moves as the head does,
-less the further away: hair and neck follow, shoulders and background rest. A soft mask joins the two.
+the reference cannot show. What is around it comes from the network of the surroundings. A soft mask joins the two.
 """
 
 from __future__ import annotations
@@ -21,20 +20,28 @@ from bcdcodec.models.faces.alignment_frame import (
     to_picture,
 )
 from bcdcodec.models.faces.base_motion import BaseMotion
-from bcdcodec.models.faces.config import BaseMotionConfig, DrawingConfig, GeometryConfig
+from bcdcodec.models.faces.config import BaseMotionConfig, DrawingConfig, GeometryConfig, SurroundingsConfig
 from bcdcodec.models.faces.drawing import DrawingNetwork, draw
 from bcdcodec.models.faces.geometry import GeometryNetwork, compose, warp
+from bcdcodec.models.faces.surroundings import SurroundingsNetwork
 
 DRAWN, FADED = 0.9, 1.15  # radii of the head up to which the frame is shown, and from which the picture around it
 FOLLOWS, RESTS = 1.1, 2.4  # radii up to which the picture around it follows the head, and from which it rests
 
 
 class BaseLayer(nn.Module):
-    """Base motion, geometry and drawing together."""
+    """Base motion, geometry, drawing and surroundings together."""
 
-    def __init__(self, motion: BaseMotionConfig, geometry: GeometryConfig, drawing: DrawingConfig | None = None):
+    def __init__(
+        self,
+        motion: BaseMotionConfig,
+        geometry: GeometryConfig,
+        drawing: DrawingConfig | None = None,
+        surroundings: SurroundingsConfig | None = None,
+    ):
         super().__init__()
         self.base_motion, self.geometry = BaseMotion(motion), GeometryNetwork(geometry)
+        self.surroundings = SurroundingsNetwork(surroundings) if surroundings else None
         self.drawing = DrawingNetwork(drawing) if drawing else None
 
     def synthesise(
@@ -62,8 +69,18 @@ class BaseLayer(nn.Module):
                 noise = noise.flatten(0, 1)[..., :size, :size]
                 warped = draw(self.drawing, warped, face, geometry, own[:, :m], motion[:, :m], noise, steps)
             face = warped
-        around = move_around(repeated(reference, t), own[:, m:], motion[:, m:])
+        whole = repeated(reference, t)
+        if moved and self.surroundings is not None:
+            around = self._surroundings(whole, own, motion)
+        else:
+            around = move_around(whole, own[:, m:], motion[:, m:])
         return paste(face, head_mask(size).to(face), motion[:, m:], around).clamp(-1, 1).unflatten(0, (b, t))
+
+    def _surroundings(self, reference: Tensor, own: Tensor, motion: Tensor) -> Tensor:
+        """The picture around the face [n, 3, h, h] of references [n, 3, h, h] in motion `own` and `motion` [n, 58]."""
+        small = F.avg_pool2d(reference, reference.shape[-1] // self.surroundings.config.picture)
+        said = self.surroundings(small, own, motion)
+        return compose(warp(reference, said.flow, cubic=True), said)
 
 
 def head_mask(size: int) -> Tensor:

@@ -80,6 +80,30 @@ class DrawingConfig:
 
 
 @dataclass(frozen=True)
+class SurroundingsConfig:
+    """Sizes of the network that moves what is around the face."""
+
+    picture: int = 128  # pixels, side of the picture that it sees
+    patch: int = 8  # pixels, side of a patch
+    margin: int = 2  # pixels around a patch that its token also sees
+    cell: int = 2  # pixels, spacing of the flow
+    width: int = 192  # channels of a token
+    blocks: int = 4
+    heads: int = 4
+    motion: int = 58  # numbers of base motion: blendshapes, pitch, yaw, similarity
+
+    @property
+    def grid(self) -> int:
+        """Patches on a side."""
+        return self.picture // self.patch
+
+    @property
+    def cells(self) -> int:
+        """Flow cells on a side."""
+        return self.picture // self.cell
+
+
+@dataclass(frozen=True)
 class EnhancementConfig:
     """The flow fields of the enhancement layer."""
 
@@ -110,6 +134,7 @@ class FacesConfig(ModelConfig):
     base: BaseMotionConfig = field(default_factory=BaseMotionConfig)
     geometry: GeometryConfig = field(default_factory=GeometryConfig)
     drawing: DrawingConfig | None = None  # None: nothing is drawn over the warped face
+    surroundings: SurroundingsConfig | None = None  # None: a rule moves what is around the face
     enhancement: EnhancementConfig = field(default_factory=EnhancementConfig)
 
     def __post_init__(self):

@@ -110,12 +110,13 @@ class Block(nn.Module):
         return self.out((weights.to(v.dtype) @ v).transpose(1, 2).reshape(b, n, d))
 
 
-def warp(reference: Tensor, flow: Tensor) -> Tensor:
+def warp(reference: Tensor, flow: Tensor, cubic: bool = False) -> Tensor:
     """The reference [b, c, s, s] seen through flow [b, 2, n, n], enlarged to its size -> [b, c, s, s]."""
     size = reference.shape[-1]
     flow = F.interpolate(flow, size=(size, size), mode="bilinear", align_corners=False)
     grid = positions(size, flow) + flow.permute(0, 2, 3, 1)
-    return F.grid_sample(reference, grid, mode="bilinear", padding_mode="border", align_corners=False)
+    mode = "bicubic" if cubic else "bilinear"
+    return F.grid_sample(reference, grid, mode=mode, padding_mode="border", align_corners=False)
 
 
 def compose(warped: Tensor, geometry: Geometry) -> Tensor:

@@ -40,7 +40,7 @@ class FacesModel(nn.Module):
     def __init__(self, config: FacesConfig):
         super().__init__()
         self.config = config
-        self.base = BaseLayer(config.base, config.geometry, config.drawing)
+        self.base = BaseLayer(config.base, config.geometry, config.drawing, config.surroundings)
         self.vq = LayeredVQ(config)
         self.flow_basis = FlowBasis(config.quantiser.groups - config.base_groups, config.enhancement.grid)
 
@@ -139,7 +139,8 @@ class FacesModel(nn.Module):
         return Synthesis(shown if reference.transfer is not None else self._corrected(shown, m_hat))
 
     def decoding_networks(self) -> list[nn.Module]:
-        return self.base.geometry.layers() + (self.base.drawing.layers() if self.base.drawing else [])
+        parts = (self.base.geometry, self.base.surroundings, self.base.drawing)
+        return [layer for part in parts if part is not None for layer in part.layers()]
 
 
 def feature_weight(size: int) -> Tensor:
