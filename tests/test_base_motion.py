@@ -15,12 +15,13 @@ from bcdcodec.errors import BcdError
 from bcdcodec.models.faces.alignment_frame import crop, paste, positions, soft_mask, to_frame, to_picture
 from bcdcodec.models.faces.base_layer import BaseLayer, move_around
 from bcdcodec.models.faces.base_motion import BaseMotion, corrected, correction_between
-from bcdcodec.models.faces.config import BaseMotionConfig, DrawingConfig, GeometryConfig
+from bcdcodec.models.faces.config import BaseMotionConfig, DrawingConfig, GeometryConfig, SurroundingsConfig
 from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork, compose, warp
 from bcdcodec.models.faces.overlap import Overlap
+from bcdcodec.training import expression_metric
 from bcdcodec.training.data.aligned_pairs import _carried_flow, load_clips, mirrored_motion
 from bcdcodec.training.data.head_pose import HEAD_CENTRE, head_pose, roll_and_turn
-from bcdcodec.training.recipes import base_motion, drawing, export_faces, geometry, run as runs
+from bcdcodec.training.recipes import base_motion, drawing, export_faces, geometry, run as runs, surroundings
 from bcdcodec.training.recipes.face_movement import movement
 
 SHARED = next((p / "shared" for p in Path(__file__).resolve().parents if (p / "shared").is_dir()), Path("shared"))
@@ -179,10 +180,22 @@ def test_straight_through_gradients_reach_reader_and_codebook():
     assert model.reader.stem.layers[0].weight.grad.abs().sum() > 0
 
 
+def test_place_stays_until_another_is_clearly_nearer():
+    model = BaseMotion(SMALL_MOTION).eval()
+    step = (model.place_high - model.place_low) / (SMALL_MOTION.codes * SMALL_MOTION.place_fine)
+    at = model.place_low + step * torch.tensor(
+        [[3.5], [4.1], [4.4]]
+    )  # the middle of a step, just beyond it, far beyond
+    codes = model.place_codes(at)
+    assert torch.equal(codes[0], codes[1]) and not torch.equal(codes[0], codes[2])
+    assert torch.equal(model.place_codes(at[1:], codes[0]), codes[1:])
+
+
 def test_codes_hold_the_similarity_within_half_a_step():
     model = BaseMotion(SMALL_MOTION).eval()
     features, similarity = model.read(smooth_picture(3, 64))
-    codes = model.encode(features, similarity)
+    place = torch.cat([model.place_codes(frame) for frame in similarity.split(1)])  # each as a first frame
+    codes = torch.cat([model.nearest(features), place], 1)
     assert codes.shape == (3, 4 + 8) and codes.min() >= 0
     assert codes[:, :8].max() < SMALL_MOTION.codes and codes[:, 8:].max() < SMALL_MOTION.place_fine
     step = (model.place_high - model.place_low) / (SMALL_MOTION.codes * SMALL_MOTION.place_fine)
@@ -264,6 +277,10 @@ def test_export_writes_a_model_that_codes(prepared, tmp_path, monkeypatch):
         **vars(options(prepared, tmp_path / "drawing", 1)), geometry=tmp_path / "geometry", sface=None
     )
     drawing.train(drawn, drawing.Schedule(batch=4), SMALL_DRAWING)
+    around = SurroundingsConfig(picture=32, patch=8, margin=2, width=16, blocks=1, heads=2)
+    surroundings.train(options(prepared, tmp_path / "around", 1), surroundings.Schedule(batch=2), around)
+    monkeypatch.setattr(expression_metric, "BATCHES", 1)
+    monkeypatch.setattr(expression_metric, "PAIRS", 2)
     (tmp_path / "clips").mkdir()
     for seed in (0, 1):
         write_clip(tmp_path / f"clips/{seed}.mp4", head_frames(seed, 12, 256))
@@ -273,14 +290,17 @@ def test_export_writes_a_model_that_codes(prepared, tmp_path, monkeypatch):
     monkeypatch.setattr(export_faces, "ROUNDS", 1)
     monkeypatch.setattr(export_faces, "FIRST_BITS", 400.0)  # so few frames tell no code from another
     arguments = {
-        "geometry": "geometry", "drawing": "drawing", "base-motion": "base", "frames": "frames", "clips": "clips",
+        "geometry": "geometry", "surroundings": "around", "drawing": "drawing", "base-motion": "base",
+        "frames": "frames", "clips": "clips",
         "out": "model",
     }  # fmt: skip
     export_faces.main([text for name, path in arguments.items() for text in (f"--{name}", str(tmp_path / path))])
     codec = bcdcodec.load(tmp_path / "model")
     frames = head_frames(0, 9, 256)
     recording = codec.encode(frames)
-    assert codec.model.base.drawing is not None
+    assert codec.model.base.drawing is not None and codec.model.base.surroundings is not None
+    metric = codec.model.choice.expression_metric
+    assert metric.diagonal().mean() == pytest.approx(1, abs=1e-4) and torch.linalg.eigvalsh(metric).min() > 0
     assert recording.motions[0].codes.shape == (9, 64) and codec.decode(recording).shape == frames.shape
     fields = codec.model.flow_basis.fields.flatten(1)
     torch.testing.assert_close(fields @ fields.T, torch.eye(len(fields)), atol=1e-3, rtol=0)

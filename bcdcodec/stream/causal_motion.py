@@ -10,7 +10,6 @@ from torch.nn import functional as F
 from bcdcodec.coding.session import Session
 from bcdcodec.errors import ModelError
 from bcdcodec.models.base import Reference
-from bcdcodec.models.faces.model import HOLD
 from bcdcodec.models.latents import to_unit
 from bcdcodec.models.rdoq import rdoq
 
@@ -42,10 +41,9 @@ class CausalMotion:
         """
         model = self._session.model
         z = self._session.latents.encode(to_unit(pictures, self._session.device))
-        base = model.base.base_motion
-        codes = base.encode(*base.read(z.float()), HOLD, self._base_codes)
+        codes = model.base_codes(*model.base.base_motion.read(z.float()), self._base_codes)
         self._base_codes = codes[-1]
-        channels = base.lookup(codes)
+        channels = model.base.base_motion.lookup(codes)
         return codes, F.pad(channels, (0, model.config.motion_channels - channels.shape[-1]))
 
     @torch.inference_mode()

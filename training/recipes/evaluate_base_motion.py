@@ -64,7 +64,7 @@ def encode_clip(model: BaseMotion, frames: np.ndarray, batch: int = 32) -> tuple
         with torch.autocast("cpu", torch.bfloat16):
             f, similarity = model.read(pictures)
         continuous.append(model.expression(model.continuous(f.float())))
-        codes.append(model.encode(f.float(), similarity.float()))
+        codes.append(torch.cat([model.nearest(f.float()), model.place_codes(similarity.float())], 1))
         features.append(model.quantiser.lookup(codes[-1][:, None, : model.config.groups])[:, 0])
     return torch.cat(features), torch.cat(codes), torch.cat(continuous)
 

@@ -47,11 +47,12 @@ from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.latents import open_latents, to_unit
 from bcdcodec.models.windows import motion_blocks, refined_clip
 from bcdcodec.training.checkpoint import replaced, save_sharded
-from bcdcodec.training.data.aligned_pairs import load_clips
+from bcdcodec.training.data.aligned_pairs import PairSource, load_clips
 from bcdcodec.training.data.batches import mirrored_flow
 from bcdcodec.training.data.teacher import read_frames
 from bcdcodec.training.entropy_fit.context_tables import fit_context
 from bcdcodec.training.export import context_bits, fit_rate
+from bcdcodec.training.expression_metric import expression_metric
 from bcdcodec.training.recipes import run as runs
 
 # Small, or compared with exact values: kept in float32.
@@ -194,6 +195,9 @@ def main(arguments: list[str] | None = None) -> None:
     parse.add_argument("--card", type=Path, help="README.md of the model")
     options = parse.parse_args(arguments)
     model = load_runs(options.geometry, options.base_motion, options.surroundings, options.drawing)
+    frame, cells = model.config.geometry.frame, model.config.geometry.cells
+    pairs = PairSource(load_clips(options.frames / "train"), [], frame, cells, seed=0)
+    model.choice.expression_metric.copy_(expression_metric(model.base.geometry, model.base.base_motion, pairs))
     fit_entries(model, fit_fields(model, options.frames))
     with open(options.clips.parent / "manifest.csv", newline="") as file:
         names = [row["file"] for row in csv.DictReader(file) if row["split"] == "train"]

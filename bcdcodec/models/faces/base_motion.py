@@ -18,6 +18,8 @@ from bcdcodec.models.group_vq import GroupVQ, RateTerms
 from bcdcodec.models.layers import RMSNorm
 from bcdcodec.models.t5 import RelativeBias, T5Layer
 
+HOLD = 1.0  # steps by which another place must be nearer than that of the frame before
+
 
 class Stem(nn.Module):
     """Strided convolutions with batch norm: [b, 3, h, h] -> [b, n, d], the cells of a grid."""
@@ -128,32 +130,31 @@ class BaseMotion(nn.Module):
         m_hat, _, rate = self.quantiser(features[:, None], temperature)
         return m_hat[:, 0], rate
 
-    def encode(self, features: Tensor, similarity: Tensor, hold: float = 0.0, before: Tensor | None = None) -> Tensor:
-        """Codes [t, groups + place_groups] of consecutive frames: features [t, g * d] and similarity [t, 4].
+    def nearest(self, features: Tensor) -> Tensor:
+        """The nearest code of each group by itself, as in training: features [t, g * d] -> codes [t, groups]."""
+        return self.quantiser.distances(self.quantiser.features(features[:, None]))[:, 0].argmin(-1)
 
-        `hold`: a code stays that of the frame before unless another one is nearer by this much: squared distance for
-        expression, steps for the similarity. Codes that stay cost next to nothing, and noise does not show.
-        `before`: codes [groups + place_groups] of the frame before these, where there is one.
+    def place_codes(self, similarity: Tensor, before: Tensor | None = None) -> Tensor:
+        """Codes [t, place_groups] of the similarity [t, 4] of consecutive frames, coarse and then fine.
+
+        A step stays that of the frame before unless another one is nearer by HOLD. Codes that stay cost next to
+        nothing, and noise does not show. `before` [place_groups]: codes of the frame before these, where there is one.
         """
         c = self.config
-        distances = self.quantiser.distances(self.quantiser.features(features[:, None]))[:, 0]  # [t, g, k]
         place = (similarity - self.place_low) / (self.place_high - self.place_low) * (c.codes * c.place_fine)
         place = place.clamp(0, c.codes * c.place_fine - 1)  # [t, 4] in steps
-        rows = []
+        held, rows = None, []
         if before is not None:
-            code, coarse, fine = before.split([c.groups, 4, 4])
-            rows.append((code, (coarse * c.place_fine + fine).to(place)))
-        for far, steps in zip(distances, place, strict=True):
-            code, step = far.argmin(-1), steps.floor()
-            if rows and hold:
-                before, held = rows[-1]
-                gain = far.gather(1, before[:, None])[:, 0] - far.amin(-1)
-                code = torch.where(gain < hold, before, code)
-                step = torch.where((steps - held - 0.5).abs() < 0.5 + hold, held, step)
-            rows.append((code, step))
-        code, step = (torch.stack(x) for x in zip(*rows[-len(place) :], strict=True))
-        step = step.long()
-        return torch.cat([code, step // c.place_fine, step % c.place_fine], 1)
+            coarse, fine = before.split(4)
+            held = (coarse * c.place_fine + fine).to(place)
+        for steps in place:
+            step = steps.floor()
+            if held is not None:
+                step = torch.where((steps - held - 0.5).abs() < 0.5 + HOLD, held, step)
+            rows.append(step)
+            held = step
+        step = torch.stack(rows).long()
+        return torch.cat([step // c.place_fine, step % c.place_fine], 1)
 
     def lookup(self, codes: Tensor) -> Tensor:
         """Channels of codes [..., groups + place_groups]: features [..., g * d], then digits of the similarity."""

@@ -11,13 +11,13 @@ from bcdcodec.models.faces.alignment import LEVELS, QUICK, align
 from bcdcodec.models.faces.alignment_frame import crop, head_radii, positions
 from bcdcodec.models.faces.base_layer import BaseLayer
 from bcdcodec.models.faces.config import FacesConfig
+from bcdcodec.models.faces.joint_choice import JointChoice
 from bcdcodec.models.faces.layered_vq import LayeredVQ
 from bcdcodec.models.faces.reference import FacesReference, transferred
 from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.warp import warp
 
 AT_ONCE = 16  # frames drawn together
-HOLD = 0.25  # by which another code must be nearer than that of the frame before, see `BaseMotion.encode`
 BASE_WEIGHT = 1.0  # of squared errors of the base layer's features in the distortion, where frames are interpolated
 STEP_WEIGHT = 0.02  # of those of steps of the similarity
 JAW, LIDS, TURN = 25, (9, 10), slice(52, 54)  # among the 58 numbers of motion: jawOpen, eyeBlink, pitch and yaw
@@ -41,19 +41,32 @@ class FacesModel(nn.Module):
         super().__init__()
         self.config = config
         self.base = BaseLayer(config.base, config.geometry, config.drawing, config.surroundings)
+        self.choice = JointChoice(config.base)
         self.vq = LayeredVQ(config)
         self.flow_basis = FlowBasis(config.quantiser.groups - config.base_groups, config.enhancement.grid)
 
     # ---- the encoder
 
     def motion(self, z: Tensor) -> Tensor:
-        """The base layer's motion, quantised; zeros for the enhancement layer, which `refine` finds."""
+        """The base layer's motion, quantised; zeros for the enhancement layer, which `refine` finds.
+
+        Rows are windows of one clip that follow one another.
+        """
         b, t = z.shape[:2]
         parts = [self.base.base_motion.read(part) for part in z.flatten(0, 1).float().split(AT_ONCE)]
-        features, similarity = (torch.cat(x).unflatten(0, (b, t)) for x in zip(*parts, strict=True))
-        codes = torch.stack([self.base.base_motion.encode(*clip, HOLD) for clip in zip(features, similarity)])
+        codes = self.base_codes(*(torch.cat(x) for x in zip(*parts, strict=True))).unflatten(0, (b, t))
         channels = self.base.base_motion.lookup(codes)
         return F.pad(channels, (0, self.config.motion_channels - channels.shape[-1]))
+
+    def base_codes(self, features: Tensor, similarity: Tensor, before: Tensor | None = None) -> Tensor:
+        """The base layer's codes [t, groups] of consecutive frames, of what `BaseMotion.read` gives of them.
+
+        `before` [groups]: codes of the frame before these, where there is one.
+        """
+        expression = None if before is None else before[: self.config.base.groups]
+        place = None if before is None else before[self.config.base.groups :]
+        motion = self.base.base_motion
+        return torch.cat([self.choice(motion, features, expression), motion.place_codes(similarity, place)], 1)
 
     def numbers(self, m: Tensor) -> Tensor:
         """The 58 numbers of base motion [..., 58] of motion [..., m]."""

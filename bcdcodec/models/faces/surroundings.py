@@ -70,7 +70,7 @@ class SurroundingsNetwork(nn.Module):
         condition = self.condition(torch.cat([after, before, after - before], -1).to(kind))
         for block in self.blocks:
             x = block(x, condition)
-        out = self.overlap(self.to_windows(self.norm(x)).float(), CHANNELS)
+        out = _smoothed(self.overlap(self.to_windows(self.norm(x)).float(), CHANNELS))
         share, beside = out[:, :1].sigmoid(), out[:, 1:3]
         cells = positions(c.cells, reference).expand(len(motion), -1, -1, -1)
         movement = head_movement(c.cells, motion_reference[:, -4:], motion[:, -4:]) - cells
@@ -79,6 +79,13 @@ class SurroundingsNetwork(nn.Module):
     def layers(self) -> list[nn.Module]:
         """What may be converted to bfloat16: all but the statistics of the motion."""
         return [self.embed, self.condition, self.blocks, self.to_windows]
+
+
+def _smoothed(x: Tensor) -> Tensor:
+    """Maps [b, c, n, n] without what only single cells have: steps of flow between two cells would show as blocks."""
+    for _ in range(2):
+        x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
+    return x
 
 
 def head_movement(size: int, similarity_reference: Tensor, similarity: Tensor) -> Tensor:
