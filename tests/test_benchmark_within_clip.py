@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from bcdcodec.benchmarks.measure.faces import MOTION_EVERY, FaceMeter, motion_signals
+from bcdcodec.benchmarks.measure.head_pose import head_pose
 from bcdcodec.benchmarks.measure.identity import PLACES, align, five_points
 from bcdcodec.benchmarks.measure.landmarks import Landmarks, clip_landmarks
 from bcdcodec.benchmarks.measure.within_clip import SIGNALS, compare_signal, compare_signals, mean_head, signals_of
 from bcdcodec.benchmarks.report.summary import headlines
 from bcdcodec.benchmarks.rows import BCD, Row
 from bcdcodec.errors import BcdError
-from bcdcodec.reenactment.head_pose import head_pose
 from bcdcodec.training.data import landmarker as module
 from bcdcodec.training.data.landmarker import BLENDSHAPE_POINTS, Landmarker
 from bcdcodec.video.detector import anchors

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from bcdcodec.benchmarks.measure.dlib_landmarks import can_find_landmarks, landmark_finder, models_folder, points
+from bcdcodec.benchmarks.measure.head_pose import angle_between, head_pose
 from bcdcodec.errors import BcdError
-from bcdcodec.reenactment.head_pose import angle_between, head_pose
-from bcdcodec.reenactment.landmarks import can_find_landmarks, landmark_finder, models_folder, points
 
 SAMPLES = 12  # frames a clip
 MOTION_EVERY = 2  # of the frames, in which landmarks are found for facial motion

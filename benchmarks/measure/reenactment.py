@@ -15,9 +15,9 @@ import numpy as np
 
 from bcdcodec.benchmarks.codec_runs import codec_run
 from bcdcodec.benchmarks.measure.faces import SAMPLES, Face, FaceMeter, identity_distance, mouth_opening
+from bcdcodec.benchmarks.measure.head_pose import angle_between, head_pose
 from bcdcodec.benchmarks.measure.pictures import psnr
 from bcdcodec.benchmarks.statistics import median
-from bcdcodec.reenactment.head_pose import angle_between, head_pose
 from bcdcodec.training.data.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
 
 CROSS_DRIVEN, PROBES = "cross_driven", "probes"  # names of the measures on rendered heads
@@ -146,8 +146,7 @@ def cross_driven(
         motion_a, motion_b = sample_motion(rng, frames), sample_motion(rng, frames)
         driving, own_b, truth = (render(*of, run.size) for of in ((a, motion_a), (b, motion_b), (b, motion_a)))
         recording = run.codec.encode(driving, profile=profile, kbps=kbps)
-        # Landmarks are of photographs: drawn heads are joined by the networks alone.
-        decoded = run.codec.decode(recording, content=run.codec.encode(own_b), landmarks=False)
+        decoded = run.codec.decode(recording, content=run.codec.encode(own_b))
         still = own_b[np.abs(motion_b - motion_b.mean(0)).sum(1).argmin()]
         shown = {"decoded": decoded, "still": np.broadcast_to(still, truth.shape), "own": driving}
         rows.append([psnr(pictures, truth) for pictures in shown.values()])

@@ -24,8 +24,8 @@ class Movement:
 
 def dlib_judge() -> Judge:
     """Openings by dlib's 68 landmarks, as `benchmarks.faces` defines them. Raises BcdError without dlib."""
+    from bcdcodec.benchmarks.measure.dlib_landmarks import landmark_finder
     from bcdcodec.benchmarks.measure.faces import eye_opening, mouth_opening
-    from bcdcodec.reenactment.landmarks import landmark_finder
 
     finder = landmark_finder()
 

@@ -211,7 +211,7 @@ class HeadsModel(nn.Module):
     def _moved(self, reference: HeadsReference, m_hat: Tensor) -> tuple[Tensor, Tensor]:
         """What quantised motion [b, t, m] makes of a reference: the flow, and the image with the residual."""
         change = m_hat - reference.motion[:, None]
-        return reference.transported(self.flow_basis(change)), reference.with_residual(change)
+        return self.flow_basis(change), reference.with_residual(change)
 
     @torch.no_grad()
     def synthesise(self, reference: HeadsReference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:

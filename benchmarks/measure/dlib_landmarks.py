@@ -1,4 +1,4 @@
-"""dlib's 68 facial landmarks. Needs the extra `expression`."""
+"""dlib's 68 facial landmarks. Needs the extra `eval`."""
 
 from __future__ import annotations
 
@@ -12,9 +12,6 @@ from bcdcodec.errors import MissingDetectorError
 
 SIDE = 384  # pixels, size at which faces are looked for
 MODULES = ("dlib", "face_recognition_models")
-NO_LANDMARKS = (
-    "without facial landmarks head, mouth and eyes follow the driver only in part: pip install 'bcdcodec[expression]'"
-)
 
 
 def can_find_landmarks() -> bool:
@@ -27,7 +24,7 @@ class LandmarkFinder:
 
     def __init__(self):
         if not can_find_landmarks():
-            raise MissingDetectorError("landmarks need dlib and its models: pip install 'bcdcodec[expression]'")
+            raise MissingDetectorError("landmarks need dlib and its models: pip install 'bcdcodec[eval]'")
         import dlib
 
         self._detector = dlib.get_frontal_face_detector()
