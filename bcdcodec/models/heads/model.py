@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bcdcodec.models.alignment import LEVELS, QUICK
 from bcdcodec.models.base import Refined, Synthesis
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.group_vq import GroupVQ
-from bcdcodec.models.heads.alignment import LEVELS, QUICK, align, align_with_hessian
+from bcdcodec.models.heads.alignment import align, align_with_hessian
 from bcdcodec.models.heads.config import HeadsConfig
 from bcdcodec.models.heads.denoiser import Denoiser
 from bcdcodec.models.heads.dit import HeadsDiT

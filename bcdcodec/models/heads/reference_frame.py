@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from bcdcodec.models.alignment import QUICK
 from bcdcodec.models.flow_basis import FlowBasis
-from bcdcodec.models.heads.alignment import QUICK, align
+from bcdcodec.models.heads.alignment import align
 from bcdcodec.models.heads.residual_basis import SharedBasis
 from bcdcodec.models.warp import warp
 
