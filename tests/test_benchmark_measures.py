@@ -110,6 +110,12 @@ def test_a_held_picture_is_looked_at_once():
     assert meter.faces(clip) == [0] * 5 + [7] * (SAMPLES - 5) and seen == [0, 0, 7]
 
 
+def test_packages_that_dlibs_measures_need_are_named(monkeypatch):
+    monkeypatch.setattr("bcdcodec.benchmarks.measure.faces.MODELS", "no_such_package")
+    with pytest.raises(BcdError, match=r"bcdcodec\[eval\]"):
+        FaceMeter()
+
+
 def test_bits_of_frames_add_up_to_the_information_of_the_codes():
     rng = np.random.default_rng(1)
     frequencies = rng.multinomial(65536 - 8, [0.5, 0.25, 0.125, 0.125], size=2) + 2

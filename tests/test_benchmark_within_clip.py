@@ -115,7 +115,7 @@ def test_dlib_looks_at_some_frames_and_at_a_held_picture_once():
         looked.append(picture.mean())
         return None if picture.mean() == 9 else np.ones((68, 2))
 
-    meter._finder = finder
+    meter.marks = finder
     clip = np.zeros((6 * MOTION_EVERY, 4, 4, 3), np.uint8)
     clip[4 * MOTION_EVERY :] = 9
     found = np.isfinite(meter.landmarks(clip)[:, 0, 0])

@@ -288,7 +288,7 @@ def _reenactment(report: dict) -> Section:
          number(None if m["nearer"] is None else 100 * m["nearer"], 0))
         for name, m in report["reenactment"].items()
     ]  # fmt: skip
-    published = [(name, *(number(v, 2) for v in values)) for name, values in PUBLISHED_REENACTMENT.items()]
+    published = [(name, *(number(v, 2) for v in errors)) for name, (_, _, *errors) in PUBLISHED_REENACTMENT.items()]
     return Section(
         "Reenactment: one person in another's motion",
         (_text(REENACTMENT_TEXT),),
