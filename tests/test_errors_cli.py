@@ -249,8 +249,9 @@ def test_train_without_footage(refused, tmp_path):
     assert "no folder" in refused("train", "tiny", "--data", tmp_path / "none", "--out", tmp_path / "run", "--steps", 1)
 
 
-def test_train_of_an_unknown_preset(refused, tmp_path):
-    assert "known presets" in refused("train", "giant", "--out", tmp_path / "run", "--steps", 1)
+@pytest.mark.parametrize("name", ["giant", "poser"])  # the latter was one
+def test_train_of_an_unknown_preset(refused, tmp_path, name):
+    assert f"no preset named '{name}'; known presets" in refused("train", name, "--out", tmp_path / "run", "--steps", 1)
 
 
 def test_train_over_a_run_without_resume(bcd, tiny_run):

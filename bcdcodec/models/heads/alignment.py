@@ -29,26 +29,12 @@ def align(
     start: Tensor,
     residual: ResidualBasis | None = None,
     levels: tuple[Level, ...] = LEVELS,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Change [n, m] whose flow makes the picture [n, c, h, w] most like the target [n, c, h, w], from `start` on.
 
-    With a residual basis `residual` [1 or n, ...] of the picture the last channels are its coefficients.
-    """
-    return align_with_hessian(basis, picture, target, start, residual, levels)[0]
-
-
-@torch.no_grad()
-def align_with_hessian(
-    basis: FlowBasis,
-    picture: Tensor,
-    target: Tensor,
-    start: Tensor,
-    residual: ResidualBasis | None = None,
-    levels: tuple[Level, ...] = LEVELS,
-) -> tuple[Tensor, Tensor]:
-    """`align`, and the Hessian H [n, m, m] of the picture's error: an error e of the change costs e' H e.
-
-    In the unit of TYPICAL: for a change whose errors cost as much as usual H is about the identity.
+    With a residual basis `residual` [1 or n, ...] of the picture the last channels are its coefficients. And the
+    Hessian H [n, m, m] of the picture's error: an error e of the change costs e' H e, in the unit of TYPICAL. For a
+    change whose errors cost as much as usual H is about the identity.
     """
     fields = [basis.fields_at(picture.shape[-1] // share) for share, _, _ in levels]
     n = max(1, len(start))

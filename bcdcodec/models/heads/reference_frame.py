@@ -37,6 +37,6 @@ def reference_frame(
     errors = []
     for image, candidate in zip(images, candidates, strict=True):
         image = image.expand_as(goals)
-        change = align(basis, image, goals, m[probes] - m[candidate], levels=QUICK)
+        change, _ = align(basis, image, goals, m[probes] - m[candidate], levels=QUICK)
         errors.append((weight * (warp(image, basis(change)) - goals).square()).mean())
     return int(candidates[int(torch.stack(errors).argmin())])
