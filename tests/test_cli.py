@@ -217,7 +217,8 @@ def test_a_model_that_shows_no_other_person_is_named_with_what_to_do(tiny, recor
     done = tiny("decode", recording, tmp_path / target, "--content", recording)
     assert done.code == 1 and not (tmp_path / target).exists()
     assert done.err == (
-        "bcd: error: model 'tiny' does not show one person in another's motion: encode both videos with --model faces\n"
+        f"bcd: error: {recording}: model 'tiny' does not show one person in another's motion: "
+        "encode both videos with --model faces\n"
     )
 
 
