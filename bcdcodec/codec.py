@@ -114,15 +114,10 @@ class Codec:
         return StreamDecoder(self.session)
 
     def decode_windows(
-        self,
-        codes: np.ndarray,
-        contents: Sequence[Content],
-        seed: int = 0,
-        steps: int | None = None,
-        cross_identity: bool = False,
+        self, codes: np.ndarray, contents: Sequence[Content], seed: int = 0, steps: int | None = None
     ) -> np.ndarray:
         """Pictures uint8 [b, t, h, w, 3] of many short clips at once, see `decoder.decode_windows`."""
-        return decoder.decode_windows(self.session, codes, contents, seed, steps, cross_identity)
+        return decoder.decode_windows(self.session, codes, contents, seed, steps)
 
     def reference_image(self, recording: Recording, number: int = 0) -> np.ndarray | None:
         """The reference image of a recording's content, uint8 [h, w, 3]; None for models whose tokens hold no image."""
