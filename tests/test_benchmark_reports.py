@@ -110,6 +110,12 @@ def test_every_section_of_a_report_is_written(whole):
     assert tuple(table.iloc[1])[4] == "-" and len(published) > 5
 
 
+def test_a_model_that_shows_no_other_person_has_probes_of_rendered_heads_alone(whole):
+    alone = {"probes": whole["procedural"]["probes"]}
+    part = next(p for p in sections(whole | {"procedural": alone}) if p.title.startswith("Rendered heads"))
+    assert len(part.tables) == 1 and "A's motion" not in part.paragraphs[0]
+
+
 def test_the_held_reference_stands_beside_every_measure(whole):
     for section in sections(whole):
         if section.title in ("Pictures and identity", "Facial motion within clips"):
