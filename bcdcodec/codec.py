@@ -71,26 +71,20 @@ class Codec:
         return encoder.encode_frames(self.session, frames, options)
 
     def decode(
-        self,
-        recording: Recording,
-        content: Recording | None = None,
-        steps: int | None = None,
-        seed: int | None = None,
-        landmarks: bool = True,
+        self, recording: Recording, content: Recording | None = None, steps: int | None = None, seed: int | None = None
     ) -> np.ndarray:
         """Pictures uint8 [t, h, w, 3] of a recording; with `content`, that recording's person in this one's motion.
 
-        `steps`, `seed`: else the model's and the recording's own; for 0 steps see `decode_frames`. `landmarks`: use
-        facial landmarks where they can be found (extra `expression`); for drawn faces better without. Raises
-        FormatError for a recording without content, ModelMismatchError for another model's.
+        `steps`, `seed`: else the model's and the recording's own; for 0 steps see `decode_frames`. Raises FormatError
+        for a recording without content, ModelMismatchError for another model's, ModelError for a `content` of a model
+        that shows one person's motion only.
         """
         check_model(recording.head, self.folder)
         if content is not None:
             check_model(content.head, self.folder)
         if not (recording if content is None else content).contents:
             raise FormatError("the recording holds no content, nothing can be decoded")
-        options = ReenactmentOptions(landmarks=landmarks)
-        frames = [picture for _, picture in self.decode_stream(recording, content, steps, seed, options)]
+        frames = [picture for _, picture in self.decode_stream(recording, content, steps, seed)]
         return np.stack(frames) if frames else np.zeros((0, self.picture_size, self.picture_size, 3), np.uint8)
 
     def decode_stream(
@@ -120,15 +114,10 @@ class Codec:
         return StreamDecoder(self.session)
 
     def decode_windows(
-        self,
-        codes: np.ndarray,
-        contents: Sequence[Content],
-        seed: int = 0,
-        steps: int | None = None,
-        cross_identity: bool = False,
+        self, codes: np.ndarray, contents: Sequence[Content], seed: int = 0, steps: int | None = None
     ) -> np.ndarray:
         """Pictures uint8 [b, t, h, w, 3] of many short clips at once, see `decoder.decode_windows`."""
-        return decoder.decode_windows(self.session, codes, contents, seed, steps, cross_identity)
+        return decoder.decode_windows(self.session, codes, contents, seed, steps)
 
     def reference_image(self, recording: Recording, number: int = 0) -> np.ndarray | None:
         """The reference image of a recording's content, uint8 [h, w, 3]; None for models whose tokens hold no image."""

@@ -115,6 +115,7 @@ class ModelConfig:
     """What files, entropy tables and the codec depend on. Each model's config adds the sizes of its networks."""
 
     model: ClassVar[str]  # which model, a key of `models/registry.py`
+    reenacts: ClassVar[bool] = True  # whether its motion is shown on another person's content
 
     name: str
     latent: LatentConfig
@@ -131,43 +132,6 @@ class ModelConfig:
 
     def to_json(self) -> str:
         return write_json(self, model=self.model)
-
-
-@dataclass(frozen=True)
-class PoserConfig:
-    """Sizes and training of the poser, which turns a reference image as another person's head is turned."""
-
-    name: str
-    size: int  # pixels, side of its input
-    channels: int = 3
-    pose: int = 64  # numbers of a head's pose
-    reader: tuple[int, ...] = (32, 64, 128, 256)  # channels of the stem
-    flow: tuple[int, int, int] = (32, 64, 128)
-    width: int = 256
-    fill: tuple[int, ...] = ()  # channels of the inpainting U-Net; () for none
-    fill_share: float = 0.4  # of a run, at its end, on inpainting alone
-    batch: int = 24  # clips
-    frames: int = 3  # of each
-    lr: float = 8e-4
-    weight_decay: float = 1e-4
-    ema_decay: float = 0.995
-    procedural_share: float = 0.6
-    still_share: float = 0.08
-    flow_weight: float = 6.0
-    reader_steps: int = 3000  # on the reader alone, before the first
-    model_name: str = ""  # of the model whose reference images it turns, and
-    model_fingerprint: str = ""  # 8 bytes, in hexadecimal
-
-    def to_json(self) -> str:
-        return write_json(self)
-
-    @staticmethod
-    def from_json(text: str) -> PoserConfig:
-        """The config that `to_json` wrote. Raises ModelError when it is not one."""
-        try:
-            return build(PoserConfig, json.loads(text))
-        except (ValueError, TypeError, KeyError) as error:
-            raise ModelError(f"poser config is not readable: {error}") from error
 
 
 def write_json(config: Any, **more: str) -> str:

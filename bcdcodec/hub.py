@@ -18,7 +18,7 @@ try:
 except ImportError as error:
     raise ModelError("models of the hub need huggingface_hub: pip install 'bcdcodec[hub]'") from error
 
-# Of a model folder, and of its poser and gpt2 folders: nothing else is published or downloaded.
+# Of a model folder, and of its gpt2 folder: nothing else is published or downloaded.
 SUFFIXES = (".json", ".safetensors", ".md")
 CARD_HEADER = "---\nlibrary_name: bcdcodec\ntags: [video-compression, talking-head, model_hub_mixin]\n---\n"
 

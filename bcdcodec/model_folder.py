@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(__file__).parent / "weights"
 CONFIG, TABLES, CARD = "config.json", "tables.safetensors", "README.md"
 DEFAULT_MODEL = "faces"
-DRAWN_MODEL = "heads"  # trained on drawn heads, too; the one with a poser and generated motion
+DRAWN_MODEL = "heads"  # trained on drawn heads, too; the one with generated motion
 
 
 @dataclass(frozen=True)

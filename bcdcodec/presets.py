@@ -4,15 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bcdcodec.config import (
-    ContentConfig,
-    DiffusionConfig,
-    LatentConfig,
-    ModelConfig,
-    PoserConfig,
-    QuantiserConfig,
-    WindowConfig,
-)
+from bcdcodec.config import ContentConfig, DiffusionConfig, LatentConfig, ModelConfig, QuantiserConfig, WindowConfig
 from bcdcodec.errors import ModelError
 from bcdcodec.models.heads.config import HeadsConfig, HeadsContentConfig, HeadsDecoderConfig, HeadsEncoderConfig
 from bcdcodec.models.sprites.config import SpritesConfig, SpritesDecoderConfig, SpritesEncoderConfig
@@ -150,9 +142,6 @@ TINY = replace(
     ),
     window=WindowConfig(length=4, overlap=1),
 )
-
-# The network that turns a reference image as another person's head is turned.
-POSER = PoserConfig("poser", size=HEADS.latent.size, fill=(64, 96, 128))
 
 PRESETS = {config.name: config for config in (SPRITES_SMALL, HEADS, TINY)}
 

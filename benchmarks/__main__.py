@@ -211,7 +211,7 @@ def heads_generation(
     """Generated motion of people not trained on beside recorded motion: spread, stillness, copies, identity."""
     from bcdcodec.benchmarks.context import held_out_pictures
     from bcdcodec.benchmarks.generation import measure_heads_generation
-    from bcdcodec.benchmarks.measure.faces import FaceMeter
+    from bcdcodec.benchmarks.measure.faces import face_meter
     from bcdcodec.codec import load
     from bcdcodec.generation.sampling import SamplingOptions
     from bcdcodec.training.gpt2 import load_clips
@@ -219,7 +219,7 @@ def heads_generation(
     codec = load(model)
     trained = [clip.codes for clip in load_clips(codes, model).train]
     recorded = list(held_out_pictures(codec, data, clips))
-    options, face = SamplingOptions(temperature, top_p), FaceMeter().face
+    options, face = SamplingOptions(temperature, top_p), face_meter().face
     found = measure_heads_generation(codec, _gpt2_of(codec, gpt2), recorded, trained, face, seconds, options, _progress)
     click.echo(found.markdown())
 

@@ -13,7 +13,7 @@ import numpy as np
 from bcdcodec.benchmarks.measure.rate import all_codes
 from bcdcodec.benchmarks.report.render import as_markdown
 from bcdcodec.benchmarks.report.tables import frame
-from bcdcodec.benchmarks.statistics import number
+from bcdcodec.benchmarks.statistics import evenly_in_time, number
 from bcdcodec.codec import Codec
 from bcdcodec.container import Recording, read_recording, write_recording
 from bcdcodec.container.head import TABLES_FINGERPRINT_BYTES
@@ -84,16 +84,11 @@ def held_out_pictures(codec: Codec, data: Path, most: int | None) -> Iterator[np
         from bcdcodec.training.data.sprite_batches import SpriteClips
 
         clips = SpriteClips(Sheets.load(data), split()[1])
-        for index in _picked(len(clips.lengths), most or SPRITE_CLIPS):
-            yield clips.clip(index)
+        yield from map(clips.clip, evenly_in_time(len(clips.lengths), most or SPRITE_CLIPS))
         return
     paths = split_of(data)["val"]
-    for index in _picked(len(paths), most):
+    for index in evenly_in_time(len(paths), most or len(paths)):
         yield read_pictures(paths[index], None, codec.picture_size)
-
-
-def _picked(count: int, most: int | None) -> list[int]:
-    return list(range(count)) if most is None or most >= count else np.linspace(0, count - 1, most).astype(int).tolist()
 
 
 def run(codec: Codec, clips: Iterable[np.ndarray], gpt2: Path | None = None) -> ContextReport:

@@ -15,6 +15,7 @@ from bcdcodec.benchmarks.measure.identity import cosine, embedding, has_sface
 from bcdcodec.benchmarks.measure.landmarks import Landmarks, clip_landmarks, find_task
 from bcdcodec.benchmarks.measure.meshes import HEAD_FILE, FittedClip, find_head, fit_landmarks, mesh_errors
 from bcdcodec.benchmarks.measure.networks import FILES, found_in, frechet_distance, measure_networks, set_features
+from bcdcodec.benchmarks.measure.reenactment import PUBLISHED
 from bcdcodec.benchmarks.statistics import evenly_in_time
 from bcdcodec.errors import BcdError
 from bcdcodec.training.data.landmarker import Landmarker
@@ -25,19 +26,6 @@ SIDE = 256  # pixels, at which clips are compared
 SAMPLES = 48  # frames of a clip
 MEASURES = ("FID", "CSIM", "sface", "identity_error", "motion_error", "cross_error")
 MODEL, HELD = "this", "the content's first picture, held"
-# Table 1 and the table of bitrates: FID, CSIM, identity error x 10, motion and cross error x 100, in the square of the
-# unit of the paper's mesh, on 4-second pairs of LRS3.
-PUBLISHED = {
-    "FOMM": (98.5, 0.76, 0.75, 24.3, 24.1),
-    "MCNET": (98.6, 0.76, 0.85, 23.9, 23.6),
-    "HyperReenact": (106.8, 0.58, 0.57, 3.94, 4.68),
-    "LIA": (104.4, 0.71, 0.57, 36.1, 34.1),
-    "LivePortrait": (100.3, 0.69, 0.66, 24.6, 23.7),
-    "BCD, 4 kbit/s": (86.0, 0.69, 0.41, 3.13, 3.67),
-    "BCD, 2 kbit/s": (88.5, 0.71, 0.34, 5.26, 5.68),
-    "BCD, 6 kbit/s": (87.6, 0.68, 0.56, 3.23, 4.13),
-    "BCD, 8 kbit/s": (89.3, 0.66, 0.49, 3.04, 3.74),
-}
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from bcdcodec.benchmarks.measure.faces import SAME_PERSON, Face, eye_opening, identity_distance, mouth_opening
+from bcdcodec.benchmarks.measure.head_pose import head_pose
 from bcdcodec.benchmarks.measure.rate import all_codes
 from bcdcodec.benchmarks.measure.within_clip import yaw_pitch_roll
 from bcdcodec.benchmarks.report.render import as_markdown
@@ -17,7 +18,6 @@ from bcdcodec.codec import Codec
 from bcdcodec.container import Motion, Recording
 from bcdcodec.generation.network import MotionGPT
 from bcdcodec.generation.sampling import SamplingOptions, pose_of, sample_motion
-from bcdcodec.reenactment.head_pose import head_pose
 
 STATISTICS = ("yaw", "pitch", "roll", "mouth opening", "eye opening")  # degrees, then as in `faces`
 EVERY = 5  # frames of which one is measured

@@ -13,7 +13,7 @@ from statistics import mean, median
 
 import numpy as np
 
-from bcdcodec.benchmarks.measure.faces import FaceMeter, identity_distance
+from bcdcodec.benchmarks.measure.faces import face_meter, identity_distance
 from bcdcodec.benchmarks.measure.pictures import psnr
 from bcdcodec.benchmarks.measure.temporal import luma
 from bcdcodec.benchmarks.report.render import as_markdown
@@ -190,7 +190,7 @@ def compare_coders(folder: Path, people: int, budget: int, model: str, second: b
     coders |= {f"WebP, {side}": by_webp(side, budget) for side in (SIDES[0], SIDES[-1])}
     if model:
         coders[f"{model}, own coder"] = by_model(model)
-    meter, rows, seconds = FaceMeter(), {name: [] for name in coders}, []
+    meter, rows, seconds = face_meter(), {name: [] for name in coders}, []
     for path in progress(clips(folder, people), "pictures"):
         frames = read_pictures(path, None, SIDE)
         image = frames[len(frames) // 2]

@@ -36,7 +36,6 @@ from bcdcodec.entropy.profiles import profile_name
 from bcdcodec.errors import BcdError
 from bcdcodec.memory import keep_freed_memory
 from bcdcodec.model_folder import TABLES, open_model
-from bcdcodec.reenactment.poser_folder import poser_digest
 from bcdcodec.training.data.clips import split_of
 from bcdcodec.video import probe_video
 
@@ -176,10 +175,9 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
             depends | {"clip": str(longest)},
             lambda: asdict(measure_speed(str(folder.path), longest, options.profile)),
         )
-    depends |= {"poser": poser_digest(folder), "judges": judges.name}
-    jobs = _jobs(
-        clips, options, against, str(folder.path), key, depends, "dlib" not in judges.missing and options.faces
-    )
+    depends |= {"judges": judges.name}
+    dlib, reenacts = "dlib" not in judges.missing and options.faces, folder.config.reenacts
+    jobs = _jobs(clips, options, against, str(folder.path), key, depends, dlib, reenacts)
     done: dict = {}
     errors: dict = {}
     for count, (task, result, error) in enumerate(_all(jobs, options.jobs)):
@@ -205,21 +203,25 @@ def run(paths: list[Path], options: Options, progress: Progress | None = None) -
         _set_distances(folders) if options.networks else {},
         _reenactment(procedural, [r for name, r in done.items() if str(name).startswith("pair")]),
         speed,
-        _missing(options, judges.missing),
+        _missing(options, judges.missing, reenacts),
     )
 
 
 def _jobs(
-    clips: list[Path], options: Options, against: list[Anchor], model: str, key: str, depends: dict, dlib: bool
+    clips: list[Path],
+    options: Options,
+    against: list[Anchor],
+    model: str,
+    key: str,
+    depends: dict,
+    dlib: bool,
+    reenacts: bool,
 ) -> list[tuple]:
     """Name (a clip's is its path), function and arguments of each piece of work, the longest first."""
     jobs: list[tuple] = []
     if options.procedural:
-        for name, kbps in {
-            CROSS_DRIVEN: None,
-            PROBES: None,
-            **{f"{CROSS_DRIVEN} {k:g} kbit/s": k for k in options.kbps},
-        }.items():
+        cross = {CROSS_DRIVEN: None, **{f"{CROSS_DRIVEN} {k:g} kbit/s": k for k in options.kbps}} if reenacts else {}
+        for name, kbps in {PROBES: None, **cross}.items():
             jobs.append((f"procedural {name}", _procedural, (name, kbps, model, depends, options, dlib)))
     with_anchors, ablated = set(evenly(clips, options.against_clips)), set(evenly(clips, options.ablate))
     for path in clips:
@@ -237,7 +239,7 @@ def _jobs(
             not options.ahg16,
         )
         jobs.append((path, measure_clip, (path, settings)))
-    if dlib and not options.ahg16:
+    if dlib and reenacts and not options.ahg16:
         jobs += [(f"pair {a} {b}", _pair, (model, a, b, depends, options.out)) for a, b in pairs_of(clips, PAIRS)]
     return jobs
 
@@ -316,7 +318,7 @@ def _set_distances(folders: list[Path]) -> dict[str, dict]:
     return found
 
 
-def _missing(options: Options, judges: dict[str, str]) -> list[dict]:
+def _missing(options: Options, judges: dict[str, str], reenacts: bool) -> list[dict]:
     """Measures that other reports have and this one has not, with the reason."""
     there = found_in(options.networks)
     missing = {name: f"needs {FILES[name]}: --networks FOLDER" for name in FILES if name not in there} | judges
@@ -334,6 +336,8 @@ def _missing(options: Options, judges: dict[str, str]) -> list[dict]:
     for left_out, measure in (("speed", "speed and memory"), ("procedural", "rendered heads")):
         if not getattr(options, left_out):
             missing[measure] = f"left out by --no-{left_out}"
+    if not reenacts:
+        missing["reenactment"] = f"{options.model} does not show one person in another's motion"
     if not options.ablate:
         missing["what each part brings"] = "not asked for: --ablate CLIPS"
     missing |= {f"anchor {name}": "not in --against" for name in ANCHORS if name not in options.against.split(",")}

@@ -207,9 +207,7 @@ def _encoded(target: str | Path, done: EncodeSummary) -> str:
     help="With --content: share of the motion of IN that is shown; above 1 exaggerates it.",
 )
 @click.option(
-    "--no-landmarks",
-    is_flag=True,
-    help="With --content: find no facial landmarks; better for drawn faces, on which detectors fail.",
+    "--no-landmarks", is_flag=True, hidden=True, expose_value=False, help="Of earlier versions: no landmarks are used."
 )
 @click.option(
     "--paste-back", is_flag=True, help="Show the face in the still of its surroundings, if its file holds one."
@@ -246,15 +244,14 @@ def decode(
     relative: bool,
     drive: str,
     strength: float,
-    no_landmarks: bool,
     no_audio: bool,
     **options,
 ) -> None:
     """Decode a .bcd file into a video.
 
     OUT ends in .mp4, .mkv, .webm, .gif or .apng, or is a folder for PNGs; with --content also .bcd. A
-    reenactment (--content) is marked as synthesised; in files of heads, head, mouth and eyes follow much better
-    with the extra expression, which finds facial landmarks. - is standard input or output; the output is Matroska.
+    reenactment (--content) is marked as synthesised; files of the model heads make none. - is standard input or
+    output; the output is Matroska.
     """
     from bcdcodec.cli.progress import progress_bar, show_notes
     from bcdcodec.files.decode_file import DecodeOptions, decode_file
@@ -263,15 +260,10 @@ def decode(
     parts = tuple(part for part in PARTS if part in [name.strip() for name in drive.split(",")])
     if len(parts) != len(drive.split(",")):
         raise click.UsageError(f"--drive is {drive!r}, expected some of {','.join(PARTS)}")
-    for given, option in (
-        (relative, "--relative"),
-        (parts != PARTS, "--drive"),
-        (strength != 1, "--strength"),
-        (no_landmarks, "--no-landmarks"),
-    ):
+    for given, option in ((relative, "--relative"), (parts != PARTS, "--drive"), (strength != 1, "--strength")):
         if given and content is None:
             raise click.UsageError(f"{option} goes with --content")
-    reenactment = ReenactmentOptions(relative, not no_landmarks, parts, strength)
+    reenactment = ReenactmentOptions(relative, parts, strength)
     with progress_bar("decode") as progress:
         given = DecodeOptions(sound=not no_audio, reenactment=reenactment, **options)
         done = decode_file(source, target, content, given, progress)
@@ -281,7 +273,7 @@ def decode(
 
 @click.command()
 @click.argument("folder", metavar="OUT_DIR")
-@click.option("--model", default="heads", show_default=True, help="A shipped model, or the folder of one.")
+@click.option("--model", default="faces", show_default=True, help="A shipped model, or the folder of one.")
 @DEVICE
 def demo(folder: str, model: str, device: str) -> None:
     """Render two people, code them, and reenact one by the other.

@@ -16,8 +16,7 @@ from bcdcodec.files import Progress
 from bcdcodec.files.decode_file import DecodeOptions, decode_file
 from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.info import describe_file
-from bcdcodec.model_folder import DRAWN_MODEL, open_model
-from bcdcodec.reenactment.options import ReenactmentOptions
+from bcdcodec.model_folder import DEFAULT_MODEL, open_model
 from bcdcodec.video import encode_png, read_pictures, write_video
 
 SECONDS = 4
@@ -43,7 +42,7 @@ class DemoReport:
 
 def run_demo(
     folder: str | os.PathLike,
-    model: str | os.PathLike = DRAWN_MODEL,
+    model: str | os.PathLike = DEFAULT_MODEL,
     device: str = "auto",
     progress: Progress | None = None,
 ) -> DemoReport:
@@ -65,7 +64,7 @@ def run_demo(
 
     truth = _render_people(out, size, step)
     names = {"a": "a.decoded.mp4", "b": "b.decoded.mp4"}
-    decoding = DecodeOptions(model, device, reenactment=ReenactmentOptions(landmarks=False))
+    decoding = DecodeOptions(model, device)
     for person, decoded in names.items():
         recording = out / f"{person}.bcd"
         encode_file(out / f"{person}.mp4", recording, EncodeOptions(model, device))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from bcdcodec.training.data.run_data import RunOptions
+    pass
 
 FOLDER = click.Path(path_type=Path)
 
@@ -22,9 +22,7 @@ FOLDER = click.Path(path_type=Path)
 )
 @click.option("--codes", type=FOLDER, help="Folder of .bcd files, for gpt2: no video is needed.")
 @click.option(
-    "--model",
-    help="For gpt2: name or folder of the model of these files. [default: the shipped one they name] For poser: of the "
-    "model whose reference images it turns. [default: heads]",
+    "--model", help="For gpt2: name or folder of the model of these files. [default: the shipped one they name]"
 )
 @click.option("--out", type=FOLDER, required=True, help="Folder of the run.")
 @click.option("--minutes", type=click.FloatRange(min=0, min_open=True), help="Training time in all, or ...")
@@ -39,7 +37,7 @@ FOLDER = click.Path(path_type=Path)
 @click.option(
     "--from",
     "from_model",
-    help="Begin with the weights of this model, a name or a folder, or with its poser: to train on one's own footage.",
+    help="Begin with the weights of this model, a name or a folder: to train on one's own footage.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True)
@@ -76,16 +74,14 @@ def train(
 
     Or the paper's model, as the paper states it: lrs3, sprites (full size) or sprites-bcd (small).
 
-    PRESET gpt2 (gpt2-heads, gpt2-sprites, gpt2-lrs3 or gpt2-tiny) trains the motion model of `bcd generate`. PRESET
-    poser trains the network with which `bcd decode --content` turns a face as another's; OUT/model belongs into the
-    model's folder as poser.
+    PRESET gpt2 (gpt2-heads, gpt2-sprites, gpt2-lrs3 or gpt2-tiny) trains the motion model of `bcd generate`.
 
     The paper's model also trains from the folder of `bcd data prepare`, and in several processes, which share each
     batch: `accelerate launch $(which bcd) train lrs3 ...`, with --steps or --epochs.
     """
     if [minutes, steps, epochs].count(None) != 2:
         raise click.UsageError("give either --minutes or --steps (or, with prepared clips, --epochs)")
-    if (epochs or batch or accumulate > 1 or recompute) and (preset == "poser" or codes is not None):
+    if (epochs or batch or accumulate > 1 or recompute) and codes is not None:
         raise click.UsageError(f"--epochs, --batch, --accumulate and --recompute are not for {preset}")
     if from_model is not None and (resume or codes is not None):
         raise click.UsageError("--from begins a run with weights: it goes neither with --resume nor with --codes")
@@ -94,7 +90,6 @@ def train(
     if codes is not None:
         _train_gpt2(preset, codes, model, out, minutes, steps, resume, device, seed)
         return
-    from bcdcodec import presets
     from bcdcodec.device import pick_device
     from bcdcodec.training.data.run_data import RunOptions
     from bcdcodec.training.presets import open_recipe
@@ -117,9 +112,6 @@ def train(
         accumulate=accumulate,
         recompute=recompute,
     )
-    if preset == presets.POSER.name:
-        _train_poser(options, model)
-        return
     trainer = Trainer(open_recipe(preset), options)
     trainer.run()
     if trainer.processes.rank:
@@ -149,19 +141,6 @@ def _train_gpt2(
     click.echo(
         f"{out / 'model'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes, "
         f"{trainer.best:.1f} bits a frame on {len(trainer.clips.val)} clips held out"
-    )
-
-
-def _train_poser(options: RunOptions, model: str | None) -> None:
-    from bcdcodec.model_folder import DRAWN_MODEL
-    from bcdcodec.presets import POSER
-    from bcdcodec.training.poser import PoserTrainer
-
-    trainer = PoserTrainer(POSER, options, model or DRAWN_MODEL)
-    trainer.run()
-    click.echo(
-        f"{options.out / 'model'}: {POSER.name} over {trainer.config.model_name}, step {trainer.step}, "
-        f"{trainer.elapsed / 60:.1f} minutes"
     )
 
 

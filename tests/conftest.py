@@ -114,11 +114,35 @@ def recording(clip, tiny_model) -> Path:
 
 
 @pytest.fixture(scope="session")
-def other_person(tmp_path_factory, tiny_model) -> Path:
-    """Another head, encoded with the tiny model."""
+def faces_model(tmp_path_factory) -> Path:
+    """The folder of a small `faces` model, which shows one person in another's motion."""
+    from small_faces import write_small_faces
+
+    return write_small_faces(tmp_path_factory.mktemp("models") / "faces")
+
+
+@pytest.fixture
+def faces(bcd, faces_model):
+    """Run `bcd` with the small `faces` model."""
+    return lambda *arguments: bcd(*arguments, "--model", faces_model)
+
+
+@pytest.fixture(scope="session")
+def faces_recording(clip, faces_model) -> Path:
+    """`clip`, encoded with the small `faces` model."""
+    from bcdcodec.files.encode_file import EncodeOptions, encode_file
+
+    path = clip.with_name("faces.bcd")
+    encode_file(clip, path, EncodeOptions(faces_model, "cpu"))
+    return path
+
+
+@pytest.fixture(scope="session")
+def other_person(tmp_path_factory, faces_model) -> Path:
+    """Another head, encoded with the small `faces` model."""
     from bcdcodec.files.encode_file import EncodeOptions, encode_file
 
     folder = tmp_path_factory.mktemp("others")
     source = write_clip(folder / "other.mp4", head_frames(12, 30))
-    encode_file(source, folder / "other.bcd", EncodeOptions(tiny_model, "cpu"))
+    encode_file(source, folder / "other.bcd", EncodeOptions(faces_model, "cpu"))
     return folder / "other.bcd"

@@ -73,6 +73,7 @@ def test_anchors_are_compared_on_the_same_clips(report):
 def test_what_is_not_measured_is_said(report):
     missing = {m["measure"]: m["reason"] for m in report["not_measured"]}
     assert missing["speed and memory"] == "left out by --no-speed"
+    assert "does not show one person in another's motion" in missing["reenactment"]
     assert "anchor vp9" in missing and "anchor x264" not in missing
     assert "dlib_distance" not in report["rates"][0]["headlines"] and missing["faces"] == "left out by --no-faces"
 
@@ -81,6 +82,7 @@ def test_what_missing_packages_would_measure_is_left_out_and_said(bench_folder, 
     import importlib.util
     import sys
 
+    from bcdcodec.benchmarks.measure.faces import face_meter
     from bcdcodec.benchmarks.measure.judges import judges_of
     from bcdcodec.benchmarks.run import Options, bench
 
@@ -90,6 +92,7 @@ def test_what_missing_packages_would_measure_is_left_out_and_said(bench_folder, 
     for name in ("dlib", "bjontegaard", "cv2", "pytorch_msssim"):
         monkeypatch.setitem(sys.modules, name, None)
     judges_of.cache_clear()
+    face_meter.cache_clear()
     clip = bench_folder / "head-0.mp4"
     report = bench([clip], Options(str(tiny_model), tmp_path, "x264", procedural=False, speed=False)).report
     judges_of.cache_clear()

@@ -10,6 +10,7 @@ from head_clips import head_frames
 from bcdcodec.benchmarks.measure import pictures as module
 from bcdcodec.benchmarks.measure.anchors import ANCHORS, _bare, anchor_key, anchors, code
 from bcdcodec.benchmarks.measure.faces import SAMPLES, Face, FaceMeter, eye_opening, face_measures, mouth_opening
+from bcdcodec.benchmarks.measure.head_pose import MEAN_HEAD, angle_between, head_pose
 from bcdcodec.benchmarks.measure.pictures import psnr, ssim_and_ms_ssim, vmaf
 from bcdcodec.benchmarks.measure.rate import code_counts, static_bits
 from bcdcodec.benchmarks.measure.temporal import luma
@@ -18,7 +19,6 @@ from bcdcodec.benchmarks.rows import BCD, Row
 from bcdcodec.benchmarks.statistics import BdRate, bd_rate, estimate, median
 from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import BcdError
-from bcdcodec.reenactment.head_pose import MEAN_HEAD, angle_between, head_pose
 
 
 def pictures(size):
@@ -108,6 +108,12 @@ def test_a_held_picture_is_looked_at_once():
     assert meter.faces(clip) == [0] * SAMPLES and seen == [0]
     clip[5:] = 7
     assert meter.faces(clip) == [0] * 5 + [7] * (SAMPLES - 5) and seen == [0, 0, 7]
+
+
+def test_packages_that_dlibs_measures_need_are_named(monkeypatch):
+    monkeypatch.setattr("bcdcodec.benchmarks.measure.faces.MODELS", "no_such_package")
+    with pytest.raises(BcdError, match=r"bcdcodec\[eval\]"):
+        FaceMeter()
 
 
 def test_bits_of_frames_add_up_to_the_information_of_the_codes():

@@ -22,6 +22,7 @@ from bcdcodec.benchmarks.baseline import (
     short_run,
 )
 from bcdcodec.benchmarks.measure.faces import SAMPLES, Face
+from bcdcodec.benchmarks.measure.head_pose import MEAN_HEAD
 from bcdcodec.benchmarks.measure.reenactment import (
     cross_driven,
     medians,
@@ -35,7 +36,6 @@ from bcdcodec.benchmarks.report.plots import plots
 from bcdcodec.benchmarks.report.tables import sections
 from bcdcodec.benchmarks.rows import ClipRows, code_of_codec, digest_of
 from bcdcodec.errors import BcdError
-from bcdcodec.reenactment.head_pose import MEAN_HEAD
 
 BEGIN, END = BEGIN_OF.format(WHOLE), END_OF.format(WHOLE)
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
@@ -108,6 +108,12 @@ def test_every_section_of_a_report_is_written(whole):
     table, published = parts[7].tables
     assert tuple(table.iloc[0])[1:] == ("0.300", "1.00", "2.00", "3.00", "4.0", "2.0 (7.0)", "0.75", "100", "90")
     assert tuple(table.iloc[1])[4] == "-" and len(published) > 5
+
+
+def test_a_model_that_shows_no_other_person_has_probes_of_rendered_heads_alone(whole):
+    alone = {"probes": whole["procedural"]["probes"]}
+    part = next(p for p in sections(whole | {"procedural": alone}) if p.title.startswith("Rendered heads"))
+    assert len(part.tables) == 1 and "A's motion" not in part.paragraphs[0]
 
 
 def test_the_held_reference_stands_beside_every_measure(whole):
@@ -248,15 +254,15 @@ class SchematicFaces:
         return [self.face(clip[i]) for i in np.linspace(0, len(clip) - 1, SAMPLES).astype(int)]
 
 
-def test_rendered_heads_are_measured_with_a_tiny_model(tiny_model):
-    cross = cross_driven(str(tiny_model), pairs=1, frames=8)
+def test_rendered_heads_are_measured_with_a_small_model(faces_model, tiny_model):
+    cross = cross_driven(str(faces_model), pairs=1, frames=8)
     assert cross.pairs == 1 and 5 < cross.own < 40 and 5 < cross.decoded < 60 and cross.errors is None
     probes = probe_codes(str(tiny_model), people=4, frames=8)
     assert set(probes.motion_r2) >= {"yaw", "mouth_open"} and 0 <= probes.identity_accuracy <= 1
 
 
-def test_reenactment_errors_are_measured_beside_psnr_at_a_given_rate(tiny_model):
-    cross = cross_driven(str(tiny_model), pairs=2, frames=8, meter=SchematicFaces(), kbps=0.1)
+def test_reenactment_errors_are_measured_beside_psnr_at_a_given_rate(faces_model):
+    cross = cross_driven(str(faces_model), pairs=2, frames=8, meter=SchematicFaces(), kbps=0.1)
     assert set(cross.errors) == {"decoded", "still", "own"}
     assert all(found["pairs"] == 2 and found["faces"] == 1 for found in cross.errors.values())
     assert cross.errors["own"]["identity_distance"] > 0  # A's own video shows A

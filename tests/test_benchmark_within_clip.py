@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from bcdcodec.benchmarks.measure.faces import MOTION_EVERY, FaceMeter, motion_signals
+from bcdcodec.benchmarks.measure.head_pose import head_pose
 from bcdcodec.benchmarks.measure.identity import PLACES, align, five_points
 from bcdcodec.benchmarks.measure.landmarks import Landmarks, clip_landmarks
 from bcdcodec.benchmarks.measure.within_clip import SIGNALS, compare_signal, compare_signals, mean_head, signals_of
 from bcdcodec.benchmarks.report.summary import headlines
 from bcdcodec.benchmarks.rows import BCD, Row
 from bcdcodec.errors import BcdError
-from bcdcodec.reenactment.head_pose import head_pose
 from bcdcodec.training.data import landmarker as module
 from bcdcodec.training.data.landmarker import BLENDSHAPE_POINTS, Landmarker
 from bcdcodec.video.detector import anchors
@@ -115,7 +115,7 @@ def test_dlib_looks_at_some_frames_and_at_a_held_picture_once():
         looked.append(picture.mean())
         return None if picture.mean() == 9 else np.ones((68, 2))
 
-    meter._finder = finder
+    meter.marks = finder
     clip = np.zeros((6 * MOTION_EVERY, 4, 4, 3), np.uint8)
     clip[4 * MOTION_EVERY :] = 9
     found = np.isfinite(meter.landmarks(clip)[:, 0, 0])

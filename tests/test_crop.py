@@ -272,10 +272,9 @@ def test_pasting_back_needs_a_still_and_its_size(bcd, recording, tiny_model, tmp
     assert done.code == 1 and words in done.err and not (tmp_path / "out.mp4").exists()
 
 
-def test_a_reenacted_face_goes_into_its_own_surroundings(bcd, talk, recording, tiny_model, tmp_path):
-    options = ("--model", tiny_model)
-    bcd("encode", talk, tmp_path / "face.bcd", *options, "--surroundings")
-    done = bcd("decode", recording, tmp_path / "out", *options, "--content", tmp_path / "face.bcd", "--paste-back")
+def test_a_reenacted_face_goes_into_its_own_surroundings(faces, talk, faces_recording, tmp_path):
+    faces("encode", talk, tmp_path / "face.bcd", "--surroundings")
+    done = faces("decode", faces_recording, tmp_path / "out", "--content", tmp_path / "face.bcd", "--paste-back")
     assert done.code == 0
     with read_frames(tmp_path / "out", None, 64) as video:
         assert (video.info.width, video.info.height) == (WIDTH, HEIGHT)

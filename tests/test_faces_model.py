@@ -7,86 +7,26 @@ import numpy as np
 import pytest
 import torch
 from head_clips import head_frames, write_clip
+from small_faces import CODES, GROUPS, SIDE, SMALL
 
 import bcdcodec
 from bcdcodec.coding.motion import motion_of
 from bcdcodec.coding.picture_content import choose_picture, make_picture_content
-from bcdcodec.config import DiffusionConfig, LatentConfig, QuantiserConfig, WindowConfig
-from bcdcodec.container import Motion, Recording, open_bcd
-from bcdcodec.entropy.content import BUCKETS, SYMBOLS, ContentModel
-from bcdcodec.entropy.model_tables import ModelTables
-from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.config import QuantiserConfig
+from bcdcodec.container import Motion, Recording
 from bcdcodec.errors import FormatError, ModelError
-from bcdcodec.model_folder import CONFIG, TABLES
+from bcdcodec.models.faces import model as faces_model_module
 from bcdcodec.models.faces.alignment import align
-from bcdcodec.models.faces.config import (
-    BaseMotionConfig,
-    DrawingConfig,
-    EnhancementConfig,
-    FacesConfig,
-    GeometryConfig,
-    PictureContentConfig,
-    SurroundingsConfig,
-)
-from bcdcodec.models.faces.model import FacesModel
+from bcdcodec.models.faces.config import FacesConfig
 from bcdcodec.models.faces.reference import PARTS, Transfer, transferred
 from bcdcodec.models.flow_basis import smooth_basis
 from bcdcodec.models.registry import read_config
 from bcdcodec.models.warp import warp
-from bcdcodec.training.checkpoint import save_sharded
-
-SIDE, GROUPS, CODES = 64, 20, 16
-SMALL = FacesConfig(
-    name="small-faces",
-    latent=LatentConfig(picture_size=SIDE, size=SIDE),
-    quantiser=QuantiserConfig(groups=GROUPS, codes=CODES, dim=1, target_bits=100.0),
-    content=PictureContentConfig(byte_budget=700),
-    diffusion=DiffusionConfig(steps=1),
-    window=WindowConfig(length=8, overlap=0),
-    base=BaseMotionConfig(
-        picture=32, crop=32, width=16, ff=32, layers=1, heads=2, stem=(8, 8, 16), locator_stem=(8, 8, 8), groups=4,
-        codes=CODES,
-    ),
-    geometry=GeometryConfig(frame=64, patch=16, margin=2, width=16, blocks=1, heads=2, rank=4),
-    surroundings=SurroundingsConfig(picture=32, patch=8, margin=2, width=16, blocks=1, heads=2),
-    drawing=DrawingConfig(frame=64, patch=16, margin=4, width=16, blocks=1, heads=2),
-    enhancement=EnhancementConfig(side=32, grid=8),
-)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """A model folder: random networks, smooth fields of flow, codes of even steps."""
-    torch.manual_seed(0)
-    model = FacesModel(SMALL)
-    torch.nn.init.constant_(model.base.geometry.to_rest.bias, -30.0)  # nothing is occluded
-    torch.nn.init.zeros_(model.base.geometry.to_flow.weight)  # the face does not move by itself
-    for layer in (model.base.base_motion.locator.head[-1], model.base.base_motion.reader.to_correction):
-        torch.nn.init.zeros_(layer.weight)  # the head rests in the middle
-        torch.nn.init.zeros_(layer.bias)
-    model.vq.base_codebooks.copy_(model.base.base_motion.quantiser.codebooks.detach())
-    fields = len(model.flow_basis.fields)
-    smooth = smooth_basis(8)
-    model.flow_basis.fields.copy_(smooth.fields[:fields])
-    model.flow_basis.deviation.copy_(smooth.deviation[:fields])
-    steps = torch.arange(CODES) - CODES // 2
-    model.vq.entries.copy_(0.3 * model.flow_basis.deviation[:, None] * steps)
-    log2_p = -0.8 * steps.abs().float()
-    p = torch.softmax(log2_p * np.log(2), 0)
-    model.vq.log2_p.copy_(p.log2().expand(GROUPS, -1))
-    out = tmp_path_factory.mktemp("models") / "faces"
-    out.mkdir()
-    save_sharded(model.state_dict(), out, "weights", None)
-    (out / CONFIG).write_text(SMALL.to_json())
-    content = ContentModel(FrequencyTables.from_counts(np.ones((BUCKETS, SYMBOLS), np.int64)), np.zeros(1, np.uint8), 0)
-    counts = (1000 * p).round().long().expand(GROUPS, -1).numpy()
-    ModelTables(FrequencyTables.from_counts(counts), content).save(out / TABLES)
-    return out
-
-
-@pytest.fixture(scope="module")
-def codec(folder):
-    return bcdcodec.load(folder)
+def codec(faces_model):
+    return bcdcodec.load(faces_model)
 
 
 @pytest.fixture(scope="module")
@@ -175,22 +115,26 @@ def test_reenactment_shows_the_other_face_and_its_own_motion_brings_it_back(code
     assert np.abs(shown - own).mean() < np.abs(shown - frames).mean()
 
 
-def test_command_line_encodes_decodes_and_reenacts(bcd, folder, frames, tmp_path):
-    for name, seed in ("a", 4), ("b", 9):
-        write_clip(tmp_path / f"{name}.mp4", head_frames(seed, 10, SIDE))
-        done = bcd("encode", tmp_path / f"{name}.mp4", tmp_path / f"{name}.bcd", "--model", folder)
-        assert done.code == 0, done.err
-    a, b, model = tmp_path / "a.bcd", tmp_path / "b.bcd", ("--model", folder)
-    assert bcd("decode", a, tmp_path / "a.mkv", *model).code == 0
-    for options in (), ("--relative",), ("--drive", "mouth,eyes"), ("--strength", "0.5"):
-        done = bcd("decode", a, tmp_path / "r.mkv", "--content", b, *model, *options)
-        assert done.code == 0 and "synthesised" in done.err
-    assert bcd("decode", a, tmp_path / "r.bcd", "--content", b, *model).code == 0
-    with open_bcd(tmp_path / "r.bcd") as reader:
-        assert reader.head.reenacted
-    assert bcd("decode", tmp_path / "r.bcd", tmp_path / "r.mkv", *model).code == 0
-    done = bcd("decode", a, tmp_path / "s.bcd", "--content", b, *model, "--strength", "0.5")
-    assert done.code == 1 and "leave it out" in done.err
+@pytest.mark.parametrize(
+    "options, expected",
+    [
+        ((), (False, tuple(PARTS), 1)),
+        (("--no-landmarks",), (False, tuple(PARTS), 1)),  # of earlier versions
+        (("--relative",), (True, tuple(PARTS), 1)),
+        (("--drive", "eyes,mouth", "--strength", 0.5), (False, ("mouth", "eyes"), 0.5)),
+    ],
+)
+def test_options_of_the_command_say_what_is_shown_of_another(
+    faces, faces_recording, other_person, tmp_path, monkeypatch, options, expected
+):
+    seen = []
+    monkeypatch.setattr(faces_model_module, "transferred", lambda transfer, own, m: seen.append(transfer) or m)
+    done = faces("decode", faces_recording, tmp_path / "out.mp4", "--content", other_person, *options)
+    assert done.code == 0 and seen
+    assert {(t.relative, t.parts, t.strength) for t in seen} == {expected} and seen[0].driver is not None
+    done = faces("decode", faces_recording, tmp_path / "out.bcd", "--content", other_person, *options)
+    assert done.code == (expected[1:] != (tuple(PARTS), 1) or expected[0])
+    assert (tmp_path / "out.bcd").exists() or "leave it out" in done.err
 
 
 @pytest.mark.parametrize("options", [("--drive", "nose"), ("--strength", "0.5"), ("--strength", "7")])
@@ -199,11 +143,13 @@ def test_wrong_use_of_drive_and_strength(bcd, tmp_path, options):
     assert done.code == 2 and options[0] in done.err
 
 
-def test_drive_needs_a_model_whose_codes_tell_parts_apart(bcd, tiny_model, clip, tmp_path):
-    bcd("encode", clip, tmp_path / "a.bcd", "--model", tiny_model)
-    done = bcd("decode", tmp_path / "a.bcd", tmp_path / "r.mkv", "--content", tmp_path / "a.bcd", "--drive", "mouth",
-               "--model", tiny_model)  # fmt: skip
-    assert done.code == 1 and "--drive" in done.err and "faces" in done.err
+@pytest.mark.parametrize("options", [("--drive", "mouth"), ("--strength", "0.5"), ("--relative",)])
+def test_parts_are_driven_by_models_whose_codes_tell_them_apart(bcd, tmp_path, options):
+    pictures = np.random.default_rng(0).integers(0, 256, (2, 64, 64, 3), np.uint8)
+    write_clip(tmp_path / "a.mkv", pictures)
+    bcd("encode", tmp_path / "a.mkv", tmp_path / "a.bcd", "--model", "sprites")
+    done = bcd("decode", tmp_path / "a.bcd", tmp_path / "r.mkv", "--content", tmp_path / "a.bcd", *options)
+    assert done.code == 1 and options[0] in done.err and "'sprites' does not, faces does" in done.err
 
 
 # ---- motion of another recording

@@ -2,10 +2,7 @@
 
 import json
 import os
-import subprocess
-import sys
 import threading
-import time
 
 import numpy as np
 import pytest
@@ -140,22 +137,3 @@ def test_a_batch_takes_a_folder_of_pictures_as_one_clip(bcd, tiny_model, tmp_pat
 def test_without_out_two_paths_are_wanted(bcd, clip, paths):
     done = bcd("encode", *[clip] * paths)
     assert done.code == 2 and "use --out DIR" in done.err
-
-
-@pytest.mark.parametrize("seconds", [0, 0.5])
-def test_an_ended_process_leaves_no_partial_file(tiny_model, tmp_path, seconds):
-    """SIGTERM while the frames come, by a source that never ends: as FFmpeg begins to read, and as it waits."""
-    os.mkfifo(tmp_path / "endless")
-    program = "from bcdcodec.cli.main import main; main()"
-    arguments = ["encode", tmp_path / "endless", tmp_path / "a.bcd", "--model", tiny_model]
-    process = subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], stderr=subprocess.PIPE)
-    with open(tmp_path / "endless", "wb") as pipe:  # opens once the process reads
-        pipe.write(b"\x1aE\xdf\xa3")
-        pipe.flush()
-        time.sleep(seconds)
-        process.terminate()
-        try:
-            assert process.wait(60) == 128 + 15
-        finally:
-            process.kill()
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["endless"]

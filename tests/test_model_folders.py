@@ -147,8 +147,8 @@ def test_the_configs_of_all_presets_are_within_the_limits():
 
 def test_weights_of_other_networks_are_checked_as_well(folder):
     change(folder, lambda tensors, name: tensors[name].fill(np.nan))
-    with pytest.raises(ModelError, match="the poser's weights .* are damaged"):
-        fill_network(build_model(presets.TINY), folder, "the poser's")
+    with pytest.raises(ModelError, match="the GPT-2's weights .* are damaged"):
+        fill_network(build_model(presets.TINY), folder, "the GPT-2's")
 
 
 @pytest.mark.parametrize("name", shipped_models())

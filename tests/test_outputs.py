@@ -121,9 +121,11 @@ def test_repair_does_not_write_into_a_pipe(clean, recording, tmp_path):
     assert "not a regular file" in clean("repair", recording, tmp_path / "pipe.bcd")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
-def test_a_signal_ends_a_command_without_a_partial_file(tiny_model, tmp_path, number):
-    """While `encode` waits for a source that never ends."""
+@pytest.mark.parametrize(
+    "number, seconds", [(signal.SIGTERM, 0), (signal.SIGTERM, 0.5), (signal.SIGHUP, 0.2), (signal.SIGINT, 0.2)]
+)
+def test_a_signal_ends_a_command_without_a_partial_file(tiny_model, tmp_path, number, seconds):
+    """While `encode` reads a source that never ends: as FFmpeg begins to read, and as it waits."""
     os.mkfifo(tmp_path / "endless")
     program = "from bcdcodec.cli.main import main; main()"
     arguments = ["encode", tmp_path / "endless", tmp_path / "a.bcd", "--model", tiny_model]
@@ -131,7 +133,7 @@ def test_a_signal_ends_a_command_without_a_partial_file(tiny_model, tmp_path, nu
     with open(tmp_path / "endless", "wb") as pipe:
         pipe.write(b"\x1aE\xdf\xa3")
         pipe.flush()
-        time.sleep(0.2)
+        time.sleep(seconds)
         process.send_signal(number)
         try:
             assert process.wait(60) == (130 if number == signal.SIGINT else 128 + number)

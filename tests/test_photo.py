@@ -223,36 +223,36 @@ def face(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def face_bcd(face, tiny_model):
+def face_bcd(face, faces_model):
     from bcdcodec.files.encode_file import EncodeOptions, encode_file
 
-    done = encode_file(face, face.with_suffix(".bcd"), EncodeOptions(tiny_model, "cpu"))
+    done = encode_file(face, face.with_suffix(".bcd"), EncodeOptions(faces_model, "cpu"))
     assert done.frames == 0 and "without motion" in done.notes[0]
     return face.with_suffix(".bcd")
 
 
-def test_a_photo_makes_a_small_file_of_a_content_alone(tiny, bcd, face_bcd):
+def test_a_photo_makes_a_small_file_of_a_content_alone(faces, bcd, face_bcd):
     with open_bcd(face_bcd) as reader:
         assert (reader.frames, reader.content_count, reader.complete) == (0, 1, True)
         assert reader.byte_counts.motion == 0
         assert reader.head.crop == (0, 8, 80, 80)
-    assert tiny("verify", face_bcd).code == 0
+    assert faces("verify", face_bcd).code == 0
     assert "a reference image without motion" in bcd("info", face_bcd).out
     facts = json.loads(bcd("info", face_bcd, "--json").out)
     assert facts["frames"] == 0 and facts["kbps"]["total"] is None and facts["bits_per_frame"] is None
 
 
-def test_its_content_is_that_of_the_picture_as_a_clip(face, face_bcd, tiny_model):
-    codec = bcdcodec.load(tiny_model)
+def test_its_content_is_that_of_the_picture_as_a_clip(face, face_bcd, faces_model):
+    codec = bcdcodec.load(faces_model)
     with read_frames(face, None, codec.picture_size) as video:
         pictures = np.stack([image for _, image in video])
-    found = bcdcodec.read(face_bcd, tiny_model)
-    assert np.array_equal(found.contents[0].values, codec.encode(pictures).contents[0].values)
+    found = bcdcodec.read(face_bcd, faces_model)
+    assert found.contents[0].picture == codec.encode(pictures).contents[0].picture
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.bcd"])
-def test_a_photo_talks_as_another_recording_does(tiny, bcd, recording, face_bcd, tmp_path, name):
-    done = tiny("decode", recording, tmp_path / name, "--content", face_bcd)
+def test_a_photo_talks_as_another_recording_does(faces, bcd, faces_recording, face_bcd, tmp_path, name):
+    done = faces("decode", faces_recording, tmp_path / name, "--content", face_bcd)
     assert done.code == 0 and "marked as synthesised" in done.err
     if name.endswith(".bcd"):
         with open_bcd(tmp_path / name) as reader:
@@ -263,8 +263,8 @@ def test_a_photo_talks_as_another_recording_does(tiny, bcd, recording, face_bcd,
 
 
 @pytest.mark.parametrize("name", ["out.mp4", "out.bcd"])
-def test_a_face_without_motion_cannot_be_decoded_by_itself(tiny, recording, face_bcd, tmp_path, name):
-    done = tiny("decode", face_bcd, tmp_path / name, "--content", recording)
+def test_a_face_without_motion_cannot_be_decoded_by_itself(faces, faces_recording, face_bcd, tmp_path, name):
+    done = faces("decode", face_bcd, tmp_path / name, "--content", faces_recording)
     assert done.code == 1 and "give it with --content" in done.err and not (tmp_path / name).exists()
 
 
@@ -276,12 +276,12 @@ def test_pictures_one_after_the_other_in_a_pipe_are_a_video():
         assert not video.is_photo and len(list(video)) == 3
 
 
-def test_a_photo_can_be_the_content_itself(tiny, recording, face, tmp_path):
-    done = tiny("decode", recording, tmp_path / "out.bcd", "--content", face)
+def test_a_photo_can_be_the_content_itself(faces, faces_recording, face, tmp_path):
+    done = faces("decode", faces_recording, tmp_path / "out.bcd", "--content", face)
     assert done.code == 0 and "marked as synthesised" in done.err and str(face) in done.err
     with open_bcd(tmp_path / "out.bcd") as reader:
         assert reader.head.reenacted and reader.frames == 62 and reader.content_count == 1
-    done = tiny("decode", recording, tmp_path / "out", "--content", face, "--paste-back")
+    done = faces("decode", faces_recording, tmp_path / "out", "--content", face, "--paste-back")
     assert done.code == 0
     with read_frames(tmp_path / "out", None, 32) as video:
         assert (video.info.width, video.info.height) == (80, 96)
@@ -294,7 +294,7 @@ def test_a_photo_can_be_the_content_itself(tiny, recording, face, tmp_path):
         (lambda path: written(path, range(3)), "is a video: encode it first"),
     ],
 )
-def test_a_content_that_is_no_photo_is_refused(tiny, recording, tmp_path, make, words):
+def test_a_content_that_is_no_photo_is_refused(faces, faces_recording, tmp_path, make, words):
     make(tmp_path / "a.mp4")
-    done = tiny("decode", recording, tmp_path / "out.mp4", "--content", tmp_path / "a.mp4")
+    done = faces("decode", faces_recording, tmp_path / "out.mp4", "--content", tmp_path / "a.mp4")
     assert done.code == 1 and words in done.err and not (tmp_path / "out.mp4").exists()

@@ -131,5 +131,5 @@ def test_other_presets_keep_their_batch(tmp_path):
 
 
 def test_options_of_shared_batches_are_refused_where_they_do_nothing(bcd, tmp_path):
-    command = ("train", "poser", "--out", tmp_path, "--steps", 1, "--batch", 8)
-    assert "--batch, --accumulate and --recompute are not for poser" in bcd(*command).err
+    command = ("train", "gpt2", "--codes", tmp_path, "--out", tmp_path, "--steps", 1, "--batch", 8)
+    assert "--batch, --accumulate and --recompute are not for gpt2" in bcd(*command).err

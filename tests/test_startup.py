@@ -56,8 +56,10 @@ def test_verify_checks_codes_where_torch_is_not_installed(recording, tiny_model)
     assert (code, "codes checked" in out) == (0, True)
 
 
-def test_reenactment_into_a_bcd_file_works_where_torch_is_not_installed(recording, other_person, tiny_model, tmp_path):
-    arguments = ("decode", recording, tmp_path / "out.bcd", "--content", other_person, "--model", tiny_model)
+def test_reenactment_into_a_bcd_file_works_where_torch_is_not_installed(
+    faces_recording, other_person, faces_model, tmp_path
+):
+    arguments = ("decode", faces_recording, tmp_path / "out.bcd", "--content", other_person, "--model", faces_model)
     code, _, _ = modules_after(*arguments, forbidden=("torch", "av", "diffusers"))
     assert code == 0 and (tmp_path / "out.bcd").exists()
 

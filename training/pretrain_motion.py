@@ -52,7 +52,7 @@ def align_all(basis: FlowBasis, contents: Tensor, driven: Tensor) -> Tensor:
     start = torch.zeros_like(basis.deviation)
     parts = zip(*(pictures.split(AT_ONCE) for pictures in (contents, driven)))
     return torch.cat(
-        [align(basis, a.to(start.device), b.to(start.device), start.expand(len(a), -1)).cpu() for a, b in parts]
+        [align(basis, a.to(start.device), b.to(start.device), start.expand(len(a), -1))[0].cpu() for a, b in parts]
     )
 
 

@@ -71,16 +71,10 @@ def pretrain_super_resolution(
     )
 
 
-def coded_image(model: HeadsModel, z: Tensor, rng: np.random.Generator | None) -> Tensor:
-    """Reference images of z [b, c, h, w], coded at about the default step; without `rng` at that step."""
-    return model.image(_coded(model, z, rng))
-
-
-def _coded(model: HeadsModel, z: Tensor, rng: np.random.Generator | None) -> Tensor:
+def _coded(model: HeadsModel, z: Tensor, rng: np.random.Generator) -> Tensor:
     """Tokens [b, n, transform_dim] of pictures z [b, c, h, w], coded at about the default step."""
     config = model.config.content
-    off = np.zeros(len(z), np.int64) if rng is None else rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, len(z))
-    index = off + config.default_step
+    index = config.default_step + rng.integers(-NEAR_DEFAULT, NEAR_DEFAULT + 1, len(z))
     return model.content_quantiser(
         model.transform(z)[..., : config.transform_dim], torch.from_numpy(index).to(z.device)
     )

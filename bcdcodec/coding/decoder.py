@@ -117,17 +117,11 @@ def motion_vectors(session: Session, motions: Iterator[Motion]) -> Iterator[tupl
 
 @torch.inference_mode()
 def decode_windows(
-    session: Session,
-    codes: np.ndarray,
-    contents: Sequence[Content],
-    seed: int = 0,
-    steps: int | None = None,
-    cross_identity: bool = False,
+    session: Session, codes: np.ndarray, contents: Sequence[Content], seed: int = 0, steps: int | None = None
 ) -> np.ndarray:
     """Pictures uint8 [b, t, h, w, 3] of codes [b, t, g], at most a window each, under one content each.
 
-    What decoding makes of one short recording, for many at once; `cross_identity`: the contents are other people's
-    than the codes, and are moved by flow alone. Raises FormatError for a content of another shape.
+    What decoding makes of one short recording, for many at once. Raises FormatError for a content of another shape.
     """
     parts = [dequantise(session, content) for content in contents]
     tokens = torch.cat([tokens for tokens, _ in parts])  # [b, n, d]
@@ -136,8 +130,6 @@ def decode_windows(
     padded = np.concatenate([codes, codes[:, -1:].repeat(session.config.window.length - t, axis=1)], axis=1)
     m_hat = session.model.vq.lookup(torch.from_numpy(padded.astype(np.int64)).to(session.device))
     reference = session.model.reference(tokens, motion, detailed=True)
-    if cross_identity:
-        reference = reference.of_another()
     steps = session.config.diffusion.steps if steps is None else steps
     pictures = to_uint8(_sample(session, reference, noise_of(session, seed), steps, m_hat)[:, :t].flatten(0, 1))
     return pictures.reshape(b, t, *pictures.shape[1:])

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 
 from bcdcodec.container import BcdReader, Content, Motion, Recording, write_recording
@@ -21,8 +20,7 @@ from bcdcodec.files.pipes import is_standard, standard_output
 from bcdcodec.files.repair_file import open_repaired
 from bcdcodec.files.sound_track import SoundFeed
 from bcdcodec.model_folder import ModelFolder
-from bcdcodec.reenactment.landmarks import NO_LANDMARKS, can_find_landmarks
-from bcdcodec.reenactment.options import ReenactmentOptions
+from bcdcodec.reenactment.options import ReenactmentOptions, check_reenactment
 from bcdcodec.video import MAX_SIDE, PasteBack, decode_still, enlarge, holds_sound, write_video
 
 MAX_FRAMES = 1_000_000  # eleven hours at 25 frames a second
@@ -86,8 +84,8 @@ def decode_file(
     network is run, but for a photo.
     Of a file that ends early, the frames before the cut are decoded, with a note; of a damaged one, with
     `keep_going`, what is whole, with a note for everything that is lost.
-    Raises FormatError and its kinds for a damaged file, LimitError for too many frames, ModelMismatchError, BcdError
-    for a target that cannot be written.
+    Raises FormatError and its kinds for a damaged file, LimitError for too many frames, ModelMismatchError, ModelError
+    for a content of a model that shows one person's motion only, BcdError for a target that cannot be written.
     """
     options = options or DecodeOptions()
     target = checked_target(target, source, content)
@@ -104,9 +102,6 @@ def decode_file(
             notes.append(f"{source} ends early: {clock.frames}{stated} frames were there and are decoded")
         if content is not None:
             notes.append(f"{target} is marked as synthesised: the motion of {source} with the face of {content}")
-            landmarks = opened.folder.config.model == "heads" and options.reenactment.landmarks
-            if landmarks and not (head.reenacted or head.generated or can_find_landmarks()):
-                notes.append(NO_LANDMARKS)
         elif head.reenacted:
             notes.append(f"{source} is reenacted: its face and its motion come from different recordings")
         return DecodeSummary(clock.frames, clock.end * head.time_base_num / head.time_base_den, tuple(notes))
@@ -124,6 +119,8 @@ def _open(stack: ExitStack, source: PathLike, content: PathLike | None, options:
         raise BcdError(f"{source} holds a reference image without motion: give it with --content to another file")
     with naming(source):
         folder = model_of(reader.head, options.model)
+        if content is not None:
+            check_reenactment(folder.config, options.reenactment)
         tables = reader.checked_tables(folder.tables)
         own = tuple(reader.contents(tables))
     other, contents, notes = None, None, []
@@ -135,45 +132,15 @@ def _open(stack: ExitStack, source: PathLike, content: PathLike | None, options:
             contents = (replace(other.content(0, folder.tables), number=0, first_frame=0),)
     clock = Clock(reader.head.frame_duration)
     motions = timed_motions(source, reader, tables, options.max_frames, clock)
-    if contents is not None:
-        _check_reenactment(options.reenactment, folder)
-        # A model whose motion tells place and expression apart adds changes itself.
-        if options.reenactment.relative and not folder.config.content.picture:
-            motions, contents = _relative(motions, contents, folder.name)
     return _Source(source, reader, other, folder, own, contents, motions, clock, (*lost, *notes))
-
-
-def _check_reenactment(options: ReenactmentOptions, folder: ModelFolder) -> None:
-    if options.partial and not folder.config.content.picture:
-        raise BcdError(
-            f"--drive and --strength need a model whose codes tell pose, mouth, eyes and brows apart: {folder.name} "
-            "does not, faces does"
-        )
-
-
-def _relative(
-    motions: Iterator[Motion], contents: tuple[Content, ...], model: str
-) -> tuple[Iterator[Motion], tuple[Content, ...]]:
-    """The same motions, and contents whose stated motion is that of the first frame, whatever pose they show.
-
-    The decoder moves a reference by the difference of a frame's motion to the motion that its content states.
-    """
-    if any(content.reference_codes is None for content in contents):
-        raise BcdError(
-            f"--relative needs a model that codes the motion of the reference image, {model} does not: leave it out"
-        )
-    first = next(motions)
-    return chain([first], motions), tuple(replace(content, reference_codes=first.codes[0]) for content in contents)
 
 
 def _write_reenacted(target: Path, source: _Source, options: DecodeOptions) -> None:
     """Write the motion of one file with the content of another; no network is needed."""
     if source.other is None:
         raise BcdError(f"{target} would be a copy of {source.path}: give --content, or a video as the output")
-    own = options.reenactment
-    chosen = source.folder.config.content.picture and (own.relative or own.partial)
     for given, option in (
-        (chosen, "--relative, --drive or --strength changes"),
+        (not options.reenactment.plain, "--relative, --drive or --strength changes"),
         (options.paste_back, "--paste-back makes"),
         (options.scale != 1, f"--scale {options.scale} enlarges"),
     ):

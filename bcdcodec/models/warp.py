@@ -32,12 +32,6 @@ def warp_large(picture: Tensor, detail: Tensor, flow: Tensor) -> Tensor:
     return warp(enlarged(picture, detail.shape[-1] // picture.shape[-1]) + detail, flow, cubic=True)
 
 
-def warped_detail(picture: Tensor, detail: Tensor, flow: Tensor) -> Tensor:
-    """What to add to the enlarged `warp` of a picture [b, c, h, w] that lacks a detail itself: [b, c, H, W]."""
-    large = warp_large(picture, detail, flow)
-    return large - enlarged(warp(picture, flow), detail.shape[-1] // picture.shape[-1])
-
-
 def splat(picture: Tensor, flow: Tensor) -> Tensor:
     """The adjoint of `warp`: each pixel of [b, c, h, w] is added to those of the source that it was taken from."""
     b, c, h, w = picture.shape

@@ -109,7 +109,7 @@ class FrameReader:
             self._first = next(self._frames, None)
             if self._first is None:
                 raise VideoError(f"{self._source.name} holds no frame that can be decoded{self._source.hint}")
-            self._first_suspect, self._second_suspect = self._source.suspect, False
+            self._first_suspect = self._source.suspect
             second = next(self._frames, None) if self._source.is_photo else None
             if second is not None and (second.width, second.height) != (self._first.width, self._first.height):
                 second = None  # a thumbnail, depth or gain map beside the photo

@@ -6,14 +6,19 @@ Two halves of one clip are 0.07 to 0.17 apart, different people usually more tha
 
 from __future__ import annotations
 
+import importlib.util
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from bcdcodec.benchmarks.measure.head_pose import angle_between, head_pose
 from bcdcodec.errors import BcdError
-from bcdcodec.reenactment.head_pose import angle_between, head_pose
-from bcdcodec.reenactment.landmarks import can_find_landmarks, landmark_finder, models_folder, points
 
+SIDE = 384  # pixels, size at which faces are looked for
+MODELS = "face_recognition_models"  # the package of dlib's trained models
 SAMPLES = 12  # frames a clip
 MOTION_EVERY = 2  # of the frames, in which landmarks are found for facial motion
 SAME_PERSON = 0.6  # identity distance below which dlib takes two faces for one person
@@ -31,21 +36,32 @@ class FaceMeter:
     """dlib's frontal detector, landmarks and face descriptor. Raises BcdError when they are not installed."""
 
     def __init__(self):
-        if not can_find_landmarks():
+        if not all(importlib.util.find_spec(name) for name in ("dlib", MODELS)):
             raise BcdError("dlib measures need dlib and face-recognition-models: pip install 'bcdcodec[eval]'")
         import dlib
 
-        self._finder = landmark_finder()
-        self._descriptor = dlib.face_recognition_model_v1(
-            str(models_folder() / "dlib_face_recognition_resnet_model_v1.dat")
-        )
+        folder = Path(importlib.util.find_spec(MODELS).submodule_search_locations[0]) / "models"
+        self._detector = dlib.get_frontal_face_detector()
+        self._predictor = dlib.shape_predictor(str(folder / "shape_predictor_68_face_landmarks.dat"))
+        self._descriptor = dlib.face_recognition_model_v1(str(folder / "dlib_face_recognition_resnet_model_v1.dat"))
+
+    def _shape(self, picture: np.ndarray) -> tuple[np.ndarray, object | None]:
+        """A picture uint8 [h, w, 3] at the detector's size [SIDE, SIDE, 3], and dlib's shape of its first face."""
+        picture = np.ascontiguousarray(Image.fromarray(picture).resize((SIDE, SIDE), Image.BICUBIC))
+        boxes = self._detector(picture, 0)
+        return picture, self._predictor(picture, boxes[0]) if boxes else None
 
     def face(self, picture: np.ndarray) -> Face | None:
         """The first face of a picture uint8 [h, w, 3], or None."""
-        seen, shape = self._finder.shape(picture)
+        seen, shape = self._shape(picture)
         if shape is None:
             return None
-        return Face(np.array(self._descriptor.compute_face_descriptor(seen, shape)), points(shape))
+        return Face(np.array(self._descriptor.compute_face_descriptor(seen, shape)), _points(shape))
+
+    def marks(self, picture: np.ndarray) -> np.ndarray | None:
+        """Landmarks [68, 2] of the first face of a picture uint8 [h, w, 3], fractions of it; None without a face."""
+        shape = self._shape(picture)[1]
+        return None if shape is None else _points(shape)
 
     def faces(self, clip: np.ndarray, samples: int = SAMPLES) -> list[Face | None]:
         """Faces of so many frames, evenly picked from a clip uint8 [t, h, w, 3]."""
@@ -63,9 +79,20 @@ class FaceMeter:
         for i in range(0, len(clip), MOTION_EVERY):
             if i and np.array_equal(clip[i], clip[i - MOTION_EVERY]):
                 found[i] = found[i - MOTION_EVERY]
-            elif (marks := self._finder(clip[i])) is not None:
+            elif (marks := self.marks(clip[i])) is not None:
                 found[i] = marks
         return found
+
+
+@cache
+def face_meter() -> FaceMeter:
+    """The meter of the process, whose models are 120 MB. Raises BcdError when they are not installed."""
+    return FaceMeter()
+
+
+def _points(shape) -> np.ndarray:
+    """The landmarks [68, 2] of dlib's shape, fractions of the picture."""
+    return np.array([[p.x, p.y] for p in shape.parts()], float) / SIDE
 
 
 def motion_signals(landmarks: np.ndarray) -> dict[str, np.ndarray]:

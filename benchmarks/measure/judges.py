@@ -11,7 +11,7 @@ import numpy as np
 from torch import Tensor
 
 from bcdcodec.benchmarks.measure import identity, networks, perceptual, pictures, temporal, within_clip
-from bcdcodec.benchmarks.measure.faces import Face, FaceMeter, face_measures, motion_signals
+from bcdcodec.benchmarks.measure.faces import Face, face_measures, face_meter, motion_signals
 from bcdcodec.benchmarks.measure.landmarks import Landmarks, clip_landmarks, find_task
 from bcdcodec.errors import BcdError
 from bcdcodec.training.data.landmarker import Landmarker
@@ -43,7 +43,7 @@ class Judges:
         if not faces:
             self.missing["faces"] = "left out by --no-faces"
             return
-        for name, make in (("landmarks", lambda: Landmarker(find_task(folder))), ("dlib", FaceMeter)):
+        for name, make in (("landmarks", lambda: Landmarker(find_task(folder))), ("dlib", face_meter)):
             try:
                 made = make()
             except BcdError as error:

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from bcdcodec.benchmarks.codec_runs import codec_run
-from bcdcodec.benchmarks.measure.faces import SAMPLES, Face, FaceMeter, identity_distance, mouth_opening
+from bcdcodec.benchmarks.measure.faces import SAMPLES, Face, FaceMeter, face_meter, identity_distance, mouth_opening
+from bcdcodec.benchmarks.measure.head_pose import angle_between, head_pose
 from bcdcodec.benchmarks.measure.pictures import psnr
 from bcdcodec.benchmarks.statistics import median
-from bcdcodec.reenactment.head_pose import angle_between, head_pose
 from bcdcodec.training.data.procedural import MOTION_PARAMETERS, Identity, render, sample_motion
 
 CROSS_DRIVEN, PROBES = "cross_driven", "probes"  # names of the measures on rendered heads
@@ -27,19 +27,20 @@ MOVING = (
     0.02  # deviation of a mouth's opening, in eye distances, below which it rests and what correlates with it is noise
 )
 
-# Without FID and CSIM, of other networks. Identity error x 10, the others x 100, in squared units of its mesh.
+# The paper's tables: FID, CSIM, identity error x 10, motion and cross error x 100, in the square of the unit of the
+# paper's mesh, on 4-second pairs of LRS3.
 PUBLISHED = {
-    "FOMM": (0.75, 24.3, 24.1),
-    "MCNET": (0.85, 23.9, 23.6),
-    "HyperReenact": (0.57, 3.94, 4.68),
-    "LIA": (0.57, 36.1, 34.1),
-    "LivePortrait": (0.66, 24.6, 23.7),
-    "BCD, 4 kbit/s": (0.41, 3.13, 3.67),
-    "BCD, 2 kbit/s": (0.34, 5.26, 5.68),
-    "BCD, 6 kbit/s": (0.56, 3.23, 4.13),
-    "BCD, 8 kbit/s": (0.49, 3.04, 3.74),
-    "BCD, 4 kbit/s, one content frame": (0.47, 3.13, 3.81),
-    "BCD, 4 kbit/s, without cross-driven training": (0.58, 41.5, 40.4),
+    "FOMM": (98.5, 0.76, 0.75, 24.3, 24.1),
+    "MCNET": (98.6, 0.76, 0.85, 23.9, 23.6),
+    "HyperReenact": (106.8, 0.58, 0.57, 3.94, 4.68),
+    "LIA": (104.4, 0.71, 0.57, 36.1, 34.1),
+    "LivePortrait": (100.3, 0.69, 0.66, 24.6, 23.7),
+    "BCD, 4 kbit/s": (86.0, 0.69, 0.41, 3.13, 3.67),
+    "BCD, 2 kbit/s": (88.5, 0.71, 0.34, 5.26, 5.68),
+    "BCD, 6 kbit/s": (87.6, 0.68, 0.56, 3.23, 4.13),
+    "BCD, 8 kbit/s": (89.3, 0.66, 0.49, 3.04, 3.74),
+    "BCD, 4 kbit/s, one content frame": (None, None, 0.47, 3.13, 3.81),
+    "BCD, 4 kbit/s, without cross-driven training": (None, None, 0.58, 41.5, 40.4),
 }
 
 
@@ -119,7 +120,7 @@ class Probes:
 
 def clip_pair(model: str, driver: Path, person: Path) -> ReenactmentErrors:
     """One clip's person in another clip's motion. Raises BcdError for clips that cannot be read."""
-    run, meter = codec_run(model), FaceMeter()
+    run, meter = codec_run(model), face_meter()
     driving, shown = run.pictures(driver), run.pictures(person)
     decoded = run.codec.decode(run.codec.encode(driving), content=run.codec.encode(shown))
     return reenactment_errors(*(meter.faces(clip, CLIP_SAMPLES) for clip in (decoded, shown, driving)), None)
@@ -138,7 +139,7 @@ def cross_driven(
 
     `kbps`: of the motion, in `profile`; None: the model's default rate. `faces`: landmark errors by dlib, too.
     """
-    run, meter = codec_run(model), meter or (FaceMeter() if faces else None)
+    run, meter = codec_run(model), meter or (face_meter() if faces else None)
     rows, errors = [], {"decoded": [], "still": [], "own": []}
     for pair in range(pairs):
         rng = np.random.default_rng((SEED, pair))
@@ -146,8 +147,7 @@ def cross_driven(
         motion_a, motion_b = sample_motion(rng, frames), sample_motion(rng, frames)
         driving, own_b, truth = (render(*of, run.size) for of in ((a, motion_a), (b, motion_b), (b, motion_a)))
         recording = run.codec.encode(driving, profile=profile, kbps=kbps)
-        # Landmarks are of photographs: drawn heads are joined by the networks alone.
-        decoded = run.codec.decode(recording, content=run.codec.encode(own_b), landmarks=False)
+        decoded = run.codec.decode(recording, content=run.codec.encode(own_b))
         still = own_b[np.abs(motion_b - motion_b.mean(0)).sum(1).argmin()]
         shown = {"decoded": decoded, "still": np.broadcast_to(still, truth.shape), "own": driving}
         rows.append([psnr(pictures, truth) for pictures in shown.values()])

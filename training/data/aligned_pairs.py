@@ -23,7 +23,6 @@ from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.teacher import read_frames
 
 FRAME_CENTIMETRES = 22.0  # side of the face-aligned frame on the canonical face, which is 15 wide
-MOTION = ("blendshapes", 52), ("pitch, yaw (radians)", 2), ("centre x, y, log side, roll: the similarity", 4)
 INNER_LIPS = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308, 324, 318, 402, 317, 14, 87, 178, 88, 95)
 EYE_CORNERS, MOUTH_POINTS = ((33, 133), (362, 263)), (61, 291, 13, 14)
 # Points of the face's outline: they slide along the skin when the head turns. Those of the chin do not.

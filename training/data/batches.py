@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bcdcodec.training.data.clips import ClipStore
-from bcdcodec.training.data.procedural_pairs import PEOPLE, PairStore, mirrored_motion
+from bcdcodec.training.data.procedural_pairs import PEOPLE, PairStore
 
 # Of the pictures that the denoiser learns from.
 CROP_LEAST = 0.75  # of a picture's side
@@ -42,7 +42,6 @@ class Batch:
     target: Tensor  # [b, t, c, h, w]
     flow: Tensor  # [pairs, t, tc, 4, gh, gw] true flow, target to content, of the first: procedural heads
     own: Tensor  # [pairs, c, h, w] another picture of the person who drives them
-    motion: Tensor | None = None  # [pairs, t, p] MOTION_PARAMETERS of their targets
     codes: Tensor | None = None  # [b, t, g] that the driving pictures are to have; else the model's own
 
 
@@ -88,10 +87,8 @@ class BatchSampler:
         parts += [self._clip(rng, t) for _ in range(b - procedural - stills)]
         content, driving, target = (torch.stack(x) for x in list(zip(*parts))[:3])
         shift = c.shift_max * max(0.0, (progress - c.shift_from) / max(1e-6, 1 - c.shift_from))
-        flow, own, motion = (
-            torch.stack([p[i] for p in parts[:procedural]]) if procedural else torch.zeros(0) for i in (3, 4, 5)
-        )
-        return _augment(Batch(content, driving, target, flow, own, motion), rng, shift)
+        flow, own = (torch.stack([p[i] for p in parts[:procedural]]) if procedural else torch.zeros(0) for i in (3, 4))
+        return _augment(Batch(content, driving, target, flow, own), rng, shift)
 
     def pictures(self, rng: np.random.Generator, count: int) -> Tensor:
         """Pictures [count, c, h, w] of footage, every fourth of a procedural head; random mirror, crop, colour."""
@@ -138,19 +135,6 @@ class BatchSampler:
                 )
         pictures = to_pictures(np.stack(pairs))
         return pictures[:, 0], pictures[:, 1]
-
-    def parameter_pictures(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor]:
-        """Procedural heads [count, c, h, w] and the MOTION_PARAMETERS [count, p] that they show."""
-        frames, motion = [], []
-        for _ in range(count):
-            group, person = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE))
-            at = int(rng.integers(self.pairs.driven.shape[2]))
-            frame, parameters = self.pairs.driven[group, person, at], self.pairs.motion[group, at]
-            if rng.random() < 0.5:
-                frame, parameters = frame[:, ::-1], mirrored_motion(parameters)
-            frames.append(frame)
-            motion.append(parameters)
-        return to_pictures(np.stack(frames)), torch.from_numpy(np.stack(motion)).float()
 
     def true_flow_pairs(self, rng: np.random.Generator, count: int) -> tuple[Tensor, Tensor, Tensor]:
         """Procedural heads: people [count, c, h, w], others in other motions, the flow [count, 4, gh, gw]."""
@@ -201,21 +185,15 @@ class BatchSampler:
         return moved[frames:], moved[:frames], moved[:frames]
 
     def _pair(self, rng: np.random.Generator, t: int) -> tuple[Tensor, ...]:
-        """Procedural heads: a person's content, another's motion, truth, true flow, the other's picture, parameters."""
+        """Procedural heads: a person's content, another's motion, the truth, true flow, the other's picture."""
         group, a, b = int(rng.integers(len(self.pairs.driven))), int(rng.integers(PEOPLE)), int(rng.integers(PEOPLE))
         picks = np.sort(rng.choice(self.pairs.driven.shape[2], t, replace=False))
         driven, own = self.pairs.driven[group], to_pictures(self.pairs.content[group, a, 0])
         pictures = [to_pictures(x) for x in (self.pairs.content[group, b], driven[a, picks], driven[b, picks])]
         flow = torch.from_numpy(self.pairs.flow[group, b][picks].astype(np.float32))
-        motion = self.pairs.motion[group][picks]
         if rng.random() < 0.5:
-            return (
-                *(x.flip(-1) for x in pictures),
-                mirrored_flow(flow),
-                own.flip(-1),
-                torch.from_numpy(mirrored_motion(motion)),
-            )
-        return (*pictures, flow, own, torch.from_numpy(motion))
+            return (*(x.flip(-1) for x in pictures), mirrored_flow(flow), own.flip(-1))
+        return (*pictures, flow, own)
 
 
 def mirrored_flow(flow: Tensor) -> Tensor:
@@ -262,7 +240,6 @@ def _augment(batch: Batch, rng: np.random.Generator, shift: float) -> Batch:
         colour(target, gain, offset),
         batch.flow,
         colour(batch.own, driving_gain[: len(batch.own), 0], driving_offset[: len(batch.own), 0]),
-        batch.motion,
     )
 
 

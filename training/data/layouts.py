@@ -14,7 +14,6 @@ FOLDERS = {
     "lrs3": {"pretrain": "train", "trainval": "train", "test": "val"},
     "voxceleb": {"dev": "train", "test": "val"},
 }
-LAYOUTS = ("auto", "plain", *FOLDERS)
 
 
 @dataclass(frozen=True)

@@ -97,11 +97,6 @@ def prepare(
     return _report(out, options.part)
 
 
-def read_report(out: Path) -> PrepareReport:
-    """What all processes have written."""
-    return _report(out, None)
-
-
 class ShardSeries:
     """Writes the tars and the journal of one split and process.
 
@@ -232,11 +227,8 @@ def _records(out: Path, split: str) -> Iterator[ShardRecord]:
         yield from _read_journal(journal)
 
 
-def _report(out: Path, part: int | None) -> PrepareReport:
-    paths = [path for split in SPLITS for path in sorted(out.glob(f"{split}-*.jsonl"))]
-    if part is not None:
-        paths = [path for path in paths if path.stem.endswith(f"-{part:03d}")]
-    records = [record for path in paths for record in _read_journal(path)]
+def _report(out: Path, part: int) -> PrepareReport:
+    records = [record for split in SPLITS for record in _read_journal(out / journal_name(split, part))]
     return PrepareReport(
         sum(len(record.sources) for record in records),
         sum(len(record.clips) for record in records),

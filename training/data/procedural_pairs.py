@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.training.data.procedural import MOTION_PARAMETERS, Identity, flow_between, render, sample_motion
+from bcdcodec.training.data.procedural import Identity, flow_between, render, sample_motion
 
 PACES = (1, 2, 4, 6)  # of a group's driven frames, in strides: from neighbouring frames to four seconds
 FLOW_CELL = 4  # pixels from one vector of the true flow to the next
@@ -23,7 +23,6 @@ class PairStore:
     driven: np.ndarray  # uint8 [groups, people, t, h, w, 3], all people of a group follow one motion
     content: np.ndarray  # uint8 [groups, people, tc, h, w, 3], each person in a motion of its own
     flow: np.ndarray  # float16 [groups, people, t, tc, 4, gh, gw] from driven to content frames, see `flow_between`
-    motion: np.ndarray  # float32 [groups, t, p] MOTION_PARAMETERS of the driven frames
 
 
 def draw_group(
@@ -46,21 +45,6 @@ def render_group(seed: int, frames: int, content_frames: int, stride: int, size:
     pictures = np.stack([render(who, np.concatenate([motion, mine]), size) for who, mine in zip(people, own)])
     flow = np.stack([flow_between(who, motion, mine, size // FLOW_CELL) for who, mine in zip(people, own)])
     return pictures[:, :frames], pictures[:, frames:], flow
-
-
-def mirrored_motion(motion: np.ndarray) -> np.ndarray:
-    """MOTION_PARAMETERS [..., p] of the same pictures seen in a mirror."""
-    sides = {
-        "blink_left": "blink_right",
-        "blink_right": "blink_left",
-        "brow_left": "brow_right",
-        "brow_right": "brow_left",
-    }
-    order = [MOTION_PARAMETERS.index(sides.get(name, name)) for name in MOTION_PARAMETERS]
-    sign = np.array(
-        [-1.0 if name in ("yaw", "roll", "tx", "gaze_x") else 1.0 for name in MOTION_PARAMETERS], np.float32
-    )
-    return sign * motion[..., order]
 
 
 def load_pairs(
@@ -86,5 +70,4 @@ def load_pairs(
         for store, part, file in zip(stores, parts, files):
             store.flush()
             part.rename(file)
-    motion = np.stack([draw_group(first_seed + i, frames, content_frames, stride)[1] for i in range(groups)])
-    return PairStore(*(np.load(file, mmap_mode="r") for file in files), motion)
+    return PairStore(*(np.load(file, mmap_mode="r") for file in files))

@@ -15,7 +15,6 @@ UNITS = 24
 STEPS, BATCH, LEARNING_RATE = 3000, 16384, 5e-3
 LEAST_STEPS, VALUES_A_STEP = 100, 4096  # of a few small contents, fewer steps say all
 LATEST = 0.01  # of the learning rate, that is left at the end
-CLASSES_A_NAT = 4  # from -9 nats on, that a value is not zero
 LOWEST = -9.0
 PSEUDO = 64  # what one symbol seen counts for, beside the pseudo count of one
 

@@ -24,13 +24,12 @@ class Movement:
 
 def dlib_judge() -> Judge:
     """Openings by dlib's 68 landmarks, as `benchmarks.faces` defines them. Raises BcdError without dlib."""
-    from bcdcodec.benchmarks.measure.faces import eye_opening, mouth_opening
-    from bcdcodec.reenactment.landmarks import landmark_finder
+    from bcdcodec.benchmarks.measure.faces import eye_opening, face_meter, mouth_opening
 
-    finder = landmark_finder()
+    meter = face_meter()
 
     def judge(picture: np.ndarray) -> tuple[float, float] | None:
-        marks = finder(picture)
+        marks = meter.marks(picture)
         return None if marks is None else (mouth_opening(marks), eye_opening(marks))
 
     return judge

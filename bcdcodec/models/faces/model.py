@@ -6,8 +6,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from bcdcodec.models.alignment import LEVELS, QUICK
 from bcdcodec.models.base import Refined, Synthesis
-from bcdcodec.models.faces.alignment import LEVELS, QUICK, align
+from bcdcodec.models.faces.alignment import align
 from bcdcodec.models.faces.alignment_frame import crop, head_radii, positions
 from bcdcodec.models.faces.base_layer import BaseLayer
 from bcdcodec.models.faces.config import FacesConfig

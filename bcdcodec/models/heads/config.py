@@ -62,6 +62,7 @@ class HeadsConfig(ModelConfig):
     """Every field that weights and files of a `heads` model depend on."""
 
     model: ClassVar[str] = "heads"
+    reenacts: ClassVar[bool] = False  # a code means another movement on another face
 
     encoder: HeadsEncoderConfig
     content: HeadsContentConfig

@@ -9,11 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from bcdcodec.models.alignment import LEVELS, QUICK
 from bcdcodec.models.base import Refined, Synthesis
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.group_vq import GroupVQ
-from bcdcodec.models.heads.alignment import LEVELS, QUICK, align, align_with_hessian
+from bcdcodec.models.heads.alignment import align
 from bcdcodec.models.heads.config import HeadsConfig
 from bcdcodec.models.heads.denoiser import Denoiser
 from bcdcodec.models.heads.dit import HeadsDiT
@@ -112,7 +113,7 @@ class HeadsModel(nn.Module):
 
         Frames [t, c, h, w] of motion `m` [t, m], the reference image [c, h, w] of motion `m_image` [m].
         """
-        change = align(self.flow_basis, image.expand_as(frames), frames, m - m_image)
+        change, _ = align(self.flow_basis, image.expand_as(frames), frames, m - m_image)
         # The decoder knows no more of where the face is than the quantised motion.
         shared = self.shared_basis.at(self.flow_basis, self.vq.quantise(m_image[None, None])[0])
         own = fit_residual_basis(self.flow_basis, shared, image, frames, change)
@@ -148,7 +149,7 @@ class HeadsModel(nn.Module):
     def refine(self, z: Tensor, m: Tensor, reference: HeadsReference, quick: bool = False) -> Refined:
         """The motion whose flow makes the reference image most like z, by `alignment`. One residual basis for all."""
         b, t = z.shape[:2]
-        change, hessian = align_with_hessian(
+        change, hessian = align(
             self.flow_basis,
             reference.image[:, None].expand(b, t, *z.shape[2:]).flatten(0, 1),
             z.flatten(0, 1),
@@ -211,7 +212,7 @@ class HeadsModel(nn.Module):
     def _moved(self, reference: HeadsReference, m_hat: Tensor) -> tuple[Tensor, Tensor]:
         """What quantised motion [b, t, m] makes of a reference: the flow, and the image with the residual."""
         change = m_hat - reference.motion[:, None]
-        return reference.transported(self.flow_basis(change)), reference.with_residual(change)
+        return self.flow_basis(change), reference.with_residual(change)
 
     @torch.no_grad()
     def synthesise(self, reference: HeadsReference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:

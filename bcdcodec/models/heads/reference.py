@@ -9,7 +9,6 @@ from torch import Tensor
 
 from bcdcodec.models.base import Reference, widened
 from bcdcodec.models.heads.residual_basis import ResidualBasis
-from bcdcodec.models.warp import warp
 
 
 @dataclass(frozen=True)
@@ -20,8 +19,6 @@ class HeadsReference(Reference):
     image: Tensor  # [b, c, h, w]
     residual_basis: ResidualBasis | None = None  # None where the content has none
     detail: Tensor | None = None  # [b, c, H, W] that the enlarged image lacks
-    transport_flow: Tensor | None = None  # [b, 2, gh, gw] from this face to that of the person whose motion moves it
-    scale: float = 1.0  # size of this face over that one's
     cross_identity: Tensor | None = None  # [b] 1 where the decoder's own flow is added: another person's motion
 
     def with_residual(self, change: Tensor) -> Tensor:
@@ -31,14 +28,6 @@ class HeadsReference(Reference):
         """
         images = self.image.detach()[:, None].expand(-1, change.shape[1], -1, -1, -1)
         return images if self.residual_basis is None else images + self.residual_basis.residual(change)
-
-    def transported(self, flow: Tensor) -> Tensor:
-        """The flow [b, t, 2, gh, gw] of a motion on this face: each point moves as that of the other face does."""
-        if self.transport_flow is None:
-            return flow
-        flat = flow.flatten(0, 1)
-        transport = self.transport_flow[:, None].expand(-1, flow.shape[1], -1, -1, -1).flatten(0, 1)
-        return self.scale * warp(flat, warp(transport, flat)).view_as(flow)
 
     def of_another(self) -> HeadsReference:
         """It is moved by flow alone, to which the decoder adds its own."""
@@ -55,6 +44,5 @@ class HeadsReference(Reference):
             image=widened(self.image, b),
             residual_basis=None if basis is None else basis.expand(b),
             detail=widened(self.detail, b),
-            transport_flow=widened(self.transport_flow, b),
             cross_identity=widened(self.cross_identity, b),
         )

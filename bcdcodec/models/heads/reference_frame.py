@@ -7,8 +7,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from bcdcodec.models.alignment import QUICK
 from bcdcodec.models.flow_basis import FlowBasis
-from bcdcodec.models.heads.alignment import QUICK, align
+from bcdcodec.models.heads.alignment import align
 from bcdcodec.models.heads.residual_basis import SharedBasis
 from bcdcodec.models.warp import warp
 
@@ -36,6 +37,6 @@ def reference_frame(
     errors = []
     for image, candidate in zip(images, candidates, strict=True):
         image = image.expand_as(goals)
-        change = align(basis, image, goals, m[probes] - m[candidate], levels=QUICK)
+        change, _ = align(basis, image, goals, m[probes] - m[candidate], levels=QUICK)
         errors.append((weight * (warp(image, basis(change)) - goals).square()).mean())
     return int(candidates[int(torch.stack(errors).argmin())])

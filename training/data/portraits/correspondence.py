@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-# dlib's 68 points as points of the landmarker, a common choice; the jaw's are on the outline of the face.
-DLIB = [
-    162, 234, 93, 58, 172, 136, 149, 148, 152, 377, 378, 365, 397, 288, 323, 454, 389,
-    71, 63, 105, 66, 107, 336, 296, 334, 293, 301, 168, 197, 5, 4, 75, 97, 2, 326, 305,
-    33, 160, 158, 133, 153, 144, 362, 385, 387, 263, 373, 380,
-    61, 39, 37, 0, 267, 269, 291, 405, 314, 17, 84, 181, 78, 82, 13, 312, 308, 317, 14, 87,
-]  # fmt: skip
 # Inner contours of the lips, from the right corner to the left: upper, lower.
 LIPS = ((78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308), (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308))
 # Contours of the lids, from small x to large: right upper, right lower, left upper, left lower.

@@ -1,4 +1,4 @@
-"""Head pose from facial landmarks, and where the landmarks of one head are in the pose of another."""
+"""Head pose from dlib's facial landmarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 
 ITERATIONS = 30  # of the fit; it has settled to a hundredth of a degree
-MAX_TURN = 30.0  # degrees that a reference image is turned: beyond, its far side would show, which it does not hold
 
 # dlib's 68 landmarks on the mean head: x right, y down, z to the viewer, in halves of the distance between the outer
 # corners of the eyes, about their mean. Found by factorisation (Tomasi and Kanade 1992) of the landmarks of 873
@@ -27,13 +26,6 @@ MEAN_HEAD = np.array([
     (0, 1, 0.22), (-0.18, 0.99, 0.2), (-0.41, 0.89, 0.11), (-0.52, 0.69, -0.01), (-0.17, 0.62, 0.31), (0, 0.63, 0.34),
     (0.17, 0.62, 0.31), (0.52, 0.69, -0.01), (0.17, 0.76, 0.24), (0, 0.78, 0.26), (-0.17, 0.76, 0.24)])  # fmt: skip
 MEAN_HEAD[:, 1:] -= MEAN_HEAD[:, 1:].mean(0)  # rounding has moved it
-
-# Points of ears, temples and crown, where there are no landmarks, in common proportions: they move with the face.
-SKULL = np.array([
-    (-1.95, -0.6, -1.5), (-1.9, -1.8, -1.3), (-1.2, -2.8, -1.2), (0, -3.1, -1.2), (1.2, -2.8, -1.2), (1.9, -1.8, -1.3),
-    (1.95, -0.6, -1.5)])  # fmt: skip
-MAX_SHIFT = 0.15  # of the picture, either way
-NECK = np.array([0.0, 0.7, -1.6])  # the point about which the head turns
 
 
 @dataclass(frozen=True)
@@ -69,39 +61,6 @@ def head_pose(marks: np.ndarray) -> HeadPose:
     return HeadPose(rotation, size, place)
 
 
-def turned_landmarks(
-    marks: np.ndarray, towards: np.ndarray, first: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Points of a head with landmarks `marks` [68, 2], and the same turned as the head of `towards` [68, 2].
-
-    Both [68 + s, 2], landmarks first, then the skull's. Turned by MAX_TURN at most and about the neck: the head keeps
-    its size and place, as its body does, and its own face, whose difference to the mean head turns with it. `first`
-    [68, 2]: landmarks of the other head at the beginning; the neck moves as far as the other's has since, by MAX_SHIFT
-    at most.
-    """
-    own, other = head_pose(marks), head_pose(towards)
-    beside = (marks - own.project(MEAN_HEAD)) / own.size  # [68, 2]
-    head = np.concatenate([MEAN_HEAD + beside @ own.rotation[:2], SKULL])
-    rotation = _limited(other.rotation @ own.rotation.T) @ own.rotation
-    place = own.place + own.size * (own.rotation - rotation)[:2] @ NECK
-    if first is not None:
-        began = head_pose(first)
-        way = (other.project(NECK[None]) - began.project(NECK[None]))[0] * own.size / began.size
-        place = place + way.clip(-MAX_SHIFT, MAX_SHIFT)
-    return own.project(head), HeadPose(rotation, own.size, place).project(head)
-
-
 def angle_between(a: np.ndarray, b: np.ndarray) -> float:
     """Angle in degrees of the rotation from a [3, 3] to b [3, 3]."""
     return float(np.degrees(np.arccos(np.clip((np.trace(a.T @ b) - 1) / 2, -1, 1))))
-
-
-def _limited(rotation: np.ndarray) -> np.ndarray:
-    """A rotation [3, 3], about the same axis but by MAX_TURN at most."""
-    if angle_between(np.eye(3), rotation) <= MAX_TURN:
-        return rotation
-    most = np.radians(MAX_TURN)
-    axis = np.array([rotation[2, 1] - rotation[1, 2], rotation[0, 2] - rotation[2, 0], rotation[1, 0] - rotation[0, 1]])
-    axis = axis / max(np.linalg.norm(axis), 1e-9)
-    cross = np.array([[0, -axis[2], axis[1]], [axis[2], 0, -axis[0]], [-axis[1], axis[0], 0]])
-    return np.eye(3) + np.sin(most) * cross + (1 - np.cos(most)) * cross @ cross  # Rodrigues
