@@ -72,11 +72,14 @@ def accept(report: Path) -> None:
 @click.argument("clips", type=PATH, nargs=-1, required=True)
 @click.option("--seconds", type=click.FloatRange(1), default=8.0, show_default=True, help="Of each clip.")
 @click.option("--no-pictures", is_flag=True, help="Decode no pictures: all but PSNR, in a tenth of the time.")
-def live(clips: tuple[Path, ...], seconds: float, no_pictures: bool) -> None:
+@click.option("--wire", is_flag=True, help="Count the bytes at the socket instead, sent as by bcd call.")
+@click.option("--sound", type=PATH, help="With --wire: a file whose sound is spoken; the default is silence.")
+def live(clips: tuple[Path, ...], seconds: float, no_pictures: bool, wire: bool, sound: Path | None) -> None:
     """Streams of CLIPS over a simulated network: loss, delay and what a viewer sees, as a Markdown table."""
     from bcdcodec.benchmarks.live import table
+    from bcdcodec.benchmarks.live_wire import wire_table
 
-    for line in table(clips, seconds, drawn=not no_pictures):
+    for line in wire_table(clips, seconds, sound) if wire else table(clips, seconds, drawn=not no_pictures):
         click.echo(line)
 
 

@@ -10,9 +10,14 @@ from torch.nn import functional as F
 from bcdcodec.coding.session import Session
 from bcdcodec.errors import ModelError
 from bcdcodec.models.base import Reference
+from bcdcodec.models.faces.base_motion import correction_between
 from bcdcodec.models.faces.model import HOLD
 from bcdcodec.models.latents import to_unit
 from bcdcodec.models.rdoq import rdoq
+
+
+FAR = 0.15  # correction from where the head was before (sides, log of the side, radians), from which it is sought anew
+ASTRAY = 0.3  # likewise of the coarse place from the whole picture
 
 
 def check_live(session: Session) -> None:
@@ -31,6 +36,7 @@ class CausalMotion:
         check_live(session)
         self._session = session
         self._base_codes: Tensor | None = None  # [base groups] of the frame before
+        self._place: Tensor | None = None  # [1, 4] similarity of the frame before
         self._error: Tensor | None = None  # [1, enhancement groups] of the frame before, in the channels' units
         self._reference: Reference | None = None  # that the error is counted with
 
@@ -38,15 +44,25 @@ class CausalMotion:
     def read(self, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
         """Codes [t, base groups] of the next pictures uint8 [t, h, w, 3], and their motion [t, m] without enhancement.
 
-        As `FacesModel.motion` of a whole clip: a code stays unless another one is clearly nearer.
+        As `FacesModel.motion` of a whole clip: a code stays unless another one is clearly nearer. But the head is
+        sought near its place in the frame before, in half the time.
         """
         model = self._session.model
         z = self._session.latents.encode(to_unit(pictures, self._session.device))
         base = model.base.base_motion
-        codes = base.encode(*base.read(z.float()), HOLD, self._base_codes)
-        self._base_codes = codes[-1]
+        features, places = self._read(z.float())
+        codes = base.encode(features, places, HOLD, self._base_codes)
+        self._base_codes, self._place = codes[-1], places[-1:]
         channels = base.lookup(codes)
         return codes, F.pad(channels, (0, model.config.motion_channels - channels.shape[-1]))
+
+    def _read(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        base, near = self._session.model.base.base_motion, self._place
+        if near is None or correction_between(near, base.locate(z[-1:])).abs().max() > ASTRAY:
+            return base.read(z)
+        near = near.expand(len(z), -1)
+        features, places = base.read(z, near)
+        return (features, places) if correction_between(near, places).abs().max() < FAR else base.read(z)
 
     @torch.inference_mode()
     def codes(

@@ -7,7 +7,8 @@ from collections import Counter, deque
 from bcdcodec.stream.packets import ControlPacket, MediaPacket, Packet, pack_packet
 
 IP_UDP_BYTES = 20 + 8  # IPv4 and UDP
-SRTP_BYTES = IP_UDP_BYTES + 12 + 10  # RTP, and SRTP's tag of 80 bits
+SRTP_TAG_BYTES = 4  # AES_CM_128_HMAC_SHA1_32
+SRTP_BYTES = IP_UDP_BYTES + 12 + SRTP_TAG_BYTES  # RTP, and what SRTP adds
 KINDS = ("motion", "reference", "sound", "headers")
 
 
