@@ -74,12 +74,31 @@ def accept(report: Path) -> None:
 @click.option("--no-pictures", is_flag=True, help="Decode no pictures: all but PSNR, in a tenth of the time.")
 @click.option("--wire", is_flag=True, help="Count the bytes at the socket instead, sent as by bcd call.")
 @click.option("--sound", type=PATH, help="With --wire: a file whose sound is spoken; the default is silence.")
-def live(clips: tuple[Path, ...], seconds: float, no_pictures: bool, wire: bool, sound: Path | None) -> None:
+@click.option("--quality", is_flag=True, help="Compare a stream without loss with a file of the same rate instead.")
+@click.option("--networks", type=PATH, help="With --quality: the folder of face_landmarker.task.")
+@click.option("--hours", type=float, help="Instead, memory and delay over so many simulated hours, without networks.")
+def live(
+    clips: tuple[Path, ...],
+    seconds: float,
+    no_pictures: bool,
+    wire: bool,
+    sound: Path | None,
+    quality: bool,
+    networks: Path | None,
+    hours: float | None,
+) -> None:
     """Streams of CLIPS over a simulated network: loss, delay and what a viewer sees, as a Markdown table."""
-    from bcdcodec.benchmarks.live import table
-    from bcdcodec.benchmarks.live_wire import wire_table
+    from bcdcodec.benchmarks import live as network, live_hours, live_quality, live_wire
 
-    for line in wire_table(clips, seconds, sound) if wire else table(clips, seconds, drawn=not no_pictures):
+    if wire:
+        lines = live_wire.wire_table(clips, seconds, sound)
+    elif quality:
+        lines = live_quality.quality_table(clips, seconds, networks)
+    elif hours is not None:
+        lines = live_hours.hours_table(clips[0], hours)
+    else:
+        lines = network.table(clips, seconds, drawn=not no_pictures)
+    for line in lines:
         click.echo(line)
 
 

@@ -12,8 +12,10 @@ from bcdcodec.errors import BcdError, FormatError, ModelError, ModelMismatchErro
 from bcdcodec.stream.encoder import LiveOptions
 from bcdcodec.stream.opus_voice import VoiceDecoder, VoiceEncoder
 from bcdcodec.stream.packets import ControlPacket, Description, MediaPacket, Report, pack_packet, unpack_packet
+from bcdcodec.stream.rate import BUDGET_SECONDS, LEAST_KBPS, MOST_KBPS, REFERENCE_KBPS, LiveRateControl, WireBudget
 from bcdcodec.stream.receiver import Receiver, Sound
 from bcdcodec.stream.recorder import StreamRecorder
+from bcdcodec.stream.wire import WireCounter
 
 FRAMES = 24
 PACKET = 3
@@ -121,6 +123,64 @@ def test_a_sender_sends_the_pieces_again_that_are_wanted(codec, frames):
     encoder.receive(Report(0, 0, 5, wanted=0, missing=0b10))
     again = [packet for i in range(PACKET, 2 * PACKET) for packet in encoder.push(frames[i], i)]
     assert [p.fragment for p in again if p.fragment is not None] == [pieces[1]]
+
+
+def test_a_receiver_that_joins_late_gets_all_it_needs_with_the_next_packet(codec, frames):
+    encoder, decoder = codec.stream_encoder(LiveOptions(reports=True, restart_packets=8)), codec.stream_decoder()
+    for i in range(2 * PACKET):
+        encoder.push(frames[i], i)
+    encoder.receive(Report(1, 0, 5, have=0))
+    encoder.joined()
+    packets = [packet for i in range(2 * PACKET, 3 * PACKET) for packet in encoder.push(frames[i], i)]
+    assert [frame.number for packet in packets for frame in decoder.push(packet)] == [6, 7, 8]
+
+
+PACKET_SECONDS = PACKET / 25
+
+
+def kbps_of(control, bytes_at, packets=40, **options):
+    """Kbit/s of the last second of packets that take `bytes_at(lambda)`, as the control asks for."""
+    sizes = []
+    for _ in range(packets):
+        sizes.append(round(bytes_at(control.lambda_)))
+        control.sent(sizes[-1], **options)
+    return 8 / 1000 * np.mean(sizes[-8:]) / PACKET_SECONDS
+
+
+def test_without_a_rate_motion_has_the_models_own_lambda_and_never_takes_more_than_three_kilobits_a_second():
+    control = LiveRateControl(None, 0.25, PACKET_SECONDS)
+    assert kbps_of(control, lambda lambda_: 30) == pytest.approx(2)
+    assert control.lambda_ == 0.25
+    assert MOST_KBPS == 3
+    assert kbps_of(control, lambda lambda_: 25 / lambda_**0.5) == pytest.approx(3, rel=0.03)
+    assert control.lambda_ > 0.25
+
+
+def test_motion_gives_way_to_what_the_wire_leaves_down_to_a_least_rate():
+    control = LiveRateControl(2.0, 0.25, PACKET_SECONDS)
+    assert kbps_of(control, lambda lambda_: 15 / lambda_**0.5, most_kbps=1.5) == pytest.approx(1.5, rel=0.03)
+    assert kbps_of(control, lambda lambda_: 15 / lambda_**0.5, most_kbps=-2) == pytest.approx(LEAST_KBPS, rel=0.03)
+
+
+def test_the_budget_leaves_motion_what_sound_and_headers_do_not_take_and_references_what_was_saved():
+    budget = WireBudget(9.5, PACKET_SECONDS)
+    for _ in range(200):
+        budget.sent(140, 30)  # 9.33 kbit/s, of which 2 are motion
+    fixed = 8 * 110 / PACKET_SECONDS / 1000
+    assert budget.motion_kbps(False) == pytest.approx(9.5 - fixed)
+    assert budget.motion_kbps(True) == pytest.approx(9.5 - fixed - REFERENCE_KBPS)
+    assert budget.room() == pytest.approx((9.5 - 8 * 140 / PACKET_SECONDS / 1000) * 125 * BUDGET_SECONDS, rel=0.02)
+    budget.sent(140 + 500, 530)
+    assert budget.room() < 0
+    assert WireBudget(None, PACKET_SECONDS).room() == float("inf")
+
+
+def test_the_counter_of_the_wire_forgets_what_is_old(sent):
+    counter, packet = WireCounter(5.0), unpack_packet(next(data for data in sent[0] if is_media(data)))
+    for i in range(1000):
+        counter.add(packet, 100, i * PACKET_SECONDS)
+    assert len(counter._recent) < 50
+    assert counter.kbps(1000 * PACKET_SECONDS)["all"] == pytest.approx(8 * 100 / PACKET_SECONDS / 1000, rel=0.05)
 
 
 def test_frames_come_on_a_grid_whatever_the_camera_does(codec, frames):

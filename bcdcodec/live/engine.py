@@ -15,6 +15,7 @@ import numpy as np
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.errors import BcdError
+from bcdcodec.live.face_watch import FaceWatch
 from bcdcodec.stream.encoder import LiveOptions
 from bcdcodec.stream.opus_voice import VoiceDecoder, VoiceEncoder
 from bcdcodec.stream.packets import Report
@@ -79,6 +80,7 @@ class Engine:
         self._session = session
         self._voice = VoiceEncoder(BLOCK) if sound else None
         self._ear = VoiceDecoder(BLOCK)
+        self._faces = FaceWatch()
         self._pictures: queue.Queue = queue.Queue()
         self._commands: queue.Queue = queue.Queue()
         self._arrived: deque[bytes] = deque()
@@ -97,6 +99,7 @@ class Engine:
 
     def picture(self, picture: np.ndarray, captured: float) -> None:
         """Take a picture uint8 [h, w, 3] and when it was captured, ms of any clock."""
+        self._faces.picture(picture)
         if self._pictures.qsize() >= MOST_WAITING:
             self._dropped += 1
             return
@@ -113,6 +116,10 @@ class Engine:
     def set_rate(self, kbps: float | None) -> None:
         """Code motion at another rate, kbit/s; None: the model's own."""
         self._commands.put(lambda: self._sender.encoder.set_rate(kbps))
+
+    def joined(self) -> None:
+        """Take note that the other side has just come, and has got nothing yet."""
+        self._commands.put(self._sender.encoder.joined)
 
     def show_face(self, content: Content | None) -> None:
         """Show another face from now on; None: one's own."""
@@ -145,6 +152,7 @@ class Engine:
             "fps": round(len(recent) / 2, 1),
             "dropped": self._dropped,
             "lost": buffer.lost if buffer else 0,
+            "faceless": self._faces.faceless,
             "base_only": not self._sender.encoder.enhanced,
             "synthesised": bool(described and described.head.reenacted),
             "own_synthesised": self._sender.encoder.head.reenacted,
@@ -154,6 +162,7 @@ class Engine:
     def close(self) -> None:
         """Say good-bye and stop the threads."""
         self._stop.set()
+        self._faces.close()
         for thread in self._threads:
             thread.join(5)
         for data in self._sender.end("", time.monotonic()):

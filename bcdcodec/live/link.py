@@ -22,8 +22,8 @@ PAYLOAD_TYPE = 96
 MAX_CANDIDATES, MAX_TEXT = 32, 200
 # The shortest tag of DTLS-SRTP (RFC 5764, section 4.1.2). A forged packet passes once in 2 ** 32 and spoils 120 ms.
 SRTP_PROFILE = SRTPProtectionProfile(Policy.SRTP_PROFILE_AES128_CM_SHA1_32, b"SRTP_AES128_CM_SHA1_32", 16, 14)
-ALIVE_SECONDS = 0.9  # without anything sent, after which an empty packet tells that this end is there
-SILENT_SECONDS = 3.0  # without anything heard, after which the other end is gone
+ALIVE_SECONDS = 0.6  # without anything sent, after which an empty packet tells that this end is there
+SILENT_SECONDS = 2.7  # without anything heard, after which the other end is gone
 
 
 class _Dtls(RTCDtlsTransport):

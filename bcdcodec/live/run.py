@@ -101,6 +101,8 @@ async def run_call(
             await server.start(port)
             _invite(server.port, open_page, say)
         if link.open:
+            if server.engine is not None:
+                server.engine.joined()
             server.tell("")
             say("connected")
         await _until_gone(server, link, say)
@@ -115,7 +117,7 @@ async def run_call(
 async def _until_gone(server: PageServer, link: Link, say: Callable[[str], None]) -> None:
     """Wait for the end of a call, and for the page to say so."""
     while True:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.1)
         engine = server.engine
         ended = None if engine is None else engine.ended
         if ended is not None:

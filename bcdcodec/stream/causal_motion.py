@@ -15,7 +15,6 @@ from bcdcodec.models.faces.model import HOLD
 from bcdcodec.models.latents import to_unit
 from bcdcodec.models.rdoq import rdoq
 
-
 FAR = 0.15  # correction from where the head was before (sides, log of the side, radians), from which it is sought anew
 ASTRAY = 0.3  # likewise of the coarse place from the whole picture
 

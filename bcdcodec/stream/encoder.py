@@ -20,7 +20,7 @@ from bcdcodec.errors import FormatError, ModelMismatchError
 from bcdcodec.models.base import Reference
 from bcdcodec.stream.causal_motion import CausalMotion, check_live
 from bcdcodec.stream.fragments import split_content
-from bcdcodec.stream.motion_coder import MotionWriter
+from bcdcodec.stream.motion_coder import LONGEST, MotionWriter
 from bcdcodec.stream.packets import (
     CONTENT_NUMBERS,
     HISTORY,
@@ -204,6 +204,14 @@ class StreamEncoder:
         self._answered |= description.answered and not self._asked
         self._asked |= not description.answered or not self._other_described
         self._other_described = True
+
+    def joined(self) -> None:
+        """Take note that a receiver has come that has got nothing yet: the next packets hold all that it needs."""
+        self._answered, self._asked = False, True
+        self._since_restart = LONGEST
+        for entry in self._entries:
+            needed = entry is self._current or entry is self._coming
+            entry.whole, entry.queue = False, deque(range(len(entry.pieces)) if needed else ())
 
     def show_face(self, content: Content | None) -> None:
         """Show the face of a content, of another person, from now on; None: one's own again.
