@@ -76,6 +76,7 @@ def accept(report: Path) -> None:
 @click.option("--sound", type=PATH, help="With --wire: a file whose sound is spoken; the default is silence.")
 @click.option("--quality", is_flag=True, help="Compare a stream without loss with a file of the same rate instead.")
 @click.option("--networks", type=PATH, help="With --quality: the folder of face_landmarker.task.")
+@click.option("--delay", is_flag=True, help="Delay and CPU time on a machine with a core for each thread instead.")
 @click.option("--hours", type=float, help="Instead, memory and delay over so many simulated hours, without networks.")
 def live(
     clips: tuple[Path, ...],
@@ -85,15 +86,18 @@ def live(
     sound: Path | None,
     quality: bool,
     networks: Path | None,
+    delay: bool,
     hours: float | None,
 ) -> None:
     """Streams of CLIPS over a simulated network: loss, delay and what a viewer sees, as a Markdown table."""
-    from bcdcodec.benchmarks import live as network, live_hours, live_quality, live_wire
+    from bcdcodec.benchmarks import live as network, live_delay, live_hours, live_quality, live_wire
 
     if wire:
         lines = live_wire.wire_table(clips, seconds, sound)
     elif quality:
         lines = live_quality.quality_table(clips, seconds, networks)
+    elif delay:
+        lines = live_delay.delay_table(clips, seconds)
     elif hours is not None:
         lines = live_hours.hours_table(clips[0], hours)
     else:

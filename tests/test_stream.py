@@ -226,6 +226,34 @@ def test_damaged_and_random_datagrams_are_counted_and_do_no_harm(codec, sent):
     assert receiver.frame(200.0).number == FRAMES - 1
 
 
+def test_frames_that_take_long_to_decode_are_shown_one_after_the_other_and_none_is_left_out(codec, sent):
+    receiver, numbers = Receiver(codec.session), []
+    for _ in range(4):
+        receiver.decoded_in(0.1)
+    media = [data for data in sent[0] if is_media(data)][:4]
+    for data in [data for data in sent[0] if not is_media(data)]:
+        receiver.take(data, 0.0)
+    for i in range(4 * PACKET + 3):
+        now = i / 25
+        if i % PACKET == 0 and i // PACKET < 4:
+            receiver.take(media[i // PACKET], now)
+            assert receiver.decode(now) == PACKET
+        frame = receiver.frame(now + 0.11 - 0.08)  # of a clock that is not in step
+        numbers += [] if frame is None else [frame.number]
+    assert numbers == list(range(4 * PACKET))
+
+
+def test_a_report_of_a_late_joiner_counts_no_packets_as_lost_that_were_sent_before(codec, frames):
+    encoder = codec.stream_encoder(LiveOptions(reports=True))
+    encoder._sequence = 100
+    encoder.joined()
+    calm = encoder._since_loss
+    encoder.receive(Report(103, 0b111, 5))
+    assert encoder._since_loss == calm
+    encoder.receive(Report(104, 0b1011, 5))
+    assert encoder._since_loss == 0
+
+
 def test_voice_is_sent_and_silence_is_not():
     block, rng = 5760, np.random.default_rng(1)
     encoder, decoder = VoiceEncoder(block), VoiceDecoder(block)

@@ -218,7 +218,8 @@ class Engine:
                 if described is not None and described is not self._met:
                     self._met = described
                     self._commands.put(lambda described=described: self._sender.encoder.meet(described))
-                receiver.decode(now)
+                if receiver.decode(now):
+                    receiver.decoded_in(time.monotonic() - now)
                 for sound in receiver.sound():
                     self._play(self._ear.decode(sound))
                 now = time.monotonic()

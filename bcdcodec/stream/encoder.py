@@ -38,6 +38,7 @@ from bcdcodec.stream.packets import (
 from bcdcodec.stream.rate import LiveRateControl, WireBudget
 from bcdcodec.stream.recorder import StreamRecorder
 from bcdcodec.stream.reference_choice import Candidate, ReferenceChoice
+from bcdcodec.stream.sequence import unwrapped
 from bcdcodec.stream.wire import SRTP_BYTES
 from bcdcodec.video.av1 import PRESET
 
@@ -124,6 +125,7 @@ class StreamEncoder:
         self._next = 0  # number of the frame that comes next
         self._waiting: list[np.ndarray] = []  # pictures of the packet that is being filled
         self._sequence = 0  # of the next packet
+        self._joined = 0  # number of the first packet that the receiver can have
         self._since_restart = 0
         self._since_loss = CALM_PACKETS - FIRST_CALM_PACKETS  # packets
         self._sound: deque[bytes | None] = deque()
@@ -189,7 +191,8 @@ class StreamEncoder:
 
     def receive(self, report: Report) -> None:
         """Take a report of the receiver; pieces of a content that it wants are among the next packets."""
-        lost = min(HISTORY, self._sequence - 1) - bin(report.received).count("1")
+        since = unwrapped(report.highest, self._sequence) - self._joined  # packets that the receiver could have got
+        lost = min(HISTORY, max(0, since)) - bin(report.received).count("1")
         self._since_loss = 0 if lost > 0 else self._since_loss
         if report.have is not None:
             for entry in self._entries:
@@ -208,7 +211,7 @@ class StreamEncoder:
     def joined(self) -> None:
         """Take note that a receiver has come that has got nothing yet: the next packets hold all that it needs."""
         self._answered, self._asked = False, True
-        self._since_restart = LONGEST
+        self._since_restart, self._joined = LONGEST, self._sequence
         for entry in self._entries:
             needed = entry is self._current or entry is self._coming
             entry.whole, entry.queue = False, deque(range(len(entry.pieces)) if needed else ())

@@ -13,6 +13,9 @@ from bcdcodec.stream.decoder import Frame, StreamDecoder
 from bcdcodec.stream.jitter_buffer import JitterBuffer
 from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, MediaPacket, Report, unpack_packet
 
+LAG_PACKETS = 16  # over which the time that decoding takes is looked at ...
+LAG_SHARE = 0.8  # ... and the share of them whose frames are ready when they are due
+
 
 @dataclass(frozen=True)
 class Sound:
@@ -34,6 +37,7 @@ class Receiver:
         self._buffer: JitterBuffer | None = None
         self._frames: deque[tuple[float, Frame]] = deque()  # with when they are due
         self._sound: list[Sound] = []
+        self._lags: deque[float] = deque(maxlen=LAG_PACKETS)
 
     @property
     def described(self) -> Description | None:
@@ -70,10 +74,11 @@ class Receiver:
             return None
         return replace(report, have=self.decoder.have, wanted=self.decoder.wanted, missing=self.decoder.missing)
 
-    def decode(self, now: float) -> None:
-        """Decode what is there; `frame` and `sound` give it out."""
+    def decode(self, now: float) -> int:
+        """Decode what is there, so many frames; `frame` and `sound` give it out."""
+        found = 0
         if self._buffer is None:
-            return
+            return found
         for item in self._buffer.pop(now):
             try:
                 if isinstance(item, int):
@@ -82,15 +87,28 @@ class Receiver:
                     continue
                 self._hear(item.sequence, item.sound)
                 for frame in self.decoder.push(item, since=self._wanted_from(now)):
-                    self._frames.append((self._buffer.due(frame.seconds), frame))
+                    self._frames.append((self._buffer.due(frame.seconds) + self._lag, frame))
+                    found += 1
             except FormatError:
                 self.refused += 1
+        return found
+
+    def decoded_in(self, seconds: float) -> None:
+        """Take note of how long a `decode` took that gave frames: those that come are due as much later.
+
+        The frames of a packet are ready at once. Due by their arrival, the first of them would be too late to be shown.
+        """
+        self._lags.append(seconds)
+
+    @property
+    def _lag(self) -> float:
+        return sorted(self._lags)[int(LAG_SHARE * (len(self._lags) - 1))] if self._lags else 0.0
 
     def _wanted_from(self, now: float) -> int:
         """Number of the first frame that is not shown yet and that it is not too late for."""
         newest = self._frames[-1][1].number if self._frames else self.shown
         tick = self.decoder.frame_seconds
-        return max(newest + 1, math.floor((now - self._buffer.due(0.0)) / tick))
+        return max(newest + 1, math.floor((now - self._lag - self._buffer.due(0.0)) / tick))
 
     def frame(self, now: float) -> Frame | None:
         """The newest frame that is due and was not given out, if there is one; those before it are skipped."""
