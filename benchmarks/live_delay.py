@@ -1,6 +1,6 @@
 """Delay of a call on a machine that does nothing else: `python -m bcdcodec.benchmarks live CLIP... --delay`.
 
-Coding and decoding run as the two threads of `bcd live` do, by a simulated clock: each step takes the CPU time that it
+Coding and decoding run as the threads of `bcd live` do, by a simulated clock: each step takes the CPU time that it
 took its thread here, as if each thread had a processor core to itself. So the figures hold on a busy machine, too. The
 network takes no time. What the browser takes to hand a picture over and to draw it is not in it:
 `tests/live_latency.py` measures that in Chromium.
@@ -29,12 +29,15 @@ class DelayRun:
     """One clip through both threads. Times are simulated seconds."""
 
     def __init__(self, codec: Codec):
-        self.sender = Sender(codec.session, call_options(None, False), lambda now: self.receiver.report(now))
+        self.sender = Sender(
+            codec.session, call_options(None, False, background=True), lambda now: self.receiver.report(now)
+        )
         self.receiver = Receiver(codec.session, self.sender.encoder.receive)
         self.coding = self.decoding = 0.0  # CPU seconds
         self.shown: list[tuple[int, float]] = []  # number of a frame, and when it was shown
         self._arrived: list[tuple[float, bytes]] = []
         self._clock = 0.0  # of the receiver's thread
+        self._displayed = 0.0  # until then frames were given out
         self._met = False
 
     def run(self, frames: np.ndarray) -> None:
@@ -73,11 +76,19 @@ class DelayRun:
             if count:
                 self.decoding += taken
                 self.receiver.decoded_in(taken)
+                frames = [self.receiver._frames.pop() for _ in range(count)]  # there once they are decoded
+                self._display(now + taken)
+                self.receiver._frames.extend(reversed(frames))
                 self._clock += taken
-            frame = self.receiver.frame(self._clock)
-            if frame is not None:
-                self.shown.append((frame.number, self._clock))
             self._clock += POLL_SECONDS
+            self._display(self._clock)
+
+    def _display(self, until: float) -> None:
+        while self._displayed < until:
+            frame = self.receiver.frame(self._displayed)
+            if frame is not None:
+                self.shown.append((frame.number, self._displayed))
+            self._displayed += POLL_SECONDS
 
 
 def delay_table(clips: tuple[Path, ...], seconds: float) -> Iterator[str]:

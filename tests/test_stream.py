@@ -15,6 +15,7 @@ from bcdcodec.stream.packets import ControlPacket, Description, MediaPacket, Rep
 from bcdcodec.stream.rate import BUDGET_SECONDS, LEAST_KBPS, MOST_KBPS, REFERENCE_KBPS, LiveRateControl, WireBudget
 from bcdcodec.stream.receiver import Receiver, Sound
 from bcdcodec.stream.recorder import StreamRecorder
+from bcdcodec.stream.reference_choice import FIRST_SECONDS, NEXT_SECONDS, ReferenceChoice
 from bcdcodec.stream.wire import WireCounter
 
 FRAMES = 24
@@ -133,6 +134,20 @@ def test_a_receiver_that_joins_late_gets_all_it_needs_with_the_next_packet(codec
     encoder.joined()
     packets = [packet for i in range(2 * PACKET, 3 * PACKET) for packet in encoder.push(frames[i], i)]
     assert [frame.number for packet in packets for frame in decoder.push(packet)] == [6, 7, 8]
+
+
+def test_the_quick_reference_is_replaced_after_a_second_and_that_one_only_by_a_much_better_one():
+    choice, pictures = ReferenceChoice(25), np.random.default_rng(2).integers(0, 255, (2, 16, 16, 3), np.uint8)
+    shut, open_ = np.zeros(58), np.zeros(58)
+    shut[[9, 10]] = 1.0  # eyeBlink of both eyes
+    taken = []
+    for frame in range(round((2 * FIRST_SECONDS + NEXT_SECONDS) * 25)):
+        late = frame >= 2 * FIRST_SECONDS * 25
+        choice.look(frame, pictures[int(late)], open_ if late else shut, None)
+        found = choice.best(frame, taken[-1][1] if taken else None, [])
+        taken += [] if found is None else [(frame, found)]
+    assert [frame for frame, _ in taken] == [0, 25, round((FIRST_SECONDS + NEXT_SECONDS) * 25)]
+    assert [found.numbers[9] for _, found in taken] == [1, 1, 0]
 
 
 PACKET_SECONDS = PACKET / 25

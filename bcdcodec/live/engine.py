@@ -1,4 +1,4 @@
-"""Pictures and sound of a camera to datagrams, and datagrams to what is shown: two threads beside the page's server."""
+"""Pictures and sound of a camera to datagrams, and datagrams to what is shown, in threads beside the page's server."""
 
 from __future__ import annotations
 
@@ -91,7 +91,9 @@ class Engine:
         self._met: object = None
         self._dropped = 0
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._encode, self._decode)]
+        self._threads = [
+            threading.Thread(target=each, daemon=True) for each in (self._encode, self._decode, self._display)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -222,18 +224,22 @@ class Engine:
                     receiver.decoded_in(time.monotonic() - now)
                 for sound in receiver.sound():
                     self._play(self._ear.decode(sound))
-                now = time.monotonic()
-                frame = receiver.frame(now)
-                if frame is not None:
-                    captured = self._captured.get(frame.number)
-                    self._shown.append(now)
-                    self._show(Shown(frame.picture, captured, frame.number))
             except BcdError as error:
                 self._fail(str(error))
                 if receiver.described is None:  # another model: there is nothing to be shown
                     for data in self._sender.end(str(error), time.monotonic()):
                         self._send(data)
                     return
+            time.sleep(POLL_SECONDS)
+
+    def _display(self) -> None:
+        """Give frames out when they are due, also while others are being decoded."""
+        while not self._stop.is_set():
+            now = time.monotonic()
+            frame = self._receiver.frame(now)
+            if frame is not None:
+                self._shown.append(now)
+                self._show(Shown(frame.picture, self._captured.get(frame.number), frame.number))
             time.sleep(POLL_SECONDS)
 
     def shown_after(self, milliseconds: float) -> None:
