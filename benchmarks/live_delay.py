@@ -32,12 +32,14 @@ class DelayRun:
         self.sender = Sender(
             codec.session, call_options(None, False, background=True), lambda now: self.receiver.report(now)
         )
-        self.receiver = Receiver(codec.session, self.sender.encoder.receive)
+        self.receiver = Receiver(codec.session, self.sender.encoder.receive, self._decoded)
         self.coding = self.decoding = 0.0  # CPU seconds
         self.shown: list[tuple[int, float]] = []  # number of a frame, and when it was shown
         self._arrived: list[tuple[float, bytes]] = []
         self._clock = 0.0  # of the receiver's thread
         self._displayed = 0.0  # until then frames were given out
+        self._begun = 0.0  # thread's time at which decoding has begun
+        self._ready: list[float] = []  # when each of the frames was decoded
         self._met = False
 
     def run(self, frames: np.ndarray) -> None:
@@ -70,18 +72,22 @@ class DelayRun:
             now = self._clock
             while self._arrived and self._arrived[0][0] <= now:
                 self.receiver.take(self._arrived.pop(0)[1], now)
-            before = time.thread_time()
+            self._begun, self._ready = time.thread_time(), []
             count = self.receiver.decode(now)
-            taken = time.thread_time() - before
+            taken = time.thread_time() - self._begun
             if count:
                 self.decoding += taken
-                self.receiver.decoded_in(taken)
-                frames = [self.receiver._frames.pop() for _ in range(count)]  # there once they are decoded
-                self._display(now + taken)
-                self.receiver._frames.extend(reversed(frames))
+                frames = [self.receiver._frames.pop() for _ in range(count)]
+                for ready in self._ready:
+                    self._display(ready)
+                    self.receiver._frames.append(frames.pop())
                 self._clock += taken
             self._clock += POLL_SECONDS
             self._display(self._clock)
+
+    def _decoded(self) -> float:
+        self._ready.append(self._clock + time.thread_time() - self._begun)
+        return self._ready[-1]
 
     def _display(self, until: float) -> None:
         while self._displayed < until:

@@ -76,7 +76,7 @@ class Engine:
         self._send, self._show, self._play, self._fail, self._loop = send, show, play, fail, loop
         options = call_options(kbps, sound, background=True)
         self._sender = Sender(session, options, self._reported)
-        self._receiver = Receiver(session, self._sender.encoder.receive)
+        self._receiver = Receiver(session, self._sender.encoder.receive, time.monotonic)
         self._session = session
         self._voice = VoiceEncoder(BLOCK) if sound else None
         self._ear = VoiceDecoder(BLOCK)
@@ -220,8 +220,7 @@ class Engine:
                 if described is not None and described is not self._met:
                     self._met = described
                     self._commands.put(lambda described=described: self._sender.encoder.meet(described))
-                if receiver.decode(now):
-                    receiver.decoded_in(time.monotonic() - now)
+                receiver.decode(now)
                 for sound in receiver.sound():
                     self._play(self._ear.decode(sound))
             except BcdError as error:

@@ -29,7 +29,13 @@ class Sound:
 class Receiver:
     """Times are seconds of any clock of the receiver's."""
 
-    def __init__(self, session: Session, on_report: Callable[[Report], object] = lambda report: None):
+    def __init__(
+        self,
+        session: Session,
+        on_report: Callable[[Report], object] = lambda report: None,
+        clock: Callable[[], float] | None = None,
+    ):
+        """`clock`: tells how long decoding takes, so that frames are due that much later; None: that does not count."""
         self.decoder = StreamDecoder(session)
         self.refused = 0  # datagrams that were no packets, or could not be used
         self.shown = -1  # number of the newest frame that was given out
@@ -37,7 +43,8 @@ class Receiver:
         self._buffer: JitterBuffer | None = None
         self._frames: deque[tuple[float, Frame]] = deque()  # with when they are due
         self._sound: list[Sound] = []
-        self._lags: deque[float] = deque(maxlen=LAG_PACKETS)
+        self._clock = clock
+        self._lags: deque[float] = deque(maxlen=LAG_PACKETS)  # how late frames of a packet would have been at most
 
     @property
     def described(self) -> Description | None:
@@ -86,22 +93,21 @@ class Receiver:
                     self._hear(item, None, lost=True)
                     continue
                 self._hear(item.sequence, item.sound)
-                for frame in self.decoder.push(item, since=self._wanted_from(now)):
+                lag, begin = 0.0, found
+                for frame in self.decoder.frames(item, self._wanted_from(now), first_alone=self._clock is not None):
                     self._frames.append((self._buffer.due(frame.seconds) + self._lag, frame))
+                    if self._clock is not None:
+                        lag = max(lag, self._clock() - now - (found - begin) * self.decoder.frame_seconds)
                     found += 1
+                if found > begin:
+                    self._lags.append(lag)
             except FormatError:
                 self.refused += 1
         return found
 
-    def decoded_in(self, seconds: float) -> None:
-        """Take note of how long a `decode` took that gave frames: those that come are due as much later.
-
-        The frames of a packet are ready at once. Due by their arrival, the first of them would be too late to be shown.
-        """
-        self._lags.append(seconds)
-
     @property
     def _lag(self) -> float:
+        """How much later than by their arrival frames are due, as they have to be decoded first."""
         return sorted(self._lags)[int(LAG_SHARE * (len(self._lags) - 1))] if self._lags else 0.0
 
     def _wanted_from(self, now: float) -> int:
