@@ -8,15 +8,15 @@ networks are left out: motion is a random walk of codes, and no picture is synth
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from bcdcodec.benchmarks.live import UndrawnDecoder
-from bcdcodec.codec import load
+from bcdcodec.codec import Codec, load
 from bcdcodec.container.audio import OPUS_RATE
 from bcdcodec.live.engine import BLOCK, call_options
 from bcdcodec.stream.channel import Channel, ChannelOptions
@@ -48,7 +48,7 @@ class WalkingMotion:
             self._code = np.where(changed, self._random.integers(0, 32, len(self._code)), self._code).astype(np.uint8)
             rows.append(self._code)
         self._codes = np.stack(rows)
-        motion = torch.from_numpy(self._random.normal(size=(len(rows), self._channels)).astype(np.float32))
+        motion = torch.from_numpy(self._random.normal(size=(len(rows), self._channels), scale=3).astype(np.float32))
         return torch.from_numpy(self._codes[:, : self._base_groups].astype(np.int64)), motion
 
     def codes(self, *_) -> np.ndarray:
@@ -63,10 +63,21 @@ def resident_mb() -> float:
     return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
 
 
-def hours_table(clip: Path, hours: float) -> Iterator[str]:
-    """Lines of a Markdown table: memory, delay and what was shown, ROWS times over the call."""
-    codec = load("faces")
-    session, frame = codec.session, read_pictures(clip, None, codec.picture_size)[0]
+@dataclass(frozen=True)
+class Span:
+    """A tenth of a call."""
+
+    end: float  # seconds
+    memory: float  # MB
+    delay: float  # seconds from capture to display, median
+    shown: float  # share of the frames
+    references: int  # until then
+    kbps: float  # of all packets, headers included, over the last seconds
+
+
+def long_call(codec: Codec, frame: np.ndarray, hours: float) -> Iterator[Span]:
+    """A call of a frame uint8 [h, w, 3], which is the reference again and again, and a voice that never rests."""
+    session = codec.session
     content = codec.encode(frame[None]).contents[0]
     receiver: list[Receiver] = []
     sender = Sender(session, call_options(None, True), lambda now: receiver[0].report(now))
@@ -78,10 +89,7 @@ def hours_table(clip: Path, hours: float) -> Iterator[str]:
     tone = (8000 * np.sin(2 * np.pi * 150 * np.arange(4 * BLOCK) / OPUS_RATE)).astype(np.int16)
     voice = VoiceEncoder(BLOCK).push(tone)[-1]
     frames = round(hours * 3600 / TICK)
-    yield "| minutes | memory, MB | delay, ms | shown, of the frames | references | kbit/s |"
-    yield "|---:|---:|---:|---:|---:|---:|"
     delays: list[float] = []
-    begun = time.process_time()
     for tick in range(frames):
         now = tick * TICK
         theirs = now * (1 + DRIFT)
@@ -99,9 +107,18 @@ def hours_table(clip: Path, hours: float) -> Iterator[str]:
         if shown is not None:
             delays.append(now - shown.number * TICK)
         if (tick + 1) % (frames // ROWS) == 0:
-            yield (
-                f"| {(tick + 1) * TICK / 60:.0f} | {resident_mb():.1f} | {1000 * np.median(delays):.0f} | "
-                f"{len(delays) / (frames // ROWS):.1%} | {encoder._count} | {sender.wire.kbps(now)['all']:.2f} |"
-            )
+            shown_share, kbps = len(delays) / (frames // ROWS), sender.wire.kbps(now)["all"]
+            yield Span(now + TICK, resident_mb(), float(np.median(delays)), shown_share, encoder._count, kbps)
             delays = []
-    yield f"\n{frames} frames in {time.process_time() - begun:.0f} s of CPU"
+
+
+def hours_table(clip: Path, hours: float) -> Iterator[str]:
+    """Lines of a Markdown table: memory, delay and what was shown, ROWS times over the call."""
+    codec = load("faces")
+    yield "| minutes | memory, MB | delay, ms | shown, of the frames | references | kbit/s |"
+    yield "|---:|---:|---:|---:|---:|---:|"
+    for span in long_call(codec, read_pictures(clip, None, codec.picture_size)[0], hours):
+        yield (
+            f"| {span.end / 60:.0f} | {span.memory:.1f} | {1000 * span.delay:.0f} | {span.shown:.1%} | "
+            f"{span.references} | {span.kbps:.2f} |"
+        )

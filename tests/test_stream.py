@@ -198,6 +198,17 @@ def test_the_counter_of_the_wire_forgets_what_is_old(sent):
     assert counter.kbps(1000 * PACKET_SECONDS)["all"] == pytest.approx(8 * 100 / PACKET_SECONDS / 1000, rel=0.05)
 
 
+def test_a_minute_of_packets_without_networks_takes_no_more_memory_and_delay_than_its_first_seconds(codec, frames):
+    from bcdcodec.benchmarks.live_hours import long_call
+
+    spans = list(long_call(codec, frames[0], 1 / 60))
+    assert spans[-1].end == pytest.approx(60)
+    assert spans[-1].references > spans[0].references
+    assert spans[-1].memory - spans[2].memory < 4  # MB
+    assert all(span.delay <= 0.2 for span in spans)
+    assert all(span.shown > 0.8 for span in spans)
+
+
 def test_frames_come_on_a_grid_whatever_the_camera_does(codec, frames):
     encoder = codec.stream_encoder(LiveOptions(time_base=None))
     assert encoder.push(frames[0], 0) == []
