@@ -72,11 +72,37 @@ def accept(report: Path) -> None:
 @click.argument("clips", type=PATH, nargs=-1, required=True)
 @click.option("--seconds", type=click.FloatRange(1), default=8.0, show_default=True, help="Of each clip.")
 @click.option("--no-pictures", is_flag=True, help="Decode no pictures: all but PSNR, in a tenth of the time.")
-def live(clips: tuple[Path, ...], seconds: float, no_pictures: bool) -> None:
+@click.option("--wire", is_flag=True, help="Count the bytes at the socket instead, sent as by bcd call.")
+@click.option("--sound", type=PATH, help="With --wire: a file whose sound is spoken; the default is silence.")
+@click.option("--quality", is_flag=True, help="Compare a stream without loss with a file of the same rate instead.")
+@click.option("--networks", type=PATH, help="With --quality: the folder of face_landmarker.task.")
+@click.option("--delay", is_flag=True, help="Delay and CPU time on a machine with a core for each thread instead.")
+@click.option("--hours", type=float, help="Instead, memory and delay over so many simulated hours, without networks.")
+def live(
+    clips: tuple[Path, ...],
+    seconds: float,
+    no_pictures: bool,
+    wire: bool,
+    sound: Path | None,
+    quality: bool,
+    networks: Path | None,
+    delay: bool,
+    hours: float | None,
+) -> None:
     """Streams of CLIPS over a simulated network: loss, delay and what a viewer sees, as a Markdown table."""
-    from bcdcodec.benchmarks.live import table
+    from bcdcodec.benchmarks import live as network, live_delay, live_hours, live_quality, live_wire
 
-    for line in table(clips, seconds, drawn=not no_pictures):
+    if wire:
+        lines = live_wire.wire_table(clips, seconds, sound)
+    elif quality:
+        lines = live_quality.quality_table(clips, seconds, networks)
+    elif delay:
+        lines = live_delay.delay_table(clips, seconds)
+    elif hours is not None:
+        lines = live_hours.hours_table(clips[0], hours)
+    else:
+        lines = network.table(clips, seconds, drawn=not no_pictures)
+    for line in lines:
         click.echo(line)
 
 

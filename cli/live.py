@@ -11,7 +11,9 @@ MODEL = click.option("--model", default="faces", show_default=True, help="A ship
 PORT = click.option(
     "--port", type=click.IntRange(0, 65535), default=0, help="Of the page on this machine. [default: a free one]"
 )
-KBPS = click.option("--kbps", type=click.FloatRange(0.5, 20), help="Rate of the motion. [default: the model's own]")
+KBPS = click.option(
+    "--kbps", type=click.FloatRange(0.5, 20), help="Rate of the motion. [default: the model's own, at most 3]"
+)
 NO_BROWSER = click.option("--no-browser", is_flag=True, help="Do not open the page, print its address only.")
 
 
@@ -47,7 +49,7 @@ def live(model: str, kbps: float | None, port: int, no_browser: bool, device: st
 def call_(
     address: str | None, call_port: int, model: str, kbps: float | None, port: int, no_browser: bool, device: str
 ) -> None:
-    """Call another machine, picture and sound in some 10 kbit/s.
+    """Call another machine, picture and sound in less than 10 kbit/s.
 
     Without an address it waits, and prints the one with which the other side joins. Both machines must reach each other
     directly; no server is involved. Needs the extra live.

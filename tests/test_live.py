@@ -8,16 +8,21 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from browser import CHROMIUM, Browser, write_y4m
 from head_clips import head_frames
 
-from bcdcodec.errors import BcdError, FormatError
+from bcdcodec.errors import BcdError, FormatError, MissingDetectorError
+from bcdcodec.live.face_watch import LOOKS, FaceWatch
 from bcdcodec.live.signalling import ALPHABET, CODE_CHARACTERS, call, listen, new_code, opened, parse_address, sealed
 
 aiortc = pytest.importorskip("aiortc", reason="aiortc is not installed: pip install 'bcdcodec[live]'")
+from bcdcodec.benchmarks.live_wire import watch  # noqa: E402
+from bcdcodec.stream.wire import IP_UDP_BYTES, SRTP_BYTES  # noqa: E402
+
 pytest.importorskip("aiohttp", reason="aiohttp is not installed: pip install 'bcdcodec[live]'")
 BROWSER = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium: apt-get install chromium")
 CODE = "a" * CODE_CHARACTERS
@@ -27,10 +32,11 @@ def test_a_link_carries_datagrams_both_ways_and_counts_them():
     from bcdcodec.live.link import Link
 
     async def run():
-        came = {"a": [], "b": []}
+        came, at_socket = {"a": [], "b": []}, []
         a, b = Link(came["a"].append, True), Link(came["b"].append, False)
         ours, theirs = await a.description(), await b.description()
         await asyncio.gather(a.connect(theirs), b.connect(ours))
+        watch(a, lambda data: at_socket.append(len(data)) if 127 < data[0] < 192 else None)
         await a.send(b"from a")
         await b.send(b"x" * 1200)
         for _ in range(100):
@@ -41,11 +47,35 @@ def test_a_link_carries_datagrams_both_ways_and_counts_them():
         await a.close()
         await b.send(b"nobody is there")
         await b.close()
-        return came, counted
+        return came, counted, at_socket[0]
 
-    came, counted = asyncio.run(run())
+    came, counted, size = asyncio.run(run())
     assert came == {"b": [b"from a"], "a": [b"x" * 1200]}
-    assert counted == (12 + 6 + 10, 1)  # RTP's header, the packet, SRTP's tag
+    assert counted == (12 + 6 + 4, 1)  # RTP's header, the packet, SRTP's tag
+    assert size + IP_UDP_BYTES == 6 + SRTP_BYTES == counted[0] + IP_UDP_BYTES
+
+
+def test_an_end_that_is_killed_is_noticed_within_three_seconds_and_one_that_is_only_quiet_is_not():
+    from bcdcodec.live.link import Link
+
+    async def run():
+        a, b = Link(lambda data: None, True), Link(lambda data: None, False)
+        ours, theirs = await a.description(), await b.description()
+        await asyncio.gather(a.connect(theirs), b.connect(ours))
+        for _ in range(35):  # nothing but signs of life
+            await asyncio.sleep(0.1)
+            assert not a.gone and not b.gone
+        b._alive.cancel()
+        for protocol in b._gatherer._connection._protocols:  # no leave is taken
+            protocol.transport.abort()
+        killed = time.monotonic()
+        while not a.gone and time.monotonic() - killed < 10:
+            await asyncio.sleep(0.05)
+        seconds = time.monotonic() - killed
+        await a.close()
+        return seconds
+
+    assert 1.5 < asyncio.run(run()) < 3
 
 
 def test_a_link_refuses_an_end_with_another_certificate():
@@ -217,6 +247,77 @@ def test_the_page_shows_the_other_side_records_and_shows_another_face(camera, tm
     from bcdcodec.container import verify_file
 
     assert not verify_file(path).findings
+
+
+@BROWSER
+def test_without_a_camera_and_without_a_face_the_page_says_so_in_one_line():
+    async def run(address):
+        async with Browser(None) as browser:
+            await browser.open(address)
+            await browser.wait("document.getElementById('line').textContent != 'asking for the camera'")
+            no_camera = await browser.run("document.getElementById('line').textContent")
+            state = "kbps: {all: 1, motion: 1, sound: 0, reference: 0, headers: 0}, fps: 25, latency_ms: null"
+            await browser.run(f"say(''), told({{{state}, faceless: true}})")
+            return no_camera, await browser.run("document.getElementById('line').textContent")
+
+    with Command("live", "--no-browser") as command:
+        no_camera, no_face = asyncio.run(run(command.line(r"open (http://127\S+)")))
+    assert re.fullmatch("no camera: [^\n]+", no_camera)
+    assert no_face == "no face is found in the picture: only faces are coded"
+
+
+def test_pictures_without_a_face_are_noticed_and_one_with_a_face_ends_it():
+    def wait(condition):
+        until = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < until
+            faces.picture(np.full((8, 8, 3), shown, np.uint8))
+            time.sleep(0.002)
+
+    looked = []
+
+    def detect(picture):
+        looked.append(int(picture[0, 0, 0]))
+        return ["a face"] * looked[-1]
+
+    shown, faces = 0, FaceWatch(lambda: detect, seconds=0.005)
+    wait(lambda: len(looked) == LOOKS - 1)
+    assert not faces.faceless or len(looked) >= LOOKS
+    wait(lambda: faces.faceless)
+    shown = 1
+    wait(lambda: not faces.faceless)
+    faces.close()
+
+
+def test_without_a_detector_nothing_is_said():
+    def missing():
+        raise MissingDetectorError("no face detector is installed")
+
+    faces = FaceWatch(missing, seconds=0.001)
+    faces.picture(np.zeros((8, 8, 3), np.uint8))
+    faces._thread.join(5)
+    assert not faces.faceless
+    faces.close()
+
+
+def test_an_end_with_another_model_is_told_so_and_the_user_gets_one_line():
+    import bcdcodec
+    from bcdcodec.live.engine import Engine
+    from bcdcodec.stream.packets import Description, EndPacket, pack_packet, unpack_packet
+
+    session = bcdcodec.load("faces").session
+    sent, lines = [], []
+    engine = Engine(session, sent.append, lambda shown: None, lambda samples: None, lines.append)
+    head = replace(engine._sender.encoder.head, model_fingerprint=b"12345678", model_name="theirs")
+    engine.datagram(pack_packet(Description(head, 3)))
+    until = time.monotonic() + 20
+    while not sent and time.monotonic() < until:
+        time.sleep(0.01)
+    engine.close()
+    (line,) = lines
+    assert re.fullmatch(r"the other side uses model 'theirs' .* this side 'faces' .*: use the same model on both", line)
+    ends = [packet for packet in map(unpack_packet, sent) if isinstance(packet, EndPacket)]
+    assert ends[0].reason and ends[0].reason in line
 
 
 @BROWSER

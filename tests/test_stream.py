@@ -12,8 +12,11 @@ from bcdcodec.errors import BcdError, FormatError, ModelError, ModelMismatchErro
 from bcdcodec.stream.encoder import LiveOptions
 from bcdcodec.stream.opus_voice import VoiceDecoder, VoiceEncoder
 from bcdcodec.stream.packets import ControlPacket, Description, MediaPacket, Report, pack_packet, unpack_packet
+from bcdcodec.stream.rate import BUDGET_SECONDS, LEAST_KBPS, MOST_KBPS, REFERENCE_KBPS, LiveRateControl, WireBudget
 from bcdcodec.stream.receiver import Receiver, Sound
 from bcdcodec.stream.recorder import StreamRecorder
+from bcdcodec.stream.reference_choice import FIRST_SECONDS, NEXT_SECONDS, ReferenceChoice
+from bcdcodec.stream.wire import WireCounter
 
 FRAMES = 24
 PACKET = 3
@@ -123,6 +126,89 @@ def test_a_sender_sends_the_pieces_again_that_are_wanted(codec, frames):
     assert [p.fragment for p in again if p.fragment is not None] == [pieces[1]]
 
 
+def test_a_receiver_that_joins_late_gets_all_it_needs_with_the_next_packet(codec, frames):
+    encoder, decoder = codec.stream_encoder(LiveOptions(reports=True, restart_packets=8)), codec.stream_decoder()
+    for i in range(2 * PACKET):
+        encoder.push(frames[i], i)
+    encoder.receive(Report(1, 0, 5, have=0))
+    encoder.joined()
+    packets = [packet for i in range(2 * PACKET, 3 * PACKET) for packet in encoder.push(frames[i], i)]
+    assert [frame.number for packet in packets for frame in decoder.push(packet)] == [6, 7, 8]
+
+
+def test_the_quick_reference_is_replaced_after_a_second_and_that_one_only_by_a_much_better_one():
+    choice, pictures = ReferenceChoice(25), np.random.default_rng(2).integers(0, 255, (2, 16, 16, 3), np.uint8)
+    shut, open_ = np.zeros(58), np.zeros(58)
+    shut[[9, 10]] = 1.0  # eyeBlink of both eyes
+    taken = []
+    for frame in range(round((2 * FIRST_SECONDS + NEXT_SECONDS) * 25)):
+        late = frame >= 2 * FIRST_SECONDS * 25
+        choice.look(frame, pictures[int(late)], open_ if late else shut, None)
+        found = choice.best(frame, taken[-1][1] if taken else None, [])
+        taken += [] if found is None else [(frame, found)]
+    assert [frame for frame, _ in taken] == [0, 25, round((FIRST_SECONDS + NEXT_SECONDS) * 25)]
+    assert [found.numbers[9] for _, found in taken] == [1, 1, 0]
+
+
+PACKET_SECONDS = PACKET / 25
+
+
+def kbps_of(control, bytes_at, packets=40, **options):
+    """Kbit/s of the last second of packets that take `bytes_at(lambda)`, as the control asks for."""
+    sizes = []
+    for _ in range(packets):
+        sizes.append(round(bytes_at(control.lambda_)))
+        control.sent(sizes[-1], **options)
+    return 8 / 1000 * np.mean(sizes[-8:]) / PACKET_SECONDS
+
+
+def test_without_a_rate_motion_has_the_models_own_lambda_and_never_takes_more_than_three_kilobits_a_second():
+    control = LiveRateControl(None, 0.25, PACKET_SECONDS)
+    assert kbps_of(control, lambda lambda_: 30) == pytest.approx(2)
+    assert control.lambda_ == 0.25
+    assert MOST_KBPS == 3
+    assert kbps_of(control, lambda lambda_: 25 / lambda_**0.5) == pytest.approx(3, rel=0.03)
+    assert control.lambda_ > 0.25
+
+
+def test_motion_gives_way_to_what_the_wire_leaves_down_to_a_least_rate():
+    control = LiveRateControl(2.0, 0.25, PACKET_SECONDS)
+    assert kbps_of(control, lambda lambda_: 15 / lambda_**0.5, most_kbps=1.5) == pytest.approx(1.5, rel=0.03)
+    assert kbps_of(control, lambda lambda_: 15 / lambda_**0.5, most_kbps=-2) == pytest.approx(LEAST_KBPS, rel=0.03)
+
+
+def test_the_budget_leaves_motion_what_sound_and_headers_do_not_take_and_references_what_was_saved():
+    budget = WireBudget(9.5, PACKET_SECONDS)
+    for _ in range(200):
+        budget.sent(140, 30)  # 9.33 kbit/s, of which 2 are motion
+    fixed = 8 * 110 / PACKET_SECONDS / 1000
+    assert budget.motion_kbps(False) == pytest.approx(9.5 - fixed)
+    assert budget.motion_kbps(True) == pytest.approx(9.5 - fixed - REFERENCE_KBPS)
+    assert budget.room() == pytest.approx((9.5 - 8 * 140 / PACKET_SECONDS / 1000) * 125 * BUDGET_SECONDS, rel=0.02)
+    budget.sent(140 + 500, 530)
+    assert budget.room() < 0
+    assert WireBudget(None, PACKET_SECONDS).room() == float("inf")
+
+
+def test_the_counter_of_the_wire_forgets_what_is_old(sent):
+    counter, packet = WireCounter(5.0), unpack_packet(next(data for data in sent[0] if is_media(data)))
+    for i in range(1000):
+        counter.add(packet, 100, i * PACKET_SECONDS)
+    assert len(counter._recent) < 50
+    assert counter.kbps(1000 * PACKET_SECONDS)["all"] == pytest.approx(8 * 100 / PACKET_SECONDS / 1000, rel=0.05)
+
+
+def test_a_minute_of_packets_without_networks_takes_no_more_memory_and_delay_than_its_first_seconds(codec, frames):
+    from bcdcodec.benchmarks.live_hours import long_call
+
+    spans = list(long_call(codec, frames[0], 1 / 60))
+    assert spans[-1].end == pytest.approx(60)
+    assert spans[-1].references > spans[0].references
+    assert spans[-1].memory - spans[2].memory < 4  # MB
+    assert all(span.delay <= 0.2 for span in spans)
+    assert all(span.shown > 0.8 for span in spans)
+
+
 def test_frames_come_on_a_grid_whatever_the_camera_does(codec, frames):
     encoder = codec.stream_encoder(LiveOptions(time_base=None))
     assert encoder.push(frames[0], 0) == []
@@ -164,6 +250,33 @@ def test_damaged_and_random_datagrams_are_counted_and_do_no_harm(codec, sent):
     receiver.decode(100.0)
     assert receiver.refused > 10
     assert receiver.frame(200.0).number == FRAMES - 1
+
+
+def test_frames_that_take_long_to_decode_are_shown_one_after_the_other_and_none_is_left_out(codec, sent):
+    now, numbers = 0.0, []
+    receiver = Receiver(codec.session, clock=lambda: now + 0.1)
+    media = [data for data in sent[0] if is_media(data)][:4]
+    for data in [data for data in sent[0] if not is_media(data)]:
+        receiver.take(data, 0.0)
+    for i in range(4 * PACKET + 3):
+        now = i / 25
+        if i % PACKET == 0 and i // PACKET < 4:
+            receiver.take(media[i // PACKET], now)
+            assert receiver.decode(now) == PACKET
+        frame = receiver.frame(now + 0.11 - 0.08)  # of a clock that is not in step
+        numbers += [] if frame is None else [frame.number]
+    assert numbers == list(range(4 * PACKET))
+
+
+def test_a_report_of_a_late_joiner_counts_no_packets_as_lost_that_were_sent_before(codec, frames):
+    encoder = codec.stream_encoder(LiveOptions(reports=True))
+    encoder._sequence = 100
+    encoder.joined()
+    calm = encoder._since_loss
+    encoder.receive(Report(103, 0b111, 5))
+    assert encoder._since_loss == calm
+    encoder.receive(Report(104, 0b1011, 5))
+    assert encoder._since_loss == 0
 
 
 def test_voice_is_sent_and_silence_is_not():

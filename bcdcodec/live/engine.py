@@ -1,4 +1,4 @@
-"""Pictures and sound of a camera to datagrams, and datagrams to what is shown: two threads beside the page's server."""
+"""Pictures and sound of a camera to datagrams, and datagrams to what is shown, in threads beside the page's server."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.errors import BcdError
+from bcdcodec.live.face_watch import FaceWatch
 from bcdcodec.stream.encoder import LiveOptions
 from bcdcodec.stream.opus_voice import VoiceDecoder, VoiceEncoder
 from bcdcodec.stream.packets import Report
@@ -23,12 +24,26 @@ from bcdcodec.stream.recorder import StreamRecorder
 from bcdcodec.stream.sender import Sender
 
 PACKET_FRAMES = 3
+WIRE_KBPS = 9.5  # of all packets: 10 less ICE's checks of the connection, 0.4, and reports, 0.1
 BLOCK = 5760  # samples of sound in a packet: 120 ms
 MOST_WAITING = 2  # pictures that wait to be coded; more are left out
 SLOW, FAST = 0.9, 0.5  # share of a packet's time that its coding takes, from which the enhancement layer rests, or not
 FAR_TOO_SLOW = 5.0  # of one packet, from which nothing is averaged
 STEADY_PACKETS = 8  # over which that is averaged
 POLL_SECONDS = 0.005
+
+
+def call_options(kbps: float | None, sound: bool, background: bool = False) -> LiveOptions:
+    """How a call is coded; pictures have times in milliseconds."""
+    return LiveOptions(
+        kbps=kbps,
+        wire_kbps=WIRE_KBPS,
+        packet_frames=PACKET_FRAMES,
+        sound=sound,
+        reports=True,
+        time_base=Fraction(1, 1000),
+        background=background,
+    )
 
 
 @dataclass(frozen=True)
@@ -59,19 +74,13 @@ class Engine:
         `loop`: the other side is this one, so times of capture are known.
         """
         self._send, self._show, self._play, self._fail, self._loop = send, show, play, fail, loop
-        options = LiveOptions(
-            kbps=kbps,
-            packet_frames=PACKET_FRAMES,
-            sound=sound,
-            reports=True,
-            time_base=Fraction(1, 1000),
-            background=True,
-        )
+        options = call_options(kbps, sound, background=True)
         self._sender = Sender(session, options, self._reported)
-        self._receiver = Receiver(session, self._sender.encoder.receive)
+        self._receiver = Receiver(session, self._sender.encoder.receive, time.monotonic)
         self._session = session
         self._voice = VoiceEncoder(BLOCK) if sound else None
         self._ear = VoiceDecoder(BLOCK)
+        self._faces = FaceWatch()
         self._pictures: queue.Queue = queue.Queue()
         self._commands: queue.Queue = queue.Queue()
         self._arrived: deque[bytes] = deque()
@@ -82,7 +91,9 @@ class Engine:
         self._met: object = None
         self._dropped = 0
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=each, daemon=True) for each in (self._encode, self._decode)]
+        self._threads = [
+            threading.Thread(target=each, daemon=True) for each in (self._encode, self._decode, self._display)
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -90,6 +101,7 @@ class Engine:
 
     def picture(self, picture: np.ndarray, captured: float) -> None:
         """Take a picture uint8 [h, w, 3] and when it was captured, ms of any clock."""
+        self._faces.picture(picture)
         if self._pictures.qsize() >= MOST_WAITING:
             self._dropped += 1
             return
@@ -106,6 +118,10 @@ class Engine:
     def set_rate(self, kbps: float | None) -> None:
         """Code motion at another rate, kbit/s; None: the model's own."""
         self._commands.put(lambda: self._sender.encoder.set_rate(kbps))
+
+    def joined(self) -> None:
+        """Take note that the other side has just come, and has got nothing yet."""
+        self._commands.put(self._sender.encoder.joined)
 
     def show_face(self, content: Content | None) -> None:
         """Show another face from now on; None: one's own."""
@@ -138,6 +154,7 @@ class Engine:
             "fps": round(len(recent) / 2, 1),
             "dropped": self._dropped,
             "lost": buffer.lost if buffer else 0,
+            "faceless": self._faces.faceless,
             "base_only": not self._sender.encoder.enhanced,
             "synthesised": bool(described and described.head.reenacted),
             "own_synthesised": self._sender.encoder.head.reenacted,
@@ -147,6 +164,7 @@ class Engine:
     def close(self) -> None:
         """Say good-bye and stop the threads."""
         self._stop.set()
+        self._faces.close()
         for thread in self._threads:
             thread.join(5)
         for data in self._sender.end("", time.monotonic()):
@@ -205,18 +223,22 @@ class Engine:
                 receiver.decode(now)
                 for sound in receiver.sound():
                     self._play(self._ear.decode(sound))
-                now = time.monotonic()
-                frame = receiver.frame(now)
-                if frame is not None:
-                    captured = self._captured.get(frame.number)
-                    self._shown.append(now)
-                    self._show(Shown(frame.picture, captured, frame.number))
             except BcdError as error:
                 self._fail(str(error))
                 if receiver.described is None:  # another model: there is nothing to be shown
                     for data in self._sender.end(str(error), time.monotonic()):
                         self._send(data)
                     return
+            time.sleep(POLL_SECONDS)
+
+    def _display(self) -> None:
+        """Give frames out when they are due, also while others are being decoded."""
+        while not self._stop.is_set():
+            now = time.monotonic()
+            frame = self._receiver.frame(now)
+            if frame is not None:
+                self._shown.append(now)
+                self._show(Shown(frame.picture, self._captured.get(frame.number), frame.number))
             time.sleep(POLL_SECONDS)
 
     def shown_after(self, milliseconds: float) -> None:

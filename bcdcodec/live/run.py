@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import webbrowser
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 
@@ -13,6 +14,7 @@ from bcdcodec.live.link import Link
 from bcdcodec.live.server import PageServer, PageState
 from bcdcodec.live.signalling import call, listen, listening_port, new_code, own_address, parse_address
 
+EARLY_PACKETS = 30  # that are kept, the newest, until the page is open
 GONE = "the other side is gone: nothing came from it for three seconds"
 
 
@@ -49,12 +51,12 @@ async def run_call(
     Raises BcdError where the call does not come about.
     """
     loop, server = asyncio.get_running_loop(), None
-    early: list[bytes] = []
+    early: deque[bytes] = deque(maxlen=EARLY_PACKETS)
 
     def receive(data: bytes) -> None:
         if server is not None and server.engine is not None:
             server.engine.datagram(data)
-        elif len(early) < 100:
+        else:
             early.append(data)
 
     link = Link(receive, controlling=address is not None)
@@ -101,6 +103,8 @@ async def run_call(
             await server.start(port)
             _invite(server.port, open_page, say)
         if link.open:
+            if server.engine is not None:
+                server.engine.joined()
             server.tell("")
             say("connected")
         await _until_gone(server, link, say)
@@ -115,7 +119,7 @@ async def run_call(
 async def _until_gone(server: PageServer, link: Link, say: Callable[[str], None]) -> None:
     """Wait for the end of a call, and for the page to say so."""
     while True:
-        await asyncio.sleep(0.2)
+        await asyncio.sleep(0.1)
         engine = server.engine
         ended = None if engine is None else engine.ended
         if ended is not None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -9,9 +12,14 @@ from torch.nn import functional as F
 
 from bcdcodec.coding.session import Session
 from bcdcodec.errors import ModelError
-from bcdcodec.models.base import Reference
+from bcdcodec.models.faces.alignment import align
+from bcdcodec.models.faces.base_motion import corrected, correction_between
+from bcdcodec.models.faces.reference import FacesReference
 from bcdcodec.models.latents import to_unit
 from bcdcodec.models.rdoq import rdoq
+
+FAR = 0.15  # correction from where the head was before (sides, log of the side, radians), from which it is sought anew
+ASTRAY = 0.3  # likewise of the coarse place from the whole picture
 
 
 def check_live(session: Session) -> None:
@@ -29,41 +37,61 @@ class CausalMotion:
     def __init__(self, session: Session):
         check_live(session)
         self._session = session
+        # In bfloat16 where the decoding networks are: its numbers change by a fortieth of a frame's step.
+        self._kind = session.model.base.geometry.embed.weight.dtype
+        self._reader = deepcopy(session.model.base.base_motion.reader).to(self._kind)
         self._base_codes: Tensor | None = None  # [base groups] of the frame before
+        self._place: Tensor | None = None  # [1, 4] similarity of the frame before
         self._error: Tensor | None = None  # [1, enhancement groups] of the frame before, in the channels' units
-        self._reference: Reference | None = None  # that the error is counted with
+        self._reference: FacesReference | None = None  # that the error is counted with
+        self._small: FacesReference | None = None  # the same at the size at which pictures are aligned
 
     @torch.inference_mode()
     def read(self, pictures: np.ndarray) -> tuple[Tensor, Tensor]:
         """Codes [t, base groups] of the next pictures uint8 [t, h, w, 3], and their motion [t, m] without enhancement.
 
-        As `FacesModel.motion` of a whole clip: a code stays unless another one is clearly nearer.
+        As `FacesModel.motion` of a whole clip: a code stays unless another one is clearly nearer. But the head is
+        sought near its place in the frame before, in half the time.
         """
         model = self._session.model
         z = self._session.latents.encode(to_unit(pictures, self._session.device))
-        codes = model.base_codes(*model.base.base_motion.read(z.float()), self._base_codes)
-        self._base_codes = codes[-1]
+        features, places = self._read(z.float())
+        codes = model.base_codes(features, places, self._base_codes)
+        self._base_codes, self._place = codes[-1], places[-1:]
         channels = model.base.base_motion.lookup(codes)
         return codes, F.pad(channels, (0, model.config.motion_channels - channels.shape[-1]))
 
+    def _read(self, z: Tensor) -> tuple[Tensor, Tensor]:
+        base, near = self._session.model.base.base_motion, self._place
+        if near is None or correction_between(near, base.locate(z[-1:])).abs().max() > ASTRAY:
+            return base.read(z)
+        near = near.expand(len(z), -1)
+        features, correction = self._reader(base.view(z, near).to(self._kind))
+        return (features, corrected(near, correction)) if correction.abs().max() < FAR else base.read(z)
+
     @torch.inference_mode()
     def codes(
-        self, pictures: np.ndarray, base: Tensor, motion: Tensor, reference: Reference, lambda_: float
+        self, pictures: np.ndarray, base: Tensor, motion: Tensor, reference: FacesReference, lambda_: float
     ) -> np.ndarray:
         """Codes uint8 [t, g] of pictures for which `read` gave `base` and `motion`, with the enhancement layer.
 
-        `lambda_`: the Lagrangian multiplier, see `rdoq`.
+        `lambda_`: the Lagrangian multiplier, see `rdoq`. The alignment is that of `FacesModel.refine`, but with what
+        the base layer shows of a reference that was made small before: the change is the same to a thousandth.
         """
-        session, model = self._session, self._session.model
-        channels, vq = model.config.base_channels, model.vq
-        z = session.latents.encode(to_unit(pictures, session.device))
-        refined = model.refine(z[None], motion[None], reference)
-        fine, inner = refined.motion[..., channels:], refined.hessian[..., channels:, channels:]
-        before = self._error if reference is self._reference else None
-        codes = rdoq(vq.entries, -lambda_ * vq.log2_p[vq.base_groups :], fine, inner, before)  # [1, t, groups]
-        entries = vq.entries[torch.arange(len(vq.entries), device=codes.device), codes[0, -1]]
-        self._error, self._reference = (entries - fine[0, -1])[None], reference
-        return _joined(base, codes[0])
+        model = self._session.model
+        vq, share = model.vq, model.config.latent.size // model.config.enhancement.side
+        if reference is not self._reference:
+            self._error, self._reference = None, reference
+            self._small = replace(reference, tokens=F.avg_pool2d(reference.tokens, share))
+        z = self._session.latents.encode(to_unit(pictures, self._session.device))
+        drawn = model.shown(self._small, motion[None])[0]
+        start = drawn.new_zeros(len(drawn), len(vq.entries))
+        change, hessian = align(model.flow_basis, drawn, F.avg_pool2d(z, share), start)
+        lengths = -lambda_ * vq.log2_p[vq.base_groups :]
+        codes = rdoq(vq.entries, lengths, change[None], hessian[None], self._error)[0]  # [t, groups]
+        chosen = vq.entries[torch.arange(len(vq.entries), device=codes.device), codes[-1]]
+        self._error = (chosen - change[-1])[None]
+        return _joined(base, codes)
 
     @torch.inference_mode()
     def base_alone(self, base: Tensor) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -77,6 +78,13 @@ class StreamDecoder:
         Packets that were lost cost those after them that are coded with them. Raises ModelMismatchError for a session
         of another model, FormatError and its kinds for a packet that cannot be used; those after it can.
         """
+        return list(self.frames(packet, since, first_alone=False))
+
+    def frames(self, packet: Packet, since: int = 0, first_alone: bool = True) -> Iterator[Frame]:
+        """As `push`, one by one as they are decoded.
+
+        `first_alone`: the first is there in less than half the time, and all take a tenth longer.
+        """
         if isinstance(packet, Description):
             self._describe(packet)
         elif isinstance(packet, EndPacket):
@@ -84,8 +92,7 @@ class StreamDecoder:
         elif isinstance(packet, ControlPacket):
             self._take(packet.fragment)
         else:
-            return self._media(packet, since)
-        return []
+            yield from self._media(packet, since, first_alone)
 
     def lost(self, sequence: int) -> list[Frame]:
         """Take note that a media packet, by its number modulo 65536, will not come.
@@ -127,13 +134,13 @@ class StreamDecoder:
             self._references.popitem(last=False)
         self.have = content.number if self.have is None else max(self.have, content.number)
 
-    def _media(self, packet: MediaPacket, since: int) -> list[Frame]:
+    def _media(self, packet: MediaPacket, since: int, first_alone: bool) -> Iterator[Frame]:
         if self._reader is None:
-            return []  # not described yet
+            return  # not described yet
         near = 0 if self._sequence is None else self._sequence + 1
         sequence = unwrapped(packet.sequence, near)
         if self._sequence is not None and sequence <= self._sequence:
-            return []  # it came before, or too late
+            return  # it came before, or too late
         if self._sequence is not None and sequence != self._sequence + 1:
             self._reader.miss()
         self._sequence = sequence
@@ -143,13 +150,27 @@ class StreamDecoder:
             pass  # asked for again
         if packet.motion is None:
             self._reader.miss()
-            return []
+            return
         part = packet.motion
         codes = self._reader.read(part.coded, part.coded_frames, part.restart)
-        return [] if codes is None else self._frames(sequence, codes, part, since)
+        shown, reference, own = ([], None, False) if codes is None else self._motion(sequence, codes, part, since)
+        if reference is None:
+            return
+        second = self.frame_seconds
+        for some in (shown[:1], shown[1:]) if first_alone else (shown,):
+            if some:
+                pictures = self._pictures(reference, torch.stack([vector for _, vector, _ in some]), own)
+                for (number, _, between), picture in zip(some, pictures):
+                    yield Frame(number, number * second, picture, between)
 
     @torch.inference_mode()
-    def _frames(self, sequence: int, codes: np.ndarray, part: MotionPart, since: int) -> list[Frame]:
+    def _motion(
+        self, sequence: int, codes: np.ndarray, part: MotionPart, since: int
+    ) -> tuple[list[tuple[int, Tensor, bool]], Reference | None, bool]:
+        """Number, motion [m] of the frames to be shown, and whether they lie between coded ones; with what reference.
+
+        And whether that is the reference of the motion.
+        """
         first = sequence * self.description.packet_frames
         vectors = self.session.model.vq.lookup(torch.from_numpy(codes.astype(np.int64))[None].to(self.session.device))
         number = content_number(part.content, -1 if self.have is None else self.have)
@@ -168,12 +189,7 @@ class StreamDecoder:
             shown.append((at, vector, False))
             self._last = at, vector, number
         shown = [each for each in shown if each[0] >= since] or shown[-1:]  # something, however late
-        if found is None or not shown:
-            return []
-        reference, own = found
-        pictures = self._pictures(reference, torch.stack([vector for _, vector, _ in shown]), own)
-        second = self.frame_seconds
-        return [Frame(n, n * second, p, between) for (n, _, between), p in zip(shown, pictures)]
+        return shown, *(found or (None, False))
 
     def _reference(self, number: int) -> tuple[Reference, bool] | None:
         """The reference of a content, and whether it is that; else the newest; None if there is none yet."""
@@ -185,6 +201,7 @@ class StreamDecoder:
             return None
         return next(reversed(self._references.values())), False
 
+    @torch.inference_mode()
     def _pictures(self, reference: Reference, motion: Tensor, own: bool) -> np.ndarray:
         """Pictures uint8 [t, h, w, 3] of quantised motion [t, m]; not `own`: by the base layer alone."""
         session, model = self.session, self.session.model

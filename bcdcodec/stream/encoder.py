@@ -20,7 +20,7 @@ from bcdcodec.errors import FormatError, ModelMismatchError
 from bcdcodec.models.base import Reference
 from bcdcodec.stream.causal_motion import CausalMotion, check_live
 from bcdcodec.stream.fragments import split_content
-from bcdcodec.stream.motion_coder import MotionWriter
+from bcdcodec.stream.motion_coder import LONGEST, MotionWriter
 from bcdcodec.stream.packets import (
     CONTENT_NUMBERS,
     HISTORY,
@@ -33,10 +33,13 @@ from bcdcodec.stream.packets import (
     MotionPart,
     Packet,
     Report,
+    pack_packet,
 )
-from bcdcodec.stream.rate import LiveRateControl
+from bcdcodec.stream.rate import LiveRateControl, WireBudget
 from bcdcodec.stream.recorder import StreamRecorder
 from bcdcodec.stream.reference_choice import Candidate, ReferenceChoice
+from bcdcodec.stream.sequence import unwrapped
+from bcdcodec.stream.wire import SRTP_BYTES
 from bcdcodec.video.av1 import PRESET
 
 HEADER_BYTES = 4
@@ -45,6 +48,8 @@ QUICK_PRESET = 8  # of SVT-AV1, for the first reference, which cannot wait
 HELD = 4  # references, the latest, that both sides keep
 RESEND_PACKETS = 12  # after which fragments are sent again if no report tells of the content
 CALM_PACKETS = 40  # without a loss, after which restarts become rare
+FIRST_CALM_PACKETS = 12  # likewise before the first loss of a session
+START_CONTENTS = 2  # references that are sent whatever they take: a quick one, and the better one a second later
 LONGEST_GAP_SECONDS = 0.5  # without a frame, that is filled with the frame before; after a longer one time goes on
 
 
@@ -52,7 +57,9 @@ LONGEST_GAP_SECONDS = 0.5  # without a frame, that is filled with the frame befo
 class LiveOptions:
     """How a stream is coded."""
 
-    kbps: float | None = None  # of motion and its headers, kbit/s; None: the model's own lambda
+    kbps: float | None = None  # of motion and its headers; None: the model's own lambda, at most MOST_KBPS
+    wire_kbps: float | None = None  # of all that is sent, headers of the network included; None: no limit
+    overhead: int = SRTP_BYTES  # bytes of the network's headers a packet
     profile: str | None = None  # static or context; None: the best that the model has tables for
     packet_frames: int = 3  # 1..8; with sound at most 3
     sound: bool = False  # whether sound will be given
@@ -103,9 +110,9 @@ class StreamEncoder:
         self.recorder: StreamRecorder | None = None  # gets what is sent
         self._motion = CausalMotion(session)
         self._writer = MotionWriter(session.tables, self.head.entropy_profile)
-        self._control = LiveRateControl(
-            options.kbps, session.model.vq.rate_lambda.item(), options.packet_frames / self._rate
-        )
+        packet_seconds = options.packet_frames / self._rate
+        self._control = LiveRateControl(options.kbps, session.model.vq.rate_lambda.item(), packet_seconds)
+        self._budget = WireBudget(options.wire_kbps, packet_seconds)
         self._choice = ReferenceChoice(self._rate)
         self._worker = ThreadPoolExecutor(1, "reference") if options.background else None
         self._making: tuple[Candidate | None, Future] | None = None
@@ -118,8 +125,9 @@ class StreamEncoder:
         self._next = 0  # number of the frame that comes next
         self._waiting: list[np.ndarray] = []  # pictures of the packet that is being filled
         self._sequence = 0  # of the next packet
+        self._joined = 0  # number of the first packet that the receiver can have
         self._since_restart = 0
-        self._since_loss = 0  # packets
+        self._since_loss = CALM_PACKETS - FIRST_CALM_PACKETS  # packets
         self._sound: deque[bytes | None] = deque()
         self.enhanced = True  # whether the enhancement layer is coded: it takes half of the time
         self._answered = False  # whether the receiver has the description
@@ -183,7 +191,8 @@ class StreamEncoder:
 
     def receive(self, report: Report) -> None:
         """Take a report of the receiver; pieces of a content that it wants are among the next packets."""
-        lost = min(HISTORY, self._sequence - 1) - bin(report.received).count("1")
+        since = unwrapped(report.highest, self._sequence) - self._joined  # packets that the receiver could have got
+        lost = min(HISTORY, max(0, since)) - bin(report.received).count("1")
         self._since_loss = 0 if lost > 0 else self._since_loss
         if report.have is not None:
             for entry in self._entries:
@@ -198,6 +207,14 @@ class StreamEncoder:
         self._answered |= description.answered and not self._asked
         self._asked |= not description.answered or not self._other_described
         self._other_described = True
+
+    def joined(self) -> None:
+        """Take note that a receiver has come that has got nothing yet: the next packets hold all that it needs."""
+        self._answered, self._asked = False, True
+        self._since_restart, self._joined = LONGEST, self._sequence
+        for entry in self._entries:
+            needed = entry is self._current or entry is self._coming
+            entry.whole, entry.queue = False, deque(range(len(entry.pieces)) if needed else ())
 
     def show_face(self, content: Content | None) -> None:
         """Show the face of a content, of another person, from now on; None: one's own again.
@@ -253,7 +270,7 @@ class StreamEncoder:
             size += len(coded)
             if self.recorder is not None:
                 self.recorder.add_motion(entry.content, self._sequence * self.options.packet_frames, codes, part)
-        self._control.sent(size)
+        self._control.sent(size, self._budget.motion_kbps(self._coming is not None and bool(self._coming.queue)))
         sound = self._sound.popleft() if self._sound else None
         if sound is not None and self.recorder is not None:
             self.recorder.add_sound(self._sequence * self.options.packet_frames, sound)
@@ -261,9 +278,16 @@ class StreamEncoder:
             while (fragment := self._fragment()) is not None:
                 packets.append(ControlPacket(fragment))
         packets.append(MediaPacket(self._sequence % SEQUENCES, part, sound, self._fragment()))
+        self._spend(packets, size)
         self._sequence += 1
         self._since_loss += 1
         return packets
+
+    def _spend(self, packets: list[Packet], motion: int) -> None:
+        """Count packets, with `motion` bytes of motion and its header, against the budget of the wire."""
+        every = sum(len(pack_packet(packet)) + self.options.overhead for packet in packets)
+        pieces = [p.fragment for p in packets if isinstance(p, MediaPacket | ControlPacket) and p.fragment is not None]
+        self._budget.sent(every, motion + sum(len(piece.data) for piece in pieces))
 
     @staticmethod
     def _distinct(pictures: list[np.ndarray]) -> tuple[list[int], list[int]]:
@@ -339,9 +363,12 @@ class StreamEncoder:
             self._coming = entry
 
     def _fragment(self) -> Fragment | None:
-        """The next piece of a content to be sent, the newest content first."""
+        """The next piece of a content to be sent, the newest content first; None where the wire has no room for it."""
+        room = self._budget.room()
         for entry in reversed(self._entries):
             if entry.queue:
+                if not self._pressing(entry) and len(entry.pieces[entry.queue[0]].data) > room:
+                    continue
                 piece = entry.pieces[entry.queue.popleft()]
                 entry.sent_at = self._sequence
                 if not entry.queue and not self.options.reports:
@@ -352,6 +379,10 @@ class StreamEncoder:
             if needed and not entry.whole and waited >= RESEND_PACKETS:
                 entry.queue.extend(range(len(entry.pieces)))
         return None
+
+    def _pressing(self, entry: _Entry) -> bool:
+        """Whether a content is sent whatever it takes: a session begins, or nothing can be shown without it."""
+        return entry.number < START_CONTENTS or (entry is self._current and not entry.whole)
 
 
 def check_described(session: Session, described: Description) -> None:

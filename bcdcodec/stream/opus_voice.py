@@ -15,7 +15,7 @@ from bcdcodec.video.opus import read_opus_head
 if TYPE_CHECKING:
     import av
 
-KBPS = 6.0
+KBPS = 5.0  # the least of SILK (libopus); what is left of 10 kbit/s beside motion and headers
 QUIET = 10 ** (-50 / 20)  # of full scale: root mean square of a block's loudest 20 ms, below which it is silence ...
 FLOOR_RATIO = 2.0  # ... or up to so many times the quietest of the last seconds
 FLOOR_RISE = 1.02  # by which the floor rises a block, so that it follows a room that gets louder

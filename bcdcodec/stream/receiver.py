@@ -13,6 +13,9 @@ from bcdcodec.stream.decoder import Frame, StreamDecoder
 from bcdcodec.stream.jitter_buffer import JitterBuffer
 from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, MediaPacket, Report, unpack_packet
 
+LAG_PACKETS = 16  # over which the time that decoding takes is looked at ...
+LAG_SHARE = 0.8  # ... and the share of them whose frames are ready when they are due
+
 
 @dataclass(frozen=True)
 class Sound:
@@ -26,7 +29,13 @@ class Sound:
 class Receiver:
     """Times are seconds of any clock of the receiver's."""
 
-    def __init__(self, session: Session, on_report: Callable[[Report], object] = lambda report: None):
+    def __init__(
+        self,
+        session: Session,
+        on_report: Callable[[Report], object] = lambda report: None,
+        clock: Callable[[], float] | None = None,
+    ):
+        """`clock`: tells how long decoding takes, so that frames are due that much later; None: that does not count."""
         self.decoder = StreamDecoder(session)
         self.refused = 0  # datagrams that were no packets, or could not be used
         self.shown = -1  # number of the newest frame that was given out
@@ -34,6 +43,8 @@ class Receiver:
         self._buffer: JitterBuffer | None = None
         self._frames: deque[tuple[float, Frame]] = deque()  # with when they are due
         self._sound: list[Sound] = []
+        self._clock = clock
+        self._lags: deque[float] = deque(maxlen=LAG_PACKETS)  # how late frames of a packet would have been at most
 
     @property
     def described(self) -> Description | None:
@@ -70,10 +81,11 @@ class Receiver:
             return None
         return replace(report, have=self.decoder.have, wanted=self.decoder.wanted, missing=self.decoder.missing)
 
-    def decode(self, now: float) -> None:
-        """Decode what is there; `frame` and `sound` give it out."""
+    def decode(self, now: float) -> int:
+        """Decode what is there, so many frames; `frame` and `sound` give it out."""
+        found = 0
         if self._buffer is None:
-            return
+            return found
         for item in self._buffer.pop(now):
             try:
                 if isinstance(item, int):
@@ -81,16 +93,28 @@ class Receiver:
                     self._hear(item, None, lost=True)
                     continue
                 self._hear(item.sequence, item.sound)
-                for frame in self.decoder.push(item, since=self._wanted_from(now)):
-                    self._frames.append((self._buffer.due(frame.seconds), frame))
+                lag, begin = 0.0, found
+                for frame in self.decoder.frames(item, self._wanted_from(now), first_alone=self._clock is not None):
+                    self._frames.append((self._buffer.due(frame.seconds) + self._lag, frame))
+                    if self._clock is not None:
+                        lag = max(lag, self._clock() - now - (found - begin) * self.decoder.frame_seconds)
+                    found += 1
+                if found > begin:
+                    self._lags.append(lag)
             except FormatError:
                 self.refused += 1
+        return found
+
+    @property
+    def _lag(self) -> float:
+        """How much later than by their arrival frames are due, as they have to be decoded first."""
+        return sorted(self._lags)[int(LAG_SHARE * (len(self._lags) - 1))] if self._lags else 0.0
 
     def _wanted_from(self, now: float) -> int:
         """Number of the first frame that is not shown yet and that it is not too late for."""
         newest = self._frames[-1][1].number if self._frames else self.shown
         tick = self.decoder.frame_seconds
-        return max(newest + 1, math.floor((now - self._buffer.due(0.0)) / tick))
+        return max(newest + 1, math.floor((now - self._lag - self._buffer.due(0.0)) / tick))
 
     def frame(self, now: float) -> Frame | None:
         """The newest frame that is due and was not given out, if there is one; those before it are skipped."""

@@ -13,9 +13,9 @@ from bcdcodec.models.faces.model import JAW, LIDS, MOVED, OPEN_MOUTH, TURNED
 HISTORY_SECONDS = 4.0  # of motion that a reference is to serve
 CANDIDATES = 4  # frames that are kept as possible references
 BLURRED = 2.0  # badness of a frame without any detail; half of the usual detail: 1
-FIRST_SECONDS = 1.0  # after which the first reference, a quick one, may be replaced
-NEXT_SECONDS = 10.0  # least time between later ones: one costs as much as six seconds of motion
-FIRST_GAIN, NEXT_GAIN = 0.08, 0.3  # of badness, that a new reference must bring
+FIRST_SECONDS = 1.0  # after which the first reference, coded in haste, is replaced by the best frame until then
+NEXT_SECONDS = 6.0  # least time between later ones: one costs as much as five seconds of motion
+NEXT_GAIN = 0.2  # of badness, that a new reference must bring
 REUSE_GAIN = 0.15  # likewise for one that the receiver has already
 
 
@@ -81,7 +81,7 @@ class ReferenceChoice:
         if frame - self._last < (FIRST_SECONDS if first else NEXT_SECONDS) * self._rate:
             return None
         best = self._candidates[0]
-        if best is not current and now - self.badness(best) > (FIRST_GAIN if first else NEXT_GAIN):
+        if first or (best is not current and now - self.badness(best) > NEXT_GAIN):
             return self._taken(best, frame)
         return None
 

@@ -7,7 +7,8 @@ from collections import Counter, deque
 from bcdcodec.stream.packets import ControlPacket, MediaPacket, Packet, pack_packet
 
 IP_UDP_BYTES = 20 + 8  # IPv4 and UDP
-SRTP_BYTES = IP_UDP_BYTES + 12 + 10  # RTP, and SRTP's tag of 80 bits
+SRTP_TAG_BYTES = 4  # AES_CM_128_HMAC_SHA1_32
+SRTP_BYTES = IP_UDP_BYTES + 12 + SRTP_TAG_BYTES  # RTP, and what SRTP adds
 KINDS = ("motion", "reference", "sound", "headers")
 
 
@@ -39,14 +40,18 @@ class WireCounter:
         self._begun = now if self._begun is None else self._begun
         self.total += shares
         self._recent.append((now, shares))
+        self._forget(now)
 
     def kbps(self, now: float) -> dict[str, float]:
         """Kbit/s of the last seconds by KINDS, and `all`."""
-        while self._recent and now - self._recent[0][0] > self._seconds:
-            self._recent.popleft()
+        self._forget(now)
         span = max(1.0, min(self._seconds, now - (self._begun if self._begun is not None else now)))
         found: Counter[str] = Counter()
         for _, shares in self._recent:
             found += shares
         rates = {kind: 8 * found[kind] / span / 1000 for kind in KINDS}
         return rates | {"all": sum(rates.values())}
+
+    def _forget(self, now: float) -> None:
+        while self._recent and now - self._recent[0][0] > self._seconds:
+            self._recent.popleft()

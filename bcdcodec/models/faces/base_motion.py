@@ -107,11 +107,14 @@ class BaseMotion(nn.Module):
         wider[:, 2] = wider[:, 2] + torch.tensor(self.config.context).log()
         return crop(pictures, wider, self.config.crop)
 
+    def locate(self, pictures: Tensor) -> Tensor:
+        """Similarities [b, 4] of pictures [b, 3, h, h], -1 to 1, coarsely."""
+        return self.locator(F.interpolate(pictures, size=(self.config.picture,) * 2, mode="bilinear", antialias=True))
+
     def read(self, pictures: Tensor, similarity: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Features [b, g * d] and similarity [b, 4] of pictures [b, 3, h, h], -1 to 1; near a `similarity` if given."""
         if similarity is None:
-            small = F.interpolate(pictures, size=(self.config.picture,) * 2, mode="bilinear", antialias=True)
-            similarity = self.locator(small)
+            similarity = self.locate(pictures)
             _, correction = self.reader(self.view(pictures, similarity))
             similarity = corrected(similarity, correction)
         features, correction = self.reader(self.view(pictures, similarity))
