@@ -38,19 +38,21 @@ from bcdcodec.container.metadata import META_BYTES, pack_metadata, unpack_metada
 from bcdcodec.container.part_file import PartFile
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.container.picture import pack_picture
-from bcdcodec.container.repair import repair
+from bcdcodec.container.repair import read_head, repair
 from bcdcodec.container.varint import pack_varint
 from bcdcodec.entropy import (
     ContentModel,
     FrequencyTables,
     ModelTables,
+    RangeDecoder,
     RangeEncoder,
     decode_content,
     encode_content,
     encode_motion,
 )
 from bcdcodec.entropy.content import BIT_TABLES, ESCAPE
-from bcdcodec.entropy.profiles import profile_number
+from bcdcodec.entropy.context import decode_context_prefix, encode_context
+from bcdcodec.entropy.profiles import profile_name, profile_number
 from bcdcodec.errors import BcdError, ChecksumError, FormatError, LimitError, ModelError, TruncatedError
 
 PLAIN = file_bytes(recording(), SMALL)
@@ -390,3 +392,103 @@ def test_tables_that_cannot_be_written_are_one_error(tmp_path):
 def test_a_profile_that_there_is_not_is_named():
     with pytest.raises(BcdError, match="no entropy profile 'best', expected one of static, context"):
         profile_number("best")
+
+
+# What is cut.
+
+
+@pytest.mark.parametrize("payload, error, message", [
+    (b"", FormatError, "0 bytes, expected at least a version"),
+    (split(PLAIN)[0][1][:20], FormatError, "has 20 bytes and ends inside its fields"),
+    (split(PLAIN)[0][1].replace(b"vectors", b"vect\xf6rs"), FormatError, "is not ASCII"),
+])  # fmt: skip
+def test_a_head_that_cannot_be_read_is_named(payload, error, message):
+    with pytest.raises(error, match=message):
+        open_bcd(io.BytesIO(join([(b"HEAD", payload), *split(PLAIN)[1:]])))
+
+
+@pytest.mark.parametrize("kind, payload, message", [
+    (b"CONT", pack_varint(1024 << 2) + b"\0\1\1\1\0", "content number is 1024"),
+    (b"CONT", b"\0" + pack_varint(1 << 32) + b"\1\1\1\0", "begins at frame 4294967296"),
+    (b"CONT", b"\0\0\1\1\1", "expected its step"),
+    (b"MOTN", b"\0\4" + pack_varint(1024), "uses content 1024"),
+    (b"iNDX", b"abc", None),  # nothing depends on it
+])  # fmt: skip
+def test_fields_out_of_range_are_named(kind, payload, message, tmp_path):
+    path = tmp_path / "x.bcd"
+    path.write_bytes(with_chunk(PLAIN, 1, kind, payload))
+    with open_bcd(path) as reader:
+        assert (message in str(reader.fault)) if message else reader.fault is None
+    assert not verify_file(path).ok
+
+
+def test_a_file_cut_at_any_byte_has_the_sound_and_the_frames_before_the_cut(tmp_path):
+    motions = [motion_for(SMALL, 0, 4, pts=[0, 1, 5, 9]), motion_for(SMALL, 4, 3, pts=[90, 700, 701])]
+    sound = (Audio(0, packets_for("a", [3, 3]), SOUND), Audio(1 << 21, packets_for("b", [3])))
+    given = recording(motions=motions, audio=sound, metadata={"title": "x"}, frame_duration=0)
+    data = file_bytes(replace(given, surroundings=(Surroundings(0, b"RIFF"),)), SMALL)
+    codes, path = np.concatenate([motion.codes for motion in motions]), tmp_path / "x.bcd"
+    found = set()
+    for cut in range(len(data)):
+        path.write_bytes(data[:cut])
+        try:
+            reader = open_bcd(path)
+        except TruncatedError:
+            assert cut < data.index(b"mETa")
+            continue
+        with reader:
+            assert reader.byte_counts.total == cut and not reader.complete and reader.duration_seconds >= 0
+            read = np.concatenate([np.zeros((0, 5), np.uint8), *(motion.codes for motion in reader.motion(SMALL))])
+            assert np.array_equal(read, codes[: len(read)])
+            assert list(reader.audio()) == list(sound[: len(list(reader.audio()))])
+            found.add((len(read), len(list(reader.audio()))))
+        report = verify_file(path, SMALL)
+        assert report.frames == len(read) and not report.codes_checked
+    assert {(0, 0), (0, 1), (4, 1), (7, 1), (7, 2)} <= found and len(found) >= 8
+
+
+def test_without_a_content_there_is_nothing_to_check(tmp_path):
+    path = tmp_path / "x.bcd"
+    path.write_bytes(join([split(PLAIN)[0]]))
+    assert verify_file(path, SMALL).frames == 0
+
+
+def test_a_cut_stream_of_the_context_profile_can_hold_all_its_frames():
+    codes = motion_for(CONTEXT, 0, 6).codes
+    assert np.array_equal(
+        decode_context_prefix(encode_context(codes, CONTEXT.context) + bytes(8), 6, CONTEXT.context), codes
+    )
+
+
+def test_streams_whose_end_carries_into_the_words_before_come_back():
+    """Symbols whose interval begins just below a round number: rounded up, its end changes words settled before."""
+    tables, none = FrequencyTables(np.array([[30000, 35536]])), np.zeros(100, np.int64)
+    symbols = RangeDecoder(b"\1").decode(tables, none)
+    for count in range(1, 101):
+        encoder = RangeEncoder()
+        encoder.encode(tables, symbols[:count], none[:count])
+        assert np.array_equal(RangeDecoder(encoder.finish()).decode(tables, none[:count]), symbols[:count])
+
+
+def test_the_losses_of_a_repair_are_stated_up_to_some():
+    parts = split(PLAIN)
+    twice = join([*parts[:3], *[parts[2]] * 300, *parts[3:]])
+    report = repair(twice, io.BytesIO(), SMALL)
+    assert len(report.losses) == 300 and report.lines[-1] == f"and {300 - len(report.lines) + 1} more places"
+    assert read_head(PLAIN).model_name == "vectors"
+
+
+def test_cut_motion_whose_content_is_lost_is_lost(tmp_path):
+    parts = split(PLAIN)
+    data = join([parts[0], (b"CONT", pack_content(content_for(SMALL, 1), SMALL)[0]), parts[2]])[:-2]
+    report = repair(data, tmp_path / "x.bcd", SMALL)
+    assert report.frames == 0 and any("chunk MOTN" in loss and "cut" in loss for loss in report.losses)
+    with open_bcd(tmp_path / "x.bcd") as reader:
+        assert reader.fault is None and reader.content_count == 1
+
+
+def test_a_model_codes_in_the_best_profile_that_it_has_tables_for():
+    assert (SMALL.motion_profile(), CONTEXT.motion_profile(), CONTEXT.motion_profile("static")) == (0, 1, 0)
+    with pytest.raises(ModelError, match="no context tables"):
+        SMALL.motion_profile("context")
+    assert profile_name(CONTEXT.motion_profile("context")) == "context"
