@@ -151,9 +151,9 @@ class RandomAccess:
     def _pts(self, chunk: int) -> np.ndarray:
         """The pts int64 [t] of a chunk of motion of a variable rate."""
         fields = unpack_motion_fields(self._motion_payload(chunk))
-        if fields.pts is None:
+        if fields.times is None:
             raise FormatError(f"motion from frame {fields.first_frame} has no pts, but HEAD states a variable rate")
-        return fields.pts
+        return fields.times.pts()
 
     def _motion_payload(self, chunk: int) -> bytes:
         return self._chunk(self._motions[chunk].offset, MOTN).payload
