@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from vector_parts import SMALL, SOUND, content_for, file_bytes, head_for, recording, split
+import numpy as np
+from vector_parts import SMALL, SOUND, content_for, file_bytes, head_for, picture_for, recording
 from vector_pictures import KEY
 
 from bcdcodec.container import Audio, verify_file
@@ -23,6 +24,7 @@ from bcdcodec.container.audio import pack_audio
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk
 from bcdcodec.container.head import pack_head
 from bcdcodec.container.payloads import pack_content
+from bcdcodec.container.pts import FrameTimes, pack_pts
 from bcdcodec.container.varint import pack_varint
 from bcdcodec.errors import BcdError
 from bcdcodec.files.info import describe_file
@@ -45,7 +47,7 @@ def filled(start: bytes, chunk: Callable[[int], bytes]) -> bytes:
 def motion(number: int, frames: int, times: bytes = b"") -> bytes:
     """A MOTN of `frames` that has 0 coded bytes: zeros are read behind its end."""
     fields = pack_varint(number * frames) + pack_varint(frames << 2 | (1 if times else 0)) + b"\0"
-    return pack_chunk(b"MOTN", fields + (pack_varint(2 * number * frames) + times if times else b""))
+    return pack_chunk(b"MOTN", fields + (pack_varint(4 * number * frames) + times if times else b""))
 
 
 def even(frames: int) -> bytes:
@@ -54,8 +56,8 @@ def even(frames: int) -> bytes:
 
 
 def uneven(frames: int) -> bytes:
-    """Times whose distances all are written apart: as long as can be."""
-    return pack_varint(1) + b"".join(pack_varint(1 if i % 2 else 3) for i in range(frames - 1))
+    """Times of other distances from frame to frame: a byte each."""
+    return pack_pts(FrameTimes.of(np.cumsum([0, *(1 + i % 3 for i in range(frames - 1))])))[1:]
 
 
 def metadata(fill: bytes) -> bytes:
@@ -69,12 +71,23 @@ def sound(number: int, packets: int) -> bytes:
     return pack_chunk(b"AUDI", payload)
 
 
+def index(entries: int) -> bytes:
+    size = 3 * entries + 4
+    return b"\0\1\0" * entries + (size + 4 + len(pack_varint(size)) + 4).to_bytes(4, "little")
+
+
+def picture(number: int) -> bytes:
+    return pack_chunk(b"CONT", pack_content(picture_for(SMALL, number, KEY), SMALL)[0])
+
+
+UNEVEN = uneven(4096)
+
 INPUTS: dict[str, Callable[[], bytes]] = {
     "many empty chunks": lambda: filled(HEAD + CONTENT, lambda i: pack_chunk(b"aaaa", b"")),
     "motion of a frame": lambda: filled(HEAD + CONTENT, lambda i: motion(i, 1)),
     "motion of 4096 frames": lambda: filled(HEAD + CONTENT, lambda i: motion(i, 4096)),
     "even times": lambda: filled(VARIABLE + CONTENT, lambda i: motion(i, 4096, even(4096))),
-    "uneven times": lambda: filled(VARIABLE + CONTENT, lambda i: motion(i, 4096, uneven(4096))),
+    "uneven times": lambda: filled(VARIABLE + CONTENT, lambda i: motion(i, 4096, UNEVEN)),
     "metadata of lists": lambda: metadata(b"\x90"),
     "metadata of maps": lambda: metadata(b"\x80"),
     "metadata of numbers": lambda: metadata(b"\xcb\x3f\xf0\0\0\0\0\0\0"),
@@ -90,24 +103,6 @@ INPUTS: dict[str, Callable[[], bytes]] = {
     "zeros": lambda: SIGNATURE + HEAD + CONTENT + bytes(SIZE - 600),
     "a frame in a usual file": lambda: file_bytes(recording(), SMALL),
 }
-
-
-def index(entries: int) -> bytes:
-    size = 3 * entries + 4
-    return b"\0\1\0" * entries + (size + 4 + len(pack_varint(size)) + 4).to_bytes(4, "little")
-
-
-def picture(number: int) -> bytes:
-    payload = next(
-        payload for kind, payload in split(file_bytes(recording(contents=[_picture(0)]), SMALL)) if kind == b"CONT"
-    )
-    return pack_chunk(b"CONT", pack_varint(number << 2 | payload[0] & 3) + payload[1:])
-
-
-def _picture(number: int):
-    from vector_parts import picture_for
-
-    return picture_for(SMALL, number, KEY)
 
 
 def measure(path: Path) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Frame times of a MOTN at a variable rate: the usual distance once, then what differs from it."""
 
-from collections import Counter
 from dataclasses import dataclass
 from itertools import groupby, pairwise
 
@@ -72,8 +71,12 @@ def read_pts(payload: bytes, at: int, frames: int) -> tuple[FrameTimes, int]:
     nominal, at = read_varint(payload, at)
     runs: list[tuple[int, int]] = []
     known, after_run = 0, False  # distances so far; whether the last ones are a run of the usual one
+    before, size = None, len(payload)
     while known < frames - 1:
-        token, at = read_varint(payload, at)
+        if at < size and payload[at] < 0x80:  # one byte, as most are: a file can have a million of them
+            token, at = payload[at], at + 1
+        else:
+            token, at = read_varint(payload, at)
         is_run = token % 2 == 0
         if is_run:
             step, count, left = nominal, token // 2 + 1, frames - 1 - known
@@ -86,11 +89,10 @@ def read_pts(payload: bytes, at: int, frames: int) -> tuple[FrameTimes, int]:
         known += count
         if step < 1:
             raise FormatError(f"pts grow by {step} ticks after frame {known} of the chunk, expected at least 1")
-        if runs and runs[-1][0] == step:
-            runs[-1] = step, runs[-1][1] + count
-        else:
-            runs.append((step, count))
-        after_run = is_run
+        if step == before:
+            count += runs.pop()[1]
+        runs.append((step, count))
+        before, after_run = step, is_run
     expected = _most_frequent(runs)
     if nominal != expected:
         raise FormatError(f"pts state {nominal} ticks as their usual distance, expected the most frequent, {expected}")
@@ -105,9 +107,9 @@ def _limited(times: FrameTimes) -> FrameTimes:
 
 def _most_frequent(runs: tuple[tuple[int, int], ...] | list[tuple[int, int]]) -> int:
     """Return the most frequent distance, the smallest of several."""
-    counts: Counter[int] = Counter()
+    counts: dict[int, int] = {}
     for step, count in runs:
-        counts[step] += count
+        counts[step] = counts.get(step, 0) + count
     return min(counts, key=lambda step: (-counts[step], step))
 
 
