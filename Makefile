@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet --constraint constraints.txt
 RECIPE := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test lint bench fuzz wheel clean
+.PHONY: demo test coverage lint bench fuzz wheel clean
 
 demo: $(VENV)/installed
 	$(BIN)/bcd demo out/
@@ -14,6 +14,16 @@ demo: $(VENV)/installed
 # One process a core; a file's tests share their fixtures.
 test: $(VENV)/installed-test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n auto --dist loadfile
+
+# Every line and branch of the container and the entropy coding, by the tests that are about them.
+COVERED := bcdcodec.container,bcdcodec.entropy
+COVERING := limits container container_refusals audio_chunk av1_units av1_headers pts strict vectors entropy context \
+    learned_content repair
+coverage: $(VENV)/installed-test
+	mkdir -p out
+	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run --branch --source=$(COVERED) --data-file=out/coverage \
+	    -m pytest -q -k 'not command and not keeps_going and not flipped and not unseen' $(COVERING:%=tests/test_%.py)
+	$(BIN)/python -m coverage report --data-file=out/coverage --show-missing --skip-covered --fail-under=100
 
 lint: $(VENV)/installed-test
 	$(BIN)/ruff format --check .

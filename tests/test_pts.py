@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from bcdcodec.container.pts import pack_pts, read_pts
+from bcdcodec.container.pts import FrameTimes, pack_pts, read_pts
 from bcdcodec.container.varint import pack_varint
 from bcdcodec.errors import FormatError, TruncatedError
 
@@ -13,8 +13,10 @@ from bcdcodec.errors import FormatError, TruncatedError
 def pts_bytes(steps) -> int:
     """Return what pts with these ticks between frames cost, and check that they come back."""
     pts = np.cumsum([0, *steps], dtype=np.int64)
-    packed = pack_pts(pts)
-    found, end = read_pts(b"before" + packed + b"after", 6, len(pts))
+    packed = pack_pts(FrameTimes.of(pts))
+    times, end = read_pts(b"before" + packed + b"after", 6, len(pts))
+    found = times.pts()
+    assert times == FrameTimes.of(pts) and times.last == pts[-1]
     assert np.array_equal(found, pts) and found.dtype == np.int64 and end == 6 + len(packed)
     return len(packed)
 
@@ -51,12 +53,20 @@ def test_pts_have_one_form_each():
     for _ in range(4000):
         data = bytes(rng.integers(0, 6, 8).tolist())
         try:
-            pts, end = read_pts(data, 0, int(rng.integers(1, 7)))
+            times, end = read_pts(data, 0, int(rng.integers(1, 7)))
         except FormatError:
             continue
-        assert pack_pts(pts) == data[:end]
+        assert pack_pts(times) == data[:end] and times == FrameTimes.of(times.pts())
         read += 1
     assert read > 500
+
+
+def test_times_of_many_frames_take_no_memory_until_they_are_asked_for():
+    tracemalloc.start()
+    times, _ = read_pts(pack_varint(0) + pack_varint(40) + pack_varint(2 * 4094), 0, 4096)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 13
+    tracemalloc.stop()
+    assert times.pts().tolist() == list(range(0, 4096 * 40, 40))
 
 
 def test_a_run_of_pts_is_refused_before_anything_is_allocated():
@@ -68,7 +78,7 @@ def test_a_run_of_pts_is_refused_before_anything_is_allocated():
 
 
 def test_pts_cut_anywhere_are_truncated():
-    packed = pack_pts(np.cumsum([-500, *[1001] * 40, 3000, 7, 8, *[1001] * 200, 2**50]))
+    packed = pack_pts(FrameTimes.of(np.cumsum([-500, *[1001] * 40, 3000, 7, 8, *[1001] * 200, 2**50])))
     for cut in range(len(packed)):
         with pytest.raises(TruncatedError):
             read_pts(packed[:cut], 0, 245)

@@ -22,7 +22,7 @@ from safetensors.numpy import save_file
 from bcdcodec import errors
 from bcdcodec.container import open_bcd, opus_samples, read_recording, verify_file, write_recording
 from bcdcodec.container.head import pack_head, unpack_head
-from bcdcodec.container.pts import pack_pts, read_pts
+from bcdcodec.container.pts import FrameTimes, pack_pts, read_pts
 from bcdcodec.entropy import ModelTables
 from bcdcodec.model_folder import ModelFolder
 
@@ -242,8 +242,8 @@ def test_the_pts_example_of_the_format_is_what_both_readers_read_and_the_writer_
     prose = " ".join(SPEC.read_text().split())
     example = re.search(r"The pts ([0-9, ]+) \([^)]*\) are the numbers [0-9, and]+ the bytes `([0-9a-f ]+)`", prose)
     pts, data = [int(tick) for tick in example[1].split(",")], bytes.fromhex(example[2])
-    assert pack_pts(np.array(pts)) == data
-    assert read_pts(data, 0, len(pts))[0].tolist() == pts
+    assert pack_pts(FrameTimes.of(np.array(pts))) == data
+    assert read_pts(data, 0, len(pts))[0].pts().tolist() == pts
     assert independent_reader.read_pts(data, 0, len(pts)) == (pts, len(data))
 
 

@@ -5,6 +5,7 @@ from bcdcodec.container.head import Head
 from bcdcodec.container.opening import open_bcd, read_recording
 from bcdcodec.container.payloads import CHUNK_FRAMES, AncillaryChunk, Content, Motion, Surroundings
 from bcdcodec.container.picture import Picture
+from bcdcodec.container.random_access import RandomAccess
 from bcdcodec.container.reader import BcdReader, ByteCounts, Recording
 from bcdcodec.container.verify import Finding, VerifyReport, verify_file
 from bcdcodec.container.writer import BcdWriter, write_recording
@@ -23,6 +24,7 @@ __all__ = [
     "Head",
     "Motion",
     "Picture",
+    "RandomAccess",
     "Recording",
     "Surroundings",
     "VerifyReport",

@@ -96,30 +96,37 @@ def read_chunks(file: BinaryIO, offset: int = len(SIGNATURE)) -> Iterator[RawChu
         kind = header[:_TYPE_BYTES]
         if not kind.isalpha() or not kind.isascii():
             raise FormatError(f"no chunk at byte {offset}: found {kind.hex(' ')}, expected four ASCII letters")
-        length = _stated_length(header, offset)
-        header += read_up_to(file, header_bytes(length) - _LEAST_HEADER_BYTES)
-        if len(header) < header_bytes(length):
-            return
-        crc = struct.unpack("<I", header[-_CRC_BYTES:])[0]
+        length, crc_at = _stated_length(header, offset)
+        missing = crc_at + _CRC_BYTES - _LEAST_HEADER_BYTES
+        if missing:
+            header += read_up_to(file, missing)
+            if len(header) < crc_at + _CRC_BYTES:
+                return
         payload = read_up_to(file, length)
-        intact = len(payload) == length and chunk_crc(kind, payload) == crc
+        crc = int.from_bytes(header[crc_at:], "little")
+        intact = len(payload) == length and zlib.crc32(payload, zlib.crc32(header[:crc_at])) == crc
         yield RawChunk(kind, offset, length, payload, intact)
         offset += len(header) + length
 
 
-def _stated_length(header: bytes, offset: int) -> int:
-    """Return the payload's length from the least bytes a chunk header has, which hold any length within the limit."""
+def _stated_length(header: bytes, offset: int) -> tuple[int, int]:
+    """Return the payload's length and where in the header it ends.
+
+    The least bytes that a chunk header has hold any length within the limit.
+    """
+    if header[_TYPE_BYTES] < 0x80:  # one byte, as most are
+        return header[_TYPE_BYTES], _TYPE_BYTES + 1
     name = header[:_TYPE_BYTES].decode("ascii")
     if min(header[_TYPE_BYTES : _TYPE_BYTES + _LENGTH_BYTES]) >= 0x80:
         found = f"a length of more than {_LENGTH_BYTES} bytes"
         raise LimitError(f"chunk {name} at byte {offset} states {found}, the limit is {MAX_CHUNK_BYTES}")
     try:
-        length, _ = read_varint(header, _TYPE_BYTES)
+        length, end = read_varint(header, _TYPE_BYTES)
     except FormatError as error:
         raise FormatError(f"chunk {name} at byte {offset} does not state its length in the shortest form") from error
     if length > MAX_CHUNK_BYTES:
         raise LimitError(f"chunk {name} at byte {offset} states {length} bytes, the limit is {MAX_CHUNK_BYTES}")
-    return length
+    return length, end
 
 
 def read_up_to(file: BinaryIO, size: int) -> bytes:

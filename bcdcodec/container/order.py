@@ -1,10 +1,9 @@
 """The rules that tie chunks together, the same for writing and reading."""
 
-import numpy as np
-
 from bcdcodec.container.audio import Audio, AudioFormat
 from bcdcodec.container.av1 import KeyUnit
 from bcdcodec.container.picture import Picture, check_picture
+from bcdcodec.container.pts import FrameTimes
 from bcdcodec.errors import FormatError
 
 
@@ -35,7 +34,7 @@ class RecordingOrder:
                 self.key_units[number] = key
         self.content_starts.append(first_frame)
 
-    def add_motion(self, first_frame: int, frames: int, content: int, pts: np.ndarray | None) -> None:
+    def add_motion(self, first_frame: int, frames: int, content: int, times: FrameTimes | None) -> None:
         if first_frame != self.frames:
             raise FormatError(f"motion begins at frame {first_frame}, expected frame {self.frames}")
         if content >= len(self.content_starts):
@@ -45,11 +44,11 @@ class RecordingOrder:
         if self.content_starts[content] > first_frame:
             start = self.content_starts[content]
             raise FormatError(f"frame {first_frame} uses content {content}, which begins at frame {start}")
-        if (pts is not None) != self.variable_rate:
-            found, rate = ("pts", "constant") if pts is not None else ("no pts", "variable")
+        if (times is not None) != self.variable_rate:
+            found, rate = ("pts", "constant") if times is not None else ("no pts", "variable")
             raise FormatError(f"motion from frame {first_frame} has {found}, but HEAD states a {rate} frame rate")
-        if pts is not None:
-            self._add_pts(first_frame, pts)
+        if times is not None:
+            self._add_times(first_frame, times)
         self.frames += frames
 
     def add_audio(self, audio: Audio) -> None:
@@ -65,17 +64,16 @@ class RecordingOrder:
         self.audio_format = self.audio_format or audio.format
         self.audio_end = audio.first_sample + audio.samples
 
-    def _add_pts(self, first_frame: int, pts: np.ndarray) -> None:
-        first = int(pts[0])
+    def _add_times(self, first_frame: int, times: FrameTimes) -> None:
         if self.last_pts is None:
-            self.first_pts = first
-        elif first <= self.last_pts:
+            self.first_pts, last_step = times.first, times.last_step
+        elif times.first <= self.last_pts:
             raise FormatError(
-                f"frame {first_frame} has pts {first}, expected more than {self.last_pts} of the frame before"
+                f"frame {first_frame} has pts {times.first}, expected more than {self.last_pts} of the frame before"
             )
-        before = int(pts[-2]) if len(pts) > 1 else self.last_pts
-        self.last_pts = int(pts[-1])
-        self.last_step = None if before is None else self.last_pts - before
+        else:
+            last_step = times.last_step or times.first - self.last_pts
+        self.last_pts, self.last_step = times.last, last_step
 
     def duration_ticks(self, frame_duration: int) -> int:
         """Return how long all frames last; at a variable rate the last lasts as long as the one before, or 1 tick."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bcdcodec.container.picture import Picture, pack_picture, read_picture
-from bcdcodec.container.pts import pack_pts, read_pts
+from bcdcodec.container.pts import FrameTimes, pack_pts, read_pts
 from bcdcodec.container.varint import pack_varint, read_varint
 from bcdcodec.entropy.content import check_grid, read_content_values, write_content_values
 from bcdcodec.entropy.context import decode_context, decode_context_prefix, encode_context
@@ -61,6 +61,11 @@ class Motion:
     def frames(self) -> int:
         return len(self.codes) if self.shown is None else self.shown
 
+    @property
+    def times(self) -> FrameTimes | None:
+        """The times of `pts`, None for a constant frame rate; FormatError unless they strictly increase."""
+        return None if self.pts is None else FrameTimes.of(self.pts)
+
 
 @dataclass(frozen=True)
 class Surroundings:
@@ -105,7 +110,7 @@ class MotionFields:
     first_frame: int
     frames: int
     content: int
-    pts: np.ndarray | None  # int64 [t]
+    times: FrameTimes | None  # of all frames; None = constant frame rate
     coded_start: int
     stride: int
 
@@ -217,7 +222,7 @@ def pack_motion(motion: Motion, tables: ModelTables, profile: int = PROFILE_STAT
     if pts is not None and (pts.shape != (frames,) or pts.dtype != np.int64):
         raise FormatError(f"pts are {pts.dtype} {list(pts.shape)} for {frames} frames, expected int64 [{frames}]")
     fields = pack_motion_fields(
-        MotionFields(motion.first_frame, frames, motion.content, pts, coded_start=0, stride=stride)
+        MotionFields(motion.first_frame, frames, motion.content, motion.times, coded_start=0, stride=stride)
     )
     if profile == PROFILE_CONTEXT:
         coded = encode_context(motion.codes, tables.context_tables())
@@ -228,11 +233,11 @@ def pack_motion(motion: Motion, tables: ModelTables, profile: int = PROFILE_STAT
 
 def pack_motion_fields(fields: MotionFields) -> bytes:
     """Return what comes before the coded part of MOTN; `coded_start` is not used."""
-    flags = FLAG_PTS * (fields.pts is not None) | FLAG_STRIDE * (fields.stride > 1)
+    flags = FLAG_PTS * (fields.times is not None) | FLAG_STRIDE * (fields.stride > 1)
     packed = b"".join(map(pack_varint, (fields.first_frame, fields.frames << FLAG_BITS | flags, fields.content)))
     if fields.stride > 1:
         packed += pack_varint(fields.stride)
-    return packed if fields.pts is None else packed + pack_pts(fields.pts)
+    return packed if fields.times is None else packed + pack_pts(fields.times)
 
 
 def unpack_motion_fields(payload: bytes) -> MotionFields:
@@ -255,8 +260,8 @@ def unpack_motion_fields(payload: bytes) -> MotionFields:
         raise LimitError(f"motion from frame {first_frame} uses content {content}, the limit is {MAX_CONTENTS - 1}")
     if not flags & FLAG_PTS:
         return MotionFields(first_frame, frames, content, None, at, stride)
-    pts, at = read_pts(payload, at, frames)
-    return MotionFields(first_frame, frames, content, pts, at, stride)
+    times, at = read_pts(payload, at, frames)
+    return MotionFields(first_frame, frames, content, times, at, stride)
 
 
 def _read_flagged(payload: bytes, at: int) -> tuple[int, int, int]:
@@ -294,7 +299,7 @@ def unpack_motion_prefix(payload: bytes, tables: ModelTables, profile: int = PRO
 
 def _motion(fields: MotionFields, codes: np.ndarray, frames: int) -> Motion:
     """Return the first `frames` of what the fields state, with their codes."""
-    pts = None if fields.pts is None else fields.pts[:frames]
+    pts = None if fields.times is None else fields.times.pts()[:frames]
     return Motion(fields.first_frame, fields.content, codes, pts, fields.stride, frames if fields.stride > 1 else None)
 
 

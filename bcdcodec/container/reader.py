@@ -228,7 +228,7 @@ class BcdReader:
             cut = self._chunk_at(self._cut_motion, whole=False).payload
             motion = unpack_motion_prefix(cut, tables, self.head.entropy_profile)
             if motion is not None:
-                copy.deepcopy(self._order).add_motion(motion.first_frame, motion.frames, motion.content, motion.pts)
+                copy.deepcopy(self._order).add_motion(motion.first_frame, motion.frames, motion.content, motion.times)
                 yield motion
         if self._tail is not None and self._tail[0] != digest.digest()[:CODES_HASH_BYTES]:
             found, expected = digest.digest()[:CODES_HASH_BYTES].hex(), self._tail[0].hex()
@@ -270,7 +270,7 @@ class BcdReader:
             self.index.append(IndexEntry(CONT, chunk.offset, fields.first_frame))
         elif chunk.type == MOTN:
             fields = unpack_motion_fields(chunk.payload)
-            self._order.add_motion(fields.first_frame, fields.frames, fields.content, fields.pts)
+            self._order.add_motion(fields.first_frame, fields.frames, fields.content, fields.times)
             self.coded_frames += fields.coded_frames
             self.index.append(IndexEntry(MOTN, chunk.offset, fields.first_frame))
         elif chunk.type == TABL:

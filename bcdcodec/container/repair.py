@@ -47,7 +47,7 @@ from bcdcodec.container.payloads import (
     unpack_tables,
     unpack_tail,
 )
-from bcdcodec.container.pts import MAX_PTS
+from bcdcodec.container.pts import MAX_PTS, FrameTimes
 from bcdcodec.container.reader import fitting_tables
 from bcdcodec.container.repair_sound import SoundRepair
 from bcdcodec.container.salvage import Damage, find_chunks
@@ -214,16 +214,18 @@ class _Plan:
     def _repaired_motion(self, kept: _Kept, payload: bytes) -> bytes:
         fields = unpack_motion_fields(payload)
         old = kept.cut or fields
-        pts = old.pts
+        pts = old.times and old.times.pts()
         if self._renumbered:
             if pts is None:
                 pts = np.arange(old.first_frame, old.first_frame + old.frames) * self._head.frame_duration
             if kept.first_frame == 0:
                 pts = np.concatenate([[min(0, int(pts[0]))], pts[1:]])
-        moved = {"first_frame": kept.first_frame, "content": kept.content, "pts": pts}
+        moved = {"first_frame": kept.first_frame, "content": kept.content}
         if kept.cut is not None:
-            return pack_motion(replace(kept.cut, **moved), self._tables(), self._head.entropy_profile)[0]
-        return pack_motion_fields(replace(fields, **moved)) + payload[fields.coded_start :]
+            cut = replace(kept.cut, **moved, pts=pts)
+            return pack_motion(cut, self._tables(), self._head.entropy_profile)[0]
+        times = None if pts is None else FrameTimes.of(pts)
+        return pack_motion_fields(replace(fields, **moved, times=times)) + payload[fields.coded_start :]
 
     def _tables(self) -> ModelTables | None:
         """Those that the file is coded with; asked for once its own can no longer follow."""
@@ -323,7 +325,7 @@ class _Plan:
         self, start: int, end: int, fields: MotionFields | Motion, codes: np.ndarray | None, cut: Motion | None = None
     ) -> None:
         """Keep the motion whose payload lies from `start` to `end`; `codes`: None without tables."""
-        first, pts, order = fields.first_frame, fields.pts, self._order
+        first, times, order = fields.first_frame, fields.times, self._order
         if fields.content not in self._numbers:
             raise FormatError(f"frame {first} uses content {fields.content}, which is lost")
         if first < self._next_frame:
@@ -333,13 +335,13 @@ class _Plan:
         if first < self._starts[fields.content]:
             start_frame = self._starts[fields.content]
             raise FormatError(f"frame {first} uses content {fields.content}, which begins at frame {start_frame}")
-        order.add_motion(order.frames, fields.frames, number, pts)
+        order.add_motion(order.frames, fields.frames, number, times)
         if first > self._next_frame:
             self._renumbered = True
-            if pts is None:
+            if times is None:
                 ticks = self._next_frame * self._head.frame_duration, first * self._head.frame_duration
             else:
-                ticks = ended - origin, max(ended, int(pts[0])) - origin
+                ticks = ended - origin, max(ended, times.first) - origin
             self._lose_frames(first, ticks)
         if codes is not None:
             self._digest.update(codes.tobytes())

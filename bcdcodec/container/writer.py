@@ -113,7 +113,7 @@ class BcdWriter:
             raise FormatError(
                 f"frame {motion.first_frame + motion.frames} is too many, the limit is {MAX_FRAME_NUMBER}"
             )
-        self._order.add_motion(motion.first_frame, motion.frames, motion.content, motion.pts)
+        self._order.add_motion(motion.first_frame, motion.frames, motion.content, motion.times)
         self._motion_bytes += coded
         self._digest.update(motion.codes.tobytes())
         self._write_indexed(MOTN, payload, motion.first_frame)

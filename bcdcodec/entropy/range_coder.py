@@ -61,11 +61,10 @@ def _shortest_tail(data: bytes, settled_words: int, state: tuple) -> bytes:
     head, tail = data[: 4 * settled_words], data[4 * settled_words :]
     if int.from_bytes(tail[:4], "big") << 32 < lower:
         return data  # the closing word carried into the words before it: keep it as it is
-    for shift in range(56, 24, -8):
-        point = -(-lower >> shift) << shift  # lower, rounded up to whole bytes
-        if point < _FULL and point - lower < width:
-            return head + point.to_bytes(8, "big")
-    return data
+    # The coder keeps width at 2**32 or more, so that a number whose lower half is zero is always inside.
+    points = (-(-lower >> shift) << shift for shift in (56, 48, 40, 32))  # lower, rounded up to whole bytes
+    point = next(point for point in points if point < _FULL and point - lower < width)
+    return head + point.to_bytes(8, "big")
 
 
 class RangeDecoder:
