@@ -21,6 +21,8 @@ from bcdcodec.config import LatentConfig
 from bcdcodec.errors import ModelError
 from bcdcodec.models import bcd as package
 from bcdcodec.models.bcd.config import BCDDecoderConfig
+from bcdcodec.models.bcd.group_vq import entropy
+from bcdcodec.models.bcd.presets import SPRITES_BCD
 from bcdcodec.training import export
 from bcdcodec.training.data.clips import ClipStore
 from bcdcodec.training.data.halves import ClipHalves, SheetHalves
@@ -92,6 +94,15 @@ def test_one_half_of_a_sprite_drives_and_the_other_does_not_tell_its_motion():
     for clip in motions:
         following[tuple(clip[:4])].add(tuple(clip[4:]))
     assert max(len(halves) for halves in following.values()) >= 4
+
+
+def test_the_target_is_below_the_entropy_of_the_motion_in_a_batch():
+    """Else only flat distributions reach it."""
+    halves = SheetHalves(NumberedSheets(), seed=0)
+    for step in range(20):
+        motions = ((halves.batch(step, SPRITES_BCD_TRAINING.batch).driving[:, :, 0, 0, 0] + 1) * 127.5).round().int()
+        share = motions.flatten().bincount(minlength=63) / motions.numel()
+        assert entropy(share) > SPRITES_BCD.quantiser.target_bits
 
 
 def test_batches_are_a_function_of_seed_and_step(sheets):
