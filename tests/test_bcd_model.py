@@ -16,7 +16,7 @@ from bcdcodec.config import ContentConfig, LatentConfig, WindowConfig
 from bcdcodec.errors import ModelError
 from bcdcodec.models.base import Reference
 from bcdcodec.models.bcd.config import BCDConfig, BCDDecoderConfig, BCDEncoderConfig, BCDQuantiserConfig, EDMConfig
-from bcdcodec.models.bcd.edm import denoising_loss, guided, predicted_noise, sample
+from bcdcodec.models.bcd.edm import denoising_loss, guided, predicted_noise, sample, training_sigmas
 from bcdcodec.models.bcd.group_vq import GroupVQ, information, model_bits
 from bcdcodec.models.bcd.model import BCDModel
 from bcdcodec.models.bcd.presets import LRS3, SPRITES, SPRITES_BCD
@@ -297,6 +297,14 @@ def test_the_rate_of_a_preset_is_below_what_its_codes_can_hold():
     for config in (LRS3, SPRITES, SPRITES_BCD):
         q = config.quantiser
         assert 0 < q.target_bits <= q.groups * math.log2(q.codes)
+
+
+def test_much_of_the_training_noise_hides_the_motion_of_sprites():
+    """Below sigma 10 the noisy picture tells the motion, so that no code is needed to denoise it."""
+    for config in (SPRITES, SPRITES_BCD):
+        torch.manual_seed(0)
+        hidden = (training_sigmas(10_000, config.diffusion) > 10).float().mean()
+        assert 0.25 < hidden < 0.5
 
 
 def test_another_autoencoder_than_the_models_is_refused(monkeypatch):

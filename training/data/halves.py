@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from bcdcodec.errors import ModelError
 from bcdcodec.training.data.batches import to_pictures
 from bcdcodec.training.data.clips import ClipStore, load_store
 from bcdcodec.training.data.sheets import ACTIONS, FRAMES, Sheets, split
+from bcdcodec.training.data.sprite_batches import MOTION_OF
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,9 @@ class ClipHalves:
 class SheetHalves:
     """Clips of the Sprites training split. A function of (seed, step).
 
-    The actions are short and not cyclic: if the second half always drove, the frames of the first would never be
-    decoded. So for half of the clips the first half drives.
+    A character performs one action after another, and a clip is cut anywhere, as from a longer video. If every clip
+    were one action from its start, its first half would tell its second half: the motion would add nothing to the
+    content. Cross-driving asks for halves with the same content and different motion.
     """
 
     latents = False  # batches hold pictures
@@ -85,10 +86,16 @@ class SheetHalves:
         return cls(Sheets.load(data), seed)
 
     def batch(self, step: int, batch: int, share: slice = slice(None)) -> Halves:
-        """Random characters in random actions, or a share of them."""
+        """Random characters in two random actions, eight frames from a random one on, or a share of them."""
         rng = np.random.default_rng((self.seed, step))
-        who, what = rng.choice(self.characters, batch), rng.integers(0, len(ACTIONS), batch)
-        clips = to_pictures(np.stack([self.sheets.clip(int(n), int(a)) for n, a in zip(who[share], what[share])]))
-        first, second = clips[:, : FRAMES // 2], clips[:, FRAMES // 2 :]
-        exchanged = torch.from_numpy(rng.random(batch) < 0.5)[share, None, None, None, None]
-        return Halves(torch.where(exchanged, second, first), torch.where(exchanged, first, second))
+        who, what = rng.choice(self.characters, batch), rng.integers(0, len(ACTIONS), (batch, 2))
+        motions = MOTION_OF[what].reshape(batch, 2 * FRAMES)
+        first = rng.integers(0, FRAMES + 1, (batch, 1))
+        motions = np.take_along_axis(motions, first + np.arange(FRAMES), axis=1)
+        clips = self.clips(who[share], motions[share])
+        return Halves(clips[:, : FRAMES // 2], clips[:, FRAMES // 2 :])
+
+    def clips(self, characters: np.ndarray, motions: np.ndarray) -> Tensor:
+        """Pictures [b, t, 3, h, w] of characters [b] in motion frames [b, t]."""
+        frames = self.sheets.frames(np.repeat(characters, motions.shape[1]), motions.flatten())
+        return to_pictures(frames).unflatten(0, motions.shape)
