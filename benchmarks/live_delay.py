@@ -40,6 +40,7 @@ class DelayRun:
         self._displayed = 0.0  # until then frames were given out
         self._begun = 0.0  # thread's time at which decoding has begun
         self._ready: list[float] = []  # when each of the frames was decoded
+        self._there = 0  # frames that wait to be shown
         self._met = False
 
     def run(self, frames: np.ndarray) -> None:
@@ -72,7 +73,7 @@ class DelayRun:
             now = self._clock
             while self._arrived and self._arrived[0][0] <= now:
                 self.receiver.take(self._arrived.pop(0)[1], now)
-            self._begun, self._ready = time.thread_time(), []
+            self._begun, self._ready, self._there = time.thread_time(), [], len(self.receiver._frames)
             count = self.receiver.decode(now)
             taken = time.thread_time() - self._begun
             if count:
@@ -86,8 +87,10 @@ class DelayRun:
             self._display(self._clock)
 
     def _decoded(self) -> float:
-        self._ready.append(self._clock + time.thread_time() - self._begun)
-        return self._ready[-1]
+        """The receiver's clock; it is asked for before a packet, and after each frame of it."""
+        now = self._clock + time.thread_time() - self._begun
+        self._ready += [now] * (len(self.receiver._frames) - self._there - len(self._ready))
+        return now
 
     def _display(self, until: float) -> None:
         while self._displayed < until:

@@ -51,6 +51,8 @@ class WalkingMotion:
         motion = torch.from_numpy(self._random.normal(size=(len(rows), self._channels), scale=3).astype(np.float32))
         return torch.from_numpy(self._codes[:, : self._base_groups].astype(np.int64)), motion
 
+    warp_error = 0.0
+
     def codes(self, *_) -> np.ndarray:
         return self._codes
 

@@ -13,10 +13,13 @@ from torch.nn import functional as F
 from bcdcodec.coding.session import Session
 from bcdcodec.errors import ModelError
 from bcdcodec.models.faces.alignment import align
+from bcdcodec.models.faces.alignment_frame import crop
 from bcdcodec.models.faces.base_motion import corrected, correction_between
+from bcdcodec.models.faces.model import JUDGED, feature_weight
 from bcdcodec.models.faces.reference import FacesReference
 from bcdcodec.models.latents import to_unit
 from bcdcodec.models.rdoq import rdoq
+from bcdcodec.models.warp import warp
 
 FAR = 0.15  # correction from where the head was before (sides, log of the side, radians), from which it is sought anew
 ASTRAY = 0.3  # likewise of the coarse place from the whole picture
@@ -44,6 +47,9 @@ class CausalMotion:
         self._place: Tensor | None = None  # [1, 4] similarity of the frame before
         self._error: Tensor | None = None  # [1, enhancement groups] of the frame before, in the channels' units
         self._reference: FacesReference | None = None  # that the error is counted with
+        self._share = session.config.latent.size // session.config.enhancement.side
+        self.warp_error = 0.0  # of the last frames, as by `FacesModel.warp_errors`: how badly the reference serves
+        self._weight = feature_weight(JUDGED).to(session.device)
         self._small: FacesReference | None = None  # the same at the size at which pictures are aligned
 
     @torch.inference_mode()
@@ -78,20 +84,36 @@ class CausalMotion:
         `lambda_`: the Lagrangian multiplier, see `rdoq`. The alignment is that of `FacesModel.refine`, but with what
         the base layer shows of a reference that was made small before: the change is the same to a thousandth.
         """
-        model = self._session.model
-        vq, share = model.vq, model.config.latent.size // model.config.enhancement.side
+        vq = self._session.model.vq
         if reference is not self._reference:
-            self._error, self._reference = None, reference
-            self._small = replace(reference, tokens=F.avg_pool2d(reference.tokens, share))
-        z = self._session.latents.encode(to_unit(pictures, self._session.device))
-        drawn = model.shown(self._small, motion[None])[0]
-        start = drawn.new_zeros(len(drawn), len(vq.entries))
-        change, hessian = align(model.flow_basis, drawn, F.avg_pool2d(z, share), start)
+            self._error, self._reference, self._small = None, reference, self._made_small(reference)
+        change, hessian, self.warp_error = self._aligned(pictures, motion, self._small)
         lengths = -lambda_ * vq.log2_p[vq.base_groups :]
         codes = rdoq(vq.entries, lengths, change[None], hessian[None], self._error)[0]  # [t, groups]
         chosen = vq.entries[torch.arange(len(vq.entries), device=codes.device), codes[-1]]
         self._error = (chosen - change[-1])[None]
         return _joined(base, codes)
+
+    @torch.inference_mode()
+    def error_with(self, picture: np.ndarray, motion: Tensor, reference: FacesReference) -> float:
+        """The `warp_error` that a picture uint8 [h, w, 3] in motion [m] would have with another reference."""
+        return self._aligned(picture[None], motion[None], self._made_small(reference))[2]
+
+    def _made_small(self, reference: FacesReference) -> FacesReference:
+        return replace(reference, tokens=F.avg_pool2d(reference.tokens, self._share))
+
+    def _aligned(self, pictures: np.ndarray, motion: Tensor, small: FacesReference) -> tuple[Tensor, Tensor, float]:
+        """The enhancement layer's change [t, groups], its Hessian [t, groups, groups], and the error that is left."""
+        model = self._session.model
+        goal = F.avg_pool2d(self._session.latents.encode(to_unit(pictures, self._session.device)), self._share)
+        drawn = model.shown(small, motion[None])[0]
+        change, hessian = align(model.flow_basis, drawn, goal, drawn.new_zeros(len(drawn), len(model.vq.entries)))
+        return change, hessian, self._error_of(warp(drawn, model.flow_basis(change)), goal, motion)
+
+    def _error_of(self, shown: Tensor, goal: Tensor, motion: Tensor) -> float:
+        error = (shown - goal).square().mean(1, keepdim=True) / 4
+        faces = crop(error, self._session.model.numbers(motion)[:, 54:], JUDGED)
+        return float((self._weight * faces).sum((1, 2, 3)).mean() / self._weight.sum())
 
     @torch.inference_mode()
     def base_alone(self, base: Tensor) -> np.ndarray:

@@ -49,6 +49,8 @@ HELD = 4  # references, the latest, that both sides keep
 RESEND_PACKETS = 12  # after which fragments are sent again if no report tells of the content
 CALM_PACKETS = 40  # without a loss, after which restarts become rare
 FIRST_CALM_PACKETS = 12  # likewise before the first loss of a session
+SERVES = 0.7  # share of the current reference's error, below which that of another must be
+TRY_SECONDS = 0.5  # from one comparison of references to the next: one costs as much as a packet
 START_CONTENTS = 2  # references that are sent whatever they take: a quick one, and the better one a second later
 LONGEST_GAP_SECONDS = 0.5  # without a frame, that is filled with the frame before; after a longer one time goes on
 
@@ -115,6 +117,7 @@ class StreamEncoder:
         self._budget = WireBudget(options.wire_kbps, packet_seconds)
         self._choice = ReferenceChoice(self._rate)
         self._worker = ThreadPoolExecutor(1, "reference") if options.background else None
+        self._tried_again = 0  # frame from which references that the receiver has may be compared again
         self._making: tuple[Candidate | None, Future] | None = None
         self._entries: list[_Entry] = []  # the latest HELD
         self._current: _Entry | None = None
@@ -259,6 +262,7 @@ class StreamEncoder:
             codes = self._motion.codes(
                 pictures[coded], base[coded], motion[coded], entry.reference, self._control.lambda_
             )
+            self._choice.judge(self._motion.warp_error)
         if len(which) < len(waiting):
             codes = codes[count[::stride]]
         part, size = None, HEADER_BYTES
@@ -285,9 +289,15 @@ class StreamEncoder:
 
     def _spend(self, packets: list[Packet], motion: int) -> None:
         """Count packets, with `motion` bytes of motion and its header, against the budget of the wire."""
-        every = sum(len(pack_packet(packet)) + self.options.overhead for packet in packets)
-        pieces = [p.fragment for p in packets if isinstance(p, MediaPacket | ControlPacket) and p.fragment is not None]
-        self._budget.sent(every, motion + sum(len(piece.data) for piece in pieces))
+        every = start = 0
+        variable = motion
+        for packet in packets:
+            size = len(pack_packet(packet)) + self.options.overhead
+            piece = packet.fragment if isinstance(packet, MediaPacket | ControlPacket) else None
+            extra = size if not isinstance(packet, MediaPacket) else 0 if piece is None else len(piece.data)
+            begins = piece is None or piece.content < START_CONTENTS
+            every, variable, start = every + size, variable + extra, start + extra * begins
+        self._budget.sent(every, variable, start)
 
     @staticmethod
     def _distinct(pictures: list[np.ndarray]) -> tuple[list[int], list[int]]:
@@ -316,27 +326,43 @@ class StreamEncoder:
                 self._choice.look(first + i, picture, each, motion[i])
             self._collect()
             if self._making is None and self._coming is None and self._count < MAX_CONTENTS:
-                self._begin()
+                self._begin(pictures[-1], motion[-1])
         coming = self._coming
         if coming is not None and coming.whole:
             self._current, self._coming = coming, None
+            self._choice.changed()
 
-    def _begin(self) -> None:
-        """Begin to make a reference if another one serves better than the current one."""
+    def _begin(self, picture: np.ndarray, motion: torch.Tensor) -> None:
+        """Begin to make a reference if another one serves better than the current one; the newest frame is given."""
         current = None if self._current is None else self._current.candidate
         held = {e.candidate: e for e in self._entries if e.candidate is not None and e.whole and e is not self._current}
+        urgent = self._choice.failing
+        if urgent and self._serving(list(held.values()), picture, motion):
+            return
         best = self._choice.best(self._next, current, list(held))
         if best is None:
             return
         if best in held:
-            self._current = held[best]
+            self._serving([held[best]], picture, motion)
             return
-        quick = current is None
-        make = lambda: self._made(best, quick)  # noqa: E731
-        if self._worker is None or quick:
+        first = current is None
+        make = lambda: self._made(best, first or urgent)  # noqa: E731
+        if self._worker is None or first:
             self._add(make(), best)
         else:
             self._making = best, self._worker.submit(make)
+
+    def _serving(self, held: list[_Entry], picture: np.ndarray, motion: torch.Tensor) -> bool:
+        """Use the one of the references held that shows a frame far better than the current one, if there is one."""
+        if self._next < self._tried_again:
+            return False
+        self._tried_again = self._next + round(TRY_SECONDS * self._rate)
+        errors = [self._motion.error_with(picture, motion, entry.reference) for entry in held]
+        if not errors or min(errors) > SERVES * self._motion.warp_error:
+            return False
+        self._current = held[int(np.argmin(errors))]
+        self._choice.changed()
+        return True
 
     def _made(self, candidate: Candidate, quick: bool) -> Content:
         chosen = choose_picture(self.session, candidate.picture[None], candidate.motion[None])

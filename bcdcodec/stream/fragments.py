@@ -8,7 +8,7 @@ from collections import OrderedDict
 from bcdcodec.errors import ChecksumError, LimitError
 from bcdcodec.stream.packets import MAX_FRAGMENTS, Fragment
 
-FRAGMENT_BYTES = 200  # of one piece, unless that makes more than MAX_FRAGMENTS
+FRAGMENT_BYTES = 400  # of one piece, unless that makes more than MAX_FRAGMENTS
 OPEN_CONTENTS = 4  # that are put together at a time
 CRC_BYTES = 4
 

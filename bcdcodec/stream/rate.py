@@ -11,9 +11,10 @@ MOST_KBPS = 3.0  # of motion and its packets' own headers, where no rate is aske
 LEAST_KBPS = 1.0  # likewise, however little the budget of the wire leaves
 STRIDE_KBPS = 1.2  # of motion, below which only every third frame is coded: the base layer alone takes this
 LOW_STRIDE = 3
-BUDGET_SECONDS = 10.0  # over which the rate of all packets is held
 FIXED_SECONDS = 2.0  # over which the rate of what is neither motion nor reference is taken
-REFERENCE_KBPS = 0.5  # of motion, given up for a reference that waits to be sent
+MOST_CREDIT = 2000  # bytes that were saved, in pauses of speech, and may be spent at any time
+MOST_DEBT = 1500  # bytes that may be spent before they are saved: one reference, where a head turns
+REFERENCE_KBPS = 0.5  # of motion, given up while a reference waits, or until it is paid for
 
 
 class LiveRateControl:
@@ -41,28 +42,31 @@ class LiveRateControl:
 
 
 class WireBudget:
-    """Keeps all that is sent, headers of every layer included, below a rate over BUDGET_SECONDS."""
+    """Keeps all that is sent, headers of every layer included, below a rate in the mean (a token bucket)."""
 
     def __init__(self, kbps: float | None, packet_seconds: float):
         """`kbps`: kbit/s; None: no limit."""
         self._kbps, self._packet_seconds = kbps, packet_seconds
-        self._all: deque[int] = deque(maxlen=round(BUDGET_SECONDS / packet_seconds))  # bytes, by media packet
+        self._credit = 0.0  # bytes
         self._fixed: deque[int] = deque(maxlen=round(FIXED_SECONDS / packet_seconds))
 
-    def sent(self, size: int, variable: int) -> None:
-        """Take note of the bytes of the time of a media packet, `variable` of them of motion and references."""
-        self._all.append(size)
+    def sent(self, size: int, variable: int, start: int = 0) -> None:
+        """Take note of the bytes of the time of a media packet, `variable` of them of motion and references.
+
+        `start`: of them, that begin a session and are sent whatever they take.
+        """
         self._fixed.append(size - variable)
+        if self._kbps is not None:
+            self._credit += self._kbps * 1000 / 8 * self._packet_seconds - (size - start)
+            self._credit = min(self._credit, MOST_CREDIT)
 
     def motion_kbps(self, waiting: bool) -> float:
         """What is left for motion, kbit/s; `waiting`: for a reference, too."""
         if self._kbps is None or not self._fixed:
             return math.inf
         fixed = 8 / 1000 * sum(self._fixed) / (len(self._fixed) * self._packet_seconds)
-        return self._kbps - fixed - REFERENCE_KBPS * waiting
+        return self._kbps - fixed - REFERENCE_KBPS * (waiting or self._credit < 0)
 
     def room(self) -> float:
         """Bytes that may be sent beside the usual ones now."""
-        if self._kbps is None:
-            return math.inf
-        return self._kbps * 1000 / 8 * len(self._all) * self._packet_seconds - sum(self._all)
+        return math.inf if self._kbps is None else self._credit + MOST_DEBT

@@ -15,6 +15,7 @@ from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, Media
 
 LAG_PACKETS = 16  # over which the time that decoding takes is looked at ...
 LAG_SHARE = 0.8  # ... and the share of them whose frames are ready when they are due
+MOST_LAG_SECONDS = 0.12  # a packet's time: a machine that takes longer leaves frames out, and delay does not grow
 
 
 @dataclass(frozen=True)
@@ -94,10 +95,12 @@ class Receiver:
                     continue
                 self._hear(item.sequence, item.sound)
                 lag, begin = 0.0, found
-                for frame in self.decoder.frames(item, self._wanted_from(now), first_alone=self._clock is not None):
+                in_time = self._clock is not None and self._lag < MOST_LAG_SECONDS
+                at = now if self._clock is None else self._clock()
+                for frame in self.decoder.frames(item, self._wanted_from(at), first_alone=in_time):
                     self._frames.append((self._buffer.due(frame.seconds) + self._lag, frame))
                     if self._clock is not None:
-                        lag = max(lag, self._clock() - now - (found - begin) * self.decoder.frame_seconds)
+                        lag = max(lag, self._clock() - at - (found - begin) * self.decoder.frame_seconds)
                     found += 1
                 if found > begin:
                     self._lags.append(lag)
@@ -108,7 +111,8 @@ class Receiver:
     @property
     def _lag(self) -> float:
         """How much later than by their arrival frames are due, as they have to be decoded first."""
-        return sorted(self._lags)[int(LAG_SHARE * (len(self._lags) - 1))] if self._lags else 0.0
+        found = sorted(self._lags)[int(LAG_SHARE * (len(self._lags) - 1))] if self._lags else 0.0
+        return min(found, MOST_LAG_SECONDS)
 
     def _wanted_from(self, now: float) -> int:
         """Number of the first frame that is not shown yet and that it is not too late for."""

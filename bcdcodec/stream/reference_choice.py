@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -17,6 +18,12 @@ FIRST_SECONDS = 1.0  # after which the first reference, coded in haste, is repla
 NEXT_SECONDS = 6.0  # least time between later ones: one costs as much as five seconds of motion
 NEXT_GAIN = 0.2  # of badness, that a new reference must bring
 REUSE_GAIN = 0.15  # likewise for one that the receiver has already
+MAX_ERROR = 0.003  # `CausalMotion.warp_error` up to which the reference serves; the file encoder's, at half the size
+MAX_RATIO = 2.0  # times the least error so far, which is allowed too
+FAILED_PACKETS = 2  # whose mean error is looked at
+NEWEST_FRAMES = 4  # one of which follows a reference that fails
+URGENT_SECONDS = 1.5  # least time between two references, where one fails; twice as long from the third in vain on
+MOST_IN_VAIN = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +50,10 @@ class ReferenceChoice:
         self._rate = frame_rate
         self._history: deque[np.ndarray] = deque(maxlen=round(HISTORY_SECONDS * frame_rate))  # numbers [58] of frames
         self._candidates: list[Candidate] = []
+        self._newest: deque[Candidate] = deque(maxlen=NEWEST_FRAMES)
+        self._errors: deque[float] = deque(maxlen=FAILED_PACKETS)  # of the current reference
+        self._least = math.inf  # mean of so many, of any reference
+        self._in_vain = 0  # successors since a reference has served
         self._usual_detail = 0.0
         self._made = 0  # references so far
         self._last = 0  # frame at which the last one was made
@@ -52,10 +63,28 @@ class ReferenceChoice:
         candidate = Candidate(frame, picture, numbers, motion, detail_of(picture))
         self._usual_detail = max(0.99 * self._usual_detail, candidate.detail)
         self._history.append(numbers)
+        self._newest.append(candidate)
         oldest = frame - NEXT_SECONDS * self._rate
         self._candidates = [c for c in self._candidates if c.frame >= oldest] + [candidate]
         self._candidates.sort(key=self.badness)
         del self._candidates[CANDIDATES:]
+
+    def judge(self, error: float) -> None:
+        """Take note of the error of a packet's frames with the current reference."""
+        self._errors.append(error)
+        if len(self._errors) == FAILED_PACKETS:
+            self._least = min(self._least, float(np.mean(self._errors)))
+            self._in_vain = self._in_vain if self.failing else 0
+
+    def changed(self) -> None:
+        """Take note that another reference is the current one."""
+        self._errors.clear()
+
+    @property
+    def failing(self) -> bool:
+        """Whether the current reference shows the last frames badly: a head has turned."""
+        known = len(self._errors) == FAILED_PACKETS
+        return known and float(np.mean(self._errors)) > max(MAX_ERROR, MAX_RATIO * self._least)
 
     def badness(self, candidate: Candidate) -> float:
         """How badly a frame serves the motion of the last seconds."""
@@ -67,12 +96,15 @@ class ReferenceChoice:
     def best(self, frame: int, current: Candidate | None, held: list[Candidate]) -> Candidate | None:
         """The frame that should become the reference now, one of those that are `held` already or a new one; or None.
 
-        `current`: the one in use; `held`: others that the receiver has.
+        `current`: the one in use; `held`: others that the receiver has. Where the current one fails, the caller looks
+        first whether one of these serves.
         """
         if not self._candidates:
             return None
         if current is None:
             return self._taken(self._candidates[0], frame)
+        if self.failing:
+            return self._successor(frame)
         now = self.badness(current)
         again = min(held, key=self.badness, default=None)
         if again is not None and now - self.badness(again) > REUSE_GAIN:
@@ -84,6 +116,13 @@ class ReferenceChoice:
         if first or (best is not current and now - self.badness(best) > NEXT_GAIN):
             return self._taken(best, frame)
         return None
+
+    def _successor(self, frame: int) -> Candidate | None:
+        """One of the newest frames, eyes open if they can be, in place of a reference that fails; None: not yet."""
+        if frame - self._last < URGENT_SECONDS * 2 ** max(0, self._in_vain - 1) * self._rate:
+            return None
+        self._in_vain = min(self._in_vain + 1, MOST_IN_VAIN)
+        return self._taken(min(self._newest, key=lambda found: found.numbers[list(LIDS)].mean()), frame)
 
     def _taken(self, candidate: Candidate, frame: int) -> Candidate:
         self._made += 1

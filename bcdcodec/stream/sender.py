@@ -12,7 +12,7 @@ from bcdcodec.stream.encoder import LiveOptions, StreamEncoder
 from bcdcodec.stream.packets import ControlPacket, EndPacket, MediaPacket, Packet, Report, pack_packet
 from bcdcodec.stream.wire import SRTP_BYTES, WireCounter
 
-REPORT_SECONDS = 1.0  # from one report to the next, sooner where something is wanted
+REPORT_SECONDS = 1.0  # from one report to the next, sooner where something is wanted or has come
 HURRIED_REPORT_SECONDS = 0.3
 
 
@@ -24,6 +24,7 @@ class Sender:
         self.encoder = StreamEncoder(session, options)
         self.wire = WireCounter()
         self._report, self._reported = report, -1e9
+        self._have: int | None = None  # content that was reported last
 
     def push(self, frame: np.ndarray, pts: int, now: float) -> list[bytes]:
         """Datagrams that a picture completes, see `StreamEncoder.push`."""
@@ -51,7 +52,10 @@ class Sender:
         if self._report is None or now - self._reported < HURRIED_REPORT_SECONDS:
             return packet
         report = self._report(now)
-        if report is None or (report.wanted is None and now - self._reported < REPORT_SECONDS):
+        if report is None:
             return packet
-        self._reported = now
+        pressing = report.wanted is not None or report.have != self._have
+        if not pressing and now - self._reported < REPORT_SECONDS:
+            return packet
+        self._reported, self._have = now, report.have
         return replace(packet, report=report)
