@@ -84,6 +84,39 @@ def test_every_requirement_has_an_exact_version_in_the_constraints():
     assert names - pinned == set()
 
 
+def named(text: str) -> dict[str, str]:
+    """Package and exact version, of lines with or without hashes and markers; names as PyPI compares them."""
+    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", text, re.MULTILINE)
+    return {re.sub(r"[-_.]+", "-", name).lower(): version for name, version in found}
+
+
+@pytest.mark.parametrize("name", ["demo", "test"])
+def test_the_hashed_requirements_are_the_constraints_with_hashes(name):
+    text, constraints = (ROOT / f"requirements-{name}.txt").read_text(), (ROOT / "constraints.txt").read_text()
+    hashed, pinned = named(text), named(constraints)
+    assert {package: pinned.get(package) for package in hashed} == hashed, "make them again: python .ci/hashes.py"
+    entries = re.split(r"\n(?=[a-z])", text.split("\n", 2)[2])
+    assert len(entries) == len(hashed)
+    for entry in entries:
+        assert re.fullmatch(r"[\w.-]+==[\w.]+( \\\n    --hash=sha256:[0-9a-f]{64})+\n?", entry), entry
+    config = configparser.ConfigParser()
+    config.read(ROOT / "setup.cfg")
+    wanted = config["options"]["install_requires"]
+    if name == "test":
+        wanted += config["options.extras_require"]["test"]
+    direct = {re.split(r"[=><\[;]", line)[0].strip().lower() for line in wanted.splitlines() if line.strip()}
+    assert direct | {"setuptools"} <= set(hashed), "setup.cfg asks for more: python .ci/hashes.py"
+
+
+@pytest.mark.parametrize("wanted, target", [("demo", "demo"), ("test", "test")])
+def test_make_compares_hashes_before_it_installs(wanted, target):
+    planned = subprocess.run(
+        ["make", "-n", target, "HASHED=yes", "VENV=no"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+    assert f"--require-hashes --requirement requirements-{wanted}.txt" in planned
+    assert all("--no-deps" in line or "requirements-" in line for line in planned.splitlines() if " install " in line)
+
+
 def test_packages_import_from_any_folder(tmp_path):
     code = "import bcdcodec, bcdcodec.cli, bcdcodec.training.data.procedural, bcdcodec.benchmarks"
     for folder in (tmp_path, ROOT):
