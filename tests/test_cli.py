@@ -212,6 +212,17 @@ def test_relative_without_another_face_is_a_usage_error(bcd, recording, tmp_path
     assert done.code == 2 and "--relative goes with --content" in done.err and not (tmp_path / "out.mp4").exists()
 
 
+def test_a_reenacted_bcd_file_decodes_to_the_same_marked_video(bcd, tmp_path):
+    talk, face, out = (tmp_path / f"{name}.bcd" for name in ("talk", "face", "out"))
+    for seed, path in enumerate((talk, face)):
+        write_clip(path.with_suffix(".mkv"), head_frames(seed, 3, 64))
+        assert bcd("encode", path.with_suffix(".mkv"), path, "--model", "sprites").code == 0
+    direct, late = tmp_path / "direct.apng", tmp_path / "late.apng"
+    for source, target, *content in ((talk, direct, face), (talk, out, face), (out, late)):
+        assert bcd("decode", source, target, *(("--content", *content) if content else ())).code == 0
+    assert direct.read_bytes() == late.read_bytes() and b"synthesised" in late.read_bytes()
+
+
 @pytest.mark.parametrize("target", ["out.mp4", "out.bcd"])
 def test_a_model_that_shows_no_other_person_is_named_with_what_to_do(tiny, recording, tmp_path, target):
     done = tiny("decode", recording, tmp_path / target, "--content", recording)

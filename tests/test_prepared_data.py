@@ -187,6 +187,7 @@ def test_two_processes_share_the_videos(raw, tmp_path, shards):
 
 
 def test_latents_are_kept_for_training_and_pictures_for_validation(raw, tmp_path, vae):  # noqa: F811
+    pytest.importorskip("webdataset")
     options = replace(OPTIONS, size=64, vae=str(vae))
     prepare(raw, tmp_path, options)
     clips = ShardClips(tmp_path, "train", 0)
