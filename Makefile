@@ -22,7 +22,7 @@ test: $(VENV)/installed-test
 # Every line and branch of the container and the entropy coding, by the tests that are about them.
 COVERED := bcdcodec.container,bcdcodec.entropy
 COVERING := limits container container_refusals audio_chunk av1_units av1_headers pts strict vectors entropy context \
-    learned_content repair
+    learned_content repair random_access
 coverage: $(VENV)/installed-test
 	mkdir -p out
 	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run --branch --source=$(COVERED) --data-file=out/coverage \
