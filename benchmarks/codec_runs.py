@@ -17,6 +17,7 @@ from bcdcodec.container import Recording, open_bcd, write_recording
 from bcdcodec.entropy.profiles import profile_name
 from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.recording import read
+from bcdcodec.models.faces.geometry import Geometry
 from bcdcodec.video import Crop, read_pictures
 
 WITHOUT_DECODER = "decoder and refiner"
@@ -35,6 +36,9 @@ class CodedFile:
     @property
     def crop(self) -> Crop:
         return Crop(*self.recording.head.crop)
+
+
+UNSEEN = 50.0  # minus this is the logit of what is nowhere
 
 
 @dataclass(frozen=True)
@@ -94,6 +98,11 @@ class CodecRun:
     def parts(self) -> tuple[Part, ...]:
         """The networks that the model can run without."""
         model, found = self.codec.model, []
+        if hasattr(model, "base"):
+            found = [Part("geometry", True, _no_geometry), Part("enhancement layer", False, _no_enhancement)]
+            if model.base.surroundings is not None:
+                found.append(Part("surroundings", True, _no_surroundings))
+            return tuple(found)
         if model.warps:
             found.append(Part(WITHOUT_DECODER, False, _no_steps))
         for attribute, name in (("refiner", "refiner"), ("denoiser", "denoiser of the reference")):
@@ -160,6 +169,43 @@ def _no_residual_basis(codec: Codec) -> Iterator[None]:
         yield
     finally:
         del codec.model.residual_basis
+
+
+@contextmanager
+def _no_geometry(codec: Codec) -> Iterator[None]:
+    """The face of the reference is shown as it is, in place, size and roll of the frame."""
+    base = codec.model.base
+
+    def rest(reference: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> Geometry:
+        nothing = reference.new_zeros(len(reference), 1, base.geometry.config.cells, base.geometry.config.cells)
+        flow, fill = nothing.expand(-1, 2, -1, -1), nothing.expand(-1, 3, -1, -1)
+        return Geometry(flow, nothing - UNSEEN, nothing - UNSEEN, fill)
+
+    base.geometry.forward = rest
+    try:
+        yield
+    finally:
+        del base.geometry.forward
+
+
+@contextmanager
+def _no_surroundings(codec: Codec) -> Iterator[None]:
+    """A rule moves what is around the face: as the head, less the further away."""
+    base = codec.model.base
+    kept, base.surroundings = base.surroundings, None
+    try:
+        yield
+    finally:
+        base.surroundings = kept
+
+
+@contextmanager
+def _no_enhancement(codec: Codec) -> Iterator[None]:
+    codec.model._corrected = lambda shown, motion: shown
+    try:
+        yield
+    finally:
+        del codec.model._corrected
 
 
 @contextmanager

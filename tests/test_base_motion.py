@@ -183,9 +183,7 @@ def test_straight_through_gradients_reach_reader_and_codebook():
 def test_place_stays_until_another_is_clearly_nearer():
     model = BaseMotion(SMALL_MOTION).eval()
     step = (model.place_high - model.place_low) / (SMALL_MOTION.codes * SMALL_MOTION.place_fine)
-    at = model.place_low + step * torch.tensor(
-        [[3.5], [4.1], [4.4]]
-    )  # the middle of a step, just beyond it, far beyond
+    at = model.place_low + step * torch.tensor([[3.5], [4.9], [5.1]])  # of step 3 the middle, and beyond it
     codes = model.place_codes(at)
     assert torch.equal(codes[0], codes[1]) and not torch.equal(codes[0], codes[2])
     assert torch.equal(model.place_codes(at[1:], codes[0]), codes[1:])

@@ -5,6 +5,7 @@ import json
 from html.parser import HTMLParser
 
 import pytest
+import torch
 from head_clips import head_frames, write_clip
 
 pytest.importorskip("matplotlib", reason="the report's plots need matplotlib")
@@ -233,6 +234,20 @@ def test_a_part_is_left_out_of_one_decoding_and_is_back_in_the_next(tiny_model, 
             assert (decoded == run.decode(coded, steps=0)).all()
         assert (run.decode(coded) == whole).all(), part.name
     assert other.sizes["total"] == (tmp_path / "without.bcd").stat().st_size
+
+
+def test_the_parts_of_faces_are_left_out_one_by_one(faces_model, tmp_path):
+    from bcdcodec.benchmarks.codec_runs import CodecRun
+
+    run, clip = CodecRun(str(faces_model)), head_frames(20, 6, 64)
+    torch.nn.init.zeros_(run.codec.model.base.geometry.to_rest.bias)  # half of the fill is shown, else all is as it was
+    coded = run.encode(clip, tmp_path / "clip.bcd", "static")
+    whole = run.decode(coded)
+    assert [part.name for part in run.parts] == ["geometry", "enhancement layer", "surroundings"]
+    for part in run.parts:
+        _, decoded = run.decode_without(part, clip, coded, tmp_path / "without.bcd")
+        assert decoded.shape == whole.shape and (decoded != whole).any(), part.name
+        assert (run.decode(coded) == whole).all(), part.name
 
 
 def test_jvets_conditions_take_the_longest_clips_and_others_take_them_evenly(bench_folder):

@@ -360,8 +360,8 @@ def demo_of(bcd, folder, *options):
     return done.out
 
 
-def test_demo_codes_and_reenacts_two_people(bcd, tiny_model, tmp_path):
-    out = demo_of(bcd, tmp_path / "new" / "demo", "--model", tiny_model)
+def test_demo_codes_and_reenacts_two_people(bcd, faces_model, tmp_path):
+    out = demo_of(bcd, tmp_path / "new" / "demo", "--model", faces_model)
     assert "kbit/s" in out and "dB against its exact rendering" in out
 
 

@@ -124,9 +124,11 @@ def test_enlarging_repeats_pixels():
     assert enlarge(image, 3).shape == (6, 6, 3)
 
 
-def test_scale_is_of_pictures_alone(coded, tiny_model, tmp_path):
+def test_scale_is_of_pictures_alone(clip, coded, tiny_model, faces_model, tmp_path_factory, tmp_path):
+    face = tmp_path_factory.mktemp("face") / "a.bcd"
+    encode_file(clip, face, EncodeOptions(faces_model, "cpu"))
     with pytest.raises(BcdError, match="--scale 2 enlarges pictures, .*b.bcd holds codes"):
-        decode_file(coded, tmp_path / "b.bcd", coded, options=DecodeOptions(tiny_model, "cpu", scale=2))
+        decode_file(face, tmp_path / "b.bcd", face, options=DecodeOptions(faces_model, "cpu", scale=2))
     with pytest.raises(LimitError, match="--scale 1000 makes pictures of 32000 x 32000 pixels, the limit is 16384"):
         decode_file(coded, tmp_path / "a.mp4", options=DecodeOptions(tiny_model, "cpu", scale=1000))
     assert list(tmp_path.iterdir()) == []

@@ -129,6 +129,8 @@ def test_a_signal_ends_a_command_without_a_partial_file(tiny_model, tmp_path, nu
     os.mkfifo(tmp_path / "endless")
     program = "from bcdcodec.cli.main import main; main()"
     arguments = ["encode", tmp_path / "endless", tmp_path / "a.bcd", "--model", tiny_model]
+    # A shell that runs the tests in the background has them ignore SIGINT.
+    program = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); " + program
     process = subprocess.Popen([sys.executable, "-c", program, *map(str, arguments)], stderr=subprocess.PIPE)
     with open(tmp_path / "endless", "wb") as pipe:
         pipe.write(b"\x1aE\xdf\xa3")
