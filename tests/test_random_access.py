@@ -16,9 +16,9 @@ from bcdcodec.errors import BcdError, ChecksumError, FormatError
 STEPS = [1, 2, 40, 1, 7]
 
 
-def motions(tables=SMALL, variable=False):
-    """Twelve chunks of 1 to 7 frames, and the ticks of all frames."""
-    sizes = [1 + i % 7 for i in range(12)]
+def motions(tables=SMALL, variable=False, chunks=12):
+    """Chunks of 1 to 7 frames, and the ticks of all frames."""
+    sizes = [1 + i % 7 for i in range(chunks)]
     ticks = np.cumsum([100, *(STEPS[i % 5] for i in range(sum(sizes) - 1))])
     firsts = np.cumsum([0, *sizes])
     found = [
@@ -193,3 +193,12 @@ def test_an_hour_is_found_in_milliseconds_and_written_in_flat_memory(tmp_path):
     assert peaks[1] < peaks[0] + 100 * 90_000 / 256 * 10, "some 1000 bytes a chunk of 256 frames at most"
     times = sorted(seek_times(tmp_path / "90000.bcd", SMALL, 50))
     assert times[25] < 0.05
+
+
+def test_a_last_chunk_of_one_frame_lasts_as_long_as_the_frame_before(tmp_path):
+    path, moved = tmp_path / "x.bcd", motions(variable=True, chunks=8)[0]
+    assert moved[-1].frames == 1
+    contents = [content_for(SMALL, 0), content_for(SMALL, 1, 21)]
+    path.write_bytes(file_bytes(recording(SMALL, contents, moved, frame_duration=0), SMALL))
+    with open_bcd(path) as reader, RandomAccess(path) as access:
+        assert access.duration_seconds == reader.duration_seconds

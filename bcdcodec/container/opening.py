@@ -19,12 +19,7 @@ def open_bcd(source: str | Path | BinaryIO) -> BcdReader:
     The reader closes the file. Raises BcdError if it cannot be opened, FormatError and its kinds if it is no
     `.bcd` file that this version reads.
     """
-    file = source
-    if isinstance(source, str | Path):
-        try:
-            file = open(source, "rb")
-        except OSError as error:
-            raise BcdError(f"cannot open {source}: {error.strerror}") from error
+    file = open_path(source) if isinstance(source, str | Path) else source
     try:
         if not file.seekable():
             file = _spooled(file)
@@ -35,6 +30,14 @@ def open_bcd(source: str | Path | BinaryIO) -> BcdReader:
     except BaseException:
         file.close()
         raise
+
+
+def open_path(path: str | Path) -> BinaryIO:
+    """Open a file for binary reading. Raises BcdError if it cannot be opened."""
+    try:
+        return open(path, "rb")
+    except OSError as error:
+        raise BcdError(f"cannot open {path}: {error.strerror}") from error
 
 
 def read_recording(source: str | Path | BinaryIO, tables: ModelTables) -> Recording:

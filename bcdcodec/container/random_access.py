@@ -4,7 +4,6 @@ import math
 import os
 from bisect import bisect_right
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from bcdcodec.container.chunks import (
 )
 from bcdcodec.container.head import unpack_head
 from bcdcodec.container.index import IndexEntry, unpack_index
+from bcdcodec.container.opening import open_path
 from bcdcodec.container.payloads import (
     CODES_HASH_BYTES,
     Content,
@@ -32,6 +32,7 @@ from bcdcodec.container.payloads import (
     unpack_tables,
     unpack_tail,
 )
+from bcdcodec.container.pts import FrameTimes
 from bcdcodec.container.reader import fitting_tables
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
@@ -49,10 +50,7 @@ class RandomAccess:
     """
 
     def __init__(self, path: str | Path):
-        try:
-            self._file: BinaryIO = open(path, "rb")
-        except OSError as error:
-            raise BcdError(f"cannot open {path}: {error.strerror}") from error
+        self._file = open_path(path)
         try:
             self._size = self._file.seek(0, os.SEEK_END)
             self._open()
@@ -72,8 +70,8 @@ class RandomAccess:
         head = self.head
         ticks = self.frames * head.frame_duration
         if not head.frame_duration and self.frames:
-            pts = self._pts(len(self._motions) - 1)
-            ticks = int(pts[-1]) - self._first_pts() + (int(pts[-1] - pts[-2]) if len(pts) > 1 else 1)
+            times = self._times(len(self._motions) - 1)
+            ticks = times.last - self._times(0).first + (times.last_step or self._step_before_last())
         return ticks * head.time_base_num / head.time_base_den
 
     def frame_at(self, seconds: float) -> int:
@@ -87,9 +85,9 @@ class RandomAccess:
         ticks = int(seconds * self.head.time_base_den / self.head.time_base_num + 1e-6)
         if self.head.frame_duration:
             return min(max(ticks // self.head.frame_duration, 0), self.frames - 1)
-        pts = self._first_pts() + ticks
-        chunk = bisect_right(range(len(self._motions)), pts, key=lambda i: int(self._pts(i)[0])) - 1
-        within = int(np.searchsorted(self._pts(max(chunk, 0)), pts, side="right")) - 1
+        pts = self._times(0).first + ticks
+        chunk = bisect_right(range(len(self._motions)), pts, key=lambda i: self._times(i).first) - 1
+        within = int(np.searchsorted(self._times(max(chunk, 0)).pts(), pts, side="right")) - 1
         return self._motions[max(chunk, 0)].first_frame + max(within, 0)
 
     def motion(self, frame: int, tables: ModelTables) -> Motion:
@@ -145,15 +143,18 @@ class RandomAccess:
         first.require_intact()
         return unpack_tables(first.payload, self.head.groups, self.head.codes)
 
-    def _first_pts(self) -> int:
-        return int(self._pts(0)[0])
+    def _step_before_last(self) -> int:
+        """Ticks from the last chunk but one to the last, which is of one frame; 1 where there is one frame."""
+        if len(self._motions) == 1:
+            return 1
+        return self._times(len(self._motions) - 1).first - self._times(len(self._motions) - 2).last
 
-    def _pts(self, chunk: int) -> np.ndarray:
-        """The pts int64 [t] of a chunk of motion of a variable rate."""
+    def _times(self, chunk: int) -> FrameTimes:
+        """The times of a chunk of motion of a variable rate."""
         fields = unpack_motion_fields(self._motion_payload(chunk))
         if fields.times is None:
             raise FormatError(f"motion from frame {fields.first_frame} has no pts, but HEAD states a variable rate")
-        return fields.times.pts()
+        return fields.times
 
     def _motion_payload(self, chunk: int) -> bytes:
         return self._chunk(self._motions[chunk].offset, MOTN).payload
