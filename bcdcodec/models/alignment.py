@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from bcdcodec.models.smoothing import smoothed
+
 
 class Level(NamedTuple):
     """One size of the pictures that are aligned."""
@@ -29,10 +31,7 @@ FLAT = 0.1  # of TYPICAL, that a change costs even where the picture is flat
 
 def grey(x: Tensor, share: int, smoothings: int) -> Tensor:
     """Grey [n, 1, h / share, w / share] of pictures [n, c, h, w], smoothed so many times over 3x3 pixels."""
-    x = F.avg_pool2d(x.mean(1, keepdim=True), share)
-    for _ in range(smoothings):
-        x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    return x
+    return smoothed(F.avg_pool2d(x.mean(1, keepdim=True), share), smoothings)
 
 
 def slopes(x: Tensor) -> Tensor:

@@ -13,9 +13,7 @@ from torch.nn import functional as F
 from bcdcodec.coding.session import Session
 from bcdcodec.errors import ModelError
 from bcdcodec.models.faces.alignment import align
-from bcdcodec.models.faces.alignment_frame import crop
 from bcdcodec.models.faces.base_motion import corrected, correction_between
-from bcdcodec.models.faces.model import JUDGED, feature_weight
 from bcdcodec.models.faces.reference import FacesReference
 from bcdcodec.models.latents import to_unit
 from bcdcodec.models.rdoq import rdoq
@@ -49,7 +47,6 @@ class CausalMotion:
         self._reference: FacesReference | None = None  # that the error is counted with
         self._share = session.config.latent.size // session.config.enhancement.side
         self.warp_error = 0.0  # of the last frames, as by `FacesModel.warp_errors`: how badly the reference serves
-        self._weight = feature_weight(JUDGED).to(session.device)
         self._small: FacesReference | None = None  # the same at the size at which pictures are aligned
 
     @torch.inference_mode()
@@ -108,12 +105,8 @@ class CausalMotion:
         goal = F.avg_pool2d(self._session.latents.encode(to_unit(pictures, self._session.device)), self._share)
         drawn = model.shown(small, motion[None])[0]
         change, hessian = align(model.flow_basis, drawn, goal, drawn.new_zeros(len(drawn), len(model.vq.entries)))
-        return change, hessian, self._error_of(warp(drawn, model.flow_basis(change)), goal, motion)
-
-    def _error_of(self, shown: Tensor, goal: Tensor, motion: Tensor) -> float:
-        error = (shown - goal).square().mean(1, keepdim=True) / 4
-        faces = crop(error, self._session.model.numbers(motion)[:, 54:], JUDGED)
-        return float((self._weight * faces).sum((1, 2, 3)).mean() / self._weight.sum())
+        at_face, _ = model.errors(warp(drawn, model.flow_basis(change)), goal, motion)
+        return change, hessian, float(at_face.mean())
 
     @torch.inference_mode()
     def base_alone(self, base: Tensor) -> np.ndarray:

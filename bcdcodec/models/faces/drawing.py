@@ -20,6 +20,7 @@ from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.faces.alignment_frame import head_radii, positions
 from bcdcodec.models.faces.config import DrawingConfig
 from bcdcodec.models.faces.geometry import Block, Geometry
+from bcdcodec.models.faces.motion_pair import condition_layers, motion_pair
 from bcdcodec.models.faces.overlap import Overlap
 
 REACH = 1.2  # radii of the head's ellipse up to which patches are drawn; from 1.15 on the frame is not shown
@@ -41,9 +42,7 @@ class DrawingNetwork(nn.Module):
         self.embed = nn.Linear(3 * seen**2 + 3 * c.patch**2 + 2 * masks**2, c.width)
         self.embed_noisy = nn.Linear(3 * seen**2, c.width, bias=False)
         self.position = nn.Parameter(0.02 * torch.randn(len(self.drawn), c.width))
-        self.condition = nn.Sequential(
-            nn.Linear(3 * c.motion + LEVELS, c.width), nn.SiLU(), nn.Linear(c.width, c.width), nn.SiLU()
-        )
+        self.condition = condition_layers(3 * c.motion + LEVELS, c.width)
         self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.blocks))
         self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
         self.to_window = nn.Linear(c.width, 3 * (2 * c.patch) ** 2)
@@ -96,11 +95,9 @@ class DrawingNetwork(nn.Module):
         return F.unfold(x, side, stride=step).transpose(1, 2)[:, self.drawn]
 
     def _condition(self, motion_reference: Tensor, motion: Tensor, c_noise: Tensor) -> Tensor:
-        before = (motion_reference - self.motion_mean) / self.motion_scale
-        after = (motion - self.motion_mean) / self.motion_scale
         waves = c_noise[:, None] * (torch.arange(LEVELS // 2, device=c_noise.device) + 1)
         level = torch.cat([waves.sin(), waves.cos()], -1)
-        both = torch.cat([after, before, after - before, level], -1)
+        both = torch.cat([motion_pair(self, motion_reference, motion), level], -1)
         return self.condition(both.to(self.condition[0].weight.dtype))
 
 

@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from bcdcodec.models.faces.alignment_frame import positions
 from bcdcodec.models.faces.config import GeometryConfig
+from bcdcodec.models.faces.motion_pair import condition_layers, motion_pair
 from bcdcodec.models.faces.overlap import Overlap
 
 
@@ -40,9 +41,7 @@ class GeometryNetwork(nn.Module):
         self.register_buffer("motion_scale", torch.ones(c.motion))
         self.embed = nn.Linear(3 * (c.patch + 2 * c.margin) ** 2, c.width)
         self.position = nn.Parameter(0.02 * torch.randn(n, c.width))
-        self.condition = nn.Sequential(
-            nn.Linear(3 * c.motion, c.width), nn.SiLU(), nn.Linear(c.width, c.width), nn.SiLU()
-        )
+        self.condition = condition_layers(3 * c.motion, c.width)
         self.amounts = nn.Linear(c.width, c.rank)
         self.by_position = nn.Parameter(0.02 * torch.randn(c.rank, n * c.width))
         self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.blocks))
@@ -60,12 +59,11 @@ class GeometryNetwork(nn.Module):
         """Reference [b, 3, s, s] (-1 to 1) and motions [b, m] -> `Geometry`."""
         c, b = self.config, len(reference)
         kind = self.embed.weight.dtype  # bfloat16 where the layers were converted to it
-        before = (motion_reference - self.motion_mean) / self.motion_scale
-        after = (motion - self.motion_mean) / self.motion_scale
-        difference = (after - before).to(kind)
+        both = motion_pair(self, motion_reference, motion).to(kind)
+        difference = both[:, -c.motion :]
         padded = F.pad(reference.to(kind), [c.margin] * 4, mode="replicate")
         patches = F.unfold(padded, c.patch + 2 * c.margin, stride=c.patch).transpose(1, 2)  # [b, n, 3 * side ** 2]
-        condition = self.condition(torch.cat([after, before, after - before], -1).to(kind))  # [b, d]
+        condition = self.condition(both)  # [b, d]
         bias = (self.amounts(condition) @ self.by_position.to(condition.dtype)).view(b, c.grid**2, c.width)
         x = self.embed(patches) + self.position.to(kind) + bias
         for block in self.blocks:

@@ -27,7 +27,7 @@ class JointChoice(nn.Module):
         # e' M e is what an error e of expression and turn costs, in their deviations. Its mean diagonal is 1.
         self.register_buffer("expression_metric", torch.eye(config.expression))
 
-    def __call__(self, base_motion: BaseMotion, features: Tensor, before: Tensor | None = None) -> Tensor:
+    def forward(self, base_motion: BaseMotion, features: Tensor, before: Tensor | None = None) -> Tensor:
         """Codes int64 [t, groups] of consecutive frames' features [t, g * d]; `before` [groups]: of the frame before.
 
         Codes are for `BaseMotion.lookup`.
@@ -38,30 +38,32 @@ class JointChoice(nn.Module):
         codebooks = base_motion.quantiser.codebooks.double()  # [g, k, d]
         given = torch.einsum("ngd,gkd->gkn", weights.unflatten(1, (c.groups, c.dim)), codebooks).cpu().numpy()
         wanted = (base_motion.continuous(features).double() @ weights.T).cpu().numpy()  # [t, n]
-        distances = base_motion.quantiser.distances(base_motion.quantiser.features(features[:, None]))[:, 0]
-        nearest = distances.argmin(-1).cpu().numpy()  # [t, g]
+        squares = np.square(given).sum(-1)  # [g, k]
+        nearest = base_motion.nearest(features).cpu().numpy()  # [t, g]
         chosen, held = [], None if before is None else before.cpu().numpy()
         for goal, start in zip(wanted, nearest, strict=True):
             starts = (start,) if held is None else (start, held)
-            held = min((_descend(given, goal, codes, held) for codes in starts), key=lambda found: found[0])[1]
+            held = min((_descend(given, squares, goal, codes, held) for codes in starts), key=lambda found: found[0])[1]
             chosen.append(held)
         return torch.from_numpy(np.stack(chosen)).to(features.device)
 
 
-def _descend(given: np.ndarray, goal: np.ndarray, codes: np.ndarray, held: np.ndarray | None) -> tuple:
+def _descend(
+    given: np.ndarray, squares: np.ndarray, goal: np.ndarray, codes: np.ndarray, held: np.ndarray | None
+) -> tuple[float, np.ndarray]:
     """Cost, and codes [g] at a minimum near `codes`: what `given` [g, k, n] sums up to is near the `goal` [n].
 
-    `held` [g]: codes that cost nothing.
+    `squares` [g, k]: squared lengths of `given`. `held` [g]: codes that cost nothing.
     """
     groups = np.arange(len(codes))
     prices = np.full(given.shape[:2], 0.0 if held is None else CHANGE)
     if held is not None:
         prices[groups, held] = 0.0
-    squares = np.square(given).sum(-1) + prices  # [g, k]
+    alone = squares + prices
     codes, error = codes.copy(), given[groups, codes].sum(0) - goal
     for _ in range(SWEEPS):
         for g in groups:
             others = error - given[g, codes[g]]
-            codes[g] = (squares[g] + 2 * given[g] @ others).argmin()
+            codes[g] = (alone[g] + 2 * given[g] @ others).argmin()
             error = others + given[g, codes[g]]
     return np.square(error).sum() + prices[groups, codes].sum(), codes

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -113,10 +115,14 @@ class FacesModel(nn.Module):
     @torch.no_grad()
     def warp_errors(self, z: Tensor, refined: Refined, reference: FacesReference) -> Tensor:
         shown = self._corrected(refined.drawn, refined.motion)[0]
+        return torch.stack(self.errors(shown, z, refined.motion[0]), -1)
+
+    def errors(self, shown: Tensor, z: Tensor, m: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean squared errors in 0..1 of pictures [t, 3, h, h] in motion [t, m]: at the face [t], everywhere [t]."""
         error = (shown - z).square().mean(1, keepdim=True) / 4
-        faces = crop(error, self.numbers(refined.motion[0])[:, 54:], JUDGED)
+        faces = crop(error, self.numbers(m)[:, 54:], JUDGED)
         weight = feature_weight(JUDGED).to(error)
-        return torch.stack([(weight * faces).sum((1, 2, 3)) / weight.sum(), error.mean((1, 2, 3))], -1)
+        return (weight * faces).sum((1, 2, 3)) / weight.sum(), error.mean((1, 2, 3))
 
     # ---- the decoder
 
@@ -157,6 +163,7 @@ class FacesModel(nn.Module):
         return [layer for part in parts if part is not None for layer in part.layers()]
 
 
+@cache
 def feature_weight(size: int) -> Tensor:
     """What errors count in the face-aligned frame, most at eyes and mouth: [1, 1, size, size]."""
     here = positions(size)[0]

@@ -17,9 +17,12 @@ from torch.nn import functional as F
 from bcdcodec.models.faces.alignment_frame import positions, to_frame, to_picture
 from bcdcodec.models.faces.config import SurroundingsConfig
 from bcdcodec.models.faces.geometry import Block
+from bcdcodec.models.faces.motion_pair import condition_layers, motion_pair
 from bcdcodec.models.faces.overlap import Overlap
+from bcdcodec.models.smoothing import smoothed
 
 CHANNELS = 7  # share of the head's movement, flow x and y, occlusion, fill
+SMOOTHINGS = 2  # of the maps over 3x3 cells
 PLACES = 4  # numbers that tell a token where it is in the frames of both heads
 
 
@@ -43,9 +46,7 @@ class SurroundingsNetwork(nn.Module):
         self.register_buffer("motion_scale", torch.ones(c.motion))
         self.embed = nn.Linear(2 * 3 * (c.patch + 2 * c.margin) ** 2 + PLACES, c.width)
         self.position = nn.Parameter(0.02 * torch.randn(c.grid**2, c.width))
-        self.condition = nn.Sequential(
-            nn.Linear(3 * c.motion, c.width), nn.SiLU(), nn.Linear(c.width, c.width), nn.SiLU()
-        )
+        self.condition = condition_layers(3 * c.motion, c.width)
         self.blocks = nn.ModuleList(Block(c.width, c.heads) for _ in range(c.blocks))
         self.norm = nn.LayerNorm(c.width, elementwise_affine=False)
         self.to_windows = nn.Linear(c.width, CHANNELS * (2 * c.patch // c.cell) ** 2)
@@ -58,8 +59,6 @@ class SurroundingsNetwork(nn.Module):
     def forward(self, reference: Tensor, motion_reference: Tensor, motion: Tensor) -> Surroundings:
         """Reference [b, 3, s, s] of the config's side, -1 to 1, and all 58 numbers of motion [b, 58]."""
         c, kind = self.config, self.embed.weight.dtype  # bfloat16 where the layers were converted to it
-        before = (motion_reference - self.motion_mean) / self.motion_scale
-        after = (motion - self.motion_mean) / self.motion_scale
         there = head_movement(c.picture, motion_reference[:, -4:], motion[:, -4:])
         moved = F.grid_sample(reference, there, padding_mode="border", align_corners=False)
         both = F.pad(torch.cat([reference, moved], 1).to(kind), [c.margin] * 4, mode="replicate")
@@ -67,10 +66,11 @@ class SurroundingsNetwork(nn.Module):
         at = positions(c.grid, reference).flatten(1, 2).expand(len(motion), -1, -1)
         places = [to_frame(similarity, at).clamp(-4, 4) for similarity in (motion_reference[:, -4:], motion[:, -4:])]
         x = self.embed(torch.cat([tokens, *(p.to(kind) for p in places)], -1)) + self.position.to(kind)
-        condition = self.condition(torch.cat([after, before, after - before], -1).to(kind))
+        condition = self.condition(motion_pair(self, motion_reference, motion).to(kind))
         for block in self.blocks:
             x = block(x, condition)
-        out = _smoothed(self.overlap(self.to_windows(self.norm(x)).float(), CHANNELS))
+        # Steps of flow between two cells would show as blocks.
+        out = smoothed(self.overlap(self.to_windows(self.norm(x)).float(), CHANNELS), SMOOTHINGS)
         share, beside = out[:, :1].sigmoid(), out[:, 1:3]
         cells = positions(c.cells, reference).expand(len(motion), -1, -1, -1)
         movement = head_movement(c.cells, motion_reference[:, -4:], motion[:, -4:]) - cells
@@ -79,13 +79,6 @@ class SurroundingsNetwork(nn.Module):
     def layers(self) -> list[nn.Module]:
         """What may be converted to bfloat16: all but the statistics of the motion."""
         return [self.embed, self.condition, self.blocks, self.to_windows]
-
-
-def _smoothed(x: Tensor) -> Tensor:
-    """Maps [b, c, n, n] without what only single cells have: steps of flow between two cells would show as blocks."""
-    for _ in range(2):
-        x = F.avg_pool2d(F.pad(x, (1, 1, 1, 1), mode="replicate"), 3, 1)
-    return x
 
 
 def head_movement(size: int, similarity_reference: Tensor, similarity: Tensor) -> Tensor:
