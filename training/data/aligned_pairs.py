@@ -8,6 +8,7 @@ from __future__ import annotations
 import csv
 import io
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -111,6 +112,14 @@ def load_clips(folder: Path) -> dict[str, Frames]:
     return clips
 
 
+def by_person(clips: dict[str, Frames]) -> list[list[Frames]]:
+    """Clips of each person; a name begins with the person's, up to an underscore."""
+    people: dict[str, list[Frames]] = {}
+    for name, clip in clips.items():
+        people.setdefault(name.split("_")[0], []).append(clip)
+    return list(people.values())
+
+
 class Portrait:
     """Pictures of one re-animated portrait, read from its npz when asked for."""
 
@@ -181,11 +190,7 @@ class PairSource:
     """Makes batches. `clips` and `portraits` may be empty, not both."""
 
     def __init__(self, clips: dict[str, Frames], portraits: list[Portrait], size: int, cells: int, seed: int):
-        self.clips = list(clips.values())
-        people: dict[str, list[int]] = {}
-        for i, name in enumerate(clips):
-            people.setdefault(name.split("_")[0], []).append(i)
-        self.people = list(people.values())
+        self.clips, self.people = list(clips.values()), by_person(clips)
         self.portraits = portraits
         self.size, self.cells, self.seed = size, cells, seed
 
@@ -202,8 +207,7 @@ class PairSource:
                 out[key] = np.stack([row[key] for row in rows if key in row])
         n = len(rows)
         out["jitter"] = (rng.normal(size=(n, 4)) * [0.02, 0.02, 0.04, 0.03]).astype(np.float32)
-        gain = np.exp(rng.normal(size=(n, 1)) * 0.12 + rng.normal(size=(n, 3)) * 0.06)
-        out["gain"], out["bias"] = gain.astype(np.float32), (rng.normal(size=(n, 3)) * 0.06).astype(np.float32)
+        out["gain"], out["bias"] = random_light(rng, n)
         return out
 
     def _portrait_pair(self, rng: np.random.Generator) -> list[dict[str, np.ndarray]]:
@@ -231,7 +235,7 @@ class PairSource:
 
     def _clip_pair(self, rng: np.random.Generator) -> dict[str, np.ndarray]:
         person = self.people[rng.integers(len(self.people))]
-        clip = self.clips[person[rng.integers(len(person))]]
+        clip = person[rng.integers(len(person))]
         usable = np.flatnonzero(clip.found)
         # Of a few draws the two frames that differ most in expression and turn.
         drawn = rng.choice(usable, (3, 2))
@@ -239,6 +243,19 @@ class PairSource:
         picked = drawn[difference.argmax()]
         row = {"pictures": clip.pictures[picked], "motion": clip.motion[picked], "points": clip.points[picked]}
         return _mirrored(row) if rng.random() < 0.5 else row
+
+
+def random_light(rng: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Gain and bias, float32 [count, 3], of the colours of pictures from -1 to 1."""
+    gain = np.exp(rng.normal(size=(count, 1)) * 0.12 + rng.normal(size=(count, 3)) * 0.06)
+    return gain.astype(np.float32), (rng.normal(size=(count, 3)) * 0.06).astype(np.float32)
+
+
+def motion_statistics(clips: Iterable[Frames], portraits: Iterable[Portrait] = ()) -> tuple[Tensor, Tensor]:
+    """Mean and deviation [58] of each number of the motion, the deviation at least 0.04."""
+    motion = [clip.motion[clip.found] for clip in clips] + [p.motion[p.usable] for p in portraits]
+    motion = torch.cat([torch.from_numpy(m) for m in motion])
+    return motion.mean(0), motion.std(0).clamp_min(0.04)
 
 
 def _mirrored(row: dict[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from bcdcodec.training.data.aligned_pairs import Frames, Portrait, mirrored_motion
+from bcdcodec.training.data.aligned_pairs import Frames, Portrait, by_person, mirrored_motion
 
 
 class FrameSource:
     """Makes batches; batch `number` is a function of the data, the seed and the number alone."""
 
     def __init__(self, clips: dict[str, Frames], portraits: list[Portrait], seed: int):
-        people: dict[str, list[Frames]] = {}
-        for name, clip in clips.items():
-            people.setdefault(name.split("_")[0], []).append(clip)
-        self.people = list(people.values())
+        self.people = by_person(clips)
         self.portraits = portraits
         self.seed = seed
 

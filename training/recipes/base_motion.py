@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from bcdcodec.models.faces.alignment_frame import crop
 from bcdcodec.models.faces.base_motion import BaseMotion, corrected, correction_between
 from bcdcodec.models.faces.config import BaseMotionConfig
-from bcdcodec.training.data.aligned_pairs import PortraitFolders, load_clips
+from bcdcodec.training.data.aligned_pairs import PortraitFolders, load_clips, motion_statistics
 from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.single_frames import FrameSource
 from bcdcodec.training.recipes import run as runs
@@ -111,9 +111,9 @@ def train(options: argparse.Namespace, schedule: Schedule, config: BaseMotionCon
     source = FrameSource(clips, portraits, schedule.seed)
 
     def begin() -> None:
-        motion = torch.cat([torch.from_numpy(clip.motion[clip.found]) for clip in clips.values()])[:, :54]
-        model.expression_mean.copy_(motion.mean(0))
-        model.expression_scale.copy_(motion.std(0).clamp_min(0.04))
+        mean, deviation = motion_statistics(clips.values())
+        model.expression_mean.copy_(mean[:54])
+        model.expression_scale.copy_(deviation[:54])
 
     def of_batch(raw: dict, step: int) -> dict[str, Tensor]:
         if step == schedule.quantise_from:

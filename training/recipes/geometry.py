@@ -28,6 +28,7 @@ from bcdcodec.training.data.aligned_pairs import (
     PortraitFolders,
     aligned,
     load_clips,
+    motion_statistics,
     prepare_clips,
 )
 from bcdcodec.training.recipes import run as runs
@@ -99,10 +100,9 @@ WEIGHTS = {
 
 def set_motion_statistics(network: GeometryNetwork, source: PairSource) -> None:
     """Mean and deviation of the motion over the training frames."""
-    motion = [clip.motion[clip.found] for clip in source.clips] + [p.motion[p.usable] for p in source.portraits]
-    motion = torch.cat([torch.from_numpy(m) for m in motion])[:, : network.config.motion]
-    network.motion_mean.copy_(motion.mean(0))
-    network.motion_scale.copy_(motion.std(0).clamp_min(0.04))
+    mean, deviation = motion_statistics(source.clips, source.portraits)
+    network.motion_mean.copy_(mean[: network.config.motion])
+    network.motion_scale.copy_(deviation[: network.config.motion])
 
 
 def predict(network: GeometryNetwork, pairs: Pairs) -> Geometry:

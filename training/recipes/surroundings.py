@@ -24,7 +24,14 @@ from bcdcodec.models.faces.alignment_frame import crop, head_radii, positions, s
 from bcdcodec.models.faces.config import SurroundingsConfig
 from bcdcodec.models.faces.geometry import compose, warp
 from bcdcodec.models.faces.surroundings import SurroundingsNetwork
-from bcdcodec.training.data.aligned_pairs import Frames, load_clips, mirrored_motion
+from bcdcodec.training.data.aligned_pairs import (
+    Frames,
+    by_person,
+    load_clips,
+    mirrored_motion,
+    motion_statistics,
+    random_light,
+)
 from bcdcodec.training.recipes import run as runs
 from bcdcodec.training.recipes.geometry import charbonnier
 
@@ -47,10 +54,7 @@ class ClipPairs:
     """Batches of pairs of frames; a batch is a function of the clips, the seed and its number."""
 
     def __init__(self, clips: dict[str, Frames], schedule: Schedule):
-        people: dict[str, list[Frames]] = {}
-        for name, clip in clips.items():
-            people.setdefault(name.split("_")[0], []).append(clip)
-        self.people, self.schedule = list(people.values()), schedule
+        self.people, self.schedule = by_person(clips), schedule
 
     def raw(self, number: int) -> dict[str, np.ndarray]:
         """Pictures uint8 [b, 2, 256, 256, 3], motion [b, 2, 58], and what `augmented` changes them by."""
@@ -69,10 +73,10 @@ class ClipPairs:
         side = 1 - s.zoom * rng.random(b)
         centre = 0.5 + (rng.random((b, 2)) - 0.5) * (1 - side)[:, None]
         similarity = np.concatenate([centre, np.log(side)[:, None], s.roll * rng.normal(size=(b, 1))], 1)
-        gain = np.exp(rng.normal(size=(b, 1)) * 0.12 + rng.normal(size=(b, 3)) * 0.06)
+        gain, bias = random_light(rng, b)
         return {
             "pictures": np.stack(pictures), "motion": np.stack(motions), "view": similarity.astype(np.float32),
-            "gain": gain.astype(np.float32), "bias": (rng.normal(size=(b, 3)) * 0.06).astype(np.float32),
+            "gain": gain, "bias": bias,
             "noise": (s.noise * rng.normal(size=(b, 2, 54))).astype(np.float32),
         }  # fmt: skip
 
@@ -130,9 +134,9 @@ def train(options: argparse.Namespace, schedule: Schedule, config: SurroundingsC
     source = ClipPairs(clips, schedule)
 
     def begin() -> None:
-        motion = torch.cat([torch.from_numpy(clip.motion[clip.found]) for clip in clips.values()])
-        network.motion_mean.copy_(motion.mean(0))
-        network.motion_scale.copy_(motion.std(0).clamp_min(0.04))
+        mean, deviation = motion_statistics(clips.values())
+        network.motion_mean.copy_(mean)
+        network.motion_scale.copy_(deviation)
 
     def of_batch(raw: dict, step: int) -> dict[str, Tensor]:
         pictures, motion = augmented(raw, config.picture)
