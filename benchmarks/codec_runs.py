@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from bcdcodec.benchmarks.measure.rate import all_codes, frame_bits, static_bits
-from bcdcodec.codec import Codec, load
+from bcdcodec.codec import load
 from bcdcodec.container import Recording, open_bcd, write_recording
 from bcdcodec.entropy.profiles import profile_name
 from bcdcodec.files.encode_file import EncodeOptions, encode_file
 from bcdcodec.files.recording import read
-from bcdcodec.models.faces.geometry import Geometry
+from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork
 from bcdcodec.video import Crop, read_pictures
 
 WITHOUT_DECODER = "decoder and refiner"
@@ -47,7 +47,7 @@ class Part:
 
     name: str
     encoding: bool  # it takes part in encoding, so the file is written anew
-    left_out: Callable  # context manager of the codec
+    left_out: Callable[[], AbstractContextManager]  # in which the model runs without it
 
 
 class CodecRun:
@@ -99,24 +99,28 @@ class CodecRun:
         """The networks that the model can run without."""
         model, found = self.codec.model, []
         if hasattr(model, "base"):
-            found = [Part("geometry", True, _no_geometry), Part("enhancement layer", False, _no_enhancement)]
-            if model.base.surroundings is not None:
-                found.append(Part("surroundings", True, _no_surroundings))
+            found = [
+                Part("geometry", True, _with(model.base.geometry, "forward", partial(_resting, model.base.geometry))),
+                Part("enhancement layer", False, _with(model, "_corrected", lambda shown, motion: shown)),
+            ]
+            if model.base.surroundings is not None:  # a rule: as the head, less the further away
+                found.append(Part("surroundings", True, _with(model.base, "surroundings", None)))
             return tuple(found)
-        if model.warps:
-            found.append(Part(WITHOUT_DECODER, False, _no_steps))
+        if model.warps:  # decoding in no steps asks neither the decoder nor the refiner
+            found.append(Part(WITHOUT_DECODER, False, nullcontext))
         for attribute, name in (("refiner", "refiner"), ("denoiser", "denoiser of the reference")):
             if hasattr(model, attribute):
-                found.append(Part(name, False, _identity(attribute)))
+                found.append(Part(name, False, _with(model, attribute, _Identity())))
         if hasattr(model, "residual_basis"):
-            found.append(Part("residual basis", False, _no_residual_basis))
-        if model.warps:
-            found.append(Part(MOTION_ENCODER, True, _no_motion_encoder))
+            found.append(Part("residual basis", False, _with(model, "residual_basis", lambda tokens, motion: None)))
+        if model.warps:  # the alignment starts from no motion instead of the network's estimate
+            read = model.motion
+            found.append(Part(MOTION_ENCODER, True, _with(model, "motion", lambda z: torch.zeros_like(read(z)))))
         return tuple(found)
 
     def decode_without(self, part: Part, source: Path | np.ndarray, coded: CodedFile, target: Path) -> tuple:
         """The file (written anew into `target` where the part encodes) and its pictures without a part."""
-        with part.left_out(self.codec):
+        with part.left_out():
             if part.encoding:
                 kbps = coded.setting.split(" kbit/s")[0] if " kbit/s" in coded.setting else None
                 again = self.codec.encode(
@@ -142,78 +146,26 @@ class _Identity(torch.nn.Module):
         return x
 
 
-@contextmanager
-def _no_steps(codec: Codec) -> Iterator[None]:
-    yield  # decoding in no steps asks neither the decoder nor the refiner
-
-
-def _identity(name: str) -> Callable:
-    """The network of that name gives its first argument back: what it corrects."""
+def _with(owner: torch.nn.Module, name: str, value: object) -> Callable[[], AbstractContextManager]:
+    """Contexts in which an attribute, a network or a method, has another value."""
 
     @contextmanager
-    def change(codec: Codec) -> Iterator[None]:
-        kept = getattr(codec.model, name)
-        setattr(codec.model, name, _Identity())
+    def changed() -> Iterator[None]:
+        own, kept = name in vars(owner) or name in owner._modules, getattr(owner, name)
+        setattr(owner, name, value)
         try:
             yield
         finally:
-            setattr(codec.model, name, kept)
+            if own:
+                setattr(owner, name, kept)
+            else:  # a method of the class
+                delattr(owner, name)
 
-    return change
-
-
-@contextmanager
-def _no_residual_basis(codec: Codec) -> Iterator[None]:
-    codec.model.residual_basis = lambda tokens, motion: None
-    try:
-        yield
-    finally:
-        del codec.model.residual_basis
+    return changed
 
 
-@contextmanager
-def _no_geometry(codec: Codec) -> Iterator[None]:
-    """The face of the reference is shown as it is, in place, size and roll of the frame."""
-    base = codec.model.base
-
-    def rest(reference: torch.Tensor, before: torch.Tensor, after: torch.Tensor) -> Geometry:
-        nothing = reference.new_zeros(len(reference), 1, base.geometry.config.cells, base.geometry.config.cells)
-        flow, fill = nothing.expand(-1, 2, -1, -1), nothing.expand(-1, 3, -1, -1)
-        return Geometry(flow, nothing - UNSEEN, nothing - UNSEEN, fill)
-
-    base.geometry.forward = rest
-    try:
-        yield
-    finally:
-        del base.geometry.forward
-
-
-@contextmanager
-def _no_surroundings(codec: Codec) -> Iterator[None]:
-    """A rule moves what is around the face: as the head, less the further away."""
-    base = codec.model.base
-    kept, base.surroundings = base.surroundings, None
-    try:
-        yield
-    finally:
-        base.surroundings = kept
-
-
-@contextmanager
-def _no_enhancement(codec: Codec) -> Iterator[None]:
-    codec.model._corrected = lambda shown, motion: shown
-    try:
-        yield
-    finally:
-        del codec.model._corrected
-
-
-@contextmanager
-def _no_motion_encoder(codec: Codec) -> Iterator[None]:
-    """The alignment starts from no motion instead of the network's estimate."""
-    kept = codec.model.motion
-    codec.model.motion = lambda z: torch.zeros_like(kept(z))
-    try:
-        yield
-    finally:
-        del codec.model.motion
+def _resting(network: GeometryNetwork, reference: torch.Tensor, *motions: torch.Tensor) -> Geometry:
+    """The face of the reference as it is, in place, size and roll of the frame."""
+    nothing = reference.new_zeros(len(reference), 1, network.config.cells, network.config.cells)
+    flow, fill = nothing.expand(-1, 2, -1, -1), nothing.expand(-1, 3, -1, -1)
+    return Geometry(flow, nothing - UNSEEN, nothing - UNSEEN, fill)
