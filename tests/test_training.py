@@ -205,6 +205,12 @@ def test_without_a_manifest_some_files_are_held_out_and_none_is_in_both(tmp_path
     assert len(files["train"]) + len(files["val"]) == 40
 
 
+@pytest.mark.parametrize("name", [f"{i}.mp4" for i in range(30)])
+def test_one_file_alone_is_in_both(tmp_path, name):
+    (tmp_path / name).touch()
+    assert split_of(tmp_path)["train"] == split_of(tmp_path)["val"] == [tmp_path / name]
+
+
 @pytest.mark.parametrize("make", [lambda p: p / "none", lambda p: p], ids=["missing folder", "empty folder"])
 def test_a_folder_without_video_is_refused(tmp_path, make):
     with pytest.raises(BcdError, match="folder|no video"):

@@ -61,6 +61,7 @@ def split_of(folder: Path) -> dict[str, list[Path]]:
         if files["train"] and not files["val"]:
             files["val"] = files["train"][-1:]
             files["train"] = files["train"][:-1] or files["val"]
+        files["train"] = files["train"] or files["val"]  # one video is both
     if not files["train"]:
         raise VideoError(f"no video or picture to train on in {folder} (0 files)")
     return files
