@@ -60,27 +60,29 @@ class BaseLayer(nn.Module):
         network.
         """
         m, size, (b, t) = self.geometry.config.motion, self.geometry.config.frame, motion.shape[:2]
-        face = repeated(crop(reference, reference_motion[:, m:], size), t)
+        face = crop(reference, reference_motion[:, m:], size)
         own, motion = repeated(reference_motion, t), motion.flatten(0, 1)
         if moved:
             geometry = self.geometry(face, own[:, :m], motion[:, :m])
-            warped = compose(warp(face, geometry.flow), geometry)
+            warped = compose(warp(repeated(face, t), geometry.flow), geometry)
             if self.drawing is not None and steps:
                 noise = noise.flatten(0, 1)[..., :size, :size]
                 warped = draw(self.drawing, warped, face, geometry, own[:, :m], motion[:, :m], noise, steps)
             face = warped
-        whole = repeated(reference, t)
-        if moved and self.surroundings is not None:
-            around = self._surroundings(whole, own, motion)
         else:
-            around = move_around(whole, own[:, m:], motion[:, m:])
+            face = repeated(face, t)
+        if moved and self.surroundings is not None:
+            around = self._surroundings(reference, own, motion)
+        else:
+            around = move_around(repeated(reference, t), own[:, m:], motion[:, m:])
         return paste(face, head_mask(size).to(face), motion[:, m:], around).clamp(-1, 1).unflatten(0, (b, t))
 
     def _surroundings(self, reference: Tensor, own: Tensor, motion: Tensor) -> Tensor:
-        """The picture around the face [n, 3, h, h] of references [n, 3, h, h] in motion `own` and `motion` [n, 58]."""
+        """The picture around the face [n, 3, h, h] of references [b, 3, h, h] in motion `own` and `motion` [n, 58]."""
+        t = len(motion) // len(reference)
         small = F.avg_pool2d(reference, reference.shape[-1] // self.surroundings.config.picture)
-        said = self.surroundings(small, own, motion)
-        return compose(warp(reference, said.flow, cubic=True), said)
+        said = self.surroundings(repeated(small, t), own, motion)
+        return compose(warp(repeated(reference, t), said.flow, cubic=True), said)
 
 
 def head_mask(size: int) -> Tensor:

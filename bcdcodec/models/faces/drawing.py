@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bcdcodec.models.edm import preconditioning, sample_heun
 from bcdcodec.models.faces.alignment_frame import head_radii, positions
 from bcdcodec.models.faces.config import DrawingConfig
-from bcdcodec.models.faces.geometry import Block, Geometry
+from bcdcodec.models.faces.geometry import Geometry
 from bcdcodec.models.faces.motion_pair import condition_layers, motion_pair
 from bcdcodec.models.faces.overlap import Overlap
+from bcdcodec.models.faces.transformer import Block, patches
 
 REACH = 1.2  # radii of the head's ellipse up to which patches are drawn; from 1.15 on the frame is not shown
 LEVELS = 16  # numbers that tell the network the noise level
@@ -62,20 +62,19 @@ class DrawingNetwork(nn.Module):
     ) -> Tensor:
         """D(x; sigma): the difference [b, 3, s, s] of the true face and the warped one, of its noisy x = `noisy`.
 
-        `sigma` [b] are noise levels, `warped` and `reference` [b, 3, s, s] faces from -1 to 1, `motion_reference` and
-        `motion` [b, m] the first numbers of base motion.
+        `sigma` [b] are noise levels, `warped` [b, 3, s, s] and `reference` [r, 3, s, s] faces from -1 to 1, r of which
+        serve b / r of the others each; `motion_reference` and `motion` [b, m] the first numbers of base motion.
         """
         c, kind = self.config, self.embed.weight.dtype
         c_skip, _, _, c_noise = preconditioning(sigma, c.sigma_data)
         masks = torch.cat([geometry.occlusion.sigmoid(), geometry.mouth.sigmoid()], 1)
-        side, margin = c.patch + 2 * c.margin, c.margin
         tokens = torch.cat([
-            self._patches(warped.to(kind), c.patch, margin, side),
-            self._patches(reference.to(kind), c.patch, 0, c.patch),
-            self._patches(masks.to(kind), c.patch // c.cell, margin // c.cell, side // c.cell),
+            patches(warped.to(kind), c.patch, c.margin),
+            patches(reference.to(kind), c.patch).repeat_interleave(len(warped) // len(reference), 0),
+            patches(masks.to(kind), c.patch // c.cell, c.margin // c.cell),
         ], -1)  # fmt: skip
-        noise = self._patches((c_skip[:, None, None, None] / c.sigma_data * noisy).to(kind), c.patch, margin, side)
-        x = self.embed(tokens) + self.embed_noisy(noise) + self.position.to(kind)
+        noise = patches((c_skip[:, None, None, None] / c.sigma_data * noisy).to(kind), c.patch, c.margin)
+        x = self.embed(tokens[:, self.drawn]) + self.embed_noisy(noise[:, self.drawn]) + self.position.to(kind)
         condition = self._condition(motion_reference, motion, c_noise).to(kind)
         for block in self.blocks:
             x = block(x, condition)
@@ -87,12 +86,6 @@ class DrawingNetwork(nn.Module):
     def layers(self) -> list[nn.Module]:
         """What may be converted to bfloat16: all but the statistics of the motion."""
         return [self.embed, self.embed_noisy, self.condition, self.blocks, self.to_window]
-
-    def _patches(self, x: Tensor, step: int, margin: int, side: int) -> Tensor:
-        """The patches that are drawn, with their margins: [b, c, h, h] -> [b, n, c * side ** 2]."""
-        if margin:
-            x = F.pad(x, [margin] * 4, mode="replicate")
-        return F.unfold(x, side, stride=step).transpose(1, 2)[:, self.drawn]
 
     def _condition(self, motion_reference: Tensor, motion: Tensor, c_noise: Tensor) -> Tensor:
         waves = c_noise[:, None] * (torch.arange(LEVELS // 2, device=c_noise.device) + 1)

@@ -16,6 +16,7 @@ from bcdcodec.models.faces.alignment_frame import positions
 from bcdcodec.models.faces.config import GeometryConfig
 from bcdcodec.models.faces.motion_pair import condition_layers, motion_pair
 from bcdcodec.models.faces.overlap import Overlap
+from bcdcodec.models.faces.transformer import Block, patches
 
 
 class Geometry(NamedTuple):
@@ -56,16 +57,15 @@ class GeometryNetwork(nn.Module):
         self.overlap = Overlap(c.grid, c.patch // c.cell)
 
     def forward(self, reference: Tensor, motion_reference: Tensor, motion: Tensor) -> Geometry:
-        """Reference [b, 3, s, s] (-1 to 1) and motions [b, m] -> `Geometry`."""
-        c, b = self.config, len(reference)
+        """References [r, 3, s, s] (-1 to 1) and motions [b, m], b / r of each reference -> `Geometry`."""
+        c, b = self.config, len(motion)
         kind = self.embed.weight.dtype  # bfloat16 where the layers were converted to it
         both = motion_pair(self, motion_reference, motion).to(kind)
         difference = both[:, -c.motion :]
-        padded = F.pad(reference.to(kind), [c.margin] * 4, mode="replicate")
-        patches = F.unfold(padded, c.patch + 2 * c.margin, stride=c.patch).transpose(1, 2)  # [b, n, 3 * side ** 2]
+        tokens = self.embed(patches(reference.to(kind), c.patch, c.margin)).repeat_interleave(b // len(reference), 0)
         condition = self.condition(both)  # [b, d]
         bias = (self.amounts(condition) @ self.by_position.to(condition.dtype)).view(b, c.grid**2, c.width)
-        x = self.embed(patches) + self.position.to(kind) + bias
+        x = tokens + self.position.to(kind) + bias
         for block in self.blocks:
             x = block(x, condition)
         x = self.norm(x)
@@ -77,35 +77,6 @@ class GeometryNetwork(nn.Module):
     def layers(self) -> list[nn.Module]:
         """What may be converted to bfloat16: all but the statistics of the motion."""
         return [self.embed, self.condition, self.amounts, self.blocks, self.difference, self.to_flow, self.to_rest]
-
-
-class Block(nn.Module):
-    """Transformer block with AdaLN-Zero (DiT, figure 3)."""
-
-    def __init__(self, width: int, heads: int):
-        super().__init__()
-        self.heads = heads
-        self.norm = nn.LayerNorm(width, elementwise_affine=False)
-        self.modulation = nn.Linear(width, 6 * width)
-        self.qkv = nn.Linear(width, 3 * width)
-        self.out = nn.Linear(width, width)
-        self.ff_in = nn.Linear(width, 4 * width)
-        self.ff_out = nn.Linear(4 * width, width)
-        nn.init.zeros_(self.modulation.weight)
-        nn.init.zeros_(self.modulation.bias)
-
-    def forward(self, x: Tensor, condition: Tensor) -> Tensor:
-        """Tokens [b, n, d] under a condition [b, d] -> [b, n, d]."""
-        shift_a, scale_a, gate_a, shift_f, scale_f, gate_f = self.modulation(condition)[:, None].chunk(6, -1)
-        x = x + (1 + gate_a) * self._attention(self.norm(x) * (1 + scale_a) + shift_a)
-        hidden = F.gelu(self.ff_in(self.norm(x) * (1 + scale_f) + shift_f), approximate="tanh")
-        return x + (1 + gate_f) * self.ff_out(hidden)
-
-    def _attention(self, x: Tensor) -> Tensor:
-        b, n, d = x.shape
-        q, k, v = self.qkv(x).view(b, n, 3, self.heads, d // self.heads).permute(2, 0, 3, 1, 4)
-        weights = ((q * (d // self.heads) ** -0.5) @ k.transpose(-1, -2)).softmax(-1)
-        return self.out((weights.to(v.dtype) @ v).transpose(1, 2).reshape(b, n, d))
 
 
 def warp(reference: Tensor, flow: Tensor, cubic: bool = False) -> Tensor:

@@ -16,9 +16,9 @@ from torch.nn import functional as F
 
 from bcdcodec.models.faces.alignment_frame import positions, to_frame, to_picture
 from bcdcodec.models.faces.config import SurroundingsConfig
-from bcdcodec.models.faces.geometry import Block
 from bcdcodec.models.faces.motion_pair import condition_layers, motion_pair
 from bcdcodec.models.faces.overlap import Overlap
+from bcdcodec.models.faces.transformer import Block, patches
 from bcdcodec.models.smoothing import smoothed
 
 CHANNELS = 7  # share of the head's movement, flow x and y, occlusion, fill
@@ -61,8 +61,7 @@ class SurroundingsNetwork(nn.Module):
         c, kind = self.config, self.embed.weight.dtype  # bfloat16 where the layers were converted to it
         there = head_movement(c.picture, motion_reference[:, -4:], motion[:, -4:])
         moved = F.grid_sample(reference, there, padding_mode="border", align_corners=False)
-        both = F.pad(torch.cat([reference, moved], 1).to(kind), [c.margin] * 4, mode="replicate")
-        tokens = F.unfold(both, c.patch + 2 * c.margin, stride=c.patch).transpose(1, 2)  # [b, n, 6 * side ** 2]
+        tokens = patches(torch.cat([reference, moved], 1).to(kind), c.patch, c.margin)  # [b, n, 6 * side ** 2]
         at = positions(c.grid, reference).flatten(1, 2).expand(len(motion), -1, -1)
         places = [to_frame(similarity, at).clamp(-4, 4) for similarity in (motion_reference[:, -4:], motion[:, -4:])]
         x = self.embed(torch.cat([tokens, *(p.to(kind) for p in places)], -1)) + self.position.to(kind)
