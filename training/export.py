@@ -25,7 +25,7 @@ from bcdcodec.models.base import VideoModel
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.latents import Latents, VaeLatents, open_latents, to_unit
 from bcdcodec.models.registry import build_model, read_config
-from bcdcodec.models.windows import motion_blocks, refined_clip
+from bcdcodec.models.windows import joined, motion_blocks, refined_parts
 from bcdcodec.training.checkpoint import load_sharded, replaced, save_sharded
 from bcdcodec.training.data.clips import ClipStore, load_store
 from bcdcodec.training.data.run_data import PEOPLE_ALONE, procedural_clips
@@ -136,7 +136,7 @@ def _coded(model: VideoModel, latents: Latents, pictures: np.ndarray) -> _Coded:
     values = quantiser.quantise(tokens, index)
     own = None if own is None else model.vq.quantise(own[None])[0]
     reference = model.reference(quantiser.dequantise(values, index), own)
-    return _Coded(_as_stored(values), *refined_clip(model, latents, pictures, m, reference, "cpu")[:2])
+    return _Coded(_as_stored(values), *joined(list(refined_parts(model, latents, pictures, m, reference, "cpu")))[:2])
 
 
 def _tokens(model: VideoModel, latents: Latents, pictures: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:

@@ -25,14 +25,15 @@ def motion_of(session: Session, pictures: np.ndarray) -> Tensor:
 
 
 @torch.inference_mode()
-def refine(
+def refined_parts(
     session: Session, pictures: np.ndarray, motion: Tensor, reference: Reference, quick: bool = False
-) -> windows.RefinedClip:
+) -> Iterator[windows.RefinedClip]:
     """Motion that fits pictures uint8 [t, h, w, 3] best, from the encoder's [t, m] on, and the errors that are left.
 
-    `VideoModel.refine` and `VideoModel.warp_errors`. `quick`: coarser, to compare references.
+    `VideoModel.refine` and `VideoModel.warp_errors`, part by part. `quick`: coarser, to compare references.
     """
-    return windows.refined_clip(session.model, session.latents, pictures, motion, reference, session.device, quick)
+    model, latents, device = session.model, session.latents, session.device
+    yield from windows.refined_parts(model, latents, pictures, motion, reference, device, quick)
 
 
 @torch.inference_mode()

@@ -75,7 +75,7 @@ class RefinedClip(NamedTuple):
     errors: Tensor | None  # [t, 2], `VideoModel.warp_errors`; None of a model that does not warp
 
 
-def refined_clip(
+def refined_parts(
     model: VideoModel,
     latents: Latents,
     pictures: np.ndarray,
@@ -83,14 +83,18 @@ def refined_clip(
     reference: Reference,
     device: str,
     quick: bool = False,
-) -> RefinedClip:
-    """`VideoModel.refine` of a clip uint8 [t, h, w, 3] of motion [t, m], REFINED_AT_ONCE frames at a time."""
+) -> Iterator[RefinedClip]:
+    """`VideoModel.refine` of a clip uint8 [t, h, w, 3] of motion [t, m], REFINED_AT_ONCE frames after another."""
     if not model.warps:
-        return RefinedClip(m, None, None)
-    parts = []
+        yield RefinedClip(m, None, None)
+        return
     for start in range(0, len(pictures), REFINED_AT_ONCE):
         at = slice(start, start + REFINED_AT_ONCE)
         z = latents.encode(to_unit(pictures[at], device))
         refined = model.refine(z[None], m[None, at], reference, quick)
-        parts.append((refined.motion[0], refined.hessian[0], model.warp_errors(z, refined, reference)))
-    return RefinedClip(*map(torch.cat, zip(*parts, strict=True)))
+        yield RefinedClip(refined.motion[0], refined.hessian[0], model.warp_errors(z, refined, reference))
+
+
+def joined(parts: list[RefinedClip]) -> RefinedClip:
+    """Parts that follow one another as one."""
+    return RefinedClip(*(None if x[0] is None else torch.cat(x) for x in zip(*parts, strict=True)))

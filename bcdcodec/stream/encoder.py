@@ -40,11 +40,10 @@ from bcdcodec.stream.recorder import StreamRecorder
 from bcdcodec.stream.reference_choice import Candidate, ReferenceChoice
 from bcdcodec.stream.sequence import unwrapped
 from bcdcodec.stream.wire import SRTP_BYTES
-from bcdcodec.video.av1 import PRESET
+from bcdcodec.video.av1 import PRESET, QUICK_PRESET
 
 HEADER_BYTES = 4
 MOST_SOUND = 2  # Opus packets that wait for pictures
-QUICK_PRESET = 8  # of SVT-AV1, for the first reference, which cannot wait
 HELD = 4  # references, the latest, that both sides keep
 RESEND_PACKETS = 12  # after which fragments are sent again if no report tells of the content
 CALM_PACKETS = 40  # without a loss, after which restarts become rare

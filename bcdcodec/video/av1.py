@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 ENCODER, DECODER = "libsvtav1", "libdav1d"
 MIN_ENCODED_SIDE = 64  # pixels: SVT-AV1 takes no smaller picture
 PRESET = 2  # of SVT-AV1, 0 (slow) to 13; at 4 a picture of the same bytes is .3 dB worse
+QUICK_PRESET = 8  # for searches: a fifteenth of the time
 MAX_QUANTISER = 255  # AV1's base_q_idx
 FINEST_QP, COARSEST_QP = 1, 61  # SVT-AV1's qp, where each is 4 steps of the quantiser; FFmpeg takes 0 for none given
 MAX_OFFSET = 63  # of the quantiser from that of the qp, as SVT-AV1 takes it
@@ -31,6 +32,7 @@ FIRST_QUANTISER = 120  # where the search for a budget begins
 DECAY = 0.014  # of the logarithm of the bytes with each step of the quantiser, about
 ENOUGH = 0.985  # of a budget, beyond which no finer quantiser is looked for
 MAX_GUESSES = 4  # by that decay, before bisection
+SHORTER = 7  # steps of the quantiser by which a picture of as many bytes is finer at PRESET than at QUICK_PRESET
 TEMPORAL_DELIMITER = b"\x12\x00"  # an OBU that starts every temporal unit in a stream; not stored
 
 # Constant quantisers, one thread, full range; every frame refers only to the ones before it. The key frame of two
@@ -41,23 +43,50 @@ _LEVELS = 6  # of SVT-AV1's temporal hierarchy, each with its offset
 Planes = tuple[np.ndarray, np.ndarray, np.ndarray]  # Y [h, w], Cb and Cr [(h + 1) / 2, (w + 1) / 2], all uint8
 
 
-def encode_key(image: np.ndarray, budget: int, preset: int = PRESET) -> Picture:
+def encode_key(image: np.ndarray, budget: int, preset: int = PRESET, rough: Picture | None = None) -> Picture:
     """Return an image uint8 [h, w, 3] as a key frame of at most `budget` bytes, as fine as they allow.
 
-    Where even the coarsest quantiser needs more bytes, the picture is that. `preset`: of the encoder, 0 to 13. Raises
-    VideoError if the image cannot be coded or PyAV has no AV1 encoder.
+    Where even the coarsest quantiser needs more bytes, the picture is that. `preset`: of the encoder, 0 to 13. `rough`:
+    the same picture at QUICK_PRESET, which saves looking for the quantiser. Raises VideoError if the image cannot be
+    coded or PyAV has no AV1 encoder.
     """
-    planes = to_planes(image)
-    unit = _finest(lambda quantiser: _encode([planes], quantiser, quantiser, preset)[0], budget)
+    planes = [to_planes(image)]
     height, width = image.shape[:2]
-    return Picture(width, height, unit)
+
+    def unit(quantiser: int) -> bytes:
+        return _encode(planes, quantiser, quantiser, preset)[0]
+
+    if rough is None and preset < QUICK_PRESET:
+        rough = encode_key(image, budget, QUICK_PRESET)
+    first = FIRST_QUANTISER if rough is None else quantiser_of(rough) - SHORTER
+    return Picture(width, height, _finest(unit, budget, 1, MAX_QUANTISER, first))
 
 
-def encode_inter(image: np.ndarray, base_image: np.ndarray, base: Picture, base_number: int, budget: int) -> Picture:
+def rough_key(image: np.ndarray, key: Picture) -> Picture:
+    """Return an image uint8 [h, w, 3] as a key frame with the quantiser of another. Raises as `encode_key`."""
+    quantiser = quantiser_of(key)
+    return Picture(key.width, key.height, _encode([to_planes(image)], quantiser, quantiser, QUICK_PRESET)[0])
+
+
+def quantiser_of(picture: Picture) -> int:
+    """Return the quantiser of a key frame, 1 to 255."""
+    return parse_key_unit(picture.unit, picture.width, picture.height).frame.quantiser
+
+
+def encode_inter(
+    image: np.ndarray,
+    base_image: np.ndarray,
+    base: Picture,
+    base_number: int,
+    budget: int,
+    preset: int = PRESET,
+    rough: Picture | None = None,
+) -> Picture:
     """Return an image uint8 [h, w, 3] as an inter frame of at most `budget` bytes that refers to a key frame.
 
-    `base`: what `encode_key` made of `base_image`, the picture of content `base_number`. Raises VideoError where it was
-    not made so, or by another version of the encoder.
+    `base`: what `encode_key` made of `base_image` at the same preset, the picture of content `base_number`. `rough`:
+    the same picture at QUICK_PRESET, which saves looking for the quantiser. Raises VideoError where the base was not
+    made so, or by another version of the encoder.
     """
     if image.shape != base_image.shape:
         raise VideoError(f"the image has shape {list(image.shape)}, its base {list(base_image.shape)}")
@@ -66,7 +95,7 @@ def encode_inter(image: np.ndarray, base_image: np.ndarray, base: Picture, base_
     first = key.frame.quantiser
 
     def unit(quantiser: int) -> bytes:
-        units = _encode(planes, first, quantiser)
+        units = _encode(planes, first, quantiser, preset)
         if units[0] != base.unit:
             raise VideoError("the base of an inter frame was made by another encoder or of another image")
         parse_inter_unit(units[1], key)
@@ -74,7 +103,8 @@ def encode_inter(image: np.ndarray, base_image: np.ndarray, base: Picture, base_
 
     nearest = 4 * _qp(first)
     finest, coarsest = max(1, nearest - MAX_OFFSET), min(MAX_QUANTISER, nearest + MAX_OFFSET)
-    return Picture(base.width, base.height, _finest(unit, budget, finest, coarsest), base_number)
+    begin = FIRST_QUANTISER if rough is None else parse_inter_unit(rough.unit, key).quantiser - SHORTER
+    return Picture(base.width, base.height, _finest(unit, budget, finest, coarsest, begin), base_number)
 
 
 def decode_picture(picture: Picture, base: Picture | None = None) -> np.ndarray:
@@ -143,13 +173,14 @@ def _enlarged_chroma(plane: np.ndarray) -> np.ndarray:
     return plane
 
 
-def _finest(encode: Callable[[int], bytes], budget: int, finest: int = 1, coarsest: int = MAX_QUANTISER) -> bytes:
-    """Return the unit of the finest quantiser that keeps the budget, or of one that uses nearly all of it.
+def _finest(encode: Callable[[int], bytes], budget: float, finest: int, coarsest: int, first: int) -> tuple[int, bytes]:
+    """Return the finest quantiser whose unit keeps the budget, or one that uses nearly all of it, and its unit.
 
-    The coarsest one's if none keeps it. Bytes fall about exponentially with the quantiser; so the next one is guessed.
+    The coarsest one's if none keeps it. The search begins at `first`. Bytes fall about exponentially with the
+    quantiser; so the next one is guessed.
     """
     too_large, fits, best = finest - 1, coarsest + 1, None
-    quantiser = min(max(FIRST_QUANTISER, finest), coarsest)
+    quantiser = min(max(first, finest), coarsest)
     tries = 0
     while fits - too_large > 1:
         unit = encode(quantiser)

@@ -6,10 +6,11 @@ import numpy as np
 
 from bcdcodec.container.picture import Picture
 from bcdcodec.errors import VideoError
-from bcdcodec.video.av1 import MIN_ENCODED_SIDE, PRESET, decode_picture, encode_key
+from bcdcodec.video.av1 import MIN_ENCODED_SIDE, PRESET, QUICK_PRESET, decode_picture, encode_key
 from bcdcodec.video.scaling import scale
 
 SHARES = (1.0, 0.75, 0.625, 0.5)  # of the image's sides, at which it may be coded: 256, 192, 160, 128 of 256
+CLOSE = 1.05  # times the least error at QUICK_PRESET, up to which a size is tried at the preset asked for
 EDGE = 0.35  # of an ellipse's radii, over which its weights fall to 0
 
 
@@ -19,22 +20,25 @@ def encode_reference(
     """Return an image uint8 [h, w, 3] as a key frame of at most `budget` bytes, at the size that serves it best.
 
     The size is that with the least squared error after enlargement to the image's own, each pixel counted by `weights`
-    [h, w]; None: all alike. Smaller sizes are tried as long as the error falls. `preset`: of the encoder.
-    Raises as `encode_key`.
+    [h, w]; None: all alike. All sizes are tried at QUICK_PRESET, the best ones at the `preset` asked for. Raises as
+    `encode_key`.
     """
     height, width = image.shape[:2]
-    best, least = None, np.inf
-    for share in SHARES:
-        if share < 1 and min(_even(share * width), _even(share * height)) < MIN_ENCODED_SIDE:
-            break
-        picture = encode_key(scale(image, _even(share * width), _even(share * height)), budget, preset)
-        error = weighted_error(decode_picture(picture), image, weights)
-        if len(picture.unit) > budget:  # not even the coarsest one keeps it
-            error = np.inf
-        if best is not None and error >= least and len(best.unit) <= budget:
-            break
-        best, least = picture, error
-    return best
+    sizes = [(_even(share * width), _even(share * height)) for share in SHARES]
+    sizes = sizes[:1] + [size for size in sizes[1:] if min(size) >= MIN_ENCODED_SIDE]
+    scaled = [scale(image, *size) for size in sizes]
+
+    def error(picture: Picture) -> float:
+        if len(picture.unit) > budget:  # not even the coarsest quantiser keeps it
+            return len(picture.unit) * 255**2
+        return weighted_error(decode_picture(picture), image, weights)
+
+    rough = [encode_key(x, budget, QUICK_PRESET) for x in scaled]
+    errors = [error(picture) for picture in rough]
+    if preset >= QUICK_PRESET:
+        return rough[int(np.argmin(errors))]
+    close = [i for i, found in enumerate(errors) if found <= CLOSE * min(errors)]
+    return min((encode_key(scaled[i], budget, preset, rough[i]) for i in close), key=error)
 
 
 def weighted_error(decoded: np.ndarray, image: np.ndarray, weights: np.ndarray | None) -> float:

@@ -45,7 +45,7 @@ from bcdcodec.models.faces.surroundings import SurroundingsNetwork
 from bcdcodec.models.flow_basis import smooth_basis
 from bcdcodec.models.group_vq import GroupVQ
 from bcdcodec.models.latents import open_latents, to_unit
-from bcdcodec.models.windows import motion_blocks, refined_clip
+from bcdcodec.models.windows import joined, motion_blocks, refined_parts
 from bcdcodec.training.checkpoint import replaced, save_sharded
 from bcdcodec.training.data.aligned_pairs import PairSource, load_clips
 from bcdcodec.training.data.batches import mirrored_flow
@@ -156,7 +156,7 @@ def coded_clips(model: FacesModel, clips: list[Path], frames: int) -> list[tuple
         pictures = np.stack(list(islice(read_frames(path), frames)))
         m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
         reference = reference_of(model, to_unit(pictures), m)
-        coded.append(refined_clip(model, latents, pictures, m, reference, "cpu")[:2])
+        coded.append(joined(list(refined_parts(model, latents, pictures, m, reference, "cpu")))[:2])
     return coded
 
 
