@@ -22,7 +22,7 @@ from bcdcodec.stream.rate import (
     LiveRateControl,
     WireBudget,
 )
-from bcdcodec.stream.receiver import Receiver, Sound
+from bcdcodec.stream.receiver import STEADY_PACKETS, Receiver, Sound
 from bcdcodec.stream.recorder import StreamRecorder
 from bcdcodec.stream.reference_choice import FIRST_SECONDS, NEXT_SECONDS, ReferenceChoice
 from bcdcodec.stream.wire import WireCounter
@@ -302,6 +302,22 @@ def test_frames_that_take_long_to_decode_are_shown_one_after_the_other_and_none_
         frame = receiver.frame(now + 0.11 - 0.08)  # of a clock that is not in step
         numbers += [] if frame is None else [frame.number]
     assert numbers == list(range(4 * PACKET))
+
+
+@pytest.mark.parametrize("seconds", [0.13, 0.01])
+def test_nothing_is_drawn_where_there_is_no_time_for_it(codec, sent, seconds):
+    now = 0.0
+    taken = cycle([0.0, *[seconds * (i + 1) / PACKET for i in range(PACKET)]])
+    receiver = Receiver(codec.session, clock=lambda: now + next(taken))
+    for data in [data for data in sent[0] if not is_media(data)]:
+        receiver.take(data, 0.0)
+    receiver.decoder.drawing = slow = seconds > PACKET / 25
+    for i, data in enumerate(data for data in sent[0] if is_media(data)):
+        assert receiver.decoder.drawing == slow
+        now = i * PACKET / 25
+        receiver.take(data, now)
+        receiver.decode(now)
+    assert i + 1 == STEADY_PACKETS and receiver.decoder.drawing != slow
 
 
 def test_a_report_of_a_late_joiner_counts_no_packets_as_lost_that_were_sent_before(codec, frames):

@@ -156,6 +156,7 @@ class Engine:
             "lost": buffer.lost if buffer else 0,
             "faceless": self._faces.faceless,
             "base_only": not self._sender.encoder.enhanced,
+            "drawn": self._receiver.decoder.drawing,
             "synthesised": bool(described and described.head.reenacted),
             "own_synthesised": self._sender.encoder.head.reenacted,
             "busy": round(float(np.mean(self._busy)), 2) if self._busy else 0.0,

@@ -52,6 +52,7 @@ class StreamDecoder:
         self.have: int | None = None  # number of the newest whole content
         self.wanted: int | None = None  # number of a content that motion asks for and that is not whole
         self.ended: str | None = None  # reason of the other side's end, empty for a plain one
+        self.drawing = True  # whether the drawing network draws; a slow machine shows the warp alone
         self._assembly = ContentAssembly()
         self._references: OrderedDict[int, Reference] = OrderedDict()
         self._noise = noise_of(session, 0)
@@ -209,6 +210,6 @@ class StreamDecoder:
             motion = torch.cat(
                 [motion[:, : model.config.base_channels], 0 * motion[:, model.config.base_channels :]], -1
             )
-        noise = self._noise.expand(1, len(motion), -1, -1, -1)
+        noise = self._noise.expand(1, len(motion), -1, -1, -1) if self.drawing else None
         decoded = model.synthesise(reference, motion[None], noise, session.config.diffusion.steps)
         return to_uint8(session.latents.decode(decoded.latents[0]))

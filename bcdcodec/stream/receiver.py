@@ -16,6 +16,8 @@ from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, Media
 LAG_PACKETS = 16  # over which the time that decoding takes is looked at ...
 LAG_SHARE = 0.8  # ... and the share of them whose frames are ready when they are due
 MOST_LAG_SECONDS = 0.12  # a packet's time: a machine that takes longer leaves frames out, and delay does not grow
+SLOW, FAST = 0.9, 0.35  # share of a packet's time that decoding takes, from which nothing is drawn over the warp, or is
+STEADY_PACKETS = 8  # over which that is averaged
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class Receiver:
         self._sound: list[Sound] = []
         self._clock = clock
         self._lags: deque[float] = deque(maxlen=LAG_PACKETS)  # how late frames of a packet would have been at most
+        self._busy: deque[float] = deque(maxlen=STEADY_PACKETS)  # share of a packet's time that decoding it took
 
     @property
     def described(self) -> Description | None:
@@ -94,19 +97,30 @@ class Receiver:
                     self._hear(item, None, lost=True)
                     continue
                 self._hear(item.sequence, item.sound)
-                lag, begin = 0.0, found
+                taken, lag, begin = 0.0, 0.0, found
                 in_time = self._clock is not None and self._lag < MOST_LAG_SECONDS
                 at = now if self._clock is None else self._clock()
                 for frame in self.decoder.frames(item, self._wanted_from(at), first_alone=in_time):
                     self._frames.append((self._buffer.due(frame.seconds) + self._lag, frame))
                     if self._clock is not None:
-                        lag = max(lag, self._clock() - at - (found - begin) * self.decoder.frame_seconds)
+                        taken = self._clock() - at
+                        lag = max(lag, taken - (found - begin) * self.decoder.frame_seconds)
                     found += 1
                 if found > begin:
                     self._lags.append(lag)
+                    self._choose_drawing(taken)
             except FormatError:
                 self.refused += 1
         return found
+
+    def _choose_drawing(self, seconds: float) -> None:
+        """Draw or not, by how long packets take to be decoded, the latest one so many seconds."""
+        self._busy.append(seconds / (self.described.packet_frames * self.decoder.frame_seconds))
+        if self._clock is not None and len(self._busy) == STEADY_PACKETS:
+            busy = sum(self._busy) / STEADY_PACKETS
+            if busy > SLOW and self.decoder.drawing or busy < FAST and not self.decoder.drawing:
+                self.decoder.drawing = not self.decoder.drawing
+                self._busy.clear()
 
     @property
     def _lag(self) -> float:

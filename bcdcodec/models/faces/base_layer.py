@@ -56,8 +56,8 @@ class BaseLayer(nn.Module):
         """Pictures [b, t, 3, h, h], -1 to 1, of references [b, 3, h, h] in the motion of the 58 numbers [b, t, 58].
 
         `reference_motion`: those [b, 58] of the references. The drawing network draws in `steps` steps from unit
-        `noise` [b, t, 3, h, h]; in 0 steps the warp is shown. Not `moved`: place, size and roll alone, without any
-        network.
+        `noise` [b, t, 3, h, h]; in 0 steps or without noise the warp is shown. Not `moved`: place, size
+        and roll alone, without any network.
         """
         m, size, (b, t) = self.geometry.config.motion, self.geometry.config.frame, motion.shape[:2]
         face = crop(reference, reference_motion[:, m:], size)
@@ -65,7 +65,7 @@ class BaseLayer(nn.Module):
         if moved:
             geometry = self.geometry(face, own[:, :m], motion[:, :m])
             warped = compose(warp(repeated(face, t), geometry.flow), geometry)
-            if self.drawing is not None and steps:
+            if self.drawing is not None and steps and noise is not None:
                 noise = noise.flatten(0, 1)[..., :size, :size]
                 warped = draw(self.drawing, warped, face, geometry, own[:, :m], motion[:, :m], noise, steps)
             face = warped

@@ -150,10 +150,11 @@ class FacesModel(nn.Module):
         return warp(shown.flatten(0, 1), flow.flatten(0, 1), cubic=True).view_as(shown)
 
     @torch.no_grad()
-    def synthesise(self, reference: FacesReference, m_hat: Tensor, noise: Tensor, steps: int) -> Synthesis:
+    def synthesise(self, reference: FacesReference, m_hat: Tensor, noise: Tensor | None, steps: int) -> Synthesis:
         """Pictures of quantised motion; of another recording's only the base layer is used.
 
-        The geometry network runs once, whatever the `steps`; in 0 steps no network runs.
+        The geometry network runs once, whatever the `steps`; in 0 steps no network runs. Without `noise` nothing is
+        drawn over the warp.
         """
         shown = self.shown(reference, m_hat, noise, steps, steps > 0)
         return Synthesis(shown if reference.transfer is not None else self._corrected(shown, m_hat))
