@@ -136,13 +136,24 @@ class FacesModel(nn.Module):
         own, numbers = self.numbers(reference.motion), self.numbers(m)
         if reference.transfer is not None:
             numbers = transferred(reference.transfer, own[:, None], numbers)
-        parts = [
-            self.base.synthesise(
-                reference.tokens, own, part, None if noise is None else noise[:, : part.shape[1]], steps, moved
-            )
-            for part in numbers.split(AT_ONCE, 1)
-        ]
-        return torch.cat(parts, 1)
+        rows = []
+        for i, row in enumerate(numbers):
+            # Codes often rest, and the noise is the same: frames that follow one another in one motion are one picture.
+            row, place = torch.unique_consecutive(row, dim=0, return_inverse=True)
+            at = slice(i, i + 1)
+            parts = [
+                self.base.synthesise(
+                    reference.tokens[at],
+                    own[at],
+                    part[None],
+                    None if noise is None else noise[at, :1].expand(-1, len(part), -1, -1, -1),
+                    steps,
+                    moved,
+                )[0]
+                for part in row.split(AT_ONCE)
+            ]
+            rows.append(torch.cat(parts)[place])
+        return torch.stack(rows)
 
     def _corrected(self, shown: Tensor, m: Tensor) -> Tensor:
         """Pictures [b, t, 3, h, h] through the flow of the enhancement layer."""
