@@ -1,11 +1,11 @@
 """Measure the encoder of the base motion on `val`: what its codes say against the teacher, and their entropy.
 
-    python -m bcdcodec.training.recipes.evaluate_base_motion --run DIR --clips DIR --teacher DIR --manifest CSV
+    python -m bcdcodec.training.recipes.evaluate_base_motion --clips DIR --teacher DIR [--model NAME | --run DIR]
 
-R2 of each number is taken over all frames of all clips; `continuous` is before quantisation. `probe` fits a linear
-map from the quantised features on half of the people and is measured on the other half. Entropy is the length of an
-adaptive code: each code is given the code of its group in the frame before, and counts are learned from the frames
-coded so far.
+Codes are those that files of a model hold, or the nearest ones of a run. R2 of each number is taken over all frames of
+all clips; `continuous` is before quantisation. `probe` fits a linear map from the quantised features on half of the
+people and is measured on the other half. Entropy is the length of an adaptive code: each code is given the code of its
+group in the frame before, and counts are learned from the frames coded so far.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import argparse
 import csv
 import json
 import sys
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 
 from bcdcodec.benchmarks.statistics import evenly_in_time
+from bcdcodec.codec import load
 from bcdcodec.models.faces.base_motion import BaseMotion
 from bcdcodec.models.faces.config import BaseMotionConfig
 from bcdcodec.training.data.aligned_pairs import motion_of
@@ -55,18 +57,26 @@ def adaptive_bits(clips: list[np.ndarray], codes: int = 32, same: float = 8.0) -
     return bits / frames
 
 
+Choose = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # features, similarities -> codes of a clip
+
+
+def nearest_codes(model: BaseMotion) -> Choose:
+    """Each code by itself, as in training."""
+    return lambda features, places: torch.cat([model.nearest(features), model.place_codes(places)], 1)
+
+
 @torch.no_grad()
-def encode_clip(model: BaseMotion, frames: np.ndarray, batch: int = 32) -> tuple[torch.Tensor, ...]:
+def encode_clip(model: BaseMotion, choose: Choose, frames: np.ndarray, batch: int = 32) -> tuple[torch.Tensor, ...]:
     """Quantised features [t, g * d], codes [t, groups] and expression without codes [t, 54] of uint8 [t, h, w, 3]."""
-    features, codes, continuous = [], [], []
+    found = []
     for i in range(0, len(frames), batch):
         pictures = torch.from_numpy(frames[i : i + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.autocast("cpu", torch.bfloat16):
-            f, similarity = model.read(pictures)
-        continuous.append(model.expression(model.continuous(f.float())))
-        codes.append(torch.cat([model.nearest(f.float()), model.place_codes(similarity.float())], 1))
-        features.append(model.quantiser.lookup(codes[-1][:, None, : model.config.groups])[:, 0])
-    return torch.cat(features), torch.cat(codes), torch.cat(continuous)
+            found.append([x.float() for x in model.read(pictures)])
+    features, places = (torch.cat(x) for x in zip(*found, strict=True))
+    codes = choose(features, places)
+    quantised = model.quantiser.lookup(codes[:, None, : model.config.groups])[:, 0]
+    return quantised, codes, model.expression(model.continuous(features))
 
 
 def r2(said: np.ndarray, right: np.ndarray, columns: list[int]) -> float:
@@ -76,22 +86,28 @@ def r2(said: np.ndarray, right: np.ndarray, columns: list[int]) -> float:
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Evaluate a run's averaged weights."""
+    """Evaluate a model, or a run's averaged weights."""
     parse = argparse.ArgumentParser(description="Measure the encoder of the base motion on val.")
-    parse.add_argument("--run", type=Path, required=True, help="folder of the run")
+    parse.add_argument("--model", default="faces", help="a shipped model, or the folder of one")
+    parse.add_argument("--run", type=Path, help="folder of a run, instead of the model")
     parse.add_argument("--clips", type=Path, required=True, help="folder of .mp4 clips, manifest.csv beside it")
     parse.add_argument("--teacher", type=Path, required=True, help="labels of the clips")
     parse.add_argument("--count", type=int, default=76, help="clips, evenly picked")
     parse.add_argument("--frames", type=int, default=125, help="leading frames of a clip")
     options = parse.parse_args(arguments)
-    model = runs.trained(options.run, "base_motion", BaseMotion, BaseMotionConfig)
+    if options.run:
+        model = runs.trained(options.run, "base_motion", BaseMotion, BaseMotionConfig)
+        choose = nearest_codes(model)
+    else:
+        whole = load(options.model).model
+        model, choose = whole.base.base_motion, whole.base_codes
     with open(options.clips.parent / "manifest.csv", newline="") as file:
         rows = [(Path(r["file"]).stem, r["identity"]) for r in csv.DictReader(file) if r["split"] == "val"]
     rows = [rows[i] for i in evenly_in_time(len(rows), options.count)]
     said, right, features, all_codes, without, people = [], [], [], [], [], []
     for name, person in rows:
         frames = list(islice(read_frames(options.clips / f"{name}.mp4"), options.frames))
-        f, codes, continuous = encode_clip(model, np.stack(frames))
+        f, codes, continuous = encode_clip(model, choose, np.stack(frames))
         with np.load(options.teacher / f"{name}.npz") as file:
             right.append(motion_of({key: file[key][: len(frames)] for key in file.files}))
         said.append(model.decode(codes).detach().numpy())
@@ -107,7 +123,7 @@ def main(arguments: list[str] | None = None) -> None:
     bits = adaptive_bits(all_codes)
     g = model.config.groups
     side = np.exp(right[:, 56])
-    result = runs.progress(options.run) | {"clips": len(rows), "frames": len(said)}
+    result = (runs.progress(options.run) if options.run else {}) | {"clips": len(rows), "frames": len(said)}
     result |= {f"r2_{name}": r2(said, right, columns) for name, columns in PROBED.items()}
     result |= {f"continuous_r2_{name}": r2(without, right[:, :54], columns) for name, columns in PROBED.items()}
     result |= {f"probe_r2_{name}": r2(probe[~half], right[~half], columns) for name, columns in PROBED.items()}
