@@ -7,6 +7,8 @@ Pictures are square.
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -61,11 +63,15 @@ def smooth_step(x: Tensor) -> Tensor:
 
 def positions(size: int, like: Tensor | None = None) -> Tensor:
     """Positions of the centres of size x size pixels, x and y: [1, size, size, 2]."""
-    at = (torch.arange(size) + 0.5) * (2 / size) - 1
-    if like is not None:
-        at = at.to(device=like.device, dtype=like.dtype)
-    y, x = torch.meshgrid(at, at, indexing="ij")
-    return torch.stack([x, y], -1)[None]
+    return _positions(size, "cpu" if like is None else like.device, torch.float32 if like is None else like.dtype)
+
+
+@cache
+def _positions(size: int, device: torch.device | str, dtype: torch.dtype) -> Tensor:
+    with torch.inference_mode(False):  # kept for training, too
+        at = ((torch.arange(size, device="cpu") + 0.5) * (2 / size) - 1).to(device=device, dtype=dtype)
+        y, x = torch.meshgrid(at, at, indexing="ij")
+        return torch.stack([x, y], -1)[None]
 
 
 def _axes(similarity: Tensor, like: Tensor) -> Tensor:

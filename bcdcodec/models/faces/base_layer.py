@@ -6,6 +6,9 @@ the reference cannot show. What is around it comes from the network of the surro
 
 from __future__ import annotations
 
+from functools import cache
+
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -85,10 +88,12 @@ class BaseLayer(nn.Module):
         return compose(warp(repeated(reference, t), said.flow, cubic=True), said)
 
 
+@cache
 def head_mask(size: int) -> Tensor:
     """Where the frame is shown: 1 on the head, falling to 0 around it: [1, 1, size, size]."""
-    radii = head_radii(positions(size))[:, None]
-    return smooth_step((FADED - radii) / (FADED - DRAWN)) * soft_mask(size)
+    with torch.inference_mode(False):  # kept for training, too
+        radii = head_radii(positions(size))[:, None]
+        return smooth_step((FADED - radii) / (FADED - DRAWN)) * soft_mask(size)
 
 
 def repeated(x: Tensor, t: int) -> Tensor:
