@@ -9,9 +9,21 @@ from torch.nn import functional as F
 
 from bcdcodec.models.faces.alignment_frame import head_radii, positions
 from bcdcodec.models.faces.config import DrawingConfig
-from bcdcodec.models.faces.drawing import DrawingNetwork, draw
+from bcdcodec.models.faces.drawing import DrawingNetwork, draw, step_levels
 from bcdcodec.models.faces.geometry import Geometry
-from bcdcodec.training.recipes.drawing import Schedule, coded, noise_levels, one_step_losses, with_noise
+from bcdcodec.training.data.aligned_pairs import Pairs
+from bcdcodec.training.recipes.drawing import (
+    AGAIN,
+    FIRST,
+    NOISED,
+    Schedule,
+    coded,
+    first_step,
+    losses,
+    noise_levels,
+    one_step_losses,
+    with_noise,
+)
 
 SMALL = DrawingConfig(frame=48, patch=8, margin=4, width=32, blocks=1, heads=2)
 
@@ -45,8 +57,8 @@ def test_a_difference_learned_by_heart_is_drawn_from_noise_in_one_step_and_in_ei
     right = SMALL.sigma_data * math.sqrt(2) * torch.sign(warped) * inside
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     for step in range(100):
-        sigma, first = noise_levels(8, SMALL, Schedule(), step)
-        noisy = with_noise(right.expand(8, -1, -1, -1), sigma, first, step)
+        sigma, sees = noise_levels(8, SMALL, Schedule(), step)
+        noisy = with_noise(right.expand(8, -1, -1, -1), sigma, sees, step)
         eight = [x.expand(8, *x.shape[1:]) for x in (warped, rest[0])]
         geometry = Geometry(*(x.expand(8, -1, -1, -1) for x in rest[1]))
         said = network(noisy, sigma, *eight, geometry, *(x.expand(8, -1) for x in rest[2:]))
@@ -74,17 +86,38 @@ def test_the_same_noise_draws_the_same_and_other_noise_another_face():
     assert torch.equal(first, again) and not torch.allclose(first, other, atol=1e-3)
 
 
-def test_half_of_the_noise_levels_are_the_highest_and_the_rest_within_bounds():
-    sigma, first = noise_levels(16, DrawingConfig(), Schedule(), 3)
-    assert first.sum() == 12 and (sigma[first] == 4.0).all()
-    assert sigma.min() >= 0.03 and sigma[~first].max() <= 2.0 and len(sigma[~first].unique()) == 4
+def test_most_noise_levels_are_the_highest_and_the_rest_within_bounds():
+    sigma, sees = noise_levels(16, DrawingConfig(), Schedule(), 3)
+    assert (sees == FIRST).sum() == 12 and (sigma[sees == FIRST] == 4.0).all()
+    assert sigma.min() >= 0.03 and sigma[sees == NOISED].max() <= 2.0 and len(sigma[sees != FIRST].unique()) == 4
+    assert (sees == AGAIN).sum() == 2 and sigma[sees == AGAIN].max() <= 0.1
 
 
-def test_the_first_step_is_shown_nothing_of_the_true_difference():
-    right = torch.full((4, 3, 8, 8), 5.0)
-    first = torch.tensor([True, False, True, False])
-    noisy = with_noise(right, torch.full((4,), 0.1), first, 0)
-    assert noisy[first].abs().max() < 1 and noisy[~first].min() > 4
+def test_only_the_denoising_loss_is_shown_the_true_difference():
+    right = torch.full((3, 3, 8, 8), 5.0)
+    noisy = with_noise(right, torch.full((3,), 0.1), torch.tensor([FIRST, NOISED, AGAIN]), 0)
+    assert noisy[[0, 2]].abs().max() < 1 and noisy[1].min() > 4
+
+
+def test_levels_of_steps_fall_from_noise_alone():
+    config = DrawingConfig()
+    assert step_levels(config, 1) == [4.0] and step_levels(config, 2) == pytest.approx([4.0, 0.1])
+    assert step_levels(config, 4) == pytest.approx([4.0, 0.1, 0.003**0.5, 0.03])
+
+
+def test_losses_of_a_batch_are_finite_and_those_of_later_steps_see_what_was_drawn():
+    torch.manual_seed(0)
+    network = DrawingNetwork(SMALL)
+    warped, reference, geometry, motion_reference, motion = inputs(8)
+    target, maps = inputs(8, 1)[0], torch.ones(8, 1, 24, 24)
+    points = torch.zeros(8, 478, 2)
+    pairs = Pairs(reference, target, motion_reference, motion, points, points, maps, maps, maps, maps)
+    out = losses(network, geometry, pairs, None, Schedule(), 0)
+    assert all(bool(value.isfinite()) for value in out.values())
+    assert out["picture"].item() == pytest.approx(out["picture_warped"].item())  # nothing is drawn yet
+    torch.nn.init.normal_(network.to_window.weight, std=0.1)
+    given = [x[:2] for x in (warped, reference)], Geometry(*(x[:2] for x in geometry)), motion_reference[:2], motion[:2]
+    assert first_step(network, *given[0], *given[1:], 3).abs().max() > 0.01
 
 
 def test_a_lower_quality_of_the_reference_has_a_larger_error():

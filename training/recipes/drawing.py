@@ -4,11 +4,12 @@
 
 Data: as for the geometry network. References are coded by AV1 as files code them, so that drawing also brings back what
 that loses. Three quarters of a batch see noise alone, as the first step does: noise of any level with the true
-difference in it would show that difference, as its coarse part has hardly any noise. The others are spread over lower
-levels, as EDM has it (Karras et al. 2022).
-Losses: the denoising loss; for one step a smooth absolute error, that of neighbouring pixels' differences, features of
-a face recognition network (SFace), and, from step `critic_from`, a discriminator that looks at eyes and mouth. The
-errors count more there, too.
+difference in it would show that difference, as its coarse part has hardly any noise. Half of the others see what that
+step draws with a little noise over it, as later steps do; the rest the true difference in noise of lower levels, as EDM
+has it (Karras et al. 2022).
+Losses: for the last the denoising loss; for what steps draw a smooth absolute error, that of neighbouring pixels'
+differences, features of a face recognition network (SFace), and, from step `critic_from`, a discriminator that looks at
+eyes and mouth. The errors count more there, too.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from torch.nn import functional as F
 
 from bcdcodec.models.faces.alignment_frame import positions
 from bcdcodec.models.faces.config import DrawingConfig, GeometryConfig
-from bcdcodec.models.faces.drawing import DrawingNetwork
+from bcdcodec.models.faces.drawing import DrawingNetwork, draw
 from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork, compose, warp
 from bcdcodec.training.data.aligned_pairs import Pairs, PairSource, PortraitFolders, aligned, load_clips
 from bcdcodec.training.discriminator import Discriminator, balanced
@@ -69,22 +70,28 @@ def code_references(raw: dict, number: int, schedule: Schedule) -> dict:
     return raw
 
 
+FIRST, AGAIN, NOISED = 0, 1, 2  # what an example sees: noise alone; what the first step draws; the true difference
+
+
 def noise_levels(count: int, config: DrawingConfig, schedule: Schedule, step: int) -> tuple[Tensor, Tensor]:
-    """Noise levels [count], and which of them are of the first step."""
+    """Noise levels [count], and what each example sees [count]."""
     random = torch.Generator().manual_seed(1_000_003 * schedule.seed + step)
     sigma = (torch.randn(count, generator=random) * schedule.p_std + schedule.p_mean).exp()
-    first = (torch.arange(count) + step) % 4 != 0
-    return torch.where(first, config.sigma_max, sigma.clamp(config.sigma_min, config.sigma_max / 2)), first
+    again = config.sigma_again * (config.sigma_min / config.sigma_again) ** torch.rand(count, generator=random)
+    number = torch.arange(count) + step
+    sees = torch.where(number % 4 != 0, FIRST, torch.where(number % 8 == 0, AGAIN, NOISED))
+    noised = sigma.clamp(config.sigma_min, config.sigma_max / 2)
+    return torch.where(sees == FIRST, config.sigma_max, torch.where(sees == AGAIN, again, noised)), sees
 
 
 CRITIC_OF = 2  # of as many one-step faces the discriminator sees one
 FEATURES_OF = 3  # of as many one-step faces the features of one are compared: they take as long as the network
 
 
-def with_noise(right: Tensor, sigma: Tensor, first: Tensor, seed: int) -> Tensor:
-    """True differences [b, 3, s, s] in noise of levels `sigma` [b]; in those of the first step there is noise alone."""
+def with_noise(right: Tensor, sigma: Tensor, sees: Tensor, seed: int) -> Tensor:
+    """True differences [b, 3, s, s] in noise of levels `sigma` [b] where they are to be seen; else noise alone."""
     noise = torch.randn(right.shape, generator=torch.Generator().manual_seed(seed))
-    return (sigma[:, None, None, None] * noise) + right * ~first[:, None, None, None]
+    return sigma[:, None, None, None] * noise + right * (sees == NOISED)[:, None, None, None]
 
 
 class FaceFeatures(nn.Module):
@@ -159,23 +166,45 @@ def losses(
     warped = compose(warp(pairs.reference, geometry.flow), geometry)
     weight = F.interpolate(pairs.weight, size=warped.shape[-2:], mode="bilinear", align_corners=False)
     right = pairs.target - warped
-    sigma, first = noise_levels(len(right), c, schedule, step)
-    noisy = with_noise(right, sigma, first, 7 + 1_000_003 * schedule.seed + step)
+    sigma, sees = noise_levels(len(right), c, schedule, step)
+    seed = 7 + 1_000_003 * schedule.seed + step
+    noisy = with_noise(right, sigma, sees, seed)
+    given = warped, pairs.reference, geometry, pairs.motion_reference[:, :m], pairs.motion[:, :m]
     with torch.autocast("cpu", torch.bfloat16):
-        said = network(
-            noisy, sigma, warped, pairs.reference, geometry, pairs.motion_reference[:, :m], pairs.motion[:, :m]
-        )
+        again = (sees == AGAIN).nonzero()[:, 0]
+        noisy[again] += first_step(network, *(_rows(x, again) for x in given), seed + 1)
+        said = network(noisy, sigma, *given)
     error = (weight * (said - right).square()).sum((1, 2, 3)) / (3 * weight.sum((1, 2, 3)))  # [b]
     error = (1 / c.sigma_data**2 + 1 / sigma.clamp_min(c.sigma_data / 2) ** 2) * error
-    out = {"denoising": error[~first].mean(), "denoising_first": error[first].mean().detach()}
-    face = warped[first] + said[first]
-    out |= one_step_losses(face, pairs.target[first], weight[first], features)
+    out = {"denoising": error[sees == NOISED].mean(), "denoising_first": error[sees == FIRST].mean().detach()}
+    drawn = sees != NOISED
+    face = warped[drawn] + said[drawn]
+    out |= one_step_losses(face, pairs.target[drawn], weight[drawn], features)
     if critic is not None and step >= schedule.critic_from:
         error = WEIGHTS["picture"] * out["picture"]
-        out |= critic_losses(critic, face, pairs.target[first], warped[first], error, network.to_window.weight)
+        out |= critic_losses(critic, face, pairs.target[drawn], warped[drawn], error, network.to_window.weight)
         out["fooled"] = schedule.critic_weight * out["fooled"]
-    held = one_step_losses(warped[first], pairs.target[first], weight[first], None)
+    held = one_step_losses(warped[drawn], pairs.target[drawn], weight[drawn], None)
     return out | {f"{name}_warped": value.detach() for name, value in held.items()}
+
+
+@torch.no_grad()
+def first_step(
+    network: DrawingNetwork,
+    warped: Tensor,
+    reference: Tensor,
+    geometry: Geometry,
+    motion_reference: Tensor,
+    motion: Tensor,
+    seed: int,
+) -> Tensor:
+    """What one step draws of noise of its own, arguments as of `DrawingNetwork`: differences [b, 3, s, s]."""
+    noise = torch.randn(warped.shape, generator=torch.Generator().manual_seed(seed))
+    return draw(network, warped, reference, geometry, motion_reference, motion, noise, 1) - warped
+
+
+def _rows(x: Tensor | Geometry, rows: Tensor) -> Tensor | Geometry:
+    return x[rows] if isinstance(x, Tensor) else Geometry(*(each[rows] for each in x))
 
 
 WEIGHTS = {"denoising": 1.0, "picture": 10.0, "edges": 10.0, "features": 4.0, "fooled": 1.0, "critic": 1.0}

@@ -67,11 +67,11 @@ class DrawingConfig:
     blocks: int = 6
     heads: int = 4
     motion: int = 54  # numbers of base motion: blendshapes, pitch, yaw
-    # EDM (Karras et al. 2022), in units of pictures from -1 to 1.
+    # Noise levels, in units of pictures from -1 to 1.
     sigma_data: float = 0.1  # deviation of what is drawn: the true face minus the warped one
     sigma_min: float = 0.03
     sigma_max: float = 4.0  # the first step, which sees noise alone
-    rho: float = 7.0
+    sigma_again: float = 0.1  # the second step; later ones fall to sigma_min
 
     @property
     def grid(self) -> int:

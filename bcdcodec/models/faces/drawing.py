@@ -3,11 +3,10 @@
 Teeth, lids, irises, a cheek that turns into view, detail that the reference's coding has lost. What is drawn is the
 difference between the true face and the warped one, in the face-aligned frame. Noise goes in together with the warped
 and the unwarped reference, the occlusion and the inner mouth of the geometry network; the base motion and the noise
-level enter by adaptive layer norm (AdaLN, as in DiT). Noise levels are those of EDM (Karras et al. 2022, table 1), but
-for its scales of input and output. The input is the linear estimate of the difference, c_skip x, so that noise which
-says nothing does not hide the rest. The output is the clean difference itself: EDM's skip connection asks for the noise
-at low levels, and a token is narrower than a patch, so it cannot hold the noise of a patch (Li and He 2025, arXiv
-2511.13720).
+level enter by adaptive layer norm (AdaLN, as in DiT). The scales of input and output are not those of EDM (Karras et
+al. 2022, table 1). The input is the linear estimate of the difference, c_skip x, so that noise which says nothing does
+not hide the rest. The output is the clean difference itself: EDM's skip connection asks for the noise at low levels,
+and a token is narrower than a patch, so it cannot hold the noise of a patch (Li and He 2025, arXiv 2511.13720).
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bcdcodec.models.edm import preconditioning, sample_heun
+from bcdcodec.models.edm import preconditioning
 from bcdcodec.models.faces.alignment_frame import head_radii, positions
 from bcdcodec.models.faces.config import DrawingConfig
 from bcdcodec.models.faces.geometry import Geometry
@@ -104,10 +103,21 @@ def draw(
     noise: Tensor,
     steps: int,
 ) -> Tensor:
-    """The face [b, 3, s, s] that `steps` steps draw from unit noise [b, 3, s, s]; the rest as in `DrawingNetwork`."""
+    """The face [b, 3, s, s] that `steps` steps draw from unit noise [b, 3, s, s]; the rest as in `DrawingNetwork`.
 
-    def denoise(x: Tensor, sigma: float) -> Tensor:
-        level = x.new_full((len(x),), sigma)
-        return network(x, level, warped, reference, geometry, motion_reference, motion)
+    The first step sees noise alone. Each later one sees what was drawn, with a little of the same noise over it, and
+    draws it again (Song et al. 2023, arXiv 2303.01469, algorithm 1).
+    """
+    said = torch.zeros_like(noise)
+    for level in step_levels(network.config, steps):
+        sigma = noise.new_full((len(noise),), level)
+        said = network(said + level * noise, sigma, warped, reference, geometry, motion_reference, motion)
+    return warped + said
 
-    return warped + sample_heun(denoise, noise, network.config, steps)
+
+def step_levels(config: DrawingConfig, steps: int) -> list[float]:
+    """The noise level of each step: sigma_max, then from sigma_again down to sigma_min, by equal factors."""
+    later = max(steps - 1, 0)
+    share = torch.linspace(0, 1, later) if later > 1 else torch.zeros(later)
+    falling = config.sigma_again * (config.sigma_min / config.sigma_again) ** share
+    return [config.sigma_max, *falling.tolist()][:steps]
