@@ -57,7 +57,7 @@ from bcdcodec.training.recipes import run as runs
 
 # Small, or compared with exact values: kept in float32.
 WHOLE = ("motion_", "expression_", "place_", "locator.mean", "locator.scale", "quantiser.", "running_", "vq.", "basis")
-BYTES = 1350  # of a reference picture and its codes
+BYTES = 1650  # of a reference picture and its codes
 FITTED_FRAMES = 6  # of each prepared clip, for the flow fields
 FIRST_BITS = 60.0  # a frame, static, of the enhancement layer's codes before the rate is set
 ROUNDS = 4  # at most, in which the static target is corrected by the bits of profile context
