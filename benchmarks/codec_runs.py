@@ -105,6 +105,8 @@ class CodecRun:
             ]
             if model.base.surroundings is not None:  # a rule: as the head, less the further away
                 found.append(Part("surroundings", True, _with(model.base, "surroundings", None)))
+            if model.base.drawing is not None:
+                found.append(Part("drawing", False, _with(model.base, "drawing", None)))
             return tuple(found)
         if model.warps:  # decoding in no steps asks neither the decoder nor the refiner
             found.append(Part(WITHOUT_DECODER, False, nullcontext))

@@ -240,10 +240,12 @@ def test_the_parts_of_faces_are_left_out_one_by_one(faces_model, tmp_path):
     from bcdcodec.benchmarks.codec_runs import CodecRun
 
     run, clip = CodecRun(str(faces_model)), head_frames(20, 6, 64)
-    torch.nn.init.zeros_(run.codec.model.base.geometry.to_rest.bias)  # half of the fill is shown, else all is as it was
+    base = run.codec.model.base
+    torch.nn.init.zeros_(base.geometry.to_rest.bias)  # half of the fill is shown, else all is as it was
+    torch.nn.init.normal_(base.drawing.to_window.weight, std=0.1)  # untrained, it draws nothing
     coded = run.encode(clip, tmp_path / "clip.bcd", "static")
     whole = run.decode(coded)
-    assert [part.name for part in run.parts] == ["geometry", "enhancement layer", "surroundings"]
+    assert [part.name for part in run.parts] == ["geometry", "enhancement layer", "surroundings", "drawing"]
     for part in run.parts:
         _, decoded = run.decode_without(part, clip, coded, tmp_path / "without.bcd")
         assert decoded.shape == whole.shape and (decoded != whole).any(), part.name
