@@ -8,6 +8,7 @@ from head_clips import head_frames
 import bcdcodec
 from bcdcodec.coding import references
 from bcdcodec.model_folder import shipped_models
+from bcdcodec.models.windows import RefinedClip
 
 
 @pytest.mark.skipif("heads" not in shipped_models(), reason="no weights of heads are shipped yet")
@@ -20,7 +21,9 @@ def test_aligned_motion_decodes_far_nearer_than_the_encoders_own(monkeypatch):
 
     aligned = error()
     monkeypatch.setattr(
-        references, "refine", lambda session, pictures, motion, *_, **__: (motion, None, torch.zeros(len(motion), 2))
+        references,
+        "refined_parts",
+        lambda session, pictures, motion, *_, **__: [RefinedClip(motion, None, torch.zeros(len(motion), 2))],
     )
     print(f"mean squared error: {aligned:.0f} aligned, {error():.0f} by the encoder alone")
     assert aligned < 0.6 * error()

@@ -371,4 +371,4 @@ def test_a_damaged_reference_is_dropped_and_asked_for(codec, sent):
 
 def test_a_reference_of_the_file_format_fits_into_a_stream(codec, frames):
     content = codec.encode(frames[:2]).contents[0]
-    assert len(pack_content(content, codec.folder.tables)[0]) < 1500
+    assert len(pack_content(content, codec.folder.tables)[0]) < 1800

@@ -172,11 +172,13 @@ def losses(
     given = warped, pairs.reference, geometry, pairs.motion_reference[:, :m], pairs.motion[:, :m]
     with torch.autocast("cpu", torch.bfloat16):
         again = (sees == AGAIN).nonzero()[:, 0]
-        noisy[again] += first_step(network, *(_rows(x, again) for x in given), seed + 1)
+        if len(again):
+            noisy[again] += first_step(network, *(_rows(x, again) for x in given), seed + 1)
         said = network(noisy, sigma, *given)
     error = (weight * (said - right).square()).sum((1, 2, 3)) / (3 * weight.sum((1, 2, 3)))  # [b]
     error = (1 / c.sigma_data**2 + 1 / sigma.clamp_min(c.sigma_data / 2) ** 2) * error
-    out = {"denoising": error[sees == NOISED].mean(), "denoising_first": error[sees == FIRST].mean().detach()}
+    noised = error[sees == NOISED]  # a small batch may have none
+    out = {"denoising": noised.sum() / max(len(noised), 1), "denoising_first": error[sees == FIRST].mean().detach()}
     drawn = sees != NOISED
     face = warped[drawn] + said[drawn]
     out |= one_step_losses(face, pairs.target[drawn], weight[drawn], features)
