@@ -166,8 +166,8 @@ def _with(owner: torch.nn.Module, name: str, value: object) -> Callable[[], Abst
     return changed
 
 
-def _resting(network: GeometryNetwork, reference: torch.Tensor, *motions: torch.Tensor) -> Geometry:
+def _resting(network: GeometryNetwork, reference: torch.Tensor, own: torch.Tensor, motion: torch.Tensor) -> Geometry:
     """The face of the reference as it is, in place, size and roll of the frame."""
-    nothing = reference.new_zeros(len(reference), 1, network.config.cells, network.config.cells)
+    nothing = reference.new_zeros(len(motion), 1, network.config.cells, network.config.cells)
     flow, fill = nothing.expand(-1, 2, -1, -1), nothing.expand(-1, 3, -1, -1)
     return Geometry(flow, nothing - UNSEEN, nothing - UNSEEN, fill)

@@ -250,6 +250,9 @@ def test_the_parts_of_faces_are_left_out_one_by_one(faces_model, tmp_path):
         _, decoded = run.decode_without(part, clip, coded, tmp_path / "without.bcd")
         assert decoded.shape == whole.shape and (decoded != whole).any(), part.name
         assert (run.decode(coded) == whole).all(), part.name
+        with part.left_out(), torch.no_grad():  # frames that differ in their motion
+            shown = base.synthesise(torch.zeros(1, 3, 64, 64), torch.zeros(1, 58), torch.rand(1, 3, 58), None, 1)
+        assert shown.shape == (1, 3, 3, 64, 64)
 
 
 def test_jvets_conditions_take_the_longest_clips_and_others_take_them_evenly(bench_folder):
