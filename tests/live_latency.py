@@ -1,8 +1,9 @@
 """Measures `bcd live` in Chromium: `python tests/live_latency.py CLIP`.
 
-The camera's picture jumps sideways and back, once a second. A script in the page reads where it is in the camera's
-canvas and in the other side's, at every frame of the display: the time between the two is the latency from the capture
-of a picture to the drawing of the decoded one. Prints it with the CPU time of both processes and the machine's load.
+The camera's picture jumps sideways and back, once a second. A script in the page reads the camera's canvas and the other
+side's, coarsely, at every frame of the display: the time from a jump in the one to that in the other is the latency from
+the capture of a picture to the drawing of the decoded one. Prints it with the CPU time of both processes and the
+machine's load.
 """
 
 import asyncio
@@ -20,20 +21,17 @@ from bcdcodec.video import read_pictures
 
 JUMP, EVERY = 14, 25  # pixels to either side; frames from a jump to the next
 SECONDS = 20.0
-# Centre of the luma in both canvases, over time.
+# Luma of both canvases at 16x16, over time.
 SAMPLER = """(() => {
   const small = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
-  small.canvas.width = small.canvas.height = 32;
-  const centre = canvas => {
-    small.drawImage(canvas, 0, 0, 32, 32);
-    const data = small.getImageData(0, 0, 32, 32).data;
-    let sum = 0, moment = 0;
-    for (let i = 0; i < 1024; i++) { const y = data[4 * i + 1]; sum += y; moment += y * (i % 32); }
-    return moment / Math.max(sum, 1);
+  small.canvas.width = small.canvas.height = 16;
+  const luma = canvas => {
+    small.drawImage(canvas, 0, 0, 16, 16);
+    return Array.from(small.getImageData(0, 0, 16, 16).data.filter((_, i) => i % 4 === 1));
   };
   window.samples = [];
   const sample = () => {
-    samples.push([performance.now(), centre(own.canvas), centre(other.canvas)]);
+    samples.push([performance.now(), luma(own.canvas), luma(other.canvas)]);
     requestAnimationFrame(sample);
   };
   sample();
@@ -47,6 +45,12 @@ def jumping(picture, count):
     return np.stack([wide[:, side : side + width] for side in (2 * JUMP * (i // EVERY % 2) for i in range(count))])
 
 
+def strongest(pictures):
+    """The first principal component of pictures [t, n] over time [t]: the jumps are what changes most."""
+    centred = pictures - pictures.mean(0)
+    return np.linalg.svd(centred, full_matrices=False)[0][:, 0]
+
+
 def crossings(times, values):
     """Times at which values cross the middle between their extremes, and in which direction."""
     high = values > (np.quantile(values, 0.05) + np.quantile(values, 0.95)) / 2
@@ -56,11 +60,11 @@ def crossings(times, values):
 
 def latencies(samples):
     """Milliseconds from each jump of the camera's picture to the same jump of the other side's."""
-    times, own, other = np.array(samples, float).T
+    times = np.array([at for at, _, _ in samples], float)
+    own, other = (strongest(np.array([each[i] for each in samples], float)) for i in (1, 2))
     jumps, up = crossings(times, own)
     seen, seen_up = crossings(times, other)
-    # Both canvases show the same luma but for the still background: a jump has the same sign in both, or the opposite
-    # in all where the background outweighs the head.
+    # A principal component has any sign.
     same = np.corrcoef(own, np.interp(times - 200, times, other))[0, 1] > 0
     found = []
     for at, direction in zip(jumps, up, strict=True):
