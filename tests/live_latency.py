@@ -1,9 +1,9 @@
 """Measures `bcd live` in Chromium: `python tests/live_latency.py CLIP`.
 
-The camera's picture jumps sideways and back, once a second. A script in the page reads the camera's canvas and the other
-side's, coarsely, at every frame of the display: the time from a jump in the one to that in the other is the latency from
-the capture of a picture to the drawing of the decoded one. Prints it with the CPU time of both processes and the
-machine's load.
+The camera's picture jumps sideways and back, once a second. A script in the page reads the camera's canvas and the
+other side's, coarsely, at every frame of the display: the time from a jump in the one to that in the other is the
+latency from the capture of a picture to the drawing of the decoded one. Prints it with the CPU time of both processes
+and the machine's load.
 """
 
 import asyncio
