@@ -21,6 +21,7 @@ from bcdcodec.video import read_pictures
 
 JUMP, EVERY = 14, 25  # pixels to either side; frames from a jump to the next
 SECONDS = 20.0
+EXPECTED = 300  # ms, about, to tell the sign
 # Luma of both canvases at 16x16, over time.
 SAMPLER = """(() => {
   const small = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
@@ -65,7 +66,7 @@ def latencies(samples):
     jumps, up = crossings(times, own)
     seen, seen_up = crossings(times, other)
     # A principal component has any sign.
-    same = np.corrcoef(own, np.interp(times - 200, times, other))[0, 1] > 0
+    same = np.corrcoef(own, np.interp(times + EXPECTED, times, other))[0, 1] > 0
     found = []
     for at, direction in zip(jumps, up, strict=True):
         later = seen[(seen > at) & (seen_up == (direction if same else not direction))]
