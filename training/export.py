@@ -136,7 +136,7 @@ def _coded(model: VideoModel, latents: Latents, pictures: np.ndarray) -> _Coded:
     values = quantiser.quantise(tokens, index)
     own = None if own is None else model.vq.quantise(own[None])[0]
     reference = model.reference(quantiser.dequantise(values, index), own)
-    return _Coded(_as_stored(values), *joined(list(refined_parts(model, latents, pictures, m, reference, "cpu")))[:2])
+    return _Coded(_as_stored(values), *joined(refined_parts(model, latents, pictures, m, reference, "cpu"))[:2])
 
 
 def _tokens(model: VideoModel, latents: Latents, pictures: np.ndarray) -> tuple[Tensor, Tensor | None, Tensor]:

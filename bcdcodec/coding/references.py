@@ -273,7 +273,7 @@ class SceneReferences:
     def _all_errors(self, entry: ReferenceEntry, block: Block) -> Tensor:
         """`warp_errors` [t, 2] of every SUBSAMPLE-th frame of a block."""
         pictures, m = block.pictures[::SUBSAMPLE], block.motion[::SUBSAMPLE]
-        return joined(list(refined_parts(self._session, pictures, m, entry.reference, quick=True))).errors
+        return joined(refined_parts(self._session, pictures, m, entry.reference, quick=True)).errors
 
     def _upcoming(self, begun: Block | None) -> Block:
         """A block that has begun, and whole ones after it until they are LOOK_AHEAD_SECONDS, or all."""

@@ -95,6 +95,6 @@ def refined_parts(
         yield RefinedClip(refined.motion[0], refined.hessian[0], model.warp_errors(z, refined, reference))
 
 
-def joined(parts: list[RefinedClip]) -> RefinedClip:
+def joined(parts: Iterable[RefinedClip]) -> RefinedClip:
     """Parts that follow one another as one."""
     return RefinedClip(*(None if x[0] is None else torch.cat(x) for x in zip(*parts, strict=True)))

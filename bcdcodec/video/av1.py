@@ -173,8 +173,8 @@ def _enlarged_chroma(plane: np.ndarray) -> np.ndarray:
     return plane
 
 
-def _finest(encode: Callable[[int], bytes], budget: float, finest: int, coarsest: int, first: int) -> tuple[int, bytes]:
-    """Return the finest quantiser whose unit keeps the budget, or one that uses nearly all of it, and its unit.
+def _finest(encode: Callable[[int], bytes], budget: int, finest: int, coarsest: int, first: int) -> bytes:
+    """Return the unit of the finest quantiser that keeps the budget, or of one that uses nearly all of it.
 
     The coarsest one's if none keeps it. The search begins at `first`. Bytes fall about exponentially with the
     quantiser; so the next one is guessed.

@@ -17,6 +17,7 @@ from __future__ import annotations
 import argparse
 import io
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -173,7 +174,7 @@ def losses(
     with torch.autocast("cpu", torch.bfloat16):
         again = (sees == AGAIN).nonzero()[:, 0]
         if len(again):
-            noisy[again] += first_step(network, *(_rows(x, again) for x in given), seed + 1)
+            noisy[again] += first_step(network, [_rows(x, again) for x in given], seed + 1)
         said = network(noisy, sigma, *given)
     error = (weight * (said - right).square()).sum((1, 2, 3)) / (3 * weight.sum((1, 2, 3)))  # [b]
     error = (1 / c.sigma_data**2 + 1 / sigma.clamp_min(c.sigma_data / 2) ** 2) * error
@@ -191,18 +192,13 @@ def losses(
 
 
 @torch.no_grad()
-def first_step(
-    network: DrawingNetwork,
-    warped: Tensor,
-    reference: Tensor,
-    geometry: Geometry,
-    motion_reference: Tensor,
-    motion: Tensor,
-    seed: int,
-) -> Tensor:
-    """What one step draws of noise of its own, arguments as of `DrawingNetwork`: differences [b, 3, s, s]."""
-    noise = torch.randn(warped.shape, generator=torch.Generator().manual_seed(seed))
-    return draw(network, warped, reference, geometry, motion_reference, motion, noise, 1) - warped
+def first_step(network: DrawingNetwork, given: Sequence[Tensor | Geometry], seed: int) -> Tensor:
+    """What one step draws of noise of its own: differences [b, 3, s, s].
+
+    `given`: the warped face and what follows it among the arguments of `DrawingNetwork`.
+    """
+    noise = torch.randn(given[0].shape, generator=torch.Generator().manual_seed(seed))
+    return draw(network, *given, noise, 1) - given[0]
 
 
 def _rows(x: Tensor | Geometry, rows: Tensor) -> Tensor | Geometry:

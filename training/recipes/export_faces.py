@@ -156,7 +156,7 @@ def coded_clips(model: FacesModel, clips: list[Path], frames: int) -> list[tuple
         pictures = np.stack(list(islice(read_frames(path), frames)))
         m = torch.cat(list(motion_blocks(model, latents, pictures, "cpu")))
         reference = reference_of(model, to_unit(pictures), m)
-        coded.append(joined(list(refined_parts(model, latents, pictures, m, reference, "cpu")))[:2])
+        coded.append(joined(refined_parts(model, latents, pictures, m, reference, "cpu"))[:2])
     return coded
 
 

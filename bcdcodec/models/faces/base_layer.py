@@ -64,28 +64,28 @@ class BaseLayer(nn.Module):
         """
         m, size, (b, t) = self.geometry.config.motion, self.geometry.config.frame, motion.shape[:2]
         face = crop(reference, reference_motion[:, m:], size)
-        own, motion = repeated(reference_motion, t), motion.flatten(0, 1)
+        own, motion = reference_motion.repeat_interleave(t, 0), motion.flatten(0, 1)
         if moved:
             geometry = self.geometry(face, own[:, :m], motion[:, :m])
-            warped = compose(warp(repeated(face, t), geometry.flow), geometry)
+            warped = compose(warp(face.repeat_interleave(t, 0), geometry.flow), geometry)
             if self.drawing is not None and steps and noise is not None:
                 noise = noise.flatten(0, 1)[..., :size, :size]
                 warped = draw(self.drawing, warped, face, geometry, own[:, :m], motion[:, :m], noise, steps)
             face = warped
         else:
-            face = repeated(face, t)
+            face = face.repeat_interleave(t, 0)
         if moved and self.surroundings is not None:
             around = self._surroundings(reference, own, motion)
         else:
-            around = move_around(repeated(reference, t), own[:, m:], motion[:, m:])
+            around = move_around(reference.repeat_interleave(t, 0), own[:, m:], motion[:, m:])
         return paste(face, head_mask(size).to(face), motion[:, m:], around).clamp(-1, 1).unflatten(0, (b, t))
 
     def _surroundings(self, reference: Tensor, own: Tensor, motion: Tensor) -> Tensor:
         """The picture around the face [n, 3, h, h] of references [b, 3, h, h] in motion `own` and `motion` [n, 58]."""
         t = len(motion) // len(reference)
         small = F.avg_pool2d(reference, reference.shape[-1] // self.surroundings.config.picture)
-        said = self.surroundings(repeated(small, t), own, motion)
-        return compose(warp(repeated(reference, t), said.flow, cubic=True), said)
+        said = self.surroundings(small.repeat_interleave(t, 0), own, motion)
+        return compose(warp(reference.repeat_interleave(t, 0), said.flow, cubic=True), said)
 
 
 @cache
@@ -94,11 +94,6 @@ def head_mask(size: int) -> Tensor:
     with torch.inference_mode(False):  # kept for training, too
         radii = head_radii(positions(size))[:, None]
         return smooth_step((FADED - radii) / (FADED - DRAWN)) * soft_mask(size)
-
-
-def repeated(x: Tensor, t: int) -> Tensor:
-    """[b, ...] -> [b * t, ...], each row t times in a row."""
-    return x[:, None].expand(-1, t, *x.shape[1:]).flatten(0, 1)
 
 
 def move_around(reference: Tensor, similarity_reference: Tensor, similarity: Tensor) -> Tensor:
