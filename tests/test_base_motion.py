@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from head_clips import head_frames, write_clip
+from safetensors.torch import load_file
 from torch.nn import functional as F
 
 import bcdcodec
@@ -244,7 +245,7 @@ def trained_geometry(prepared, run):
     return {"geometry": run, "sface": None}
 
 
-@pytest.mark.parametrize("recipe", ["geometry", "base_motion", "drawing"])
+@pytest.mark.parametrize("recipe", ["geometry", "base_motion", "reader", "drawing"])
 def test_resumed_training_gives_the_same_log_as_one_without_a_stop(prepared, tmp_path, recipe):
     if recipe == "geometry":
         pytest.importorskip("cv2", reason="inner lips are filled by opencv")
@@ -256,7 +257,7 @@ def test_resumed_training_gives_the_same_log_as_one_without_a_stop(prepared, tmp
             argparse.Namespace(**vars(o), **more), drawing.Schedule(batch=4, critic_from=1), SMALL_DRAWING
         )
     else:
-        schedule = base_motion.Schedule(batch=4, quantise_from=2, rate_from=3)
+        schedule = base_motion.Schedule(batch=4, quantise_from=2, rate_from=3, keep_codes=recipe == "reader")
         train = lambda o: base_motion.train(o, schedule, SMALL_MOTION)  # noqa: E731
     train(options(prepared, tmp_path / "whole", 4))
     train(options(prepared, tmp_path / "parts", 2))
@@ -264,6 +265,18 @@ def test_resumed_training_gives_the_same_log_as_one_without_a_stop(prepared, tmp
     assert log_of(tmp_path / "whole") == log_of(tmp_path / "parts")
     whole, parts = (runs.averaged(tmp_path / name) for name in ("whole", "parts"))
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
+
+
+def test_a_reader_trained_alone_keeps_what_codes_mean(prepared, tmp_path):
+    run = tmp_path / "run"
+    base_motion.train(options(prepared, run, 3), base_motion.Schedule(batch=4, quantise_from=1), SMALL_MOTION)
+    before = load_file(run / "checkpoint.safetensors")
+    base_motion.train(options(prepared, run, 6), base_motion.Schedule(batch=4, keep_codes=True), SMALL_MOTION)
+    after = load_file(run / "checkpoint.safetensors")
+    kept = ("network.quantiser.codebooks", "network.quantiser.norm.running_var", "network.to_expression.weight")
+    assert all(torch.equal(before[name], after[name]) for name in kept)
+    name = "network.reader.to_features.weight"
+    assert not torch.equal(before[name], after[name])
 
 
 def test_export_writes_a_model_that_codes(prepared, tmp_path, monkeypatch):
@@ -298,7 +311,8 @@ def test_export_writes_a_model_that_codes(prepared, tmp_path, monkeypatch):
     recording = codec.encode(frames)
     assert codec.model.base.drawing is not None and codec.model.base.surroundings is not None
     metric = codec.model.choice.expression_metric
-    assert metric.diagonal().mean() == pytest.approx(1, abs=1e-4) and torch.linalg.eigvalsh(metric).min() > 0
+    assert metric.diagonal().mean() == pytest.approx(1, abs=1e-4)
+    assert torch.linalg.eigvalsh(metric).min() > 0
     assert recording.motions[0].codes.shape == (9, 64) and codec.decode(recording).shape == frames.shape
     fields = codec.model.flow_basis.fields.flatten(1)
     torch.testing.assert_close(fields @ fields.T, torch.eye(len(fields)), atol=1e-3, rtol=0)

@@ -7,6 +7,9 @@ Schedule: continuous features first; then the codebooks are seeded from them and
 straight-through gradients; then the rate term (equations 3 to 8) lowers the entropy of the codes to a target.
 Losses: the teacher's 54 numbers of expression and turn in their deviations, more for jaw, lids, gaze and turn; the
 similarity of the face-aligned frame; commitment; rate.
+
+`--keep-codes` trains the reader alone, on unquantised features: codebooks and linear heads stay as they are. There the
+crop is also disturbed: light, blur, noise, proportions, and things in front of the face.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ class Schedule(runs.RunSchedule):
     target_bits: float = 60.0  # bits a frame of the 16 groups, entropy of the batch histogram
     rate_weight: float = 0.002
     temperature: float = 0.3  # of the histogram
+    keep_codes: bool = False  # codebooks and linear heads stay
 
 
 def importance() -> Tensor:
@@ -49,7 +53,9 @@ def importance() -> Tensor:
     for i, name in enumerate(BLENDSHAPES):
         if name == "jawOpen" or name.startswith("eyeBlink"):
             weight[i] = 4
-        elif name.startswith(("eyeLook", "mouth", "brow")):
+        elif name.startswith("eyeLook"):
+            weight[i] = 2.5
+        elif name.startswith(("mouth", "brow")):
             weight[i] = 1.5
         elif name == "_neutral":
             weight[i] = 0
@@ -65,6 +71,7 @@ def relative(similarity: Tensor, window: Tensor) -> Tensor:
 
 def losses(model: BaseMotion, raw: dict, schedule: Schedule, step: int) -> dict[str, Tensor]:
     """Losses by name, of a batch of `FrameSource.raw`."""
+    torch.manual_seed(step)  # of dropout and disturbances: a run that is taken up goes on exactly
     tensors = {key: torch.from_numpy(value) for key, value in raw.items()}
     motion = tensors["motion"]
     expression, similarity = motion[:, :54], motion[:, 54:]
@@ -73,6 +80,9 @@ def losses(model: BaseMotion, raw: dict, schedule: Schedule, step: int) -> dict[
     near = corrected(similarity, tensors["jitter"])
     small = crop(F.avg_pool2d(pictures, 2), tensors["window"], model.config.picture)
     small, face = ((x * gain + bias).clamp(-1, 1) for x in (small, model.view(pictures, near)))
+    if schedule.keep_codes:
+        face = torch.where(torch.rand(len(face), 1, 1, 1) < 0.7, disturbed(face), face)
+        model.quantiser.norm.eval()  # what the codes are compared with stays, too
     with torch.autocast("cpu", torch.bfloat16):
         located = model.locator(small)
         features, correction = model.reader(face)
@@ -83,6 +93,12 @@ def losses(model: BaseMotion, raw: dict, schedule: Schedule, step: int) -> dict[
     out["place"] = F.smooth_l1_loss(correction, torch.zeros_like(correction), beta=0.5)
     right, weight = (expression - model.expression_mean) / model.expression_scale, importance()
     smooth = model.continuous(features)
+    if schedule.keep_codes:
+        head, codebooks = (x.detach() for x in (model.to_expression.weight, model.quantiser.codebooks))
+        out["expression"] = _expression(F.linear(smooth, head, model.to_expression.bias.detach()), right, weight)
+        groups = smooth.unflatten(1, codebooks.shape[::2])  # [b, g, d]
+        out["commitment"] = (groups[:, :, None] - codebooks).square().mean(-1).min(-1).values.mean()
+        return out
     if step < schedule.quantise_from:
         out["expression"] = _expression(model.to_expression(smooth), right, weight)
         return out
@@ -96,6 +112,32 @@ def losses(model: BaseMotion, raw: dict, schedule: Schedule, step: int) -> dict[
     if step >= schedule.rate_from:
         out["rate"] = F.relu(rate.H_model - schedule.target_bits).square()
     return out
+
+
+def disturbed(face: Tensor) -> Tensor:
+    """Crops [b, 3, s, s], -1 to 1, as other cameras, lights and people would show the same motion."""
+    b, _, s, _ = face.shape
+
+    def some(share: float) -> Tensor:
+        return torch.rand(b, 1, 1, 1) < share
+
+    stretch = (0.06 * torch.randn(b, 1)).exp()
+    affine = torch.diag_embed(torch.cat([stretch, 1 / stretch], 1)) @ torch.eye(2, 3)
+    grid = F.affine_grid(affine, list(face.shape), align_corners=False)
+    stretched = F.grid_sample(face, grid, padding_mode="border", align_corners=False)
+    face = torch.where(some(0.6), stretched, face)
+    side = int(torch.randint(s // 3, s, ()))
+    soft = F.interpolate(F.interpolate(face, (side, side), mode="area"), (s, s), mode="bilinear")
+    face = torch.where(some(0.3), soft, face)
+    face = ((face + 1) / 2).clamp(1e-3, 1) ** (0.25 * torch.randn(b, 1, 1, 1)).exp() * 2 - 1
+    face = torch.where(some(0.15), face.mean(1, keepdim=True).expand_as(face), face)
+    across = torch.linspace(-1, 1, s)
+    slope = 0.15 * torch.randn(2, b, 1, 1, 1)  # of the light
+    face = face + slope[0] * across + slope[1] * across[:, None]
+    face = face + 0.04 * torch.rand(b, 1, 1, 1) * torch.randn_like(face)
+    centre, half = 2 * torch.rand(2, b, 1, 1, 1) - 1, 0.05 + 0.25 * torch.rand(2, b, 1, 1, 1)
+    hidden = ((across - centre[0]).abs() < half[0]) & ((across[:, None] - centre[1]).abs() < half[1])
+    return torch.where(hidden & some(0.3), 0.5 * torch.randn(b, 3, 1, 1), face).clamp(-1, 1)
 
 
 def _expression(said: Tensor, right: Tensor, weight: Tensor) -> Tensor:
@@ -151,8 +193,9 @@ def main(arguments: list[str] | None = None) -> None:
         "--quantise-from", type=int, default=Schedule.quantise_from, help="step from which codes are used"
     )
     parse.add_argument("--rate-from", type=int, default=Schedule.rate_from, help="step from which the rate counts")
+    parse.add_argument("--keep-codes", action="store_true", help="train the reader alone, on disturbed crops")
     options = parse.parse_args(arguments)
-    schedule = Schedule(quantise_from=options.quantise_from, rate_from=options.rate_from)
+    schedule = Schedule(quantise_from=options.quantise_from, rate_from=options.rate_from, keep_codes=options.keep_codes)
     train(options, schedule, BaseMotionConfig())
 
 

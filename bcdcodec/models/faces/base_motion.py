@@ -72,6 +72,7 @@ class Reader(nn.Module):
         self.norm = RMSNorm(width)
         cells = self.stem.position.shape[0]
         self.project = nn.Sequential(nn.Linear(cells * config.stem[-1], width), nn.BatchNorm1d(width), nn.ReLU())
+        self.drop = nn.Dropout(0.2)  # in training
         self.to_features = nn.Linear(2 * width, config.groups * config.dim)
         self.to_correction = nn.Linear(2 * width, 4)
 
@@ -81,7 +82,7 @@ class Reader(nn.Module):
         for layer in self.layers:
             x = layer(x, bias)
         x = self.norm(x)
-        x = torch.cat([x[:, 0], self.project(x[:, 1:].flatten(1))], -1)
+        x = torch.cat([x[:, 0], self.project(self.drop(x[:, 1:].flatten(1)))], -1)
         return self.to_features(x).float(), 0.05 * self.to_correction(x).float()
 
 
