@@ -46,6 +46,7 @@ class DelayRun:
     def run(self, frames: np.ndarray) -> None:
         """Send frames uint8 [t, h, w, 3], 25 a second."""
         free, waiting = 0.0, []  # when the encoder's thread is free; captured frames
+        packet = 0.0  # seconds that the packet took which is being filled
         captures = [(i * TICK, frame) for i, frame in enumerate(frames)]
         while captures or waiting:
             if not waiting:
@@ -60,6 +61,10 @@ class DelayRun:
             datagrams = self.sender.push(frame, round(1000 * captured), begin)
             taken = time.thread_time() - before
             self.coding += taken
+            packet += taken
+            if datagrams:
+                self.sender.took(packet)
+                packet = 0.0
             free = begin + taken
             self._arrived += [(free, data) for data in datagrams]
             while captures and captures[0][0] <= free:

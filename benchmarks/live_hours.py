@@ -84,7 +84,8 @@ def long_call(codec: Codec, frame: np.ndarray, hours: float) -> Iterator[Span]:
     receiver: list[Receiver] = []
     sender = Sender(session, call_options(None, True), lambda now: receiver[0].report(now))
     encoder = sender.encoder
-    encoder._motion, encoder._made = WalkingMotion(session), lambda candidate, quick: content
+    encoder._motion = encoder.references._motion = WalkingMotion(session)
+    encoder.references.made = lambda candidate, quick: content
     receiver.append(Receiver(session, encoder.receive))
     receiver[0].decoder = UndrawnDecoder(session)
     there = Channel(NETWORK, 1)
@@ -110,7 +111,7 @@ def long_call(codec: Codec, frame: np.ndarray, hours: float) -> Iterator[Span]:
             delays.append(now - shown.number * TICK)
         if (tick + 1) % (frames // ROWS) == 0:
             shown_share, kbps = len(delays) / (frames // ROWS), sender.wire.kbps(now)["all"]
-            yield Span(now + TICK, resident_mb(), float(np.median(delays)), shown_share, encoder._count, kbps)
+            yield Span(now + TICK, resident_mb(), float(np.median(delays)), shown_share, encoder.references.count, kbps)
             delays = []
 
 

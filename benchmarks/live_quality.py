@@ -51,8 +51,8 @@ def streamed(codec: Codec, frames: np.ndarray) -> Coded:
             shown += [each.picture for each in found]
             if isinstance(packet, MediaPacket):
                 motion += len(packet.motion.coded)
-                entry = encoder._current
-                references[entry.number] = sum(len(piece.data) for piece in entry.pieces)
+                entry = encoder.references.current
+                references[entry.number] = entry.size
                 held += [_picture(entry.reference)] * len(found)
                 if packet.sequence % REPORT_PACKETS == 0:
                     encoder.receive(Report(packet.sequence, 0xFFFF, 0, decoder.have))

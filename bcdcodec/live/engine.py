@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections import deque
@@ -26,11 +27,11 @@ from bcdcodec.stream.sender import Sender
 PACKET_FRAMES = 3
 WIRE_KBPS = 9.5  # of all packets: 10 less ICE's checks of the connection, 0.4, and reports, 0.1
 BLOCK = 5760  # samples of sound in a packet: 120 ms
-MOST_WAITING = 2  # pictures that wait to be coded; more are left out
-SLOW, FAST = 0.9, 0.5  # share of a packet's time that its coding takes, from which the enhancement layer rests, or not
-FAR_TOO_SLOW = 5.0  # of one packet, from which nothing is averaged
-STEADY_PACKETS = 8  # over which that is averaged
+MOST_WAITING = 3  # pictures that wait to be coded, one packet; more are left out
 POLL_SECONDS = 0.005
+# From which a thread that waits for the interpreter may take it from another. With Python's own 5 ms the threads of a
+# call hold each other up: a third more delay, and frames left out.
+SWITCH_SECONDS = 0.0005
 
 
 def call_options(kbps: float | None, sound: bool, background: bool = False) -> LiveOptions:
@@ -85,12 +86,12 @@ class Engine:
         self._commands: queue.Queue = queue.Queue()
         self._arrived: deque[bytes] = deque()
         self._captured: dict[int, float] = {}  # by frame number
-        self._busy: deque[float] = deque(maxlen=STEADY_PACKETS)  # share of a packet's time that coding it took
         self._latency: deque[float] = deque(maxlen=25)
         self._shown: deque[float] = deque(maxlen=50)  # when pictures were shown
         self._met: object = None
         self._dropped = 0
         self._stop = threading.Event()
+        sys.setswitchinterval(min(SWITCH_SECONDS, sys.getswitchinterval()))
         self._threads = [
             threading.Thread(target=each, daemon=True) for each in (self._encode, self._decode, self._display)
         ]
@@ -159,7 +160,7 @@ class Engine:
             "drawn": self._receiver.decoder.drawing,
             "synthesised": bool(described and described.head.reenacted),
             "own_synthesised": self._sender.encoder.head.reenacted,
-            "busy": round(float(np.mean(self._busy)), 2) if self._busy else 0.0,
+            "busy": round(self._sender.effort.share, 2),
         }
 
     def close(self) -> None:
@@ -182,7 +183,7 @@ class Engine:
                 self._sender.encoder.add_sound(packet)
 
     def _encode(self) -> None:
-        packet_seconds = PACKET_FRAMES / self._session.config.frame_rate
+        taken = 0.0  # seconds, for the packet that is being filled
         while not self._stop.is_set():
             try:
                 while not self._commands.empty():
@@ -200,13 +201,10 @@ class Engine:
                         del self._captured[next(iter(self._captured))]
                 for data in datagrams:
                     self._send(data)
+                taken += time.monotonic() - begun
                 if datagrams:
-                    self._busy.append((time.monotonic() - begun) / packet_seconds)
-                    if len(self._busy) == STEADY_PACKETS or self._busy[-1] > FAR_TOO_SLOW:
-                        busy = float(np.mean(self._busy))
-                        if busy > SLOW and encoder.enhanced or busy < FAST and not encoder.enhanced:
-                            encoder.enhanced = not encoder.enhanced
-                            self._busy.clear()
+                    self._sender.took(taken)
+                    taken = 0.0
             except BcdError as error:
                 self._fail(str(error))
 

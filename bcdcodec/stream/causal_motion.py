@@ -45,6 +45,7 @@ class CausalMotion:
         self._place: Tensor | None = None  # [1, 4] similarity of the frame before
         self._error: Tensor | None = None  # [1, enhancement groups] of the frame before, in the channels' units
         self._reference: FacesReference | None = None  # that the error is counted with
+        self._change: Tensor | None = None  # [1, enhancement groups] of the frame before, not quantised
         self._share = session.config.latent.size // session.config.enhancement.side
         self.warp_error = 0.0  # of the last frames, as by `FacesModel.warp_errors`: how badly the reference serves
         self._small: FacesReference | None = None  # the same at the size at which pictures are aligned
@@ -84,7 +85,13 @@ class CausalMotion:
         vq = self._session.model.vq
         if reference is not self._reference:
             self._error, self._reference, self._small = None, reference, self._made_small(reference)
-        change, hessian, self.warp_error = self._aligned(pictures, motion, self._small)
+            self._change = None
+        last, hessian, self.warp_error = self._aligned(pictures[-1:], motion[-1:], self._small)
+        count = len(pictures)
+        before = last if self._change is None else self._change
+        share = (torch.arange(count, device=last.device) + 1)[:, None] / count
+        change, hessian = torch.lerp(before, last, share), hessian.expand(count, -1, -1)
+        self._change = last
         lengths = -lambda_ * vq.log2_p[vq.base_groups :]
         codes = rdoq(vq.entries, lengths, change[None], hessian[None], self._error)[0]  # [t, groups]
         chosen = vq.entries[torch.arange(len(vq.entries), device=codes.device), codes[-1]]

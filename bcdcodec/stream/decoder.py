@@ -82,9 +82,10 @@ class StreamDecoder:
         return list(self.frames(packet, since, first_alone=False))
 
     def frames(self, packet: Packet, since: int = 0, first_alone: bool = True) -> Iterator[Frame]:
-        """As `push`, one by one as they are decoded.
+        """As `push`, as they are decoded.
 
-        `first_alone`: the first is there in less than half the time, and all take a tenth longer.
+        `first_alone`: the first is there in less than half the time, and all take a tenth longer. Each alone would take
+        nearly as long as a packet lasts on two cores, so that a packet that comes late would delay all after it.
         """
         if isinstance(packet, Description):
             self._describe(packet)
@@ -159,10 +160,11 @@ class StreamDecoder:
             return
         second = self.frame_seconds
         for some in (shown[:1], shown[1:]) if first_alone else (shown,):
-            if some:
-                pictures = self._pictures(reference, torch.stack([vector for _, vector, _ in some]), own)
-                for (number, _, between), picture in zip(some, pictures):
-                    yield Frame(number, number * second, picture, between)
+            if not some:
+                continue
+            pictures = self._pictures(reference, torch.stack([vector for _, vector, _ in some]), own)
+            for (number, _, between), picture in zip(some, pictures, strict=True):
+                yield Frame(number, number * second, picture, between)
 
     @torch.inference_mode()
     def _motion(

@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 from collections import deque
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
-import torch
+from torch import Tensor
 
-from bcdcodec.coding.content import reference_of
 from bcdcodec.coding.head import Geometry, make_head
-from bcdcodec.coding.picture_content import choose_picture, make_picture_content
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
-from bcdcodec.container.payloads import MAX_CONTENTS, pack_content
 from bcdcodec.errors import FormatError, ModelMismatchError
-from bcdcodec.models.base import Reference
 from bcdcodec.stream.causal_motion import CausalMotion, check_live
-from bcdcodec.stream.fragments import split_content
 from bcdcodec.stream.motion_coder import LONGEST, MotionWriter
 from bcdcodec.stream.packets import (
     CONTENT_NUMBERS,
@@ -37,20 +31,14 @@ from bcdcodec.stream.packets import (
 )
 from bcdcodec.stream.rate import LiveRateControl, WireBudget
 from bcdcodec.stream.recorder import StreamRecorder
-from bcdcodec.stream.reference_choice import Candidate, ReferenceChoice
+from bcdcodec.stream.sent_references import START_CONTENTS, SentReference, SentReferences
 from bcdcodec.stream.sequence import unwrapped
 from bcdcodec.stream.wire import SRTP_BYTES
-from bcdcodec.video.av1 import PRESET, QUICK_PRESET
 
 HEADER_BYTES = 4
 MOST_SOUND = 2  # Opus packets that wait for pictures
-HELD = 4  # references, the latest, that both sides keep
-RESEND_PACKETS = 12  # after which fragments are sent again if no report tells of the content
 CALM_PACKETS = 40  # without a loss, after which restarts become rare
 FIRST_CALM_PACKETS = 12  # likewise before the first loss of a session
-SERVES = 0.7  # share of the current reference's error, below which that of another must be
-TRY_SECONDS = 0.5  # from one comparison of references to the next: one costs as much as a packet
-START_CONTENTS = 2  # references that are sent whatever they take: a quick one, and the better one a second later
 LONGEST_GAP_SECONDS = 0.5  # without a frame, that is filled with the frame before; after a longer one time goes on
 
 
@@ -72,20 +60,6 @@ class LiveOptions:
     background: bool = False  # whether references are encoded beside, in a thread
     width: int | None = None  # of the source picture, pixels, for the description; None: the model's
     height: int | None = None
-
-
-@dataclass(eq=False)
-class _Entry:
-    """A reference that was made."""
-
-    number: int
-    content: Content
-    reference: Reference
-    candidate: Candidate | None  # None: the face of another person
-    pieces: list[Fragment]
-    queue: deque[int]  # pieces to be sent
-    whole: bool = False  # whether the receiver has it, as far as is known
-    sent_at: int = 0  # packet in which its last piece was
 
 
 class StreamEncoder:
@@ -111,21 +85,16 @@ class StreamEncoder:
         self.recorder: StreamRecorder | None = None  # gets what is sent
         self._motion = CausalMotion(session)
         self._writer = MotionWriter(session.tables, self.head.entropy_profile)
-        packet_seconds = options.packet_frames / self._rate
-        self._control = LiveRateControl(options.kbps, session.model.vq.rate_lambda.item(), packet_seconds)
-        self._budget = WireBudget(options.wire_kbps, packet_seconds)
-        self._choice = ReferenceChoice(self._rate)
-        self._worker = ThreadPoolExecutor(1, "reference") if options.background else None
-        self._tried_again = 0  # frame from which references that the receiver has may be compared again
-        self._making: tuple[Candidate | None, Future] | None = None
-        self._entries: list[_Entry] = []  # the latest HELD
-        self._current: _Entry | None = None
-        self._coming: _Entry | None = None  # becomes the current one when the receiver has it
-        self._face: Content | None = None  # of another person, shown instead
-        self._count = 0  # contents
+        self._control = LiveRateControl(options.kbps, session.model.vq.rate_lambda.item(), self.packet_seconds)
+        self._budget = WireBudget(options.wire_kbps, self.packet_seconds)
+        self.references = SentReferences(
+            session, self._motion, self._rate, self.head.content_profile, options.reports, options.background
+        )
+        self.references.kbps = options.kbps
         self._first_pts: int | None = None
         self._next = 0  # number of the frame that comes next
         self._waiting: list[np.ndarray] = []  # pictures of the packet that is being filled
+        self._seen: tuple[int, np.ndarray, Tensor] | None = None  # what references were not chosen by yet
         self._sequence = 0  # of the next packet
         self._joined = 0  # number of the first packet that the receiver can have
         self._since_restart = 0
@@ -155,6 +124,7 @@ class StreamEncoder:
             if self._waiting:
                 self._waiting[-1] = frame
             return []
+        self._look()
         gap = number - self._next
         if gap > LONGEST_GAP_SECONDS * self._rate:
             self._first_pts += int(gap / (self.time_base * Fraction(self._rate)))
@@ -176,8 +146,14 @@ class StreamEncoder:
     def set_rate(self, kbps: float | None) -> None:
         """Code motion at another rate from now on, kbit/s; None: by the model's own lambda."""
         self.options = replace(self.options, kbps=kbps)
+        self.references.kbps = kbps
         own = self.session.model.vq.rate_lambda.item()
-        self._control = LiveRateControl(kbps, own, self.options.packet_frames / self._rate)
+        self._control = LiveRateControl(kbps, own, self.packet_seconds)
+
+    @property
+    def packet_seconds(self) -> float:
+        """Time that a packet takes to be spoken."""
+        return self.options.packet_frames / self._rate
 
     @property
     def next_frame(self) -> int:
@@ -187,8 +163,7 @@ class StreamEncoder:
     def flush(self) -> list[Packet]:
         """The packets of what is left; the stream ends."""
         packets = self._packets() if self._waiting else []
-        if self._worker is not None:
-            self._worker.shutdown()
+        self.references.close()
         return packets
 
     def receive(self, report: Report) -> None:
@@ -196,13 +171,7 @@ class StreamEncoder:
         since = unwrapped(report.highest, self._sequence) - self._joined  # packets that the receiver could have got
         lost = min(HISTORY, max(0, since)) - bin(report.received).count("1")
         self._since_loss = 0 if lost > 0 else self._since_loss
-        if report.have is not None:
-            for entry in self._entries:
-                entry.whole |= entry.number == report.have
-        for entry in self._entries:
-            if entry.number == report.wanted and not entry.queue:
-                every = range(len(entry.pieces))
-                entry.queue.extend(i for i in every if report.missing >> i & 1 or not report.missing)
+        self.references.report(report)
 
     def meet(self, description: Description) -> None:
         """Take note of the other side's description: it need not be sent any more, and may know this side's."""
@@ -214,22 +183,16 @@ class StreamEncoder:
         """Take note that a receiver has come that has got nothing yet: the next packets hold all that it needs."""
         self._answered, self._asked = False, True
         self._since_restart, self._joined = LONGEST, self._sequence
-        for entry in self._entries:
-            needed = entry is self._current or entry is self._coming
-            entry.whole, entry.queue = False, deque(range(len(entry.pieces)) if needed else ())
+        self.references.send_again()
 
     def show_face(self, content: Content | None) -> None:
         """Show the face of a content, of another person, from now on; None: one's own again.
 
         The receiver must be told by a new description, which is among the next packets.
         """
-        self._face, self._answered, self._asked = content, False, True
+        self._answered, self._asked = False, True
         self.head = replace(self.head, reenacted=content is not None)
-        self._current = self._coming = self._making = None
-        if content is not None:
-            self._add(content, None)
-        else:
-            self._choice = ReferenceChoice(self._rate)
+        self.references.show(content)
 
     def describe(self) -> Description:
         """The description of this direction."""
@@ -249,21 +212,8 @@ class StreamEncoder:
         if self._asked or (not self._answered and self._sequence % often == 0):
             self._asked = False
             packets.append(self.describe())
-        count, which = self._distinct(waiting)  # a picture that is shown on is looked at once
-        pictures = np.stack(waiting)[which]
-        base, motion = self._motion.read(pictures)
-        self._choose(pictures, motion)
-        entry, stride = self._current, self._control.stride
-        coded = slice(None, None, stride) if len(which) == len(waiting) else slice(None)
-        if entry is None or entry.candidate is None or not self.enhanced:
-            codes = self._motion.base_alone(base[coded])
-        else:
-            codes = self._motion.codes(
-                pictures[coded], base[coded], motion[coded], entry.reference, self._control.lambda_
-            )
-            self._choice.judge(self._motion.warp_error)
-        if len(which) < len(waiting):
-            codes = codes[count[::stride]]
+        entry, codes = self._code(waiting)
+        stride = self._control.stride
         part, size = None, HEADER_BYTES
         if entry is not None:
             restart = self._since_restart >= self._restart_packets()
@@ -273,18 +223,44 @@ class StreamEncoder:
             size += len(coded)
             if self.recorder is not None:
                 self.recorder.add_motion(entry.content, self._sequence * self.options.packet_frames, codes, part)
-        self._control.sent(size, self._budget.motion_kbps(self._coming is not None and bool(self._coming.queue)))
+        self._control.sent(size, self._budget.motion_kbps(self.references.waiting))
         sound = self._sound.popleft() if self._sound else None
         if sound is not None and self.recorder is not None:
             self.recorder.add_sound(self._sequence * self.options.packet_frames, sound)
-        if self._current is not None and not self._current.whole:  # nothing can be shown before: all of it at once
-            while (fragment := self._fragment()) is not None:
+        if entry is not None and not entry.whole:  # nothing can be shown before: all of it at once
+            while (fragment := self._piece()) is not None:
                 packets.append(ControlPacket(fragment))
-        packets.append(MediaPacket(self._sequence % SEQUENCES, part, sound, self._fragment()))
+        packets.append(MediaPacket(self._sequence % SEQUENCES, part, sound, self._piece()))
         self._spend(packets, size)
         self._sequence += 1
         self._since_loss += 1
         return packets
+
+    def _code(self, pictures: list[np.ndarray]) -> tuple[SentReference | None, np.ndarray]:
+        """The reference of a packet's pictures, and their codes uint8 [u, g]."""
+        count, which = self._distinct(pictures)  # a picture that is shown on is looked at once
+        distinct = np.stack(pictures)[which]
+        base, motion = self._motion.read(distinct)
+        self._seen = self._next, distinct, motion
+        if self.references.current is None:
+            self._look()
+        self.references.switch()
+        entry, stride = self.references.current, self._control.stride
+        coded = slice(None, None, stride) if len(which) == len(pictures) else slice(None)
+        if entry is None or entry.candidate is None or not self.enhanced:
+            codes = self._motion.base_alone(base[coded])
+        else:
+            codes = self._motion.codes(
+                distinct[coded], base[coded], motion[coded], entry.reference, self._control.lambda_
+            )
+            self.references.judge(self._motion.warp_error)
+        return entry, codes if len(which) == len(pictures) else codes[count[::stride]]
+
+    def _look(self) -> None:
+        """Choose references by the last packet's pictures: once that has left, as it takes time."""
+        if self._seen is not None:
+            self.references.look(*self._seen)
+            self._seen = None
 
     def _spend(self, packets: list[Packet], motion: int) -> None:
         """Count packets, with `motion` bytes of motion and its header, against the budget of the wire."""
@@ -314,100 +290,8 @@ class StreamEncoder:
         calm = self.options.reports and self._since_loss > CALM_PACKETS
         return round(self._rate / self.options.packet_frames) if calm else 1
 
-    # ---- references
-
-    def _choose(self, pictures: np.ndarray, motion: torch.Tensor) -> None:
-        """Look at the pictures, begin to make a reference that is needed, and use one that the receiver has."""
-        if self._face is None:
-            numbers = self.session.model.numbers(motion).cpu().numpy()
-            first = self._next - len(pictures)  # about, where some are shown on
-            for i, (picture, each) in enumerate(zip(pictures, numbers)):
-                self._choice.look(first + i, picture, each, motion[i])
-            self._collect()
-            if self._making is None and self._coming is None and self._count < MAX_CONTENTS:
-                self._begin(pictures[-1], motion[-1])
-        coming = self._coming
-        if coming is not None and coming.whole:
-            self._current, self._coming = coming, None
-            self._choice.changed()
-
-    def _begin(self, picture: np.ndarray, motion: torch.Tensor) -> None:
-        """Begin to make a reference if another one serves better than the current one; the newest frame is given."""
-        current = None if self._current is None else self._current.candidate
-        held = {e.candidate: e for e in self._entries if e.candidate is not None and e.whole and e is not self._current}
-        urgent = self._choice.failing
-        if urgent and self._serving(list(held.values()), picture, motion):
-            return
-        best = self._choice.best(self._next, current, list(held))
-        if best is None:
-            return
-        if best in held:
-            self._serving([held[best]], picture, motion)
-            return
-        first = current is None
-        make = lambda: self._made(best, first or urgent)  # noqa: E731
-        if self._worker is None or first:
-            self._add(make(), best)
-        else:
-            self._making = best, self._worker.submit(make)
-
-    def _serving(self, held: list[_Entry], picture: np.ndarray, motion: torch.Tensor) -> bool:
-        """Use the one of the references held that shows a frame far better than the current one, if there is one."""
-        if self._next < self._tried_again:
-            return False
-        self._tried_again = self._next + round(TRY_SECONDS * self._rate)
-        errors = [self._motion.error_with(picture, motion, entry.reference) for entry in held]
-        if not errors or min(errors) > SERVES * self._motion.warp_error:
-            return False
-        self._current = held[int(np.argmin(errors))]
-        self._choice.changed()
-        return True
-
-    def _made(self, candidate: Candidate, quick: bool) -> Content:
-        chosen = choose_picture(self.session, candidate.picture[None], candidate.motion[None])
-        return make_picture_content(self.session, chosen, self.options.kbps, preset=QUICK_PRESET if quick else PRESET)
-
-    def _collect(self) -> None:
-        if self._making is not None and self._making[1].done():
-            candidate, made = self._making
-            self._making = None
-            self._add(made.result(), candidate)
-
-    def _add(self, content: Content, candidate: Candidate | None) -> None:
-        content = replace(content, number=self._count, first_frame=0)
-        payload, _ = pack_content(content, self.session.tables, self.head.content_profile)
-        pieces = split_content(self._count, payload)
-        entry = _Entry(
-            self._count, content, reference_of(self.session, content), candidate, pieces, deque(range(len(pieces)))
-        )
-        self._count += 1
-        self._entries = [*self._entries[1 - HELD :], entry]
-        if self._current is None:
-            self._current = entry
-        else:
-            self._coming = entry
-
-    def _fragment(self) -> Fragment | None:
-        """The next piece of a content to be sent, the newest content first; None where the wire has no room for it."""
-        room = self._budget.room()
-        for entry in reversed(self._entries):
-            if entry.queue:
-                if not self._pressing(entry) and len(entry.pieces[entry.queue[0]].data) > room:
-                    continue
-                piece = entry.pieces[entry.queue.popleft()]
-                entry.sent_at = self._sequence
-                if not entry.queue and not self.options.reports:
-                    entry.whole = True
-                return piece
-            waited = self._sequence - entry.sent_at
-            needed = entry is self._current or entry is self._coming
-            if needed and not entry.whole and waited >= RESEND_PACKETS:
-                entry.queue.extend(range(len(entry.pieces)))
-        return None
-
-    def _pressing(self, entry: _Entry) -> bool:
-        """Whether a content is sent whatever it takes: a session begins, or nothing can be shown without it."""
-        return entry.number < START_CONTENTS or (entry is self._current and not entry.whole)
+    def _piece(self) -> Fragment | None:
+        return self.references.piece(self._sequence, self._budget.room())
 
 
 def check_described(session: Session, described: Description) -> None:

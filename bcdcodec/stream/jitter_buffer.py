@@ -8,8 +8,8 @@ from bcdcodec.stream.packets import HISTORY, SEQUENCES, MediaPacket, Report
 from bcdcodec.stream.sequence import unwrapped
 
 MAX_DELAY_SECONDS = 0.12  # that a packet is waited for, beyond the fastest ones
-MEMORY_SECONDS = 4.0  # of arrivals from which the delay is taken
-LATE_SHARE = 0.05  # of the packets that may come after their frames are due
+MEMORY_SECONDS = 4.0  # of arrivals from which the delay is taken; at first the later half of them
+LATE_SHARE = 0.15  # of the packets that may come after their frames are due
 MAX_GAP = 100  # numbers; a larger step is that of a stray packet ...
 STRAYS = 3  # ... unless so many follow each other: then the sender has begun anew
 
@@ -23,6 +23,7 @@ class JitterBuffer:
         self._held: dict[int, MediaPacket] = {}
         self._arrivals: deque[tuple[float, float]] = deque()  # arrival, and how long after the packet's own time
         self._strays = 0
+        self._begun: float | None = None  # when the first packet came
         self._highest: int | None = None
         self._highest_at = 0.0
         self._came = 0  # bit i: the packet i before the highest came
@@ -90,7 +91,10 @@ class JitterBuffer:
     def _note(self, number: int, now: float) -> None:
         after = now - number * self._packet_seconds
         self._arrivals.append((now, after))
-        while now - self._arrivals[0][0] > MEMORY_SECONDS:
+        self._begun = now if self._begun is None else self._begun
+        # A session begins late, with the first reference: that is soon forgotten.
+        memory = min(MEMORY_SECONDS, (now - self._begun) / 2)
+        while now - self._arrivals[0][0] > memory:
             self._arrivals.popleft()
         if self._highest is None or number > self._highest:
             step = 0 if self._highest is None else min(number - self._highest, HISTORY + 1)

@@ -10,14 +10,15 @@ from dataclasses import dataclass, replace
 from bcdcodec.coding.session import Session
 from bcdcodec.errors import FormatError
 from bcdcodec.stream.decoder import Frame, StreamDecoder
+from bcdcodec.stream.effort import Effort
 from bcdcodec.stream.jitter_buffer import JitterBuffer
 from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, MediaPacket, Report, unpack_packet
 
 LAG_PACKETS = 16  # over which the time that decoding takes is looked at ...
 LAG_SHARE = 0.8  # ... and the share of them whose frames are ready when they are due
 MOST_LAG_SECONDS = 0.12  # a packet's time: a machine that takes longer leaves frames out, and delay does not grow
-SLOW, FAST = 0.9, 0.35  # share of a packet's time that decoding takes, from which nothing is drawn over the warp, or is
-STEADY_PACKETS = 8  # over which that is averaged
+# Share of a packet's time that decoding takes, below which faces are drawn over the warp, and above which they are not.
+DRAWN_BELOW, WARPED_ABOVE = 0.35, 0.9
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Receiver:
         self._sound: list[Sound] = []
         self._clock = clock
         self._lags: deque[float] = deque(maxlen=LAG_PACKETS)  # how late frames of a packet would have been at most
-        self._busy: deque[float] = deque(maxlen=STEADY_PACKETS)  # share of a packet's time that decoding it took
+        self._effort = Effort(DRAWN_BELOW, WARPED_ABOVE)
 
     @property
     def described(self) -> Description | None:
@@ -67,7 +68,7 @@ class Receiver:
             if isinstance(packet, Description | EndPacket):
                 self.decoder.push(packet)
                 if self._buffer is None and self.described is not None:
-                    self._buffer = JitterBuffer(self.described.packet_frames * self.decoder.frame_seconds)
+                    self._buffer = JitterBuffer(self._packet_seconds)
                 return
             if packet.report is not None:
                 self._on_report(packet.report)
@@ -108,19 +109,21 @@ class Receiver:
                     found += 1
                 if found > begin:
                     self._lags.append(lag)
-                    self._choose_drawing(taken)
+                    if self._clock is not None:
+                        self._draw(self._effort.took(taken / self._packet_seconds))
             except FormatError:
                 self.refused += 1
         return found
 
-    def _choose_drawing(self, seconds: float) -> None:
-        """Draw or not, by how long packets take to be decoded, the latest one so many seconds."""
-        self._busy.append(seconds / (self.described.packet_frames * self.decoder.frame_seconds))
-        if self._clock is not None and len(self._busy) == STEADY_PACKETS:
-            busy = sum(self._busy) / STEADY_PACKETS
-            if busy > SLOW and self.decoder.drawing or busy < FAST and not self.decoder.drawing:
-                self.decoder.drawing = not self.decoder.drawing
-                self._busy.clear()
+    def _draw(self, drawing: bool) -> None:
+        """Draw over the warp or not; what decoding took until then tells nothing of what it takes from now on."""
+        if drawing != self.decoder.drawing:
+            self.decoder.drawing = drawing
+            self._lags.clear()
+
+    @property
+    def _packet_seconds(self) -> float:
+        return self.described.packet_frames * self.decoder.frame_seconds
 
     @property
     def _lag(self) -> float:
@@ -154,5 +157,4 @@ class Receiver:
 
     def _hear(self, sequence: int, packet: bytes | None, lost: bool = False) -> None:
         if self.described.sound:
-            packet_seconds = self.described.packet_frames * self.decoder.frame_seconds
-            self._sound.append(Sound(sequence * packet_seconds, packet, lost))
+            self._sound.append(Sound(sequence * self._packet_seconds, packet, lost))

@@ -8,12 +8,16 @@ from dataclasses import replace
 import numpy as np
 
 from bcdcodec.coding.session import Session
+from bcdcodec.stream.effort import Effort
 from bcdcodec.stream.encoder import LiveOptions, StreamEncoder
 from bcdcodec.stream.packets import ControlPacket, EndPacket, MediaPacket, Packet, Report, pack_packet
 from bcdcodec.stream.wire import SRTP_BYTES, WireCounter
 
 REPORT_SECONDS = 1.0  # from one report to the next, sooner where something is wanted or has come
 HURRIED_REPORT_SECONDS = 0.3
+# Share of a packet's time that coding takes, below which the enhancement layer is coded, and above which it is not.
+ENHANCED_BELOW, BASE_ABOVE = 0.5, 0.97
+AT_ONCE = 5.0  # of one packet, from which nothing is averaged
 
 
 class Sender:
@@ -25,6 +29,11 @@ class Sender:
         self.wire = WireCounter()
         self._report, self._reported = report, -1e9
         self._have: int | None = None  # content that was reported last
+        self.effort = Effort(ENHANCED_BELOW, BASE_ABOVE, AT_ONCE)
+
+    def took(self, seconds: float) -> None:
+        """Take note of how long the frames of a packet took to be coded: less is done where there is no time."""
+        self.encoder.enhanced = self.effort.took(seconds / self.encoder.packet_seconds)
 
     def push(self, frame: np.ndarray, pts: int, now: float) -> list[bytes]:
         """Datagrams that a picture completes, see `StreamEncoder.push`."""
