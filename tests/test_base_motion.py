@@ -15,13 +15,15 @@ import bcdcodec
 from bcdcodec.errors import BcdError
 from bcdcodec.models.faces.alignment_frame import crop, paste, positions, soft_mask, to_frame, to_picture
 from bcdcodec.models.faces.base_layer import BaseLayer, move_around
-from bcdcodec.models.faces.base_motion import BaseMotion, corrected, correction_between
+from bcdcodec.models.faces.base_motion import BaseMotion, corrected, correction_between, mirrored_expression
 from bcdcodec.models.faces.config import BaseMotionConfig, DrawingConfig, GeometryConfig, SurroundingsConfig
 from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork, compose, warp
 from bcdcodec.models.faces.overlap import Overlap
+from bcdcodec.models.faces.parts import LEFT_RIGHT
 from bcdcodec.training import expression_metric
 from bcdcodec.training.data.aligned_pairs import _carried_flow, load_clips, mirrored_motion
 from bcdcodec.training.data.head_pose import HEAD_CENTRE, head_pose, roll_and_turn
+from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.recipes import base_motion, drawing, export_faces, geometry, run as runs, surroundings
 from bcdcodec.training.recipes.face_movement import movement
 
@@ -137,6 +139,25 @@ def test_mirroring_twice_gives_the_same_motion():
     assert np.allclose(once[:, 52], motion[:, 52]) and np.allclose(
         once[:, 53], -motion[:, 53]
     )  # pitch stays, yaw turns
+
+
+def test_left_and_right_change_places_in_a_mirror():
+    names = np.array(BLENDSHAPES)
+    left, right = names[np.array(LEFT_RIGHT)].T
+    assert [name.replace("Left", "Right") for name in left] == list(right)
+    assert sum("Left" in name for name in names) == len(LEFT_RIGHT)
+
+
+def test_picture_and_mirrored_picture_say_the_same_in_the_mean(monkeypatch):
+    torch.manual_seed(0)
+    motion = BaseMotion(SMALL_MOTION).eval()
+    middle = torch.tensor([[0.5, 0.5, -0.5, 0.0]])
+    monkeypatch.setattr(motion, "read", lambda pictures: (motion.reader(motion.view(pictures, middle))[0], middle))
+    picture = smooth_picture(1, 64)
+    _, _, one = motion.read_both(picture)
+    _, _, other = motion.read_both(picture.flip(-1))
+    torch.testing.assert_close(mirrored_expression(one), other, atol=1e-4, rtol=0)
+    assert not torch.allclose(one, other, atol=1e-3)
 
 
 def test_head_pose_gives_back_roll_turn_scale_and_place():
@@ -279,6 +300,16 @@ def test_a_reader_trained_alone_keeps_what_codes_mean(prepared, tmp_path):
     assert not torch.equal(before[name], after[name])
 
 
+def test_weights_are_taken_between_two_runs(prepared, tmp_path):
+    trained_geometry(prepared, tmp_path / "geometry")
+    for name, steps in (("base", 1), ("reader", 3)):
+        base_motion.train(options(prepared, tmp_path / name, steps), base_motion.Schedule(batch=4), SMALL_MOTION)
+    model = export_faces.load_runs(tmp_path / "geometry", tmp_path / "base", reader=tmp_path / "reader", share=0.25)
+    before, after = (runs.averaged(tmp_path / name)["reader.to_features.weight"] for name in ("base", "reader"))
+    between = (0.75 * before + 0.25 * after).half().float()
+    assert torch.equal(model.base.base_motion.reader.to_features.weight, between) and not torch.equal(before, after)
+
+
 def test_export_writes_a_model_that_codes(prepared, tmp_path, monkeypatch):
     pytest.importorskip("cv2", reason="inner lips are filled by opencv")
     geometry.train(options(prepared, tmp_path / "geometry", 1), geometry.Schedule(batch=4), SMALL)
@@ -311,7 +342,7 @@ def test_export_writes_a_model_that_codes(prepared, tmp_path, monkeypatch):
     recording = codec.encode(frames)
     assert codec.model.base.drawing is not None and codec.model.base.surroundings is not None
     metric = codec.model.choice.expression_metric
-    assert metric.diagonal().mean() == pytest.approx(1, abs=1e-4)
+    assert metric.diagonal().mean() == pytest.approx(1 + 33.5 / 54, abs=1e-4)  # of it 33.5 for jaw, lids, gaze, mouth
     assert torch.linalg.eigvalsh(metric).min() > 0
     assert recording.motions[0].codes.shape == (9, 64) and codec.decode(recording).shape == frames.shape
     fields = codec.model.flow_basis.fields.flatten(1)

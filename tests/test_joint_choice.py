@@ -5,7 +5,7 @@ import torch
 
 from bcdcodec.models.faces.base_motion import BaseMotion
 from bcdcodec.models.faces.config import BaseMotionConfig
-from bcdcodec.models.faces.joint_choice import JointChoice
+from bcdcodec.models.faces.joint_choice import CHANGE, JointChoice
 
 CONFIG = BaseMotionConfig(picture=32, crop=32, width=16, ff=32, layers=1, heads=2, stem=(8, 8, 16), groups=6, codes=8)
 
@@ -69,6 +69,22 @@ def test_codes_rest_where_the_face_rests_and_go_on_from_the_frame_before(parts):
     rest = features[:1] + 0.02 * torch.randn(10, features.shape[1], generator=torch.Generator().manual_seed(1))
     codes = choice(motion, rest)
     assert (codes[1:] == codes[:1]).all()
+    assert torch.equal(choice(motion, rest, codes[0]), codes)
     moving = choice(motion, features)
     assert not (moving[1:] == moving[:-1]).all()
-    assert torch.equal(moving, torch.cat([moving[:5], choice(motion, features[5:], moving[4])]))
+
+
+def test_codes_of_a_clip_cost_less_together_than_frame_after_frame(parts):
+    motion, choice, features = parts
+    slow = features[:1] + torch.cumsum(0.15 * torch.randn(40, features.shape[1]), 0)
+    before = choice(motion, slow[:1])[0]
+
+    def whole(codes):
+        changes = (codes != torch.cat([before[None], codes[:-1]])).sum()
+        return costs(motion, choice, slow, codes).sum() + CHANGE * changes
+
+    one_by_one = [before]
+    for frame in slow[:, None]:
+        one_by_one.append(choice(motion, frame, one_by_one[-1])[0])
+    together = choice(motion, slow, before)
+    assert whole(together) < whole(torch.stack(one_by_one[1:]))

@@ -80,6 +80,14 @@ def test_a_cap_changes_nothing_below_it_and_holds_above_it(vq, motion):
     assert capped.lambda_ > 0.02 and 0.7 * own.bits < capped.bits <= 0.9 * own.bits
 
 
+@pytest.mark.parametrize("unit", [1e-4, 10.0])
+def test_a_rate_is_used_whatever_the_unit_of_the_distortion(vq, motion, unit):
+    made = GroupVQ(QuantiserConfig(groups=GROUPS, codes=CODES, dim=DIM, alpha=unit, normalise=False)).eval()
+    made.codebooks, made.log2_p = vq.codebooks, vq.log2_p
+    point = choose_rate(made, motion, 42, static_bits(vq), (1,))
+    assert 0.95 * 42 < point.bits <= 42
+
+
 @pytest.mark.parametrize("target, kept", [(6.0, True), (5.5, False)])
 def test_a_clip_of_rare_codes_alone_is_coded_as_it_is_where_the_target_is_all_bits(target, kept):
     """A sprite's walk is eight frames, which may all be rare: above the target, while calm clips are below it."""

@@ -5,11 +5,14 @@ from itertools import cycle
 
 import numpy as np
 import pytest
+import torch
 from head_clips import head_frames
 
 import bcdcodec
+from bcdcodec.coding.content import reference_of
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.errors import BcdError, FormatError, ModelError, ModelMismatchError
+from bcdcodec.stream.causal_motion import CausalMotion
 from bcdcodec.stream.effort import STEADY_PACKETS, Effort
 from bcdcodec.stream.encoder import LiveOptions
 from bcdcodec.stream.opus_voice import VoiceDecoder, VoiceEncoder
@@ -108,6 +111,27 @@ def test_a_lost_packet_costs_its_frames_and_those_up_to_the_restart_which_are_in
     assert [frame.number for frame in found if frame.interpolated] == list(range(6, 12))
     for frame in found[12:]:
         assert np.abs(frame.picture.astype(int) - shown[frame.number].picture).max() <= 3
+
+
+def test_the_enhancement_of_frames_between_is_on_the_way_to_that_of_the_last_one(codec, frames):
+    motion = CausalMotion(codec.session)
+    reference = reference_of(codec.session, codec.encode(frames[:1]).contents[0])
+    calls, channels = [], codec.config.base_channels
+
+    def aligned(pictures, motion, small):
+        calls.append(len(pictures))
+        change = torch.full((1, codec.config.motion_channels - channels), 0.3 * len(calls))
+        return change, torch.eye(change.shape[1])[None], 0.0
+
+    motion._aligned = aligned
+    for start in (0, 3):
+        base, moved = motion.read(frames[start : start + 3])
+        codes = motion.codes(frames[start : start + 3], base, moved, reference, 0.0)
+    assert calls == [1, 1]
+    found = codec.model.vq.lookup(torch.from_numpy(codes.astype(np.int64))[None])[0, :, channels:]
+    wanted = torch.tensor([0.4, 0.5, 0.6])[:, None].expand_as(found)
+    nearest = (codec.model.vq.entries[None] - wanted[..., None]).abs().min(-1).values
+    assert ((found - wanted).abs() <= nearest + 1e-5).float().mean() > 0.8  # the error's change counts, too
 
 
 def test_duplicates_and_late_packets_show_nothing_again(codec, sent):

@@ -16,7 +16,7 @@ from bcdcodec.errors import FormatError
 from bcdcodec.models.faces.alignment_frame import HEAD_RADII
 from bcdcodec.models.latents import to_unit
 from bcdcodec.video.av1 import PRESET, QUICK_PRESET, decode_picture, encode_inter, rough_key
-from bcdcodec.video.reference_image import ellipse_weights, encode_reference, soften, weighted_error
+from bcdcodec.video.reference_image import ReferenceSearch, ellipse_weights, soften, weighted_error
 from bcdcodec.video.scaling import scale
 
 FIELD_BYTES = 12  # of a content beside picture and codes
@@ -64,19 +64,20 @@ def make_picture_content(
     bits = -session.model.vq.log2_p[torch.arange(len(chosen.codes)), torch.from_numpy(chosen.codes).long()].sum().item()
     share = 1 if base is None else LATER_SHARE
     budget = int(share * content_bytes(session.config.content.byte_budget, kbps)) - int(bits / 8) - FIELD_BYTES
-    picture = None if base is None else _inter(chosen, budget, *base)
-    if picture is None:
-        picture = encode_reference(chosen.image, budget, chosen.weights, preset)
+    alone = ReferenceSearch(chosen.image, budget, chosen.weights)
+    picture = None if base is None else _inter(chosen, budget, *base, alone.quickest)
+    picture = picture or alone.best(preset)
     return Content(0, 0, 0, 0, 0, chosen.codes, np.zeros((0, 0), np.int16), picture)
 
 
-def _inter(chosen: ReferencePicture, budget: int, base: ReferencePicture, content: Content) -> Picture | None:
-    """The inter frame of a picture; None where a key frame serves better, both made quickly."""
+def _inter(
+    chosen: ReferencePicture, budget: int, base: ReferencePicture, content: Content, alone: Picture
+) -> Picture | None:
+    """The inter frame of a picture; None where a key frame of it, `alone`, serves better, both made quickly."""
     key = content.picture
     image, before = (scale(x.image, key.width, key.height) for x in (chosen, base))
     rough = rough_key(before, key)
     inter = encode_inter(image, before, rough, content.number, budget, QUICK_PRESET)
-    alone = encode_reference(chosen.image, budget, chosen.weights, QUICK_PRESET)
     errors = [weighted_error(decode_picture(*x), chosen.image, chosen.weights) for x in ((inter, rough), (alone,))]
     if len(inter.unit) > budget or errors[0] > errors[1]:
         return None

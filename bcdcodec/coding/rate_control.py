@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -14,8 +15,8 @@ STRIDES = (1, 2, 3, 4, 6, 8)  # of the frames at the model's rate
 CONTENT_SECONDS = 4.4  # of the motion asked for: bytes of a content beside it, where that is above the model's budget
 HISTORY_FRAMES = 250  # over which the rate is held: a short burst may take more, calm frames make up for it
 SPENT = 0.8
-_HALVINGS = 14  # of the interval of lambda: to 1/16384
-_LARGEST_LAMBDA = 64.0
+_LAMBDAS = 1e-7, 64.0  # its unit is that of the model's distortion
+_HALVINGS = 12  # of the interval of its logarithm: to half a percent
 
 Bits = Callable[[Tensor], float]  # of codes [u, g], in all
 
@@ -80,12 +81,12 @@ def choose_rate(
 
     points = []
     for stride in strides:
-        low, high = least_lambda, _LARGEST_LAMBDA
-        best = at(low, stride)
+        best = at(least_lambda, stride)
         if best.bits > bits_per_frame:
+            low, high = max(least_lambda, _LAMBDAS[0]), _LAMBDAS[1]
             best = at(high, stride)
             for _ in range(_HALVINGS):
-                middle = at((low + high) / 2, stride)
+                middle = at(math.sqrt(low * high), stride)
                 if middle.bits > bits_per_frame:
                     low = middle.lambda_
                 else:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 
-LEAST_LAMBDA, MOST_LAMBDA = 1e-3, 64.0
+LEAST_LAMBDA, MOST_LAMBDA = 1e-6, 64.0
 GAIN = 0.5  # exponent of the excess by which lambda grows with each packet
 MOST_KBPS = 3.0  # of motion and its packets' own headers, where no rate is asked for
 LEAST_KBPS = 1.0  # likewise, however little the budget of the wire leaves

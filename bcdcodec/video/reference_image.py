@@ -14,31 +14,46 @@ CLOSE = 1.05  # times the least error at QUICK_PRESET, up to which a size is tri
 EDGE = 0.35  # of an ellipse's radii, over which its weights fall to 0
 
 
+class ReferenceSearch:
+    """The key frames of an image uint8 [h, w, 3] within `budget` bytes at all sizes, made quickly.
+
+    The best size is that with the least squared error after enlargement to the image's own, each pixel counted by
+    `weights` [h, w]; None: all alike. Raises as `encode_key`.
+    """
+
+    def __init__(self, image: np.ndarray, budget: int, weights: np.ndarray | None = None):
+        self._image, self._budget, self._weights = image, budget, weights
+        height, width = image.shape[:2]
+        sizes = [(_even(share * width), _even(share * height)) for share in SHARES]
+        sizes = sizes[:1] + [size for size in sizes[1:] if min(size) >= MIN_ENCODED_SIDE]
+        self._scaled = [scale(image, *size) for size in sizes]
+        self._rough = [encode_key(x, budget, QUICK_PRESET) for x in self._scaled]
+        self._errors = [self._error(picture) for picture in self._rough]
+
+    @property
+    def quickest(self) -> Picture:
+        """The best of the pictures that were made quickly."""
+        return self._rough[int(np.argmin(self._errors))]
+
+    def best(self, preset: int = PRESET) -> Picture:
+        """The best at `preset`, of the sizes that looked best when made quickly."""
+        if preset >= QUICK_PRESET:
+            return self.quickest
+        close = [i for i, found in enumerate(self._errors) if found <= CLOSE * min(self._errors)]
+        made = (encode_key(self._scaled[i], self._budget, preset, self._rough[i]) for i in close)
+        return min(made, key=self._error)
+
+    def _error(self, picture: Picture) -> float:
+        if len(picture.unit) > self._budget:  # not even the coarsest quantiser keeps it
+            return len(picture.unit) * 255**2
+        return weighted_error(decode_picture(picture), self._image, self._weights)
+
+
 def encode_reference(
     image: np.ndarray, budget: int, weights: np.ndarray | None = None, preset: int = PRESET
 ) -> Picture:
-    """Return an image uint8 [h, w, 3] as a key frame of at most `budget` bytes, at the size that serves it best.
-
-    The size is that with the least squared error after enlargement to the image's own, each pixel counted by `weights`
-    [h, w]; None: all alike. All sizes are tried at QUICK_PRESET, the best ones at the `preset` asked for. Raises as
-    `encode_key`.
-    """
-    height, width = image.shape[:2]
-    sizes = [(_even(share * width), _even(share * height)) for share in SHARES]
-    sizes = sizes[:1] + [size for size in sizes[1:] if min(size) >= MIN_ENCODED_SIDE]
-    scaled = [scale(image, *size) for size in sizes]
-
-    def error(picture: Picture) -> float:
-        if len(picture.unit) > budget:  # not even the coarsest quantiser keeps it
-            return len(picture.unit) * 255**2
-        return weighted_error(decode_picture(picture), image, weights)
-
-    rough = [encode_key(x, budget, QUICK_PRESET) for x in scaled]
-    errors = [error(picture) for picture in rough]
-    if preset >= QUICK_PRESET:
-        return rough[int(np.argmin(errors))]
-    close = [i for i, found in enumerate(errors) if found <= CLOSE * min(errors)]
-    return min((encode_key(scaled[i], budget, preset, rough[i]) for i in close), key=error)
+    """Return an image uint8 [h, w, 3] as a key frame of at most `budget` bytes, as `ReferenceSearch` finds it."""
+    return ReferenceSearch(image, budget, weights).best(preset)
 
 
 def weighted_error(decoded: np.ndarray, image: np.ndarray, weights: np.ndarray | None) -> float:

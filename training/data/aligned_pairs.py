@@ -19,8 +19,8 @@ from torch.nn import functional as F
 
 from bcdcodec.errors import BcdError
 from bcdcodec.models.faces.alignment_frame import crop, head_radii, positions, to_frame, to_picture
+from bcdcodec.models.faces.base_motion import mirrored_expression
 from bcdcodec.training.data.head_pose import canonical_face, head_pose, roll_and_turn
-from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.teacher import read_frames
 
 FRAME_CENTIMETRES = 22.0  # side of the face-aligned frame on the canonical face, which is 15 wide
@@ -58,20 +58,10 @@ def motion_of(labels) -> np.ndarray:
     return np.concatenate(parts, 1).astype(np.float32)
 
 
-# Places of the numbers after mirroring: left and right exchanged.
-_SWAPPED = [
-    BLENDSHAPES.index(name.replace("Left", "*").replace("Right", "Left").replace("*", "Right")) for name in BLENDSHAPES
-]
-
-
 def mirrored_motion(motion: np.ndarray) -> np.ndarray:
     """The motion of the mirrored pictures: [..., 58] -> [..., 58]."""
-    out = motion.copy()
-    out[..., :52] = motion[..., _SWAPPED]
-    out[..., 53] = -motion[..., 53]
-    out[..., 54] = 1 - motion[..., 54]
-    out[..., 57] = -motion[..., 57]
-    return out
+    expression = mirrored_expression(torch.from_numpy(motion[..., :54])).numpy()
+    return np.concatenate([expression, 1 - motion[..., 54:55], motion[..., 55:57], -motion[..., 57:]], -1)
 
 
 def prepare_clips(clips: Path, teacher: Path, out: Path, split: str, every: int) -> list[str]:

@@ -81,7 +81,7 @@ def losses(model: BaseMotion, raw: dict, schedule: Schedule, step: int) -> dict[
     small = crop(F.avg_pool2d(pictures, 2), tensors["window"], model.config.picture)
     small, face = ((x * gain + bias).clamp(-1, 1) for x in (small, model.view(pictures, near)))
     if schedule.keep_codes:
-        face = torch.where(torch.rand(len(face), 1, 1, 1) < 0.7, disturbed(face), face)
+        face = torch.where(torch.rand(len(face), 1, 1, 1) < 0.5, disturbed(face), face)
         model.quantiser.norm.eval()  # what the codes are compared with stays, too
     with torch.autocast("cpu", torch.bfloat16):
         located = model.locator(small)
@@ -137,7 +137,7 @@ def disturbed(face: Tensor) -> Tensor:
     face = face + 0.04 * torch.rand(b, 1, 1, 1) * torch.randn_like(face)
     centre, half = 2 * torch.rand(2, b, 1, 1, 1) - 1, 0.05 + 0.25 * torch.rand(2, b, 1, 1, 1)
     hidden = ((across - centre[0]).abs() < half[0]) & ((across[:, None] - centre[1]).abs() < half[1])
-    return torch.where(hidden & some(0.3), 0.5 * torch.randn(b, 3, 1, 1), face).clamp(-1, 1)
+    return torch.where(hidden & some(0.1), 0.5 * torch.randn(b, 3, 1, 1), face).clamp(-1, 1)
 
 
 def _expression(said: Tensor, right: Tensor, weight: Tensor) -> Tensor:

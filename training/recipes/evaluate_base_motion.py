@@ -3,9 +3,10 @@
     python -m bcdcodec.training.recipes.evaluate_base_motion --clips DIR --teacher DIR [--model NAME | --run DIR]
 
 Codes are those that files of a model hold, or the nearest ones of a run. R2 of each number is taken over all frames of
-all clips; `continuous` is before quantisation. `probe` fits a linear map from the quantised features on half of the
-people and is measured on the other half. Entropy is the length of an adaptive code: each code is given the code of its
-group in the frame before, and counts are learned from the frames coded so far.
+all clips; `continuous` is before quantisation, of picture and mirrored picture in the mean. `probe` fits a linear map
+from the quantised features on half of the people and is measured on the other half. Entropy is the length of an
+adaptive code: each code is given the code of its group in the frame before, and counts are learned from the frames
+coded so far.
 """
 
 from __future__ import annotations
@@ -57,12 +58,13 @@ def adaptive_bits(clips: list[np.ndarray], codes: int = 32, same: float = 8.0) -
     return bits / frames
 
 
-Choose = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]  # features, similarities -> codes of a clip
+# Features, similarities, and what picture and mirrored picture say in the mean -> codes of a clip
+Choose = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 def nearest_codes(model: BaseMotion) -> Choose:
     """Each code by itself, as in training."""
-    return lambda features, places: torch.cat([model.nearest(features), model.place_codes(places)], 1)
+    return lambda features, places, _: torch.cat([model.nearest(features), model.place_codes(places)], 1)
 
 
 @torch.no_grad()
@@ -72,11 +74,11 @@ def encode_clip(model: BaseMotion, choose: Choose, frames: np.ndarray, batch: in
     for i in range(0, len(frames), batch):
         pictures = torch.from_numpy(frames[i : i + batch]).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.autocast("cpu", torch.bfloat16):
-            found.append([x.float() for x in model.read(pictures)])
-    features, places = (torch.cat(x) for x in zip(*found, strict=True))
-    codes = choose(features, places)
+            found.append([x.float() for x in model.read_both(pictures)])
+    features, places, said = (torch.cat(x) for x in zip(*found, strict=True))
+    codes = choose(features, places, said)
     quantised = model.quantiser.lookup(codes[:, None, : model.config.groups])[:, 0]
-    return quantised, codes, model.expression(model.continuous(features))
+    return quantised, codes, said
 
 
 def r2(said: np.ndarray, right: np.ndarray, columns: list[int]) -> float:
@@ -100,7 +102,8 @@ def main(arguments: list[str] | None = None) -> None:
         choose = nearest_codes(model)
     else:
         whole = load(options.model).model
-        model, choose = whole.base.base_motion, whole.base_codes
+        model = whole.base.base_motion
+        choose = lambda features, places, said: whole.base_codes(features, places, wanted=said)  # noqa: E731
     with open(options.clips.parent / "manifest.csv", newline="") as file:
         rows = [(Path(r["file"]).stem, r["identity"]) for r in csv.DictReader(file) if r["split"] == "val"]
     rows = [rows[i] for i in evenly_in_time(len(rows), options.count)]

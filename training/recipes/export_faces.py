@@ -86,10 +86,27 @@ def configured(
     )
 
 
-def load_runs(geometry: Path, base: Path, surroundings: Path | None = None, drawing: Path | None = None) -> FacesModel:
-    """The averaged weights of the runs, as they will be shipped."""
+def load_runs(
+    geometry: Path,
+    base: Path,
+    surroundings: Path | None = None,
+    drawing: Path | None = None,
+    reader: Path | None = None,
+    share: float = 0.0,
+) -> FacesModel:
+    """The averaged weights of the runs, as they will be shipped.
+
+    Those of the base motion `share` of the way to `reader`, which has gone on from there: between a network and what
+    it has become by further training on other data there is often one that is better than both on people whom neither
+    knows (Wortsman et al. 2022, arXiv 2109.01903).
+    """
     network = runs.trained(geometry, "geometry", GeometryNetwork, GeometryConfig)
     base_motion = runs.trained(base, "base_motion", BaseMotion, BaseMotionConfig)
+    if reader:
+        further = runs.trained(reader, "base_motion", BaseMotion, BaseMotionConfig).state_dict()
+        for name, tensor in base_motion.state_dict().items():
+            if tensor.is_floating_point():
+                tensor.lerp_(further[name], share)
     around = (
         runs.trained(surroundings, "surroundings", SurroundingsNetwork, SurroundingsConfig) if surroundings else None
     )
@@ -186,6 +203,8 @@ def main(arguments: list[str] | None = None) -> None:
     parse.add_argument("--surroundings", type=Path, help="run of recipes.surroundings; without it a rule moves them")
     parse.add_argument("--drawing", type=Path, help="run of recipes.drawing; without it nothing is drawn")
     parse.add_argument("--base-motion", type=Path, required=True, help="run of recipes.base_motion")
+    parse.add_argument("--reader", type=Path, help="run that has gone on from --base-motion with --keep-codes")
+    parse.add_argument("--share", type=float, default=0.3, help="of the way to --reader")
     parse.add_argument("--frames", type=Path, required=True, help="folder of prepared clips")
     parse.add_argument("--clips", type=Path, required=True, help="folder of .mp4 clips, manifest.csv beside it")
     parse.add_argument("--out", type=Path, required=True, help="the model folder")
@@ -194,7 +213,9 @@ def main(arguments: list[str] | None = None) -> None:
     parse.add_argument("--length", type=int, default=150, help="frames of each")
     parse.add_argument("--card", type=Path, help="README.md of the model")
     options = parse.parse_args(arguments)
-    model = load_runs(options.geometry, options.base_motion, options.surroundings, options.drawing)
+    model = load_runs(
+        options.geometry, options.base_motion, options.surroundings, options.drawing, options.reader, options.share
+    )
     frame, cells = model.config.geometry.frame, model.config.geometry.cells
     pairs = PairSource(load_clips(options.frames / "train"), [], frame, cells, seed=0)
     model.choice.expression_metric.copy_(expression_metric(model.base.geometry, model.base.base_motion, pairs))

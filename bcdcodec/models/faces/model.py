@@ -56,20 +56,23 @@ class FacesModel(nn.Module):
         Rows are windows of one clip that follow one another.
         """
         b, t = z.shape[:2]
-        parts = [self.base.base_motion.read(part) for part in z.flatten(0, 1).float().split(AT_ONCE)]
-        codes = self.base_codes(*(torch.cat(x) for x in zip(*parts, strict=True))).unflatten(0, (b, t))
+        parts = [self.base.base_motion.read_both(part) for part in z.flatten(0, 1).float().split(AT_ONCE)]
+        features, similarity, wanted = (torch.cat(x) for x in zip(*parts, strict=True))
+        codes = self.base_codes(features, similarity, wanted=wanted).unflatten(0, (b, t))
         channels = self.base.base_motion.lookup(codes)
         return F.pad(channels, (0, self.config.motion_channels - channels.shape[-1]))
 
-    def base_codes(self, features: Tensor, similarity: Tensor, before: Tensor | None = None) -> Tensor:
+    def base_codes(
+        self, features: Tensor, similarity: Tensor, before: Tensor | None = None, wanted: Tensor | None = None
+    ) -> Tensor:
         """The base layer's codes [t, groups] of consecutive frames, of what `BaseMotion.read` gives of them.
 
-        `before` [groups]: codes of the frame before these, where there is one.
+        `before` [groups]: codes of the frame before these, where there is one; `wanted`: see `JointChoice`.
         """
         expression = None if before is None else before[: self.config.base.groups]
         place = None if before is None else before[self.config.base.groups :]
         motion = self.base.base_motion
-        return torch.cat([self.choice(motion, features, expression), motion.place_codes(similarity, place)], 1)
+        return torch.cat([self.choice(motion, features, expression, wanted), motion.place_codes(similarity, place)], 1)
 
     def numbers(self, m: Tensor) -> Tensor:
         """The 58 numbers of base motion [..., 58] of motion [..., m]."""

@@ -7,3 +7,9 @@ PARTS = {
     "eyes": range(9, 23),
     "brows": range(1, 6),
 }
+# Numbers of expression that change places in a mirror, and those that change their sign: yaw.
+LEFT_RIGHT = (
+    (1, 2), (4, 5), (7, 8), (9, 10), (11, 12), (13, 14), (15, 16), (17, 18), (19, 20), (21, 22), (24, 26), (28, 29),
+    (30, 31), (33, 39), (34, 35), (36, 37), (44, 45), (46, 47), (48, 49), (50, 51),
+)  # fmt: skip
+YAW = 53
