@@ -10,6 +10,7 @@ from head_clips import head_frames, write_clip
 from small_faces import CODES, GROUPS, SIDE, SMALL
 
 import bcdcodec
+from bcdcodec.coding import picture_content
 from bcdcodec.coding.motion import motion_of
 from bcdcodec.coding.picture_content import choose_picture, make_picture_content
 from bcdcodec.config import QuantiserConfig
@@ -215,6 +216,21 @@ def test_a_second_picture_is_an_inter_frame_of_the_first_in_fewer_bytes(codec, f
     assert errors[1] < 0.5 * errors[0]
     with pytest.raises(FormatError, match="content 1 is an inter frame of content 0, which is not at hand"):
         codec.decode(replace(both, contents=(inter,)))
+
+
+def test_a_later_picture_is_a_key_frame_where_the_encoder_uses_what_the_format_does_not_hold(
+    codec, frames, monkeypatch
+):
+    session = codec.session
+    first, second = (choose_picture(session, frames[at], motion_of(session, frames[at])) for at in ([0], [10]))
+    key = make_picture_content(session, first, None)
+    assert make_picture_content(session, second, None, (first, key)).picture.base == 0
+
+    def refused(*_, **__):
+        raise FormatError("AV1 frame header: is_global is 1, expected 0")
+
+    monkeypatch.setattr(picture_content, "encode_inter", refused)
+    assert make_picture_content(session, second, None, (first, key)).picture.base is None
 
 
 def test_a_picture_that_the_scene_has_is_not_sent_again(codec, frames):

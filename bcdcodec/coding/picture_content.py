@@ -73,16 +73,27 @@ def make_picture_content(
 def _inter(
     chosen: ReferencePicture, budget: int, base: ReferencePicture, content: Content, alone: Picture
 ) -> Picture | None:
-    """The inter frame of a picture; None where a key frame of it, `alone`, serves better, both made quickly."""
+    """The inter frame of a picture; None where a key frame of it, `alone`, serves better, both made quickly.
+
+    None also where SVT-AV1 uses a tool that the format does not hold, such as global motion, which it cannot be told.
+    """
     key = content.picture
     image, before = (scale(x.image, key.width, key.height) for x in (chosen, base))
     rough = rough_key(before, key)
-    inter = encode_inter(image, before, rough, content.number, budget, QUICK_PRESET)
-    errors = [weighted_error(decode_picture(*x), chosen.image, chosen.weights) for x in ((inter, rough), (alone,))]
-    if len(inter.unit) > budget or errors[0] > errors[1]:
+    try:
+        inter = encode_inter(image, before, rough, content.number, budget, QUICK_PRESET)
+        if not _better(chosen, (inter, rough), (alone,), budget):
+            return None
+        inter = encode_inter(image, before, key, content.number, budget, rough=inter)
+    except FormatError:
         return None
-    inter = encode_inter(image, before, key, content.number, budget, rough=inter)
     return inter if len(inter.unit) <= budget else None
+
+
+def _better(chosen: ReferencePicture, inter: tuple[Picture, Picture], alone: tuple[Picture], budget: int) -> bool:
+    """Whether an inter frame and its key frame show a picture better than a key frame alone, within the budget."""
+    errors = [weighted_error(decode_picture(*x), chosen.image, chosen.weights) for x in (inter, alone)]
+    return len(inter[0].unit) <= budget and errors[0] <= errors[1]
 
 
 def decoded_picture(session: Session, content: Content, base: Content | None = None) -> Tensor:
