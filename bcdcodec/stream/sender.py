@@ -16,7 +16,7 @@ from bcdcodec.stream.wire import SRTP_BYTES, WireCounter
 REPORT_SECONDS = 1.0  # from one report to the next, sooner where something is wanted or has come
 HURRIED_REPORT_SECONDS = 0.3
 # Share of a packet's time that coding takes, below which the enhancement layer is coded, and above which it is not.
-ENHANCED_BELOW, BASE_ABOVE = 0.5, 0.97
+ENHANCED_BELOW, BASE_ABOVE = 0.5, 0.88
 AT_ONCE = 5.0  # of one packet, from which nothing is averaged
 
 
