@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from bcdcodec.cli.convert import DEVICE
 from bcdcodec.errors import BcdError
+
+# From which a thread that waits for the interpreter may take it from another. With Python's own 5 ms the threads of a
+# call hold each other up: a third more delay, and frames left out.
+SWITCH_SECONDS = 0.0005
 
 MODEL = click.option("--model", default="faces", show_default=True, help="A shipped model, or the folder of one.")
 PORT = click.option(
@@ -82,6 +88,7 @@ def _session(model: str, device: str):
     from bcdcodec.stream.causal_motion import check_live
 
     torch.set_num_threads(1)  # of each of the two threads that code and decode
+    sys.setswitchinterval(SWITCH_SECONDS)
     session = open_session(open_model(model), pick_device(device))
     check_live(session)
     return session

@@ -13,7 +13,7 @@ from bcdcodec.coding.content import reference_of
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.errors import BcdError, FormatError, ModelError, ModelMismatchError
 from bcdcodec.stream.causal_motion import CausalMotion
-from bcdcodec.stream.effort import STEADY_PACKETS, Effort
+from bcdcodec.stream.effort import STEADY_PACKETS
 from bcdcodec.stream.encoder import LiveOptions
 from bcdcodec.stream.opus_voice import VoiceDecoder, VoiceEncoder
 from bcdcodec.stream.packets import ControlPacket, Description, MediaPacket, Report, pack_packet, unpack_packet
@@ -341,35 +341,6 @@ def test_nothing_is_drawn_where_there_is_no_time_for_it(codec, sent):
         receiver.take(data, now)
         receiver.decode(now)
     assert i + 1 == STEADY_PACKETS and not receiver.decoder.drawing
-
-
-def test_work_that_was_left_out_is_tried_again_later_each_time():
-    effort, waits = Effort(whole_below=0.5, part_above=0.9, at_once=5.0), []
-    for _ in range(5):
-        count = 0
-        while effort.took(1.0):
-            count += 1
-        assert count == STEADY_PACKETS - 1
-        waits.append(1)
-        while not effort.took(0.2):
-            waits[-1] += 1
-    assert waits == [STEADY_PACKETS * 2**i for i in range(5)]
-    assert not effort.took(5.1)
-    assert not any(effort.took(0.6) for _ in range(2000))
-
-
-def test_a_machine_that_is_fast_enough_for_long_is_trusted_again():
-    effort = Effort(whole_below=0.5, part_above=0.9)
-    for _ in range(20):
-        while effort.took(1.0):
-            pass
-        while not effort.took(0.2):
-            pass
-    for _ in range(2000):
-        assert effort.took(0.8)
-    while effort.took(1.0):
-        pass
-    assert any(effort.took(0.2) for _ in range(STEADY_PACKETS))
 
 
 def test_a_report_of_a_late_joiner_counts_no_packets_as_lost_that_were_sent_before(codec, frames):

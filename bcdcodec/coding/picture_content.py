@@ -82,18 +82,13 @@ def _inter(
     rough = rough_key(before, key)
     try:
         inter = encode_inter(image, before, rough, content.number, budget, QUICK_PRESET)
-        if not _better(chosen, (inter, rough), (alone,), budget):
+        errors = [weighted_error(decode_picture(*x), chosen.image, chosen.weights) for x in ((inter, rough), (alone,))]
+        if len(inter.unit) > budget or errors[0] > errors[1]:
             return None
         inter = encode_inter(image, before, key, content.number, budget, rough=inter)
     except FormatError:
         return None
     return inter if len(inter.unit) <= budget else None
-
-
-def _better(chosen: ReferencePicture, inter: tuple[Picture, Picture], alone: tuple[Picture], budget: int) -> bool:
-    """Whether an inter frame and its key frame show a picture better than a key frame alone, within the budget."""
-    errors = [weighted_error(decode_picture(*x), chosen.image, chosen.weights) for x in (inter, alone)]
-    return len(inter[0].unit) <= budget and errors[0] <= errors[1]
 
 
 def decoded_picture(session: Session, content: Content, base: Content | None = None) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import queue
-import sys
 import threading
 import time
 from collections import deque
@@ -29,9 +28,6 @@ WIRE_KBPS = 9.5  # of all packets: 10 less ICE's checks of the connection, 0.4, 
 BLOCK = 5760  # samples of sound in a packet: 120 ms
 MOST_WAITING = 3  # pictures that wait to be coded, one packet; more are left out
 POLL_SECONDS = 0.005
-# From which a thread that waits for the interpreter may take it from another. With Python's own 5 ms the threads of a
-# call hold each other up: a third more delay, and frames left out.
-SWITCH_SECONDS = 0.0005
 
 
 def call_options(kbps: float | None, sound: bool, background: bool = False) -> LiveOptions:
@@ -91,7 +87,6 @@ class Engine:
         self._met: object = None
         self._dropped = 0
         self._stop = threading.Event()
-        sys.setswitchinterval(min(SWITCH_SECONDS, sys.getswitchinterval()))
         self._threads = [
             threading.Thread(target=each, daemon=True) for each in (self._encode, self._decode, self._display)
         ]

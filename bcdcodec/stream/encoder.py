@@ -88,7 +88,7 @@ class StreamEncoder:
         self._control = LiveRateControl(options.kbps, session.model.vq.rate_lambda.item(), self.packet_seconds)
         self._budget = WireBudget(options.wire_kbps, self.packet_seconds)
         self.references = SentReferences(
-            session, self._motion, self._rate, self.head.content_profile, options.reports, options.background
+            session, self._motion, self.head.content_profile, options.reports, options.background
         )
         self.references.kbps = options.kbps
         self._first_pts: int | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -37,7 +37,7 @@ class SentReference:
     reference: Reference
     candidate: Candidate | None  # None: the face of another person
     pieces: list[Fragment]
-    queue: deque[int] = field(default_factory=deque)  # pieces to be sent
+    queue: deque[int]  # pieces to be sent
     whole: bool = False  # whether the receiver has it, as far as is known
     sent_at: int = 0  # packet in which its last piece was
 
@@ -50,14 +50,12 @@ class SentReference:
 class SentReferences:
     """Looks at what was coded, makes references of it, and hands out their pieces."""
 
-    def __init__(
-        self, session: Session, motion: CausalMotion, frame_rate: float, profile: int, reports: bool, background: bool
-    ):
+    def __init__(self, session: Session, motion: CausalMotion, profile: int, reports: bool, background: bool):
         """`profile`: of contents; `reports`: whether the receiver reports; `background`: whether a thread encodes."""
-        self._session, self._motion, self._rate = session, motion, frame_rate
+        self._session, self._motion, self._rate = session, motion, session.config.frame_rate
         self._profile, self._reports = profile, reports
         self._worker = ThreadPoolExecutor(1, "reference") if background else None
-        self._choice = ReferenceChoice(frame_rate)
+        self._choice = ReferenceChoice(self._rate)
         self._tried_again = 0  # frame from which references that the receiver has may be compared again
         self._making: tuple[Candidate | None, Future] | None = None
         self._entries: list[SentReference] = []  # the latest HELD

@@ -86,7 +86,7 @@ def encode_inter(
 
     `base`: what `encode_key` made of `base_image` at the same preset, the picture of content `base_number`. `rough`:
     the same picture at QUICK_PRESET, which saves looking for the quantiser. Raises VideoError where the base was not
-    made so, or by another version of the encoder.
+    made so, or by another version of the encoder, and FormatError where the encoder uses what the format does not hold.
     """
     if image.shape != base_image.shape:
         raise VideoError(f"the image has shape {list(image.shape)}, its base {list(base_image.shape)}")

@@ -94,10 +94,10 @@ def losses(model: BaseMotion, raw: dict, schedule: Schedule, step: int) -> dict[
     right, weight = (expression - model.expression_mean) / model.expression_scale, importance()
     smooth = model.continuous(features)
     if schedule.keep_codes:
-        head, codebooks = (x.detach() for x in (model.to_expression.weight, model.quantiser.codebooks))
-        out["expression"] = _expression(F.linear(smooth, head, model.to_expression.bias.detach()), right, weight)
-        groups = smooth.unflatten(1, codebooks.shape[::2])  # [b, g, d]
-        out["commitment"] = (groups[:, :, None] - codebooks).square().mean(-1).min(-1).values.mean()
+        head = model.to_expression
+        out["expression"] = _expression(F.linear(smooth, head.weight.detach(), head.bias.detach()), right, weight)
+        code = model.quantiser.lookup(model.nearest(features)[:, None])[:, 0].detach()
+        out["commitment"] = (smooth - code).square().mean()
         return out
     if step < schedule.quantise_from:
         out["expression"] = _expression(model.to_expression(smooth), right, weight)

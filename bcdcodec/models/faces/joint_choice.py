@@ -80,7 +80,7 @@ class _Descent:
             there = (beside >= 0) & (beside < len(codes))
             neighbours = codes[beside.clip(0, len(codes) - 1)]
             if outside is not None:
-                neighbours, there = np.where(there[:, None], neighbours, outside), there | True
+                neighbours[~there], there[:] = outside, True
             prices = prices + there[:, None, None] * self._prices(neighbours)
             starts.append(neighbours)
         codes[at] = self._best(goals[at], starts, prices)
