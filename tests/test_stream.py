@@ -98,8 +98,11 @@ def test_a_recording_is_a_file_with_the_codes_that_were_sent(codec, sent, shown,
     recording = bcdcodec.read(path)
     pictures = codec.decode(recording)
     assert len(pictures) == FRAMES
-    # Batches of another size round otherwise in bfloat16.
-    assert np.abs(pictures.astype(int) - np.stack([f.picture for f in shown])).max() <= 3
+    differences = np.abs(pictures.astype(int) - np.stack([f.picture for f in shown])).reshape(FRAMES, -1)
+    # A file asks the network of the surroundings of every fourth frame, a stream of the last one of a packet; others
+    # are interpolated. Batches of another size round otherwise in bfloat16.
+    assert differences[[8, 20]].max() <= 3
+    assert differences.mean(1).max() < 1
     assert bcd("decode", path, tmp_path / "sent.mp4", "--device", "cpu").code == 0
 
 
@@ -110,6 +113,8 @@ def test_a_lost_packet_costs_its_frames_and_those_up_to_the_restart_which_are_in
     assert [frame.number for frame in found] == list(range(FRAMES))
     assert [frame.number for frame in found if frame.interpolated] == list(range(6, 12))
     for frame in found[12:]:
+        assert np.abs(frame.picture.astype(int) - shown[frame.number].picture).mean() < 0.5
+    for frame in found[14:]:
         assert np.abs(frame.picture.astype(int) - shown[frame.number].picture).max() <= 3
 
 
@@ -336,11 +341,11 @@ def test_nothing_is_drawn_where_there_is_no_time_for_it(codec, sent):
     for data in [data for data in sent[0] if not is_media(data)]:
         receiver.take(data, 0.0)
     for i, data in enumerate(data for data in sent[0] if is_media(data)):
-        assert receiver.decoder.drawing
+        assert receiver.decoder.pictures.drawing
         now = i * PACKET / 25
         receiver.take(data, now)
         receiver.decode(now)
-    assert i + 1 == STEADY_PACKETS and not receiver.decoder.drawing
+    assert i + 1 == STEADY_PACKETS and not receiver.decoder.pictures.drawing
 
 
 def test_a_report_of_a_late_joiner_counts_no_packets_as_lost_that_were_sent_before(codec, frames):

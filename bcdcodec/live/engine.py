@@ -152,7 +152,7 @@ class Engine:
             "lost": buffer.lost if buffer else 0,
             "faceless": self._faces.faceless,
             "base_only": not self._sender.encoder.enhanced,
-            "drawn": self._receiver.decoder.drawing,
+            "drawn": self._receiver.decoder.pictures.drawing,
             "synthesised": bool(described and described.head.reenacted),
             "own_synthesised": self._sender.encoder.head.reenacted,
             "busy": round(self._sender.effort.share, 2),

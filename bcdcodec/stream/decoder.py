@@ -12,17 +12,16 @@ import torch
 from torch import Tensor
 
 from bcdcodec.coding.content import reference_of
-from bcdcodec.coding.decoder import noise_of
 from bcdcodec.coding.session import Session
 from bcdcodec.container.payloads import unpack_content
 from bcdcodec.errors import BcdError, FormatError
 from bcdcodec.models.base import Reference
 from bcdcodec.models.faces.reference import FacesReference
-from bcdcodec.models.latents import to_uint8
 from bcdcodec.stream.causal_motion import check_live
 from bcdcodec.stream.encoder import check_described
 from bcdcodec.stream.fragments import ContentAssembly
 from bcdcodec.stream.motion_coder import MotionReader
+from bcdcodec.stream.packet_pictures import PacketPictures
 from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, Fragment, MediaPacket, MotionPart, Packet
 from bcdcodec.stream.sequence import content_number, unwrapped
 
@@ -52,10 +51,9 @@ class StreamDecoder:
         self.have: int | None = None  # number of the newest whole content
         self.wanted: int | None = None  # number of a content that motion asks for and that is not whole
         self.ended: str | None = None  # reason of the other side's end, empty for a plain one
-        self.drawing = True  # whether the drawing network draws; a slow machine shows the warp alone
+        self.pictures = PacketPictures(session)
         self._assembly = ContentAssembly()
         self._references: OrderedDict[int, Reference] = OrderedDict()
-        self._noise = noise_of(session, 0)
         self._reader: MotionReader | None = None
         self._sequence: int | None = None  # of the packet before
         self._last: tuple[int, Tensor, int] | None = None  # newest coded frame: its number, motion [m], content
@@ -159,11 +157,12 @@ class StreamDecoder:
         if reference is None:
             return
         second = self.frame_seconds
+        self.pictures.begin(reference, shown[-1][0], shown[-1][1])
         for some in (shown[:1], shown[1:]) if first_alone else (shown,):
             if not some:
                 continue
-            pictures = self._pictures(reference, torch.stack([vector for _, vector, _ in some]), own)
-            for (number, _, between), picture in zip(some, pictures, strict=True):
+            numbers, motion = [number for number, _, _ in some], torch.stack([vector for _, vector, _ in some])
+            for (number, _, between), picture in zip(some, self.pictures.pictures(numbers, motion, own), strict=True):
                 yield Frame(number, number * second, picture, between)
 
     @torch.inference_mode()
@@ -203,15 +202,3 @@ class StreamDecoder:
         if not self._references:
             return None
         return next(reversed(self._references.values())), False
-
-    @torch.inference_mode()
-    def _pictures(self, reference: Reference, motion: Tensor, own: bool) -> np.ndarray:
-        """Pictures uint8 [t, h, w, 3] of quantised motion [t, m]; not `own`: by the base layer alone."""
-        session, model = self.session, self.session.model
-        if not own:
-            motion = torch.cat(
-                [motion[:, : model.config.base_channels], 0 * motion[:, model.config.base_channels :]], -1
-            )
-        noise = self._noise.expand(1, len(motion), -1, -1, -1) if self.drawing else None
-        decoded = model.synthesise(reference, motion[None], noise, session.config.diffusion.steps)
-        return to_uint8(session.latents.decode(decoded.latents[0]))

@@ -117,8 +117,8 @@ class Receiver:
 
     def _draw(self, drawing: bool) -> None:
         """Draw over the warp or not; what decoding took until then tells nothing of what it takes from now on."""
-        if drawing != self.decoder.drawing:
-            self.decoder.drawing = drawing
+        if drawing != self.decoder.pictures.drawing:
+            self.decoder.pictures.drawing = drawing
             self._lags.clear()
 
     @property

@@ -26,7 +26,7 @@ from bcdcodec.models.faces.base_motion import BaseMotion
 from bcdcodec.models.faces.config import BaseMotionConfig, DrawingConfig, GeometryConfig, SurroundingsConfig
 from bcdcodec.models.faces.drawing import DrawingNetwork, draw
 from bcdcodec.models.faces.geometry import GeometryNetwork, compose, warp
-from bcdcodec.models.faces.surroundings import SurroundingsNetwork
+from bcdcodec.models.faces.surroundings import Surroundings, SurroundingsNetwork
 
 DRAWN, FADED = 0.9, 1.15  # radii of the head up to which the frame is shown, and from which the picture around it
 FOLLOWS, RESTS = 1.1, 2.4  # radii up to which the picture around it follows the head, and from which it rests
@@ -55,12 +55,13 @@ class BaseLayer(nn.Module):
         noise: Tensor | None = None,
         steps: int = 0,
         moved: bool = True,
+        around: Surroundings | None = None,
     ) -> Tensor:
         """Pictures [b, t, 3, h, h], -1 to 1, of references [b, 3, h, h] in the motion of the 58 numbers [b, t, 58].
 
         `reference_motion`: those [b, 58] of the references. The drawing network draws in `steps` steps from unit
         `noise` [b, t, 3, h, h]; in 0 steps or without noise the warp is shown. Not `moved`: place, size
-        and roll alone, without any network.
+        and roll alone, without any network. `around`: what `surroundings_of` gives, where it is known.
         """
         m, size, (b, t) = self.geometry.config.motion, self.geometry.config.frame, motion.shape[:2]
         face = crop(reference, reference_motion[:, m:], size)
@@ -75,17 +76,21 @@ class BaseLayer(nn.Module):
         else:
             face = face.repeat_interleave(t, 0)
         if moved and self.surroundings is not None:
-            around = self._surroundings(reference, own, motion)
+            said = self._said(reference, own, motion) if around is None else around
+            picture = compose(warp(reference.repeat_interleave(t, 0), said.flow, cubic=True), said)
         else:
-            around = move_around(reference.repeat_interleave(t, 0), own[:, m:], motion[:, m:])
-        return paste(face, head_mask(size).to(face), motion[:, m:], around).clamp(-1, 1).unflatten(0, (b, t))
+            picture = move_around(reference.repeat_interleave(t, 0), own[:, m:], motion[:, m:])
+        return paste(face, head_mask(size).to(face), motion[:, m:], picture).clamp(-1, 1).unflatten(0, (b, t))
 
-    def _surroundings(self, reference: Tensor, own: Tensor, motion: Tensor) -> Tensor:
-        """The picture around the face [n, 3, h, h] of references [b, 3, h, h] in motion `own` and `motion` [n, 58]."""
-        t = len(motion) // len(reference)
+    def surroundings_of(self, reference: Tensor, reference_motion: Tensor, motion: Tensor) -> Surroundings | None:
+        """What the network of the surroundings says, n = b * t, of what `synthesise` takes; None without one."""
+        own = reference_motion.repeat_interleave(motion.shape[1], 0)
+        return None if self.surroundings is None else self._said(reference, own, motion.flatten(0, 1))
+
+    def _said(self, reference: Tensor, own: Tensor, motion: Tensor) -> Surroundings:
+        """Of references [b, 3, h, h] in motion `own` and `motion` [n, 58]."""
         small = F.avg_pool2d(reference, reference.shape[-1] // self.surroundings.config.picture)
-        said = self.surroundings(small.repeat_interleave(t, 0), own, motion)
-        return compose(warp(reference.repeat_interleave(t, 0), said.flow, cubic=True), said)
+        return self.surroundings(small.repeat_interleave(len(motion) // len(reference), 0), own, motion)
 
 
 @cache

@@ -17,10 +17,12 @@ from bcdcodec.models.faces.config import FacesConfig
 from bcdcodec.models.faces.joint_choice import JointChoice
 from bcdcodec.models.faces.layered_vq import LayeredVQ
 from bcdcodec.models.faces.reference import FacesReference, transferred
+from bcdcodec.models.faces.surroundings import Surroundings, interpolated
 from bcdcodec.models.flow_basis import FlowBasis
 from bcdcodec.models.warp import warp
 
 AT_ONCE = 16  # frames drawn together
+SURROUNDINGS_EVERY = 4  # frames: the network of the surroundings is asked of one in so many
 BASE_WEIGHT = 1.0  # of squared errors of the base layer's features in the distortion, where frames are interpolated
 STEP_WEIGHT = 0.02  # of those of steps of the similarity
 JAW, LIDS, TURN = 25, (9, 10), slice(52, 54)  # among the 58 numbers of motion: jawOpen, eyeBlink, pitch and yaw
@@ -130,33 +132,58 @@ class FacesModel(nn.Module):
     # ---- the decoder
 
     def shown(
-        self, reference: FacesReference, m: Tensor, noise: Tensor | None = None, steps: int = 0, moved: bool = True
+        self,
+        reference: FacesReference,
+        m: Tensor,
+        noise: Tensor | None = None,
+        steps: int = 0,
+        moved: bool = True,
+        around: Surroundings | None = None,
     ) -> Tensor:
         """What the base layer shows of motion [b, t, m]: [b, t, 3, h, h]; see `BaseLayer.synthesise`.
 
         The encoder looks at 0 steps: what is drawn hardly changes where the enhancement layer has to move it.
+        `around`: maps of the b * t frames, see `surroundings`.
         """
+        own, numbers = self._numbers_shown(reference, m)
+        rows, t = [], m.shape[1]
+        for i, row in enumerate(numbers):
+            at, parts = slice(i, i + 1), []
+            if around is not None:
+                said = around.at(slice(i * t, (i + 1) * t))
+            else:
+                said = self._surroundings(reference.tokens[at], own[at], row) if moved else None
+            # Codes often rest, and the noise is the same: frames that follow one another in one motion are one picture.
+            row, place, counts = torch.unique_consecutive(row, dim=0, return_inverse=True, return_counts=True)
+            first = counts.cumsum(0) - counts
+            for part, index in zip(row.split(AT_ONCE), first.split(AT_ONCE), strict=True):
+                given = (reference.tokens[at], own[at], part[None])
+                own_noise = None if noise is None else noise[at, :1].expand(-1, len(part), -1, -1, -1)
+                maps = None if said is None else said.at(index)
+                parts.append(self.base.synthesise(*given, own_noise, steps, moved, maps)[0])
+            rows.append(torch.cat(parts)[place])
+        return torch.stack(rows)
+
+    def _surroundings(self, reference: Tensor, own: Tensor, numbers: Tensor) -> Surroundings | None:
+        """Maps of the frames [t, 58] of a row: the network is asked of every few, and maps between are interpolated."""
+        t = len(numbers)
+        at = torch.arange(0, t + SURROUNDINGS_EVERY - 1, SURROUNDINGS_EVERY, device=numbers.device).clamp(max=t - 1)
+        asked, place = torch.unique_consecutive(numbers[at], dim=0, return_inverse=True)
+        parts = [self.base.surroundings_of(reference, own, part[None]) for part in asked.split(AT_ONCE)]
+        if parts[0] is None:
+            return None
+        return interpolated(Surroundings(*map(torch.cat, zip(*parts, strict=True))).at(place), at)
+
+    def surroundings(self, reference: FacesReference, m: Tensor) -> Surroundings | None:
+        """What the network of the surroundings says of motion [b, t, m]; a stream interpolates between such maps."""
+        return self.base.surroundings_of(reference.tokens, *self._numbers_shown(reference, m))
+
+    def _numbers_shown(self, reference: FacesReference, m: Tensor) -> tuple[Tensor, Tensor]:
+        """The 58 numbers of references [b, 58], and those that they show of motion [b, t, m]: [b, t, 58]."""
         own, numbers = self.numbers(reference.motion), self.numbers(m)
         if reference.transfer is not None:
             numbers = transferred(reference.transfer, own[:, None], numbers)
-        rows = []
-        for i, row in enumerate(numbers):
-            # Codes often rest, and the noise is the same: frames that follow one another in one motion are one picture.
-            row, place = torch.unique_consecutive(row, dim=0, return_inverse=True)
-            at = slice(i, i + 1)
-            parts = [
-                self.base.synthesise(
-                    reference.tokens[at],
-                    own[at],
-                    part[None],
-                    None if noise is None else noise[at, :1].expand(-1, len(part), -1, -1, -1),
-                    steps,
-                    moved,
-                )[0]
-                for part in row.split(AT_ONCE)
-            ]
-            rows.append(torch.cat(parts)[place])
-        return torch.stack(rows)
+        return own, numbers
 
     def _corrected(self, shown: Tensor, m: Tensor) -> Tensor:
         """Pictures [b, t, 3, h, h] through the flow of the enhancement layer."""
@@ -164,13 +191,20 @@ class FacesModel(nn.Module):
         return warp(shown.flatten(0, 1), flow.flatten(0, 1), cubic=True).view_as(shown)
 
     @torch.no_grad()
-    def synthesise(self, reference: FacesReference, m_hat: Tensor, noise: Tensor | None, steps: int) -> Synthesis:
+    def synthesise(
+        self,
+        reference: FacesReference,
+        m_hat: Tensor,
+        noise: Tensor | None,
+        steps: int,
+        around: Surroundings | None = None,
+    ) -> Synthesis:
         """Pictures of quantised motion; of another recording's only the base layer is used.
 
         The geometry network runs once, whatever the `steps`; in 0 steps no network runs. Without `noise` nothing is
-        drawn over the warp.
+        drawn over the warp. `around`: see `shown`.
         """
-        shown = self.shown(reference, m_hat, noise, steps, steps > 0)
+        shown = self.shown(reference, m_hat, noise, steps, steps > 0, around)
         return Synthesis(shown if reference.transfer is not None else self._corrected(shown, m_hat))
 
     def decoding_networks(self) -> list[nn.Module]:

@@ -34,6 +34,14 @@ class Surroundings(NamedTuple):
     fill: Tensor  # [b, 3, n, n] -1 to 1: the colour where the reference does not show it
     beside: Tensor  # [b, 2, n, n] the part of the flow that is not the head's movement
 
+    def at(self, index: Tensor | slice) -> Surroundings:
+        """Those of some targets."""
+        return Surroundings(*(each[index] for each in self))
+
+    def towards(self, other: Surroundings, share: Tensor) -> Surroundings:
+        """Those a `share` [b] of the way to others."""
+        return Surroundings(*(torch.lerp(a, b, share.view(-1, 1, 1, 1)) for a, b in zip(self, other, strict=True)))
+
 
 class SurroundingsNetwork(nn.Module):
     """Reference image, its motion and the target's motion -> `Surroundings`."""
@@ -84,3 +92,12 @@ def head_movement(size: int, similarity_reference: Tensor, similarity: Tensor) -
     """Where in the reference each of size x size pixels was, if all moved with the head: [b, size, size, 2]."""
     here = positions(size, similarity).expand(len(similarity), -1, -1, -1)
     return to_picture(similarity_reference, to_frame(similarity, here))
+
+
+def interpolated(known: Surroundings, at: Tensor) -> Surroundings:
+    """Maps of all frames up to the last of those that are `known`, which are of frames `at` [k], rising from 0."""
+    frames = torch.arange(int(at[-1]) + 1, device=at.device)
+    before = torch.searchsorted(at, frames, right=True) - 1
+    after = (before + 1).clamp(max=len(at) - 1)
+    share = (frames - at[before]) / (at[after] - at[before]).clamp(min=1)
+    return known.at(before).towards(known.at(after), share)
