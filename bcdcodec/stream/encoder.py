@@ -22,7 +22,6 @@ from bcdcodec.stream.packets import (
     SEQUENCES,
     ControlPacket,
     Description,
-    Fragment,
     MediaPacket,
     MotionPart,
     Packet,
@@ -228,9 +227,16 @@ class StreamEncoder:
         if sound is not None and self.recorder is not None:
             self.recorder.add_sound(self._sequence * self.options.packet_frames, sound)
         if entry is not None and not entry.whole:  # nothing can be shown before: all of it at once
-            while (fragment := self._piece()) is not None:
-                packets.append(ControlPacket(fragment))
-        packets.append(MediaPacket(self._sequence % SEQUENCES, part, sound, self._piece()))
+            while (piece := self.references.piece(self._sequence, self._budget.room())) is not None:
+                packets.append(ControlPacket(piece))
+        pieces, taken = [], 0
+        for _ in range(self.references.pieces_at_once):
+            piece = self.references.piece(self._sequence, self._budget.room() - taken, self._calm)
+            if piece is not None:
+                pieces.append(piece)
+                taken += len(piece.data) + self.options.overhead
+        packets += [ControlPacket(piece) for piece in pieces[:-1]]
+        packets.append(MediaPacket(self._sequence % SEQUENCES, part, sound, pieces[-1] if pieces else None))
         self._spend(packets, size)
         self._sequence += 1
         self._since_loss += 1
@@ -287,11 +293,12 @@ class StreamEncoder:
     def _restart_packets(self) -> int:
         if self.options.restart_packets is not None:
             return self.options.restart_packets
-        calm = self.options.reports and self._since_loss > CALM_PACKETS
-        return round(self._rate / self.options.packet_frames) if calm else 1
+        return round(self._rate / self.options.packet_frames) if self._calm else 1
 
-    def _piece(self) -> Fragment | None:
-        return self.references.piece(self._sequence, self._budget.room())
+    @property
+    def _calm(self) -> bool:
+        """Whether reports have told of no loss for a while."""
+        return self.options.reports and self._since_loss > CALM_PACKETS
 
 
 def check_described(session: Session, described: Description) -> None:

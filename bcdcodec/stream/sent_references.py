@@ -1,4 +1,8 @@
-"""The references of a stream on the sender's side: made, sent in pieces, and used once the receiver has them."""
+"""The references of a stream on the sender's side: made, sent in pieces, and used once the receiver has them.
+
+While reports tell of no loss, what was sent counts as received: a report would come up to a second later. A receiver
+that lacks it asks for it, and until it comes shows the motion of the base layer with the newest reference that it has.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +29,7 @@ HELD = 4  # references, the latest, that both sides keep
 RESEND_PACKETS = 12  # after which pieces are sent again if no report tells of the content
 SERVES = 0.7  # share of the current reference's error, below which that of another must be
 TRY_SECONDS = 0.5  # from one comparison of references to the next: one costs as much as a packet
+URGENT_PIECES = 3  # that go with a packet where the reference in use fails
 START_CONTENTS = 2  # references that are sent whatever they take: a quick one, and the better one a second later
 
 
@@ -38,6 +43,7 @@ class SentReference:
     candidate: Candidate | None  # None: the face of another person
     pieces: list[Fragment]
     queue: deque[int]  # pieces to be sent
+    urgent: bool = False  # whether the reference before it fails
     whole: bool = False  # whether the receiver has it, as far as is known
     sent_at: int = 0  # packet in which its last piece was
 
@@ -57,7 +63,7 @@ class SentReferences:
         self._worker = ThreadPoolExecutor(1, "reference") if background else None
         self._choice = ReferenceChoice(self._rate)
         self._tried_again = 0  # frame from which references that the receiver has may be compared again
-        self._making: tuple[Candidate | None, Future] | None = None
+        self._making: tuple[Candidate, bool, Future] | None = None  # of what, and whether it is urgent
         self._entries: list[SentReference] = []  # the latest HELD
         self._coming: SentReference | None = None  # becomes the current one when the receiver has it
         self._face = False  # whether another person's is shown
@@ -118,9 +124,9 @@ class SentReferences:
             return
         first = current is None
         if self._worker is None or first:
-            self._add(self.made(best, first or urgent), best)
+            self._add(self.made(best, first or urgent), best, urgent)
         else:
-            self._making = best, self._worker.submit(self.made, best, urgent)
+            self._making = best, urgent, self._worker.submit(self.made, best, urgent)
 
     def _serving(self, frame: int, held: list[SentReference], picture: np.ndarray, motion: torch.Tensor) -> bool:
         """Use the one of the references held that shows a frame far better than the current one, if there is one."""
@@ -140,17 +146,17 @@ class SentReferences:
         return make_picture_content(self._session, chosen, self.kbps, preset=QUICK_PRESET if quick else PRESET)
 
     def _collect(self) -> None:
-        if self._making is not None and self._making[1].done():
-            candidate, made = self._making
+        if self._making is not None and self._making[2].done():
+            candidate, urgent, made = self._making
             self._making = None
-            self._add(made.result(), candidate)
+            self._add(made.result(), candidate, urgent)
 
-    def _add(self, content: Content, candidate: Candidate | None) -> None:
+    def _add(self, content: Content, candidate: Candidate | None, urgent: bool = False) -> None:
         content = replace(content, number=self.count, first_frame=0)
         payload, _ = pack_content(content, self._session.tables, self._profile)
         pieces = split_content(self.count, payload)
         reference = reference_of(self._session, content)
-        entry = SentReference(self.count, content, reference, candidate, pieces, deque(range(len(pieces))))
+        entry = SentReference(self.count, content, reference, candidate, pieces, deque(range(len(pieces))), urgent)
         self.count += 1
         self._entries = [*self._entries[1 - HELD :], entry]
         if self.current is None:
@@ -165,12 +171,17 @@ class SentReferences:
         """Whether pieces of the next reference are to be sent."""
         return self._coming is not None and bool(self._coming.queue)
 
+    @property
+    def pieces_at_once(self) -> int:
+        """How many pieces may go with a packet."""
+        return URGENT_PIECES if self.waiting and self._coming.urgent else 1
+
     def report(self, report: Report) -> None:
         """Take a report of the receiver; pieces of a content that it wants are handed out next."""
         for entry in self._entries:
             entry.whole |= entry.number == report.have
             if entry.number == report.wanted and not entry.queue:
-                every = range(len(entry.pieces))
+                entry.whole, every = False, range(len(entry.pieces))
                 entry.queue.extend(i for i in every if report.missing >> i & 1 or not report.missing)
 
     def send_again(self) -> None:
@@ -179,10 +190,10 @@ class SentReferences:
             needed = entry is self.current or entry is self._coming
             entry.whole, entry.queue = False, deque(range(len(entry.pieces)) if needed else ())
 
-    def piece(self, sequence: int, room: float) -> Fragment | None:
+    def piece(self, sequence: int, room: float, calm: bool = False) -> Fragment | None:
         """The next piece to be sent, for packet `sequence`, the newest content first.
 
-        None where the wire has no `room` for it, in bytes.
+        None where the wire has no `room` for it, in bytes. `calm`: nothing was lost of late.
         """
         for entry in reversed(self._entries):
             if entry.queue:
@@ -190,7 +201,7 @@ class SentReferences:
                     continue
                 piece = entry.pieces[entry.queue.popleft()]
                 entry.sent_at = sequence
-                if not entry.queue and not self._reports:
+                if not entry.queue and (calm or not self._reports):
                     entry.whole = True
                 return piece
             needed = entry is self.current or entry is self._coming
