@@ -25,7 +25,8 @@ from bcdcodec.stream.packets import Fragment, Report
 from bcdcodec.stream.reference_choice import Candidate, ReferenceChoice
 from bcdcodec.video.av1 import PRESET, QUICK_PRESET
 
-HELD = 4  # references, the latest, that both sides keep
+HELD = 8  # references, the latest, that both sides keep
+COMPARED = 3  # of them, the most alike in pose, whose pictures are compared with a frame: each takes 40 ms
 RESEND_PACKETS = 12  # after which pieces are sent again if no report tells of the content
 SERVES = 0.7  # share of the current reference's error, below which that of another must be
 TRY_SECONDS = 0.5  # from one comparison of references to the next: one costs as much as a packet
@@ -133,6 +134,8 @@ class SentReferences:
         if frame < self._tried_again:
             return False
         self._tried_again = frame + round(TRY_SECONDS * self._rate)
+        turned = self._session.model.numbers(motion).cpu().numpy()[52:54]
+        held = sorted(held, key=lambda entry: np.abs(entry.candidate.numbers[52:54] - turned).sum())[:COMPARED]
         errors = [self._motion.error_with(picture, motion, entry.reference) for entry in held]
         if not errors or min(errors) > SERVES * self._motion.warp_error:
             return False
