@@ -50,13 +50,6 @@ class ReferenceSearch:
         return error if len(picture.unit) <= self._budget else len(picture.unit) * 255**2
 
 
-def encode_reference(
-    image: np.ndarray, budget: int, weights: np.ndarray | None = None, preset: int = PRESET
-) -> Picture:
-    """Return an image uint8 [h, w, 3] as a key frame of at most `budget` bytes, as `ReferenceSearch` finds it."""
-    return ReferenceSearch(image, budget, weights).best(preset)
-
-
 def weighted_error(decoded: np.ndarray, image: np.ndarray, weights: np.ndarray | None) -> float:
     """Return the mean squared error of a decoded picture, enlarged to the size of the image uint8 [h, w, 3]."""
     height, width = image.shape[:2]
