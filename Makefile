@@ -21,8 +21,9 @@ test: $(VENV)/installed-test
 
 # Every line and branch of the container and the entropy coding, by the tests that are about them.
 COVERED := bcdcodec.container,bcdcodec.entropy
-COVERING := limits container container_refusals audio_chunk av1_units av1_headers pts strict vectors entropy context \
-    learned_content repair random_access
+COVERING := limits chunk_order table_limits entropy_limits repair_limits failing_disks cut_files container \
+    container_refusals audio_chunk av1_units av1_headers pts strict vectors entropy context learned_content repair \
+    random_access
 coverage: $(VENV)/installed-test
 	mkdir -p out
 	OMP_NUM_THREADS=1 $(BIN)/python -m coverage run --branch --source=$(COVERED) --data-file=out/coverage \
@@ -38,7 +39,8 @@ audit: $(BIN)/python
 # The format under the oldest libraries that setup.cfg allows, without torch: the same bytes, the same codes.
 OLD := out/oldest/bin/python
 OLD_LIBRARIES := numpy==1.26.0 constriction==0.4.0 msgpack==1.0.8 safetensors==0.4.3
-FORMAT_TESTS := entropy context learned_content container container_refusals vectors packets pts limits random_access
+FORMAT_TESTS := entropy context learned_content container container_refusals vectors packets pts limits chunk_order \
+    table_limits entropy_limits repair_limits failing_disks cut_files random_access
 oldest:
 	$(PYTHON) -m venv out/oldest
 	$(OLD) -m pip --disable-pip-version-check install --quiet $(OLD_LIBRARIES) pytest

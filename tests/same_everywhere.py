@@ -104,7 +104,7 @@ def main() -> None:
         clip = given.clip
         if clip is None:
             sys.path.insert(0, str(HERE))
-            from golden import face, write_pngs
+            from golden_inputs import face, write_pngs
 
             clip = write_pngs(Path(folder) / "clip", face(1, 12, 256, 256))
         for model in given.model or ("faces", "heads", "sprites"):

@@ -5,7 +5,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from make_vectors import valid_vectors
+from vector_files import valid_vectors
 from vector_parts import LEARNED, file_bytes, motion_for, recording
 
 from bcdcodec.container import open_bcd, read_recording, verify_file

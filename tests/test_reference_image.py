@@ -6,7 +6,7 @@ import pytest
 from bcdcodec.errors import VideoError
 from bcdcodec.video import av1
 from bcdcodec.video.av1 import decode_picture, encode_key
-from bcdcodec.video.reference_image import ellipse_weights, encode_reference, soften
+from bcdcodec.video.reference_image import ReferenceSearch, ellipse_weights, soften
 from bcdcodec.video.scaling import scale
 
 SIDE = 128
@@ -60,7 +60,7 @@ def test_softened_surroundings_leave_the_bytes_to_the_face(busy):
 @pytest.mark.parametrize("weights", [None, WEIGHTS])
 def test_the_size_is_the_one_with_the_least_error(busy, weights):
     image = soften(busy, WEIGHTS, 3)
-    chosen = encode_reference(image, 500, weights)
+    chosen = ReferenceSearch(image, 500, weights).best()
     full = encode_key(image, 500)
     found = error(scale(decode_picture(chosen), SIDE, SIDE), image, weights)
     assert len(chosen.unit) <= 500
@@ -68,5 +68,5 @@ def test_the_size_is_the_one_with_the_least_error(busy, weights):
 
 
 def test_a_small_budget_takes_a_smaller_picture_and_a_large_one_the_whole(busy):
-    assert encode_reference(busy, 400).width < SIDE
-    assert encode_reference(soften(busy, WEIGHTS, 3), 6000, WEIGHTS).width == SIDE
+    assert ReferenceSearch(busy, 400).best().width < SIDE
+    assert ReferenceSearch(soften(busy, WEIGHTS, 3), 6000, WEIGHTS).best().width == SIDE

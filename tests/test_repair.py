@@ -6,7 +6,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from make_vectors import INTER, KEY
 from test_vectors import INCOMPLETE, INDEX, VECTORS
 from vector_parts import (
     CONTEXT,
@@ -22,6 +21,7 @@ from vector_parts import (
     split,
     wandering,
 )
+from vector_pictures import INTER, KEY
 
 from bcdcodec.container import Audio, Surroundings, open_bcd, read_recording
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks

@@ -14,7 +14,8 @@ from bcdcodec.container.payloads import pack_content
 from bcdcodec.errors import BcdError, FormatError, ModelError, ModelMismatchError
 from bcdcodec.stream.causal_motion import CausalMotion
 from bcdcodec.stream.effort import STEADY_PACKETS
-from bcdcodec.stream.encoder import LiveOptions
+from bcdcodec.stream.encoder import LiveOptions, StreamEncoder
+from bcdcodec.stream.motion_coder import MotionReader
 from bcdcodec.stream.opus_voice import VoiceDecoder, VoiceEncoder
 from bcdcodec.stream.packets import ControlPacket, Description, MediaPacket, Report, pack_packet, unpack_packet
 from bcdcodec.stream.rate import (
@@ -137,6 +138,18 @@ def test_the_enhancement_of_frames_between_is_on_the_way_to_that_of_the_last_one
     wanted = torch.tensor([0.4, 0.5, 0.6])[:, None].expand_as(found)
     nearest = (codec.model.vq.entries[None] - wanted[..., None]).abs().min(-1).values
     assert ((found - wanted).abs() <= nearest + 1e-5).float().mean() > 0.8  # the error's change counts, too
+
+
+def test_codes_come_from_the_motion_that_an_encoder_is_given(codec, frames):
+    class Resting(CausalMotion):
+        def codes(self, pictures, base, *_):
+            return self.base_alone(base)
+
+    encoder = StreamEncoder(codec.session, LiveOptions(profile="static"), Resting(codec.session))
+    part = [packet for i in range(PACKET) for packet in encoder.push(frames[i], i)][-1].motion
+    codes = MotionReader(codec.session.tables, encoder.head.entropy_profile).read(part.coded, PACKET, part.restart)
+    vq = codec.model.vq
+    assert (codes[:, vq.base_groups :] == vq.entries.abs().argmin(-1).numpy()).all()
 
 
 def test_duplicates_and_late_packets_show_nothing_again(codec, sent):

@@ -65,25 +65,27 @@ def make_picture_content(
     share = 1 if base is None else LATER_SHARE
     budget = int(share * content_bytes(session.config.content.byte_budget, kbps)) - int(bits / 8) - FIELD_BYTES
     alone = ReferenceSearch(chosen.image, budget, chosen.weights)
-    picture = None if base is None else _inter(chosen, budget, *base, alone.quickest)
+    picture = None if base is None else _inter(chosen, budget, *base, alone.quickest_error)
     picture = picture or alone.best(preset)
     return Content(0, 0, 0, 0, 0, chosen.codes, np.zeros((0, 0), np.int16), picture)
 
 
 def _inter(
-    chosen: ReferencePicture, budget: int, base: ReferencePicture, content: Content, alone: Picture
+    chosen: ReferencePicture, budget: int, base: ReferencePicture, content: Content, key_error: float
 ) -> Picture | None:
-    """The inter frame of a picture; None where a key frame of it, `alone`, serves better, both made quickly.
+    """The inter frame of a picture; None where a key frame of it serves better, both made quickly.
 
-    None also where SVT-AV1 uses a tool that the format does not hold, such as global motion, which it cannot be told.
+    `key_error`: that key frame's, see `weighted_error`. None also where SVT-AV1 uses a tool that the format does not
+    hold, such as global motion, which it cannot be told.
     """
     key = content.picture
     image, before = (scale(x.image, key.width, key.height) for x in (chosen, base))
     rough = rough_key(before, key)
     try:
         inter = encode_inter(image, before, rough, content.number, budget, QUICK_PRESET)
-        errors = [weighted_error(decode_picture(*x), chosen.image, chosen.weights) for x in ((inter, rough), (alone,))]
-        if len(inter.unit) > budget or errors[0] > errors[1]:
+        if len(inter.unit) > budget:
+            return None
+        if weighted_error(decode_picture(inter, rough), chosen.image, chosen.weights) > key_error:
             return None
         inter = encode_inter(image, before, key, content.number, budget, rough=inter)
     except FormatError:

@@ -96,11 +96,6 @@ class FrequencyTables:
         chosen = self.frequencies[np.asarray(table_index).ravel(), np.asarray(symbols).ravel()]
         return float(chosen.size * 16 - np.log2(chosen.astype(np.float64)).sum())
 
-    def entropies(self) -> np.ndarray:
-        """Return the entropy of each table in bits a symbol, float64 [n_tables]."""
-        p = self.frequencies / FREQUENCY_TOTAL
-        return -(p * np.log2(p)).sum(axis=1)
-
     @cached_property
     def coder_weights(self) -> np.ndarray:
         """Weights float32 [n_tables, n_symbols] for which constriction's rounding is exact."""

@@ -14,6 +14,7 @@ from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.errors import FormatError, ModelMismatchError
 from bcdcodec.stream.causal_motion import CausalMotion, check_live
+from bcdcodec.stream.motion import StreamMotion
 from bcdcodec.stream.motion_coder import LONGEST, MotionWriter
 from bcdcodec.stream.packets import (
     CONTENT_NUMBERS,
@@ -64,8 +65,11 @@ class LiveOptions:
 class StreamEncoder:
     """One direction of a stream, on the sender's side."""
 
-    def __init__(self, session: Session, options: LiveOptions | None = None):
-        """Raises ModelError for a model that cannot be streamed, or has no tables for the profile."""
+    def __init__(self, session: Session, options: LiveOptions | None = None, motion: StreamMotion | None = None):
+        """`motion`: what gives the codes of pictures; None: `CausalMotion` of the session.
+
+        Raises ModelError for a model that cannot be streamed, or has no tables for the profile.
+        """
         self.options = options = options or LiveOptions()
         check_live(session)
         if not 1 <= options.packet_frames <= (3 if options.sound else MAX_PACKET_FRAMES):
@@ -82,7 +86,7 @@ class StreamEncoder:
         self.head = make_head(session.folder, geometry, frame, 1, profile=options.profile)
         self.time_base = options.time_base or frame
         self.recorder: StreamRecorder | None = None  # gets what is sent
-        self._motion = CausalMotion(session)
+        self._motion = CausalMotion(session) if motion is None else motion
         self._writer = MotionWriter(session.tables, self.head.entropy_profile)
         self._control = LiveRateControl(options.kbps, session.model.vq.rate_lambda.item(), self.packet_seconds)
         self._budget = WireBudget(options.wire_kbps, self.packet_seconds)

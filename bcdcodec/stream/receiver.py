@@ -146,10 +146,6 @@ class Receiver:
             self.shown = found.number
         return found
 
-    def next_due(self) -> float | None:
-        """When the next frame is due."""
-        return self._frames[0][0] if self._frames else None
-
     def sound(self) -> list[Sound]:
         """The sound of the packets decoded since the last call, in order."""
         found, self._sound = self._sound, []

@@ -10,6 +10,7 @@ import numpy as np
 from bcdcodec.coding.session import Session
 from bcdcodec.stream.effort import Effort
 from bcdcodec.stream.encoder import LiveOptions, StreamEncoder
+from bcdcodec.stream.motion import StreamMotion
 from bcdcodec.stream.packets import ControlPacket, EndPacket, MediaPacket, Packet, Report, pack_packet
 from bcdcodec.stream.wire import SRTP_BYTES, WireCounter
 
@@ -23,9 +24,15 @@ AT_ONCE = 5.0  # of one packet, from which nothing is averaged
 class Sender:
     """Times are seconds of any clock of the sender's."""
 
-    def __init__(self, session: Session, options: LiveOptions, report: Callable[[float], Report | None] | None = None):
-        """`report`: gives what is to be reported of the other direction."""
-        self.encoder = StreamEncoder(session, options)
+    def __init__(
+        self,
+        session: Session,
+        options: LiveOptions,
+        report: Callable[[float], Report | None] | None = None,
+        motion: StreamMotion | None = None,
+    ):
+        """`report`: gives what is to be reported of the other direction; `motion`: see `StreamEncoder`."""
+        self.encoder = StreamEncoder(session, options, motion)
         self.wire = WireCounter()
         self._report, self._reported = report, -1e9
         self._have: int | None = None  # content that was reported last

@@ -19,8 +19,8 @@ from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.container.payloads import MAX_CONTENTS, pack_content
 from bcdcodec.models.base import Reference
-from bcdcodec.stream.causal_motion import CausalMotion
 from bcdcodec.stream.fragments import split_content
+from bcdcodec.stream.motion import StreamMotion
 from bcdcodec.stream.packets import Fragment, Report
 from bcdcodec.stream.reference_choice import Candidate, ReferenceChoice
 from bcdcodec.video.av1 import PRESET, QUICK_PRESET
@@ -57,7 +57,7 @@ class SentReference:
 class SentReferences:
     """Looks at what was coded, makes references of it, and hands out their pieces."""
 
-    def __init__(self, session: Session, motion: CausalMotion, profile: int, reports: bool, background: bool):
+    def __init__(self, session: Session, motion: StreamMotion, profile: int, reports: bool, background: bool):
         """`profile`: of contents; `reports`: whether the receiver reports; `background`: whether a thread encodes."""
         self._session, self._motion, self._rate = session, motion, session.config.frame_rate
         self._profile, self._reports = profile, reports

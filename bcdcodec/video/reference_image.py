@@ -28,32 +28,26 @@ class ReferenceSearch:
         sizes = sizes[:1] + [size for size in sizes[1:] if min(size) >= MIN_ENCODED_SIDE]
         self._scaled = [scale(image, *size) for size in sizes]
         self._rough = [encode_key(x, budget, QUICK_PRESET) for x in self._scaled]
-        self._errors = [self._error(picture) for picture in self._rough]
-
-    @property
-    def quickest(self) -> Picture:
-        """The best of the pictures that were made quickly."""
-        return self._rough[int(np.argmin(self._errors))]
+        errors = [self._error(picture) for picture in self._rough]
+        self._costs = [self._cost(*found) for found in zip(self._rough, errors)]
+        best = int(np.argmin(self._costs))
+        self.quickest = self._rough[best]  # the best of the pictures that were made quickly
+        self.quickest_error = errors[best]  # its `weighted_error`
 
     def best(self, preset: int = PRESET) -> Picture:
         """The best at `preset`, of the sizes that looked best when made quickly."""
         if preset >= QUICK_PRESET:
             return self.quickest
-        close = [i for i, found in enumerate(self._errors) if found <= CLOSE * min(self._errors)]
+        close = [i for i, found in enumerate(self._costs) if found <= CLOSE * min(self._costs)]
         made = (encode_key(self._scaled[i], self._budget, preset, self._rough[i]) for i in close)
-        return min(made, key=self._error)
+        return min(made, key=lambda picture: self._cost(picture, self._error(picture)))
 
     def _error(self, picture: Picture) -> float:
-        if len(picture.unit) > self._budget:  # not even the coarsest quantiser keeps it
-            return len(picture.unit) * 255**2
         return weighted_error(decode_picture(picture), self._image, self._weights)
 
-
-def encode_reference(
-    image: np.ndarray, budget: int, weights: np.ndarray | None = None, preset: int = PRESET
-) -> Picture:
-    """Return an image uint8 [h, w, 3] as a key frame of at most `budget` bytes, as `ReferenceSearch` finds it."""
-    return ReferenceSearch(image, budget, weights).best(preset)
+    def _cost(self, picture: Picture, error: float) -> float:
+        """The error; more than any where not even the coarsest quantiser keeps the budget."""
+        return error if len(picture.unit) <= self._budget else len(picture.unit) * 255**2
 
 
 def weighted_error(decoded: np.ndarray, image: np.ndarray, weights: np.ndarray | None) -> float:

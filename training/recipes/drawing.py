@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import io
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,7 +27,7 @@ from torch.nn import functional as F
 
 from bcdcodec.models.faces.alignment_frame import positions
 from bcdcodec.models.faces.config import DrawingConfig, GeometryConfig
-from bcdcodec.models.faces.drawing import DrawingNetwork, draw
+from bcdcodec.models.faces.drawing import DrawingInput, DrawingNetwork, draw
 from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork, compose, warp
 from bcdcodec.training.data.aligned_pairs import Pairs, PairSource, PortraitFolders, aligned, load_clips
 from bcdcodec.training.discriminator import Discriminator, balanced
@@ -170,12 +169,12 @@ def losses(
     sigma, sees = noise_levels(len(right), c, schedule, step)
     seed = 7 + 1_000_003 * schedule.seed + step
     noisy = with_noise(right, sigma, sees, seed)
-    given = warped, pairs.reference, geometry, pairs.motion_reference[:, :m], pairs.motion[:, :m]
+    known = DrawingInput(warped, pairs.reference, geometry, pairs.motion_reference[:, :m], pairs.motion[:, :m])
     with torch.autocast("cpu", torch.bfloat16):
         again = (sees == AGAIN).nonzero()[:, 0]
         if len(again):
-            noisy[again] += first_step(network, [_rows(x, again) for x in given], seed + 1)
-        said = network(noisy, sigma, *given)
+            noisy[again] += first_step(network, _rows(known, again), seed + 1)
+        said = network(noisy, sigma, known)
     error = (weight * (said - right).square()).sum((1, 2, 3)) / (3 * weight.sum((1, 2, 3)))  # [b]
     error = (1 / c.sigma_data**2 + 1 / sigma.clamp_min(c.sigma_data / 2) ** 2) * error
     noised = error[sees == NOISED]  # a small batch may have none
@@ -192,17 +191,18 @@ def losses(
 
 
 @torch.no_grad()
-def first_step(network: DrawingNetwork, given: Sequence[Tensor | Geometry], seed: int) -> Tensor:
-    """What one step draws of noise of its own: differences [b, 3, s, s].
-
-    `given`: the warped face and what follows it among the arguments of `DrawingNetwork`.
-    """
-    noise = torch.randn(given[0].shape, generator=torch.Generator().manual_seed(seed))
-    return draw(network, *given, noise, 1) - given[0]
+def first_step(network: DrawingNetwork, known: DrawingInput, seed: int) -> Tensor:
+    """What one step draws of noise of its own: differences [b, 3, s, s]."""
+    noise = torch.randn(known.warped.shape, generator=torch.Generator().manual_seed(seed))
+    return draw(network, known, noise, 1) - known.warped
 
 
-def _rows(x: Tensor | Geometry, rows: Tensor) -> Tensor | Geometry:
-    return x[rows] if isinstance(x, Tensor) else Geometry(*(each[rows] for each in x))
+def _rows(known: DrawingInput, rows: Tensor) -> DrawingInput:
+    """What is known of the faces of some rows, of which each has a reference of its own."""
+    geometry = Geometry(*(x[rows] for x in known.geometry))
+    tensors = (known.warped, known.reference, known.motion_reference, known.motion)
+    warped, reference, motion_reference, motion = (x[rows] for x in tensors)
+    return DrawingInput(warped, reference, geometry, motion_reference, motion)
 
 
 WEIGHTS = {"denoising": 1.0, "picture": 10.0, "edges": 10.0, "features": 4.0, "fooled": 1.0, "critic": 1.0}

@@ -25,7 +25,7 @@ from bcdcodec.benchmarks.measure.perceptual import feature_distance, features
 from bcdcodec.benchmarks.statistics import evenly_in_time
 from bcdcodec.models.faces.alignment_frame import crop, to_frame
 from bcdcodec.models.faces.config import DrawingConfig, GeometryConfig
-from bcdcodec.models.faces.drawing import DrawingNetwork, draw
+from bcdcodec.models.faces.drawing import DrawingInput, DrawingNetwork, draw
 from bcdcodec.models.faces.geometry import GeometryNetwork, compose, warp
 from bcdcodec.training.data.aligned_pairs import Frames, load_clips, region_weight
 from bcdcodec.training.data.landmarker import BLENDSHAPES
@@ -81,10 +81,10 @@ def decode_clip(decoder: Decoder, clip: Frames, frames: np.ndarray) -> dict[str,
     at = F.grid_sample(geometry.flow, points[1:, :, None], align_corners=False)[..., 0].transpose(1, 2)
     composed, drawn = compose(warped, geometry), {}
     noise = torch.randn(1, *composed.shape[1:], generator=torch.Generator().manual_seed(0)).expand_as(composed)
-    own = motion[:1, :m].expand(t, -1)
+    known = DrawingInput(composed, reference, geometry, motion[:1, :m].expand(t, -1), motion[1:, :m])
     for steps in decoder.steps:
         with torch.autocast("cpu", torch.bfloat16):
-            face = draw(decoder.drawing, composed, reference, geometry, own, motion[1:, :m], noise, steps)
+            face = draw(decoder.drawing, known, noise, steps)
         drawn[f"drawn_{steps}"] = face.clamp(-1, 1)
     return drawn | {
         "source": faces[1:], "held": reference, "warped": warped, "composed": composed,

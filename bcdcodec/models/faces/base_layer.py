@@ -24,7 +24,7 @@ from bcdcodec.models.faces.alignment_frame import (
 )
 from bcdcodec.models.faces.base_motion import BaseMotion
 from bcdcodec.models.faces.config import BaseMotionConfig, DrawingConfig, GeometryConfig, SurroundingsConfig
-from bcdcodec.models.faces.drawing import DrawingNetwork, draw
+from bcdcodec.models.faces.drawing import DrawingInput, DrawingNetwork, draw
 from bcdcodec.models.faces.geometry import GeometryNetwork, compose, warp
 from bcdcodec.models.faces.surroundings import Surroundings, SurroundingsNetwork
 
@@ -71,7 +71,8 @@ class BaseLayer(nn.Module):
             warped = compose(warp(face.repeat_interleave(t, 0), geometry.flow), geometry)
             if self.drawing is not None and steps and noise is not None:
                 noise = noise.flatten(0, 1)[..., :size, :size]
-                warped = draw(self.drawing, warped, face, geometry, own[:, :m], motion[:, :m], noise, steps)
+                known = DrawingInput(warped, face, geometry, own[:, :m], motion[:, :m])
+                warped = draw(self.drawing, known, noise, steps)
             face = warped
         else:
             face = face.repeat_interleave(t, 0)

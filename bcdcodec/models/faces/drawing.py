@@ -11,6 +11,8 @@ and a token is narrower than a patch, so it cannot hold the noise of a patch (Li
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor, nn
 
@@ -26,8 +28,18 @@ REACH = 1.2  # radii of the head's ellipse up to which patches are drawn; from 1
 LEVELS = 16  # numbers that tell the network the noise level
 
 
+class DrawingInput(NamedTuple):
+    """What is known of b faces before anything is drawn; r references serve b / r of the faces each."""
+
+    warped: Tensor  # [b, 3, s, s] -1 to 1: the reference as the geometry network has it moved
+    reference: Tensor  # [r, 3, s, s] -1 to 1
+    geometry: Geometry  # of the b faces
+    motion_reference: Tensor  # [b, m] the first numbers of base motion
+    motion: Tensor  # [b, m]
+
+
 class DrawingNetwork(nn.Module):
-    """Warped face, reference, geometry, motion and a noisy difference -> the difference without noise."""
+    """What is known of faces and their noisy difference -> the difference without noise."""
 
     def __init__(self, config: DrawingConfig):
         super().__init__()
@@ -49,21 +61,12 @@ class DrawingNetwork(nn.Module):
         nn.init.zeros_(self.to_window.bias)
         self.overlap = Overlap(c.grid, c.patch)
 
-    def forward(
-        self,
-        noisy: Tensor,
-        sigma: Tensor,
-        warped: Tensor,
-        reference: Tensor,
-        geometry: Geometry,
-        motion_reference: Tensor,
-        motion: Tensor,
-    ) -> Tensor:
+    def forward(self, noisy: Tensor, sigma: Tensor, known: DrawingInput) -> Tensor:
         """D(x; sigma): the difference [b, 3, s, s] of the true face and the warped one, of its noisy x = `noisy`.
 
-        `sigma` [b] are noise levels, `warped` [b, 3, s, s] and `reference` [r, 3, s, s] faces from -1 to 1, r of which
-        serve b / r of the others each; `motion_reference` and `motion` [b, m] the first numbers of base motion.
+        `sigma` [b]: noise levels, in units of pictures from -1 to 1.
         """
+        warped, reference, geometry = known.warped, known.reference, known.geometry
         c, kind = self.config, self.embed.weight.dtype
         c_skip, _, _, c_noise = preconditioning(sigma, c.sigma_data)
         masks = torch.cat([geometry.occlusion.sigmoid(), geometry.mouth.sigmoid()], 1)
@@ -74,7 +77,7 @@ class DrawingNetwork(nn.Module):
         ], -1)  # fmt: skip
         noise = patches((c_skip[:, None, None, None] / c.sigma_data * noisy).to(kind), c.patch, c.margin)
         x = self.embed(tokens[:, self.drawn]) + self.embed_noisy(noise[:, self.drawn]) + self.position.to(kind)
-        condition = self._condition(motion_reference, motion, c_noise).to(kind)
+        condition = self._condition(known.motion_reference, known.motion, c_noise).to(kind)
         for block in self.blocks:
             x = block(x, condition)
         windows = self.to_window(self.norm(x)).float()
@@ -93,17 +96,8 @@ class DrawingNetwork(nn.Module):
         return self.condition(both.to(self.condition[0].weight.dtype))
 
 
-def draw(
-    network: DrawingNetwork,
-    warped: Tensor,
-    reference: Tensor,
-    geometry: Geometry,
-    motion_reference: Tensor,
-    motion: Tensor,
-    noise: Tensor,
-    steps: int,
-) -> Tensor:
-    """The face [b, 3, s, s] that `steps` steps draw from unit noise [b, 3, s, s]; the rest as in `DrawingNetwork`.
+def draw(network: DrawingNetwork, known: DrawingInput, noise: Tensor, steps: int) -> Tensor:
+    """The face [b, 3, s, s] that `steps` steps draw from unit noise [b, 3, s, s].
 
     The first step sees noise alone. Each later one sees what was drawn, with a little of the same noise over it, and
     draws it again (Song et al. 2023, arXiv 2303.01469, algorithm 1).
@@ -111,8 +105,8 @@ def draw(
     said = torch.zeros_like(noise)
     for level in step_levels(network.config, steps):
         sigma = noise.new_full((len(noise),), level)
-        said = network(said + level * noise, sigma, warped, reference, geometry, motion_reference, motion)
-    return warped + said
+        said = network(said + level * noise, sigma, known)
+    return known.warped + said
 
 
 def step_levels(config: DrawingConfig, steps: int) -> list[float]:
