@@ -24,7 +24,7 @@ from bcdcodec.stream.recorder import StreamRecorder
 from bcdcodec.stream.sender import Sender
 
 PACKET_FRAMES = 3
-WIRE_KBPS = 9.2  # of all packets: 10 less checks of the connection, 0.4, reports, 0.1, and a reference ahead of its time
+WIRE_KBPS = 9.2  # of all packets: 10 less ICE's checks of the connection, 0.4, reports, 0.1, and references in debt
 BLOCK = 5760  # samples of sound in a packet: 120 ms
 MOST_WAITING = 3  # pictures that wait to be coded, one packet; more are left out
 POLL_SECONDS = 0.005
