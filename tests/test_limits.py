@@ -30,7 +30,18 @@ from vector_parts import (
 )
 from vector_pictures import KEY
 
-from bcdcodec.container import Audio, BcdWriter, Surroundings, open_bcd, salvage, verify_file, write_recording
+from bcdcodec.container import (
+    Audio,
+    BcdWriter,
+    Finding,
+    Surroundings,
+    limits,
+    open_bcd,
+    read_recording,
+    salvage,
+    verify_file,
+    write_recording,
+)
 from bcdcodec.container.audio import pack_audio
 from bcdcodec.container.chunks import MAX_CHUNK_BYTES, pack_chunk
 from bcdcodec.container.index import unpack_index
@@ -259,6 +270,34 @@ def test_codes_that_do_not_agree_with_tail_are_found(tmp_path):
     assert finding.severity == "error" and "TAIL states" in finding.message
     with open_bcd(path) as reader, pytest.raises(ChecksumError, match="TAIL states"):
         list(reader.motion(SMALL))
+
+
+@pytest.mark.parametrize(
+    "limit, below, text",
+    [
+        ("MAX_FRAMES", 9, "the file states 10 frames, the limit is 9"),
+        ("MAX_VALUES", 23, "the contents of the file state 24 values, the limit is 23"),
+    ],
+)
+def test_more_than_the_limit_is_decoded_only_when_asked_for(tmp_path, monkeypatch, limit, below, text):
+    path = tmp_path / "x.bcd"
+    path.write_bytes(PLAIN)
+    monkeypatch.setattr(limits, limit, below + 1)
+    assert verify_file(path, SMALL).findings == ()
+    monkeypatch.setattr(limits, limit, below)
+    report = verify_file(path, SMALL, strict=True)
+    expected = Finding("warning", f"codes not checked: {text}; check them with --all")
+    assert (report.findings, report.frames, report.codes_checked) == ((expected,), 10, False)
+    assert verify_file(path, SMALL, everything=True).codes_checked
+    assert verify_file(path).findings == (), "without tables nothing is decoded"
+    with pytest.raises(LimitError, match=f"{text}: read it in parts, with open_bcd"):
+        read_recording(path, SMALL)
+
+
+def test_bytes_cannot_limit_how_many_frames_are_decoded():
+    """4096 frames of a face that does not move are a good file, and take fewer bytes than two other frames."""
+    codes = motion_for(CONTEXT, 0, 1).codes.repeat(4096, axis=0)
+    assert len(encode_context(codes, CONTEXT.context)) < 20
 
 
 def test_strict_says_nothing_twice(tmp_path):
