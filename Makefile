@@ -21,7 +21,7 @@ test: $(VENV)/installed-test
 
 # Every line and branch of the container and the entropy coding, by the tests that are about them.
 COVERED := bcdcodec.container,bcdcodec.entropy
-COVERING := limits chunk_order table_limits entropy_limits repair_limits failing_disks cut_files container \
+COVERING := limits decoding_limits chunk_order table_limits entropy_limits repair_limits failing_disks cut_files container \
     container_refusals audio_chunk av1_units av1_headers pts strict vectors entropy context learned_content repair \
     random_access
 coverage: $(VENV)/installed-test
@@ -39,7 +39,7 @@ audit: $(BIN)/python
 # The format under the oldest libraries that setup.cfg allows, without torch: the same bytes, the same codes.
 OLD := out/oldest/bin/python
 OLD_LIBRARIES := numpy==1.26.0 constriction==0.4.0 msgpack==1.0.8 safetensors==0.4.3
-FORMAT_TESTS := entropy context learned_content container container_refusals vectors packets pts limits chunk_order \
+FORMAT_TESTS := decoding_limits entropy context learned_content container container_refusals vectors packets pts limits chunk_order \
     table_limits entropy_limits repair_limits failing_disks cut_files random_access
 oldest:
 	$(PYTHON) -m venv out/oldest

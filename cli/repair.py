@@ -9,7 +9,8 @@ import click
 @click.argument("source", metavar="BROKEN.bcd")
 @click.argument("target", metavar="FIXED.bcd")
 @click.option("--model", help="Name or folder of the model that made it. [default: the shipped one it names]")
-def repair(source: str, target: str, model: str | None) -> None:
+@click.option("--all", "everything", is_flag=True, help="Decode all codes, even of more than 1,000,000 frames.")
+def repair(source: str, target: str, model: str | None, everything: bool) -> None:
     """Write what is whole in a damaged .bcd file as a valid one.
 
     Every whole chunk is kept, and every frame at its time: where frames are lost, the one before them is shown longer.
@@ -18,7 +19,7 @@ def repair(source: str, target: str, model: str | None) -> None:
     from bcdcodec.cli.progress import show_notes
     from bcdcodec.files.repair_file import repair_file
 
-    done = repair_file(source, target, model)
+    done = repair_file(source, target, model, everything)
     report = done.report
     show_notes(done.notes)
     for loss in report.lines:

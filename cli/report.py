@@ -67,11 +67,12 @@ def info(path: str, as_json: bool) -> None:
 @click.argument("path", metavar="FILE")
 @click.option("--model", help="Name or folder of the model that made it. [default: the shipped one it names]")
 @click.option("--strict", is_flag=True, help="Also report what readers accept and no writer of this version writes.")
-def verify(path: str, model: str | None, strict: bool) -> None:
+@click.option("--all", "everything", is_flag=True, help="Check all codes, even of more than 1,000,000 frames.")
+def verify(path: str, model: str | None, strict: bool, everything: bool) -> None:
     """Check a .bcd file; exit code 1 unless it is whole and undamaged."""
     from bcdcodec.files.info import check_file
 
-    report = check_file(path, model, strict)
+    report = check_file(path, model, strict, everything)
     for finding in report.findings:
         click.echo(f"{finding.severity}: {finding.message}")
     codes = "codes checked" if report.codes_checked else "codes not checked: that needs the model; give --model"

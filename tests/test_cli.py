@@ -296,6 +296,16 @@ def test_verify_without_the_model_checks_the_bytes_and_says_so(bcd, recording):
     assert done.code == 0 and "codes not checked" in done.out
 
 
+def test_verify_checks_the_codes_of_more_frames_than_the_limit_when_asked(tiny, recording, monkeypatch):
+    monkeypatch.setattr("bcdcodec.container.limits.MAX_FRAMES", 61)
+    done = tiny("verify", recording)
+    warning, end = done.out.splitlines()
+    assert warning == ("warning: codes not checked: the file states 62 frames, the limit is 61; check them with --all")
+    assert done.code == 1 and end == f"{recording}: not good, 62 frames found"
+    done = tiny("verify", recording, "--all")
+    assert done.code == 0 and "good, 62 frames, codes checked" in done.out
+
+
 @pytest.mark.parametrize("cut", [1, 30, 90])
 def test_verify_fails_a_cut_file(tiny, recording, tmp_path, cut):
     (tmp_path / "cut.bcd").write_bytes(recording.read_bytes()[:-cut])

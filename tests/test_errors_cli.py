@@ -228,6 +228,12 @@ def test_more_frames_than_allowed(refused_tiny, recording, tmp_path):
     assert "61" in line and "--max-frames" in line
 
 
+def test_more_values_of_contents_than_allowed(refused_tiny, recording, tmp_path, monkeypatch):
+    monkeypatch.setattr("bcdcodec.files.checks.MAX_VALUES", 100)
+    line = refused_tiny("decode", recording, tmp_path / "out.mp4")
+    assert "values, the limit is 100" in line
+
+
 def test_more_frames_than_allowed_in_a_cut_chunk(refused_tiny, recording, tmp_path):
     (tmp_path / "in.bcd").write_bytes(recording.read_bytes()[:-90])
     refused_tiny("decode", tmp_path / "in.bcd", tmp_path / "out.mp4", "--max-frames", 5)

@@ -87,6 +87,15 @@ def test_a_single_last_frame_of_a_variable_rate_lasts_a_tick(tmp_path):
         assert access.frame_at(3.3) == 8 and access.duration_seconds > 80 / 25
 
 
+def test_an_only_frame_of_a_variable_rate_lasts_a_tick(tmp_path):
+    path = tmp_path / "x.bcd"
+    contents = [content_for(SMALL, i) for i in range(8)]  # so many that the file has an index
+    only = recording(contents=contents, motions=[motion_for(SMALL, 0, 1, 7, pts=[40])], frame_duration=0)
+    path.write_bytes(file_bytes(only, SMALL))
+    with RandomAccess(path) as access, open_bcd(path) as reader:
+        assert access.duration_seconds == reader.duration_seconds == 1 / 25
+
+
 def test_what_is_not_there_is_told(tmp_path):
     path = tmp_path / "x.bcd"
     path.write_bytes(whole())

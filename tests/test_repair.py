@@ -25,7 +25,7 @@ from vector_pictures import INTER, KEY
 
 from bcdcodec.container import Audio, Surroundings, open_bcd, read_recording
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks
-from bcdcodec.container.repair import repair
+from bcdcodec.container.repair import repair, stated_sizes
 from bcdcodec.container.salvage import Damage, find_chunks
 from bcdcodec.entropy import ModelTables
 from bcdcodec.entropy.profiles import PROFILE_CONTEXT
@@ -272,6 +272,13 @@ def test_chunks_are_found_in_garbage_and_hostile_bytes_take_no_time():
     assert all(isinstance(c, Damage) for c in find_chunks(hostile))
 
 
+def test_the_sizes_that_intact_chunks_state_are_known_without_decoding_them():
+    data, content = join(split(file_bytes(WHOLE, SMALL))), pack_chunk(b"CONT", b"")
+    assert stated_sizes(data) == (20, 2 * 24)
+    assert stated_sizes(data + b"no chunk" + content + pack_chunk(b"MOTN", b"\0")) == (20, 2 * 24)
+    assert stated_sizes(data[:-30]) == (16, 2 * 24), "of a cut chunk nothing is counted"
+
+
 # ---- `bcd repair` and `bcd decode --keep-going`
 
 
@@ -298,6 +305,19 @@ def test_the_command_without_the_model_says_so(bcd, recording, tmp_path):
     done = bcd("repair", tmp_path / "broken.bcd", tmp_path / "fixed.bcd")
     assert done.code == 0 and "repaired without the model" in done.err
     assert (tmp_path / "fixed.bcd").read_bytes() == recording.read_bytes()
+
+
+def test_the_command_uses_the_model_for_more_frames_than_the_limit_when_asked(
+    bcd, tiny_model, recording, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("bcdcodec.container.limits.MAX_FRAMES", 61)
+    (tmp_path / "broken.bcd").write_bytes(recording.read_bytes() + b"more")
+    command = ("repair", tmp_path / "broken.bcd", tmp_path / "fixed.bcd", "--model", tiny_model)
+    done = bcd(*command)
+    text = "without the model: the file states 62 frames, the limit is 61; decode all with --all"
+    assert done.code == 0 and text in done.err
+    done = bcd(*command, "--all")
+    assert done.code == 0 and done.err == ""
 
 
 @pytest.mark.parametrize(
@@ -329,3 +349,5 @@ def test_decode_keeps_going_and_states_what_is_lost(bcd, tiny_model, recording, 
     done = bcd("decode", tmp_path / "broken.bcd", tmp_path / "a", "--keep-going", *model)
     assert done.code == 0 and "note: something at byte" in done.err
     assert len(list((tmp_path / "a").iterdir())) == whole
+    refused = bcd("decode", tmp_path / "broken.bcd", tmp_path / "b", "--keep-going", "--max-frames", whole - 1, *model)
+    assert refused.code == 1 and f"has {whole} frames or more, the limit is {whole - 1}" in refused.err

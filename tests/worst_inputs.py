@@ -1,11 +1,13 @@
 """The worst inputs of 1 MB that we could think of: `python tests/worst_inputs.py [NAME...]`.
 
-Each is opened by the reader, described as by `bcd info --json` and verified without tables, in a process of its own.
-Printed are seconds of processor time of each, and the peak of the process's memory with Python and its libraries.
+Each is opened by the reader, described as by `bcd info --json`, verified without tables and with them, and repaired
+without tables, in a process of its own. Printed are seconds of processor time of each, and the peak of the process's
+memory with Python and its libraries.
 """
 
 from __future__ import annotations
 
+import io
 import json
 import resource
 import subprocess
@@ -19,15 +21,21 @@ import numpy as np
 from vector_parts import SMALL, SOUND, content_for, file_bytes, head_for, picture_for, recording
 from vector_pictures import KEY
 
-from bcdcodec.container import Audio, verify_file
+from bcdcodec.container import Audio, Content, verify_file
 from bcdcodec.container.audio import pack_audio
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk
 from bcdcodec.container.head import pack_head
+from bcdcodec.container.limits import MAX_FRAMES, MAX_VALUES
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.container.pts import FrameTimes, pack_pts
+from bcdcodec.container.repair import repair
 from bcdcodec.container.varint import pack_varint
+from bcdcodec.entropy import ModelTables
+from bcdcodec.entropy.content import MAX_VALUES as VALUES_A_CONTENT
+from bcdcodec.entropy.profiles import CONTENT_LEARNED, PROFILE_CONTEXT
 from bcdcodec.errors import BcdError
 from bcdcodec.files.info import describe_file
+from bcdcodec.model_folder import open_model
 
 SIZE = 1_000_000  # bytes
 CONTENT = pack_chunk(b"CONT", pack_content(content_for(SMALL), SMALL)[0])
@@ -80,7 +88,37 @@ def picture(number: int) -> bytes:
     return pack_chunk(b"CONT", pack_content(picture_for(SMALL, number, KEY), SMALL)[0])
 
 
+def zeros(tables: ModelTables, tokens: int, profile: int = 0) -> bytes:
+    """The payload of a CONT 0 whose values are all 0, which takes few bytes."""
+    values = np.zeros((tokens, tables.content.channels), np.int16)
+    return pack_content(Content(0, 0, 1, tokens, 0, None, values), tables, profile)[0]
+
+
+def numbered(payload: bytes, number: int) -> bytes:
+    """A CONT of the payload of CONT 0."""
+    return pack_chunk(b"CONT", pack_varint(4 * number) + payload[1:])
+
+
+def most_frames() -> bytes:
+    """Frames of a face that does not move, in profile context of model `faces`, as many as are decoded unasked."""
+    tables = open_model("faces").tables
+    head = pack_head(head_for(tables, frame_duration=1, entropy_profile=PROFILE_CONTEXT), 1)
+    chunks = b"".join(motion(i, 4096) for i in range(MAX_FRAMES // 4096))
+    return SIGNATURE + pack_chunk(b"HEAD", head) + numbered(zeros(tables, 1), 0) + chunks
+
+
+def most_values() -> bytes:
+    """Contents in content profile learned of model `heads`, with as many values as are decoded unasked."""
+    tables = open_model("heads").tables
+    tokens = VALUES_A_CONTENT // tables.content.channels
+    head = pack_head(head_for(tables, frame_duration=1, content_profile=CONTENT_LEARNED), 1)
+    payload = zeros(tables, tokens, CONTENT_LEARNED)
+    contents = [numbered(payload, i) for i in range(MAX_VALUES // (tokens * tables.content.channels))]
+    return SIGNATURE + pack_chunk(b"HEAD", head) + b"".join(contents)
+
+
 UNEVEN = uneven(4096)
+LARGE = zeros(SMALL, VALUES_A_CONTENT // SMALL.content.channels)
 
 INPUTS: dict[str, Callable[[], bytes]] = {
     "many empty chunks": lambda: filled(HEAD + CONTENT, lambda i: pack_chunk(b"aaaa", b"")),
@@ -102,7 +140,11 @@ INPUTS: dict[str, Callable[[], bytes]] = {
     ),
     "zeros": lambda: SIGNATURE + HEAD + CONTENT + bytes(SIZE - 600),
     "a frame in a usual file": lambda: file_bytes(recording(), SMALL),
+    "large contents": lambda: filled(HEAD, lambda i: numbered(LARGE, i)),
+    "frames up to the limit": most_frames,
+    "values up to the limit": most_values,
 }
+SLOW = ("frames up to the limit", "values up to the limit")  # with tables: minutes
 
 
 def measure(path: Path) -> dict[str, float]:
@@ -114,6 +156,8 @@ def measure(path: Path) -> dict[str, float]:
         ("open", lambda: open_bcd(path).close()),
         ("info", lambda: json.dumps(describe_file(path))),
         ("verify", lambda: verify_file(path)),
+        ("with tables", lambda: verify_file(path, tables_of(path))),
+        ("repair", lambda: repair(path.read_bytes(), io.BytesIO())),
     ):
         started = time.process_time()
         try:
@@ -122,6 +166,15 @@ def measure(path: Path) -> dict[str, float]:
             pass
         found[name] = time.process_time() - started
     return found | {"MiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+
+
+def tables_of(path: Path) -> ModelTables:
+    from bcdcodec.container import open_bcd
+
+    with open_bcd(path) as reader:
+        if reader.head.groups == SMALL.groups:
+            return SMALL
+        return open_model("faces" if reader.head.entropy_profile == PROFILE_CONTEXT else "heads").tables
 
 
 def main() -> None:
@@ -137,7 +190,7 @@ def main() -> None:
             figures = json.loads(done.stdout)
             print(
                 f"{name:32} {path.stat().st_size:8} bytes: "
-                + ", ".join(f"{what} {figures[what]:5.2f} s" for what in ("open", "info", "verify"))
+                + ", ".join(f"{what} {value:5.2f} s" for what, value in figures.items() if what != "MiB")
                 + f", {figures['MiB']:.0f} MiB",
                 flush=True,
             )

@@ -98,6 +98,11 @@ class ContentFields:
     coded_start: int  # bytes before the coded part
 
     @property
+    def values(self) -> int:
+        """Values of the tokens that the coded part holds."""
+        return self.rows * self.columns * self.channels
+
+    @property
     def field_bytes(self) -> int:
         """Bytes that are neither picture nor coded part."""
         return self.coded_start - (0 if self.picture is None else len(self.picture.unit))

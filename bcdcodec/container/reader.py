@@ -25,6 +25,7 @@ from bcdcodec.container.chunks import (
 )
 from bcdcodec.container.head import MINOR_AUDIO, TABLES_FINGERPRINT_BYTES, Head, unpack_head
 from bcdcodec.container.index import IndexEntry
+from bcdcodec.container.limits import excess
 from bcdcodec.container.metadata import META_BYTES, unpack_metadata
 from bcdcodec.container.order import RecordingOrder
 from bcdcodec.container.payloads import (
@@ -86,6 +87,7 @@ class BcdReader:
         self._file = file
         self._tail: tuple[bytes, int | None] | None = None  # hash, frame count
         self.coded_frames = 0  # of the frames in whole MOTN chunks, those that have codes of their own
+        self.content_values = 0  # of the tokens of all whole contents together
         self._cut_motion: int | None = None  # offset of a MOTN that the file's end cuts
         self._motion_tables: FrequencyTables | None = None
         self._ancillary: list[int] = []
@@ -235,9 +237,11 @@ class BcdReader:
             raise ChecksumError(f"the codes have SHA-256 {found}, TAIL states {expected}: tables or file are damaged")
 
     def read(self, tables: ModelTables) -> Recording:
-        """Return everything in memory; raises the file's fault if it has one."""
+        """Return everything in memory; raises the file's fault if it has one, LimitError above `container.limits`."""
         if self.fault is not None:
             raise self.fault
+        if text := excess(self.frames, self.content_values):
+            raise LimitError(f"{text}: read it in parts, with open_bcd")
         return Recording(
             head=self.head,
             contents=tuple(self.contents(tables)) if self.content_count else (),
@@ -267,6 +271,7 @@ class BcdReader:
         if chunk.type == CONT:
             fields = unpack_content_fields(chunk.payload)
             self._order.add_content(fields.number, fields.first_frame, fields.picture)
+            self.content_values += fields.values
             self.index.append(IndexEntry(CONT, chunk.offset, fields.first_frame))
         elif chunk.type == MOTN:
             fields = unpack_motion_fields(chunk.payload)

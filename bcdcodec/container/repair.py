@@ -94,6 +94,22 @@ def read_head(data: bytes | mmap.mmap) -> Head:
     return unpack_head(_head_chunk(data).payload)
 
 
+def stated_sizes(data: bytes | mmap.mmap) -> tuple[int, int]:
+    """Return how many frames, and values of contents, the intact chunks of damaged bytes state; nothing is decoded."""
+    frames = values = 0
+    for chunk in find_chunks(data):
+        if isinstance(chunk, Damage):
+            continue
+        try:
+            if chunk.type == MOTN:
+                frames += unpack_motion_fields(chunk.payload).frames
+            elif chunk.type == CONT:
+                values += unpack_content_fields(chunk.payload).values
+        except FormatError:
+            pass  # the repair leaves such a chunk out
+    return frames, values
+
+
 def repair(data: bytes | mmap.mmap, target: str | Path | BinaryIO, tables: ModelTables | None = None) -> RepairReport:
     """Write a valid file of what is whole in `data`, to a path or to a file open for binary writing.
 
@@ -214,17 +230,18 @@ class _Plan:
     def _repaired_motion(self, kept: _Kept, payload: bytes) -> bytes:
         fields = unpack_motion_fields(payload)
         old = kept.cut or fields
-        pts = old.times and old.times.pts()
+        times = old.times  # never as a list: a few bytes can state those of many frames
         if self._renumbered:
-            if pts is None:
-                pts = np.arange(old.first_frame, old.first_frame + old.frames) * self._head.frame_duration
+            if times is None:
+                duration, steps = self._head.frame_duration, old.frames - 1
+                times = FrameTimes(old.first_frame * duration, ((duration, steps),) if steps else ())
             if kept.first_frame == 0:
-                pts = np.concatenate([[min(0, int(pts[0]))], pts[1:]])
+                pts = times.pts()
+                times = FrameTimes.of(np.concatenate([[min(0, times.first)], pts[1:]]))
         moved = {"first_frame": kept.first_frame, "content": kept.content}
         if kept.cut is not None:
-            cut = replace(kept.cut, **moved, pts=pts)
+            cut = replace(kept.cut, **moved, pts=times and times.pts())
             return pack_motion(cut, self._tables(), self._head.entropy_profile)[0]
-        times = None if pts is None else FrameTimes.of(pts)
         return pack_motion_fields(replace(fields, **moved, times=times)) + payload[fields.coded_start :]
 
     def _tables(self) -> ModelTables | None:

@@ -7,6 +7,7 @@ from bcdcodec.container.accounting import ByteCounts
 from bcdcodec.container.chunks import INDX, SIGNATURE, read_chunks
 from bcdcodec.container.head import Head
 from bcdcodec.container.index import unpack_index
+from bcdcodec.container.limits import excess
 from bcdcodec.container.opening import open_bcd
 from bcdcodec.container.reader import BcdReader
 from bcdcodec.container.strict import strict_findings
@@ -38,10 +39,14 @@ class VerifyReport:
         return not any(finding.severity == "error" for finding in self.findings)
 
 
-def verify_file(path: str | Path, tables: ModelTables | None = None, strict: bool = False) -> VerifyReport:
+def verify_file(
+    path: str | Path, tables: ModelTables | None = None, strict: bool = False, everything: bool = False
+) -> VerifyReport:
     """Check every chunk's CRC, order and counts of frames; with `tables` also decode all and compare TAIL's hash.
 
     `strict`: what a reader must accept and a writer of this version does not write is a warning.
+    `everything`: decode however much the file states; else the codes of one that states more than `container.limits`
+    allows are not checked, and a warning says so.
     Raises BcdError only where there is nothing to check: no such file, no signature, no readable HEAD,
     or ModelMismatchError for tables of another model.
     """
@@ -60,11 +65,14 @@ def verify_file(path: str | Path, tables: ModelTables | None = None, strict: boo
             findings.append(Finding("warning", str(error)))
         frames = reader.frames
         if tables is not None:
-            reader.checked_tables(tables)
+            tables = reader.checked_tables(tables)
+            if not everything and (text := excess(reader.frames, reader.content_values)):
+                findings.append(Finding("warning", f"codes not checked: {text}; check them with --all"))
+                tables = None
+        if tables is not None:
             frames = _check_codes(reader, tables, findings)
         if strict:
-            fitting = None if tables is None else reader.checked_tables(tables)
-            findings += [Finding("warning", text) for text in strict_findings(reader, fitting)]
+            findings += [Finding("warning", text) for text in strict_findings(reader, tables)]
         return VerifyReport(
             findings=tuple(findings),
             head=reader.head,

@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from bcdcodec.container import Head
+from bcdcodec.container.limits import MAX_VALUES
 from bcdcodec.errors import BcdError, LimitError, ModelMismatchError
 from bcdcodec.files import PathLike
 from bcdcodec.files.pipes import is_standard
@@ -54,7 +55,9 @@ def playable_time_base(path: PathLike, head: Head) -> Fraction:
     return time_base
 
 
-def refuse_above(max_frames: int, frames: int, path: PathLike) -> None:
-    """Raise LimitError for more frames than may be decoded."""
+def refuse_above(max_frames: int, frames: int, path: PathLike, values: int = 0) -> None:
+    """Raise LimitError for more frames, or more values of all contents together, than may be decoded."""
     if frames > max_frames:
         raise LimitError(f"{path} has {frames} frames or more, the limit is {max_frames}: raise it with --max-frames")
+    if values > MAX_VALUES:
+        raise LimitError(f"{path} has contents of {values} values, the limit is {MAX_VALUES}")

@@ -9,6 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from bcdcodec.container import BcdReader, Content, Motion, Recording, write_recording
+from bcdcodec.container.limits import MAX_FRAMES
 from bcdcodec.device import pick_device
 from bcdcodec.errors import BcdError, LimitError
 from bcdcodec.files import PathLike, Progress
@@ -23,7 +24,6 @@ from bcdcodec.model_folder import ModelFolder
 from bcdcodec.reenactment.options import ReenactmentOptions, check_reenactment
 from bcdcodec.video import MAX_SIDE, PasteBack, decode_still, enlarge, holds_sound, write_video
 
-MAX_FRAMES = 1_000_000  # eleven hours at 25 frames a second
 MARK = "synthesised: the face and the motion come from different recordings"
 MARK_GENERATED = "synthesised: made from generated video"
 
@@ -110,11 +110,11 @@ def decode_file(
 def _open(stack: ExitStack, source: PathLike, content: PathLike | None, options: DecodeOptions) -> _Source:
     lost: tuple[str, ...] = ()
     if options.keep_going:
-        reader, report = stack.enter_context(open_repaired(source, options.model))
+        reader, report = stack.enter_context(open_repaired(source, options.model, options.max_frames))
         lost = report.lines
     else:
         reader = stack.enter_context(open_sound(source))
-    refuse_above(options.max_frames, reader.frames, source)
+    refuse_above(options.max_frames, reader.frames, source, reader.content_values)
     if reader.complete and not reader.frames:
         raise BcdError(f"{source} holds a reference image without motion: give it with --content to another file")
     with naming(source):

@@ -93,8 +93,10 @@ def _metadata(reader: BcdReader) -> object:
         return f"not readable: {error}"
 
 
-def check_file(path: str | os.PathLike, model: str | os.PathLike | None = None, strict: bool = False) -> VerifyReport:
-    """Verify a file; its codes too where its model is given, or shipped. `strict`: as of `verify_file`.
+def check_file(
+    path: str | os.PathLike, model: str | os.PathLike | None = None, strict: bool = False, everything: bool = False
+) -> VerifyReport:
+    """Verify a file; its codes too where its model is given, or shipped. `strict`, `everything`: as of `verify_file`.
 
     Raises BcdError where there is nothing to check, ModelMismatchError if `model` is not the file's.
     """
@@ -103,10 +105,10 @@ def check_file(path: str | os.PathLike, model: str | os.PathLike | None = None, 
         with open_bcd(path) as reader:
             name = reader.head.model_name
         if model is not None:
-            return verify_file(path, open_model(model).tables, strict)
+            return verify_file(path, open_model(model).tables, strict, everything)
         if name in shipped_models():
             try:
-                return verify_file(path, open_model(name).tables, strict)
+                return verify_file(path, open_model(name).tables, strict, everything)
             except ModelMismatchError:
                 pass  # made with other weights of that name: its bytes can still be checked
         return verify_file(path, strict=strict)
