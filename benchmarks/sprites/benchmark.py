@@ -99,13 +99,13 @@ class SpritesReport:
 def measure_model(codec: Codec, judges: Judges, options: Options, out: Path, progress: Progress) -> SpritesReport:
     """Measure a codec on the test clips; pictures go into the folder `out`.
 
-    Raises ModelError for a model that is not for clips of 8 frames of 64x64.
+    Raises ModelError for a model whose windows do not make up clips of 8 frames of 64x64.
     """
-    config = codec.config
-    if (config.latent.picture_size, config.window.length) != (SIZE, FRAMES):
+    config, window = codec.config, codec.config.window
+    if config.latent.picture_size != SIZE or window.overlap or FRAMES % window.length:
         raise ModelError(
-            f"model {config.name!r} is for {config.latent.picture_size} pixels and windows of "
-            f"{config.window.length} frames; sprites have {SIZE} pixels and {FRAMES} frames"
+            f"model {config.name!r} is for {config.latent.picture_size} pixels and windows of {window.length} frames, "
+            f"which overlap by {window.overlap}; sprites have {SIZE} pixels and {FRAMES} frames"
         )
     clips = judges.clips
     coded = code_clips(codec, clips.frames, partial(progress, label="encode"))

@@ -48,14 +48,14 @@ def decode_pairs(
     codec: Codec, coded: CodedClips, pairs: Pairs, steps: int | None = None, progress: Progress = lambda items: items
 ) -> np.ndarray:
     """Clips uint8 [n, 8, 64, 64, 3]: the driving clips' codes with the content clips' contents, from their files."""
-    parts = []
+    parts, length = [], codec.config.window.length
     for start in progress(range(0, len(pairs.driving), TOGETHER)):
         some = pairs[start : start + TOGETHER]
-        parts.append(
-            codec.decode_windows(
-                coded.codes[some.driving], [coded.contents[i] for i in some.content], coded.head.sampler_seed, steps
-            )
-        )
+        codes = coded.codes[some.driving]  # [n, 8, g]
+        windows = codes.reshape(-1, length, codes.shape[-1])
+        contents = [coded.contents[i] for i in some.content for _ in range(codes.shape[1] // length)]
+        decoded = codec.decode_windows(windows, contents, coded.head.sampler_seed, steps)
+        parts.append(decoded.reshape(*codes.shape[:2], *decoded.shape[2:]))
     return np.concatenate(parts)
 
 
