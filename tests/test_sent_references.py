@@ -2,13 +2,15 @@
 
 import numpy as np
 import pytest
+import torch
 from head_clips import head_frames
 
 import bcdcodec
+from bcdcodec.coding.picture_content import LATER_SHARE
 from bcdcodec.stream.causal_motion import CausalMotion
 from bcdcodec.stream.packets import Report
 from bcdcodec.stream.reference_choice import Candidate
-from bcdcodec.stream.sent_references import URGENT_PIECES, SentReferences
+from bcdcodec.stream.sent_references import START_CONTENTS, URGENT_PIECES, SentReferences
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +65,16 @@ def test_a_reference_that_did_not_come_all_the_same_is_sent_again_at_once(refere
     assert not references.current.whole  # the encoder sends what is missing with the next packet
     pieces = [references.piece(2, 0.0) for _ in range(count)]  # without room on the wire, too
     assert [piece.index for piece in pieces if piece is not None] == [0, 2]
+
+
+def test_references_from_the_third_on_take_fewer_bytes(codec):
+    picture = head_frames(3, 1, 256)
+    motion = codec.model.motion(torch.from_numpy(picture).permute(0, 3, 1, 2)[None] / 127.5 - 1)[0, 0]
+    found = SentReferences(codec.session, CausalMotion(codec.session), 0, reports=True, background=False)
+    candidate, sizes = Candidate(0, picture[0], np.zeros(58), motion, 1.0), []
+    for found.count in (START_CONTENTS - 1, START_CONTENTS):
+        sizes.append(len(found.made(candidate, quick=True).picture.unit))
+    assert sizes[1] <= LATER_SHARE * codec.config.content.byte_budget < sizes[0]
 
 
 def test_several_pieces_go_with_a_packet_only_where_the_reference_before_fails(references, contents):

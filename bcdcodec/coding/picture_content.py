@@ -54,15 +54,15 @@ def make_picture_content(
     kbps: float | None,
     base: tuple[ReferencePicture, Content] | None = None,
     preset: int = PRESET,
+    later: bool = False,
 ) -> Content:
-    """The content of a picture, within the budget of `content_bytes`.
+    """The content of a picture, within the budget of `content_bytes`, or LATER_SHARE of it where it comes `later`.
 
-    `base`: what a key frame was made of before, and its content. Then the budget is LATER_SHARE, and the picture is an
-    inter frame that refers to it, unless a key frame of as many bytes is better. `preset`: of the AV1 encoder, for key
-    frames.
+    `base`: what a key frame was made of before, and its content. Then the picture is a later one, an inter frame that
+    refers to it, unless a key frame of as many bytes is better. `preset`: of the AV1 encoder, for key frames.
     """
     bits = -session.model.vq.log2_p[torch.arange(len(chosen.codes)), torch.from_numpy(chosen.codes).long()].sum().item()
-    share = 1 if base is None else LATER_SHARE
+    share = LATER_SHARE if later or base is not None else 1
     budget = int(share * content_bytes(session.config.content.byte_budget, kbps)) - int(bits / 8) - FIELD_BYTES
     alone = ReferenceSearch(chosen.image, budget, chosen.weights)
     picture = None if base is None else _inter(chosen, budget, *base, alone.quickest_error)

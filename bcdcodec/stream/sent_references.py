@@ -146,7 +146,8 @@ class SentReferences:
     def made(self, candidate: Candidate, quick: bool) -> Content:
         """The content of a candidate; `quick`: by a faster search."""
         chosen = choose_picture(self._session, candidate.picture[None], candidate.motion[None])
-        return make_picture_content(self._session, chosen, self.kbps, preset=QUICK_PRESET if quick else PRESET)
+        preset, later = QUICK_PRESET if quick else PRESET, self.count >= START_CONTENTS
+        return make_picture_content(self._session, chosen, self.kbps, preset=preset, later=later)
 
     def _collect(self) -> None:
         if self._making is not None and self._making[2].done():
