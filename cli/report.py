@@ -91,7 +91,7 @@ def models() -> None:
     for name in shipped_models():
         m = describe_model(open_model(name))
         click.echo(
-            f"{name:<10} {m['picture_size']} x {m['picture_size']} pixels, {m['groups']} x {m['codes']} codes, "
+            f"{name:<12} {m['picture_size']} x {m['picture_size']} pixels, {m['groups']} x {m['codes']} codes, "
             f"{m['target_bits_per_frame']:g} bits a frame ({m['target_kbps']:.2f} kbit/s), "
             f"{m['bytes_on_disk'] / 2**20:.1f} MiB: {m['card']}"
         )
