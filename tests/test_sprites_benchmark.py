@@ -21,10 +21,12 @@ from bcdcodec.benchmarks.sprites.pairs import (
     OTHER_CHARACTER,
     SELF,
     ClipSet,
+    Pairs,
     draw_pairs,
     spread,
 )
 from bcdcodec.benchmarks.sprites.report import percent, write_report
+from bcdcodec.benchmarks.sprites.transfer import decode_pairs
 from bcdcodec.codec import load
 from bcdcodec.errors import ModelError
 from bcdcodec.training.data.sheets import ACTIONS, CHARACTERS, MOTIONS, Sheets
@@ -315,10 +317,28 @@ def test_a_model_is_measured_from_files_to_report(ablations, judges, tmp_path):
 
 
 def test_a_model_for_other_pictures_is_refused(tiny_model, judges, tmp_path):
-    with pytest.raises(
-        ModelError, match="'tiny' is for 32 pixels and windows of 4 frames; sprites have 64 pixels and 8 frames"
-    ):
+    refused = (
+        "'tiny' is for 32 pixels and windows of 4 frames, which overlap by [0-9]; sprites have 64 pixels and 8 frames"
+    )
+    with pytest.raises(ModelError, match=refused):
         measure_model(load(tiny_model), judges, Options(), tmp_path, lambda items, label: items)
+
+
+def test_clips_are_decoded_in_windows_of_the_models_length_each_with_its_content():
+    given = []
+
+    def decode_windows(codes, contents, seed, steps):
+        given.append((codes.shape, contents))
+        return np.broadcast_to(codes[..., None, None], (*codes.shape[:2], 2, 2, 3))
+
+    codec = SimpleNamespace(config=SimpleNamespace(window=SimpleNamespace(length=4)), decode_windows=decode_windows)
+    coded = SimpleNamespace(
+        codes=np.arange(24).reshape(3, 8, 1), contents=["a", "b", "c"], head=SimpleNamespace(sampler_seed=0)
+    )
+    found = decode_pairs(codec, coded, Pairs("both", np.array([2, 0]), np.array([1, 2])))
+    assert given == [((4, 4, 1), ["b", "b", "c", "c"])]
+    assert found.shape == (2, 8, 2, 2, 3)
+    assert found[..., 0, 0, 0].tolist() == [list(range(16, 24)), list(range(8))]
 
 
 def test_a_share_below_all_is_never_shown_as_all():
