@@ -147,10 +147,12 @@ def test_a_signal_ends_a_command_without_a_partial_file(tiny_model, tmp_path, nu
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="processes are killed after a fork")
 @pytest.mark.parametrize("verb", ["write", "repair"])
 def test_a_killed_process_never_leaves_a_half_file_under_the_name(tmp_path, verb):
-    """SIGKILL at 12 moments while a file is written again and again."""
+    """SIGKILL at 12 moments while a file is written again and again, or more until one was while it was written."""
     path, rng, killed_between = tmp_path / "a.bcd", random.Random(0), 0
     work = (lambda: write_recording(path, LARGE, SMALL)) if verb == "write" else (lambda: repair(DATA, path))
-    for _ in range(12):
+    for kills in range(200):
+        if kills >= 12 and killed_between:
+            break
         path.unlink(missing_ok=True)
         child = os.fork()
         if not child:

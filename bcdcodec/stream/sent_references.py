@@ -19,6 +19,7 @@ from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.container.payloads import MAX_CONTENTS, pack_content
 from bcdcodec.models.base import Reference
+from bcdcodec.models.faces.model import TURN
 from bcdcodec.stream.fragments import split_content
 from bcdcodec.stream.motion import StreamMotion
 from bcdcodec.stream.packets import Fragment, Report
@@ -134,8 +135,8 @@ class SentReferences:
         if frame < self._tried_again:
             return False
         self._tried_again = frame + round(TRY_SECONDS * self._rate)
-        turned = self._session.model.numbers(motion).cpu().numpy()[52:54]
-        held = sorted(held, key=lambda entry: np.abs(entry.candidate.numbers[52:54] - turned).sum())[:COMPARED]
+        turned = self._session.model.numbers(motion).cpu().numpy()[TURN]
+        held = sorted(held, key=lambda entry: np.abs(entry.candidate.numbers[TURN] - turned).sum())[:COMPARED]
         errors = [self._motion.error_with(picture, motion, entry.reference) for entry in held]
         if not errors or min(errors) > SERVES * self._motion.warp_error:
             return False
