@@ -16,20 +16,9 @@ from bcdcodec.stream.causal_motion import CausalMotion
 from bcdcodec.stream.effort import STEADY_PACKETS
 from bcdcodec.stream.encoder import LiveOptions, StreamEncoder
 from bcdcodec.stream.motion_coder import MotionReader
-from bcdcodec.stream.opus_voice import VoiceDecoder, VoiceEncoder
 from bcdcodec.stream.packets import ControlPacket, Description, MediaPacket, Report, pack_packet, unpack_packet
-from bcdcodec.stream.rate import (
-    LEAST_KBPS,
-    MOST_CREDIT,
-    MOST_DEBT,
-    MOST_KBPS,
-    REFERENCE_KBPS,
-    LiveRateControl,
-    WireBudget,
-)
-from bcdcodec.stream.receiver import Receiver, Sound
+from bcdcodec.stream.receiver import Receiver
 from bcdcodec.stream.recorder import StreamRecorder
-from bcdcodec.stream.reference_choice import FIRST_SECONDS, NEXT_SECONDS, ReferenceChoice
 from bcdcodec.stream.wire import WireCounter
 
 FRAMES = 24
@@ -188,84 +177,7 @@ def test_a_receiver_that_joins_late_gets_all_it_needs_with_the_next_packet(codec
     assert [frame.number for packet in packets for frame in decoder.push(packet)] == [6, 7, 8]
 
 
-def test_the_quick_reference_is_replaced_after_a_second_and_that_one_only_by_a_much_better_one():
-    choice, pictures = ReferenceChoice(25), np.random.default_rng(2).integers(0, 255, (2, 16, 16, 3), np.uint8)
-    shut, open_ = np.zeros(58), np.zeros(58)
-    shut[[9, 10]] = 1.0  # eyeBlink of both eyes
-    taken = []
-    for frame in range(round((2 * FIRST_SECONDS + NEXT_SECONDS) * 25)):
-        late = frame >= 2 * FIRST_SECONDS * 25
-        choice.look(frame, pictures[int(late)], open_ if late else shut, None)
-        found = choice.best(frame, taken[-1][1] if taken else None, [])
-        taken += [] if found is None else [(frame, found)]
-    assert [frame for frame, _ in taken] == [0, 25, round((FIRST_SECONDS + NEXT_SECONDS) * 25)]
-    assert [found.numbers[9] for _, found in taken] == [1, 1, 0]
-
-
-def test_a_reference_that_fails_is_followed_by_a_newest_frame_and_ever_later_where_that_does_not_help():
-    choice, picture = ReferenceChoice(25), np.random.default_rng(2).integers(0, 255, (16, 16, 3), np.uint8)
-    first, taken = None, []
-    for frame in range(400):
-        numbers = np.zeros(58)
-        numbers[53] = 0.8 * (frame >= 50)  # yaw
-        choice.look(frame, picture, numbers, None)
-        choice.judge(0.01 if frame >= 50 else 0.001)
-        found = choice.best(frame, first, [])
-        first = first or found
-        taken += [] if found is None else [(frame, found)]
-    assert not any(found.numbers[53] for frame, found in taken if frame < 50)
-    urgent = [(frame, found) for frame, found in taken if frame >= 50]
-    assert all(frame - found.frame < 4 and found.numbers[53] == 0.8 for frame, found in urgent)
-    steps = np.diff([frame for frame, _ in urgent])
-    assert len(steps) >= 3 and steps[0] < 45
-    assert all(later >= 1.9 * before for before, later in zip(steps[1:], steps[2:]))
-    choice.changed()
-    assert not choice.failing
-
-
 PACKET_SECONDS = PACKET / 25
-
-
-def kbps_of(control, bytes_at, packets=40, **options):
-    """Kbit/s of the last second of packets that take `bytes_at(lambda)`, as the control asks for."""
-    sizes = []
-    for _ in range(packets):
-        sizes.append(round(bytes_at(control.lambda_)))
-        control.sent(sizes[-1], **options)
-    return 8 / 1000 * np.mean(sizes[-8:]) / PACKET_SECONDS
-
-
-def test_without_a_rate_motion_has_the_models_own_lambda_and_never_takes_more_than_three_kilobits_a_second():
-    control = LiveRateControl(None, 0.25, PACKET_SECONDS)
-    assert kbps_of(control, lambda lambda_: 30) == pytest.approx(2)
-    assert control.lambda_ == 0.25
-    assert MOST_KBPS == 3
-    assert kbps_of(control, lambda lambda_: 25 / lambda_**0.5) == pytest.approx(3, rel=0.03)
-    assert control.lambda_ > 0.25
-
-
-def test_motion_gives_way_to_what_the_wire_leaves_down_to_a_least_rate():
-    control = LiveRateControl(2.0, 0.25, PACKET_SECONDS)
-    assert kbps_of(control, lambda lambda_: 15 / lambda_**0.5, most_kbps=1.5) == pytest.approx(1.5, rel=0.03)
-    assert kbps_of(control, lambda lambda_: 15 / lambda_**0.5, most_kbps=-2) == pytest.approx(LEAST_KBPS, rel=0.03)
-
-
-def test_the_budget_leaves_motion_what_sound_and_headers_do_not_take_and_references_what_was_saved():
-    budget = WireBudget(9.5, PACKET_SECONDS)
-    budget.sent(2140, 2030, start=2000)
-    for _ in range(199):
-        budget.sent(140, 30)  # 9.33 kbit/s, of which 2 are motion
-    fixed = 8 * 110 / PACKET_SECONDS / 1000
-    assert budget.motion_kbps(False) == pytest.approx(9.5 - fixed)
-    assert budget.motion_kbps(True) == pytest.approx(9.5 - fixed - REFERENCE_KBPS)
-    assert budget.room() - MOST_DEBT == pytest.approx(200 * (9500 / 8 * PACKET_SECONDS - 140))
-    budget.sent(140 + 1400, 1430)
-    assert 0 < budget.room() < MOST_DEBT
-    assert budget.motion_kbps(False) == pytest.approx(9.5 - fixed - REFERENCE_KBPS)
-    for _ in range(200):
-        budget.sent(60, 30)
-    assert budget.room() == MOST_CREDIT + MOST_DEBT
-    assert WireBudget(None, PACKET_SECONDS).room() == float("inf")
 
 
 def test_the_counter_of_the_wire_forgets_what_is_old(sent):
@@ -370,33 +282,6 @@ def test_a_report_of_a_late_joiner_counts_no_packets_as_lost_that_were_sent_befo
     assert encoder._since_loss == calm
     encoder.receive(Report(104, 0b1011, 5))
     assert encoder._since_loss == 0
-
-
-def test_voice_is_sent_and_silence_is_not():
-    block, rng = 5760, np.random.default_rng(1)
-    encoder, decoder = VoiceEncoder(block), VoiceDecoder(block)
-    t = np.arange(4 * block) / 48000
-    voice = (8000 * np.sin(2 * np.pi * 150 * t) * (1 + np.sin(2 * np.pi * 3 * t))).astype(np.int16)
-    silence = rng.integers(-20, 20, 8 * block).astype(np.int16)
-    packets = encoder.push(np.concatenate([voice, silence]))
-    assert all(packets[:4])
-    assert packets[-4:] == [None] * 4
-    assert sum(len(packet) for packet in packets[:4]) * 8 / 0.48 < 7500
-    heard = [decoder.decode(Sound(0, packet)) for packet in packets[:4]]
-    assert all(len(each) == block for each in heard)
-    assert np.std(np.concatenate(heard)) > 2000
-
-
-def test_lost_sound_is_concealed_by_what_came_before_and_fades():
-    block = 5760
-    encoder, decoder = VoiceEncoder(block), VoiceDecoder(block)
-    voice = (8000 * np.sin(2 * np.pi * 200 * np.arange(4 * block) / 48000)).astype(np.int16)
-    for packet in encoder.push(voice):
-        decoder.decode(Sound(0, packet))
-    concealed = decoder.decode(Sound(0, None, lost=True))
-    assert np.abs(concealed[:400]).max() > 1000
-    assert not concealed[-2000:].any()
-    assert not decoder.decode(Sound(0, None)).any()
 
 
 def test_a_damaged_reference_is_dropped_and_asked_for(codec, sent):

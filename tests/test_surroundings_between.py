@@ -59,7 +59,7 @@ def test_a_clip_asks_every_fourth_frame_and_the_last(codec, asked, motion):
     m, reference = motion
     with torch.inference_mode():
         shown = codec.model.shown(reference, m)
-        exact = codec.model.shown(reference, m, around=codec.model.surroundings(reference, m))
+        exact = codec.model.shown(reference, m, around=codec.model.maps_around(reference, m))
     assert SURROUNDINGS_EVERY == 4
     assert asked == [4, 10]  # frames 0, 4, 8, 9
     error = (shown - exact).abs().mean((2, 3, 4))[0]

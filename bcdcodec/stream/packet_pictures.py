@@ -43,7 +43,7 @@ class PacketPictures:
         known = reference is self._reference and self._last is not None and number - self._last.number <= MOST_FRAMES
         self._before = self._last if known else None
         self._reference = reference
-        self._last = _Maps(number, self._session.model.surroundings(reference, motion[None, None]))
+        self._last = _Maps(number, self._session.model.maps_around(reference, motion[None, None]))
 
     @torch.inference_mode()
     def pictures(self, numbers: list[int], motion: Tensor, own: bool) -> np.ndarray:

@@ -61,7 +61,7 @@ class BaseLayer(nn.Module):
 
         `reference_motion`: those [b, 58] of the references. The drawing network draws in `steps` steps from unit
         `noise` [b, t, 3, h, h]; in 0 steps or without noise the warp is shown. Not `moved`: place, size
-        and roll alone, without any network. `around`: what `surroundings_of` gives, where it is known.
+        and roll alone, without any network. `around`: what `maps_around` gives, where it is known.
         """
         m, size, (b, t) = self.geometry.config.motion, self.geometry.config.frame, motion.shape[:2]
         face = crop(reference, reference_motion[:, m:], size)
@@ -76,20 +76,22 @@ class BaseLayer(nn.Module):
             face = warped
         else:
             face = face.repeat_interleave(t, 0)
-        if moved and self.surroundings is not None:
-            said = self._said(reference, own, motion) if around is None else around
-            picture = compose(warp(reference.repeat_interleave(t, 0), said.flow, cubic=True), said)
+        if moved and around is None:
+            around = self.maps_around(reference, own, motion)
+        whole = reference.repeat_interleave(t, 0)
+        if moved and around is not None:
+            picture = compose(warp(whole, around.flow, cubic=True), around)
         else:
-            picture = move_around(reference.repeat_interleave(t, 0), own[:, m:], motion[:, m:])
+            picture = move_around(whole, own[:, m:], motion[:, m:])
         return paste(face, head_mask(size).to(face), motion[:, m:], picture).clamp(-1, 1).unflatten(0, (b, t))
 
-    def surroundings_of(self, reference: Tensor, reference_motion: Tensor, motion: Tensor) -> Surroundings | None:
-        """What the network of the surroundings says, n = b * t, of what `synthesise` takes; None without one."""
-        own = reference_motion.repeat_interleave(motion.shape[1], 0)
-        return None if self.surroundings is None else self._said(reference, own, motion.flatten(0, 1))
+    def maps_around(self, reference: Tensor, own: Tensor, motion: Tensor) -> Surroundings | None:
+        """What the network of the surroundings says of references [b, 3, h, h] in motion `own` and `motion` [n, 58].
 
-    def _said(self, reference: Tensor, own: Tensor, motion: Tensor) -> Surroundings:
-        """Of references [b, 3, h, h] in motion `own` and `motion` [n, 58]."""
+        n / b motions of each reference; None without the network.
+        """
+        if self.surroundings is None:
+            return None
         small = F.avg_pool2d(reference, reference.shape[-1] // self.surroundings.config.picture)
         return self.surroundings(small.repeat_interleave(len(motion) // len(reference), 0), own, motion)
 

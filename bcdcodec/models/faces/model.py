@@ -143,7 +143,7 @@ class FacesModel(nn.Module):
         """What the base layer shows of motion [b, t, m]: [b, t, 3, h, h]; see `BaseLayer.synthesise`.
 
         The encoder looks at 0 steps: what is drawn hardly changes where the enhancement layer has to move it.
-        `around`: maps of the b * t frames, see `surroundings`.
+        `around`: maps of the b * t frames, see `maps_around`.
         """
         own, numbers = self._numbers_shown(reference, m)
         rows, t = [], m.shape[1]
@@ -152,7 +152,7 @@ class FacesModel(nn.Module):
             if around is not None:
                 said = around.at(slice(i * t, (i + 1) * t))
             else:
-                said = self._surroundings(reference.tokens[at], own[at], row) if moved else None
+                said = self._interpolated(reference.tokens[at], own[at], row) if moved else None
             # Codes often rest, and the noise is the same: frames that follow one another in one motion are one picture.
             row, place, counts = torch.unique_consecutive(row, dim=0, return_inverse=True, return_counts=True)
             first = counts.cumsum(0) - counts
@@ -164,19 +164,20 @@ class FacesModel(nn.Module):
             rows.append(torch.cat(parts)[place])
         return torch.stack(rows)
 
-    def _surroundings(self, reference: Tensor, own: Tensor, numbers: Tensor) -> Surroundings | None:
+    def _interpolated(self, reference: Tensor, own: Tensor, numbers: Tensor) -> Surroundings | None:
         """Maps of the frames [t, 58] of a row: the network is asked of every few, and maps between are interpolated."""
         t = len(numbers)
         at = torch.arange(0, t + SURROUNDINGS_EVERY - 1, SURROUNDINGS_EVERY, device=numbers.device).clamp(max=t - 1)
         asked, place = torch.unique_consecutive(numbers[at], dim=0, return_inverse=True)
-        parts = [self.base.surroundings_of(reference, own, part[None]) for part in asked.split(AT_ONCE)]
+        parts = [self.base.maps_around(reference, own.expand(len(x), -1), x) for x in asked.split(AT_ONCE)]
         if parts[0] is None:
             return None
         return interpolated(Surroundings(*map(torch.cat, zip(*parts, strict=True))).at(place), at)
 
-    def surroundings(self, reference: FacesReference, m: Tensor) -> Surroundings | None:
+    def maps_around(self, reference: FacesReference, m: Tensor) -> Surroundings | None:
         """What the network of the surroundings says of motion [b, t, m]; a stream interpolates between such maps."""
-        return self.base.surroundings_of(reference.tokens, *self._numbers_shown(reference, m))
+        own, numbers = self._numbers_shown(reference, m)
+        return self.base.maps_around(reference.tokens, own.repeat_interleave(m.shape[1], 0), numbers.flatten(0, 1))
 
     def _numbers_shown(self, reference: FacesReference, m: Tensor) -> tuple[Tensor, Tensor]:
         """The 58 numbers of references [b, 58], and those that they show of motion [b, t, m]: [b, t, 58]."""
