@@ -59,7 +59,7 @@ def streamed(codec: Codec, frames: np.ndarray) -> Coded:
                 references[entry.number] = entry.size
                 held += [_picture(entry.reference)] * len(found)
                 if packet.sequence % REPORT_PACKETS == 0:
-                    encoder.receive(Report(packet.sequence, 0xFFFF, 0, decoder.have))
+                    encoder.receive(Report(packet.sequence, 0xFFFF, 0, decoder.references.have))
     return Coded(np.stack(shown), np.stack(held), motion, sum(references.values()), len(references))
 
 

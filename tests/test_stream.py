@@ -151,11 +151,12 @@ def test_motion_before_its_reference_shows_nothing_and_asks_for_it(codec, sent):
     packets = [unpack_packet(data) for data in sent[0]]
     without = [packet for packet in packets if not isinstance(packet, ControlPacket)][:3]
     decoder = codec.stream_decoder()
+    known = decoder.references
     assert [frame for packet in without for frame in decoder.push(packet)] == []
-    assert (decoder.have, decoder.wanted, decoder.missing) == (None, 0, 0)
+    assert (known.have, known.wanted, known.missing) == (None, 0, 0)
     pieces = [packet for packet in packets if isinstance(packet, ControlPacket)]
     decoder.push(pieces[0])
-    assert decoder.missing == (1 << len(pieces)) - 2
+    assert known.missing == (1 << len(pieces)) - 2
 
 
 def test_a_sender_sends_the_pieces_again_that_are_wanted(codec, frames):
@@ -292,7 +293,7 @@ def test_a_damaged_reference_is_dropped_and_asked_for(codec, sent):
         decoder.push(piece)
     with pytest.raises(BcdError):
         decoder.push(replace(pieces[-1], fragment=replace(pieces[-1].fragment, data=b"other")))
-    assert decoder.have is None
+    assert decoder.references.have is None
 
 
 def test_a_reference_of_the_file_format_fits_into_a_stream(codec, frames):

@@ -22,6 +22,7 @@ from bcdcodec.video.scaling import scale
 FIELD_BYTES = 12  # of a content beside picture and codes
 BLUR = 1.0  # pixels of 256, standard deviation, of what is neither head nor near it
 LATER_SHARE = 0.6  # of the bytes of a first picture, for one that follows it: fewer frames are shown from it
+INTER_SHARE = 0.4  # of them, for one that refers to it: at two thirds of the bytes it is 3 dB better than a key frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,39 +59,43 @@ def make_picture_content(
 ) -> Content:
     """The content of a picture, within the budget of `content_bytes`, or LATER_SHARE of it where it comes `later`.
 
-    `base`: what a key frame was made of before, and its content. Then the picture is a later one, an inter frame that
-    refers to it, unless a key frame of as many bytes is better. `preset`: of the AV1 encoder, for key frames.
+    `base`: what a key frame was made of before at PRESET, and its content. Then the picture is a later one, an inter
+    frame of INTER_SHARE that refers to it, unless a key frame is better. `preset`: of the AV1 encoder, for key frames.
     """
     bits = -session.model.vq.log2_p[torch.arange(len(chosen.codes)), torch.from_numpy(chosen.codes).long()].sum().item()
-    share = LATER_SHARE if later or base is not None else 1
-    budget = int(share * content_bytes(session.config.content.byte_budget, kbps)) - int(bits / 8) - FIELD_BYTES
-    alone = ReferenceSearch(chosen.image, budget, chosen.weights)
-    picture = None if base is None else _inter(chosen, budget, *base, alone.quickest_error)
+
+    def budget(share: float) -> int:
+        return int(share * content_bytes(session.config.content.byte_budget, kbps)) - int(bits / 8) - FIELD_BYTES
+
+    most = budget(LATER_SHARE if later or base is not None else 1)
+    alone = ReferenceSearch(chosen.image, most, chosen.weights)
+    picture = None if base is None else _inter(chosen, (budget(INTER_SHARE), most), *base, alone.quickest_error)
     picture = picture or alone.best(preset)
     return Content(0, 0, 0, 0, 0, chosen.codes, np.zeros((0, 0), np.int16), picture)
 
 
 def _inter(
-    chosen: ReferencePicture, budget: int, base: ReferencePicture, content: Content, key_error: float
+    chosen: ReferencePicture, budgets: tuple[int, int], base: ReferencePicture, content: Content, key_error: float
 ) -> Picture | None:
-    """The inter frame of a picture; None where a key frame of it serves better, both made quickly.
+    """The inter frame of a picture; None where a key frame of more bytes serves better, both made quickly.
 
+    `budgets`: bytes that it should take, and may: it cannot be much coarser than its base.
     `key_error`: that key frame's, see `weighted_error`. None also where SVT-AV1 uses a tool that the format does not
     hold, such as global motion, which it cannot be told.
     """
-    key = content.picture
+    key, (budget, most) = content.picture, budgets
     image, before = (scale(x.image, key.width, key.height) for x in (chosen, base))
     rough = rough_key(before, key)
     try:
         inter = encode_inter(image, before, rough, content.number, budget, QUICK_PRESET)
-        if len(inter.unit) > budget:
+        if len(inter.unit) > most:
             return None
         if weighted_error(decode_picture(inter, rough), chosen.image, chosen.weights) > key_error:
             return None
         inter = encode_inter(image, before, key, content.number, budget, rough=inter)
     except FormatError:
         return None
-    return inter if len(inter.unit) <= budget else None
+    return inter if len(inter.unit) <= most else None
 
 
 def decoded_picture(session: Session, content: Content, base: Content | None = None) -> Tensor:

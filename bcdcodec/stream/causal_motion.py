@@ -21,6 +21,7 @@ from bcdcodec.models.warp import warp
 
 FAR = 0.15  # correction from where the head was before (sides, log of the side, radians), from which it is sought anew
 ASTRAY = 0.3  # likewise of the coarse place from the whole picture
+EVERYWHERE = 0.2  # what the squared error of the whole picture counts beside that at the face: a camera that moves
 
 
 def check_live(session: Session) -> None:
@@ -47,7 +48,7 @@ class CausalMotion:
         self._reference: FacesReference | None = None  # that the error is counted with
         self._change: Tensor | None = None  # [1, enhancement groups] of the frame before, not quantised
         self._share = session.config.latent.size // session.config.enhancement.side
-        self.warp_error = 0.0  # of the last frames, as by `FacesModel.warp_errors`: how badly the reference serves
+        self.warp_error = 0.0  # of the last frames: how badly the reference serves
         self._small: FacesReference | None = None  # the same at the size at which pictures are aligned
 
     @torch.inference_mode()
@@ -58,9 +59,10 @@ class CausalMotion:
         sought near its place in the frame before, in half the time.
         """
         model = self._session.model
-        z = self._session.latents.encode(to_unit(pictures, self._session.device))
-        features, places = self._read(z.float())
-        codes = model.base_codes(features, places, self._base_codes)
+        z = self._session.latents.encode(to_unit(pictures, self._session.device)).float()
+        features, places = self._read(z)
+        wanted = model.base.base_motion.with_mirrored(self._reader, z, features, places)
+        codes = model.base_codes(features, places, self._base_codes, wanted)
         self._base_codes, self._place = codes[-1], places[-1:]
         channels = model.base.base_motion.lookup(codes)
         return codes, F.pad(channels, (0, model.config.motion_channels - channels.shape[-1]))
@@ -112,8 +114,8 @@ class CausalMotion:
         goal = F.avg_pool2d(self._session.latents.encode(to_unit(pictures, self._session.device)), self._share)
         drawn = model.shown(small, motion[None])[0]
         change, hessian = align(model.flow_basis, drawn, goal, drawn.new_zeros(len(drawn), len(model.vq.entries)))
-        at_face, _ = model.errors(warp(drawn, model.flow_basis(change)), goal, motion)
-        return change, hessian, float(at_face.mean())
+        at_face, everywhere = model.errors(warp(drawn, model.flow_basis(change)), goal, motion)
+        return change, hessian, max(float(at_face.mean()), EVERYWHERE * float(everywhere.mean()))
 
     @torch.inference_mode()
     def base_alone(self, base: Tensor) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -11,21 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bcdcodec.coding.content import reference_of
 from bcdcodec.coding.session import Session
-from bcdcodec.container.payloads import unpack_content
-from bcdcodec.errors import BcdError, FormatError
+from bcdcodec.errors import BcdError
 from bcdcodec.models.base import Reference
-from bcdcodec.models.faces.reference import FacesReference
 from bcdcodec.stream.causal_motion import check_live
 from bcdcodec.stream.encoder import check_described
-from bcdcodec.stream.fragments import ContentAssembly
 from bcdcodec.stream.motion_coder import MotionReader
 from bcdcodec.stream.packet_pictures import PacketPictures
 from bcdcodec.stream.packets import ControlPacket, Description, EndPacket, Fragment, MediaPacket, MotionPart, Packet
+from bcdcodec.stream.received_references import ReceivedReferences
 from bcdcodec.stream.sequence import content_number, unwrapped
 
-KEPT = 8  # contents, the latest
 EASED = 0.6  # of the way from the picture that stayed to the first one after a loss, that this one shows
 INTERPOLATED_SECONDS = 0.5  # between coded frames: what is lost for longer is not shown at all
 
@@ -48,12 +43,9 @@ class StreamDecoder:
         check_live(session)
         self.session = session
         self.description: Description | None = None
-        self.have: int | None = None  # number of the newest whole content
-        self.wanted: int | None = None  # number of a content that motion asks for and that is not whole
         self.ended: str | None = None  # reason of the other side's end, empty for a plain one
         self.pictures = PacketPictures(session)
-        self._assembly = ContentAssembly()
-        self._references: OrderedDict[int, Reference] = OrderedDict()
+        self.references = ReceivedReferences(session)
         self._reader: MotionReader | None = None
         self._sequence: int | None = None  # of the packet before
         self._last: tuple[int, Tensor, int] | None = None  # newest coded frame: its number, motion [m], content
@@ -63,11 +55,6 @@ class StreamDecoder:
         """Seconds from a frame to the next; 0 before the description."""
         head = None if self.description is None else self.description.head
         return 0.0 if head is None else float(Fraction(head.time_base_num, head.time_base_den) * head.frame_duration)
-
-    @property
-    def missing(self) -> int:
-        """Fragments that are missing of the content that is `wanted`, bit i for index i; 0: all."""
-        return 0 if self.wanted is None else self._assembly.missing(self.wanted)
 
     def push(self, packet: Packet, since: int = 0) -> list[Frame]:
         """The frames that a packet brings, and those between, which are interpolated.
@@ -114,25 +101,8 @@ class StreamDecoder:
             self._reader = MotionReader(self.session.tables, description.head.entropy_profile)
 
     def _take(self, fragment: Fragment | None) -> None:
-        if fragment is None or self.description is None:
-            return
-        payload = self._assembly.add(fragment)
-        open_ = self._assembly.newest_open()
-        self.wanted = open_ if payload is None and open_ is not None else self.wanted
-        if payload is None:
-            return
-        if self.wanted == fragment.content:
-            self.wanted = None
-        content = unpack_content(payload, self.session.tables, self.description.head.content_profile)
-        if content.number != fragment.content:
-            raise FormatError(f"fragments of content {fragment.content} hold content {content.number}")
-        reference = reference_of(self.session, content, detailed=True)
-        if self.description.head.reenacted and isinstance(reference, FacesReference):
-            reference = reference.of_another()
-        self._references[content.number] = reference
-        while len(self._references) > KEPT:
-            self._references.popitem(last=False)
-        self.have = content.number if self.have is None else max(self.have, content.number)
+        if fragment is not None and self.description is not None:
+            self.references.take(fragment, self.description.head)
 
     def _media(self, packet: MediaPacket, since: int, first_alone: bool) -> Iterator[Frame]:
         if self._reader is None:
@@ -175,8 +145,9 @@ class StreamDecoder:
         """
         first = sequence * self.description.packet_frames
         vectors = self.session.model.vq.lookup(torch.from_numpy(codes.astype(np.int64))[None].to(self.session.device))
-        number = content_number(part.content, -1 if self.have is None else self.have)
-        found = self._reference(number)
+        have = self.references.have
+        number = content_number(part.content, -1 if have is None else have)
+        found = self.references.find(number)
         coded = [(first + i * part.stride, vector) for i, vector in enumerate(vectors[0])]
         shown: list[tuple[int, Tensor, bool]] = []
         for at, vector in coded:
@@ -192,13 +163,3 @@ class StreamDecoder:
             self._last = at, vector, number
         shown = [each for each in shown if each[0] >= since] or shown[-1:]  # something, however late
         return shown, *(found or (None, False))
-
-    def _reference(self, number: int) -> tuple[Reference, bool] | None:
-        """The reference of a content, and whether it is that; else the newest; None if there is none yet."""
-        if number in self._references:
-            return self._references[number], True
-        if number not in (self.wanted, self.have) and (self.have is None or number > self.have):
-            self.wanted = number
-        if not self._references:
-            return None
-        return next(reversed(self._references.values())), False

@@ -225,12 +225,14 @@ class StreamEncoder:
             part = MotionPart(len(waiting), entry.number % CONTENT_NUMBERS, coded, restart, stride)
             size += len(coded)
             if self.recorder is not None:
-                self.recorder.add_motion(entry.content, self._sequence * self.options.packet_frames, codes, part)
+                base = None if entry.base is None else entry.base.content
+                first = self._sequence * self.options.packet_frames
+                self.recorder.add_motion(entry.content, base, first, codes, part)
         self._control.sent(size, self._budget.motion_kbps(self.references.waiting))
         sound = self._sound.popleft() if self._sound else None
         if sound is not None and self.recorder is not None:
             self.recorder.add_sound(self._sequence * self.options.packet_frames, sound)
-        if entry is not None and not entry.whole:  # nothing can be shown before: all of it at once
+        if entry is not None and not entry.ready:  # nothing can be shown before: all of it at once
             while (piece := self.references.piece(self._sequence, self._budget.room())) is not None:
                 packets.append(ControlPacket(piece))
         pieces, taken = [], 0

@@ -84,7 +84,8 @@ class Receiver:
         report = None if self._buffer is None else self._buffer.report(now)
         if report is None:
             return None
-        return replace(report, have=self.decoder.have, wanted=self.decoder.wanted, missing=self.decoder.missing)
+        known = self.decoder.references
+        return replace(report, have=known.have, wanted=known.wanted, missing=known.missing)
 
     def decode(self, now: float) -> int:
         """Decode what is there, so many frames; `frame` and `sound` give it out."""

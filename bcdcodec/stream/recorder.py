@@ -40,8 +40,15 @@ class StreamRecorder:
         """State the samples of the encoder's delay."""
         self._pre_skip = pre_skip
 
-    def add_motion(self, content: Content, first_frame: int, codes: np.ndarray, part: MotionPart) -> None:
-        """Take the codes uint8 [u, g] of a packet's frames from `first_frame` on."""
+    def add_motion(
+        self, content: Content, base: Content | None, first_frame: int, codes: np.ndarray, part: MotionPart
+    ) -> None:
+        """Take the codes uint8 [u, g] of a packet, whose frames begin at `first_frame`.
+
+        `base`: the content that its content refers to.
+        """
+        if base is not None:
+            self._contents.setdefault(base.number, base)
         self._contents.setdefault(content.number, content)
         number = list(self._contents).index(content.number)
         shown = part.frames if part.stride > 1 else None
@@ -56,14 +63,17 @@ class StreamRecorder:
         if not self._motions:
             raise FormatError("nothing was sent that could be recorded: no face was seen yet")
         motions, begin, frames = [], self._motions[0].first_frame, 0
+        numbers = {number: i for i, number in enumerate(self._contents)}
+        contents = [_renumbered(content, numbers) for content in self._contents.values()]
         firsts: dict[int, int] = {}
         for motion in _joined(self._motions):
             motions.append(replace(motion, first_frame=frames))
-            firsts.setdefault(motion.content, frames)
+            picture = contents[motion.content].picture
+            for number in (motion.content, None if picture is None else picture.base):
+                if number is not None:
+                    firsts.setdefault(number, frames)
             frames += motion.frames
-        contents = [
-            replace(content, number=i, first_frame=firsts[i]) for i, content in enumerate(self._contents.values())
-        ]
+        contents = [replace(content, first_frame=firsts[content.number]) for content in contents]
         head = replace(self._head, frame_count=0, reenacted=self._reenacted)
         recording = Recording(head, tuple(contents), tuple(motions), audio=self._audio(begin))
         return write_recording(os.fspath(path), recording, tables)
@@ -86,6 +96,14 @@ class StreamRecorder:
         start = chunks[0][0]
         sound = AudioFormat(1, self._pre_skip, start)
         return tuple(Audio(at - start, tuple(p), sound if i == 0 else None) for i, (at, p) in enumerate(chunks))
+
+
+def _renumbered(content: Content, numbers: dict[int, int]) -> Content:
+    """A content of the stream by the numbers of the file, by those of the stream."""
+    picture = content.picture
+    if picture is not None and picture.base is not None:
+        picture = replace(picture, base=numbers[picture.base])
+    return replace(content, number=numbers[content.number], picture=picture)
 
 
 def _joined(motions: list[Motion]) -> list[Motion]:

@@ -15,7 +15,7 @@ HISTORY_SECONDS = 4.0  # of motion that a reference is to serve
 CANDIDATES = 4  # frames that are kept as possible references
 BLURRED = 2.0  # badness of a frame without any detail; half of the usual detail: 1
 FIRST_SECONDS = 1.0  # after which the first reference, coded in haste, is replaced by the best frame until then
-NEXT_SECONDS = 6.0  # least time between later ones: one costs as much as five seconds of motion
+NEXT_SECONDS = 4.0  # least time between later ones: one costs as much as two seconds of motion
 NEXT_GAIN = 0.2  # of badness, that a new reference must bring
 REUSE_GAIN = 0.15  # likewise for one that the receiver has already
 MAX_ERROR = 0.003  # `CausalMotion.warp_error` up to which the reference serves; the file encoder's, at half the size
@@ -23,6 +23,7 @@ MAX_RATIO = 2.0  # times the least error so far, which is allowed too
 FAILED_PACKETS = 2  # whose mean error is looked at
 NEWEST_FRAMES = 4  # one of which follows a reference that fails
 URGENT_SECONDS = 1.5  # least time between two references, where one fails; twice as long from the third in vain on
+FIRST_URGENT_SECONDS = 0.5  # likewise from the first one, coded in haste, to the second
 MOST_IN_VAIN = 4
 
 
@@ -119,7 +120,8 @@ class ReferenceChoice:
 
     def _successor(self, frame: int) -> Candidate | None:
         """One of the newest frames, eyes open if they can be, in place of a reference that fails; None: not yet."""
-        if frame - self._last < URGENT_SECONDS * 2 ** max(0, self._in_vain - 1) * self._rate:
+        wait = FIRST_URGENT_SECONDS if self._made == 1 else URGENT_SECONDS * 2 ** max(0, self._in_vain - 1)
+        if frame - self._last < wait * self._rate:
             return None
         self._in_vain = min(self._in_vain + 1, MOST_IN_VAIN)
         return self._taken(min(self._newest, key=lambda found: found.numbers[list(LIDS)].mean()), frame)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from bcdcodec.coding.content import reference_of
-from bcdcodec.coding.picture_content import choose_picture, make_picture_content
+from bcdcodec.coding.picture_content import ReferencePicture, choose_picture, make_picture_content
 from bcdcodec.coding.session import Session
 from bcdcodec.container import Content
 from bcdcodec.container.payloads import MAX_CONTENTS, pack_content
@@ -27,12 +27,25 @@ from bcdcodec.stream.reference_choice import Candidate, ReferenceChoice
 from bcdcodec.video.av1 import PRESET, QUICK_PRESET
 
 HELD = 8  # references, the latest, that both sides keep
-COMPARED = 3  # of them, the most alike in pose, whose pictures are compared with a frame: each takes 40 ms
+# The latest of them that may be shown again: a packet states the number modulo 8, which is at most 4 below the newest
+# that the receiver knows, and one more may come meanwhile.
+SHOWN_AGAIN = 4
 RESEND_PACKETS = 12  # after which pieces are sent again if no report tells of the content
 SERVES = 0.7  # share of the current reference's error, below which that of another must be
 TRY_SECONDS = 0.5  # from one comparison of references to the next: one costs as much as a packet
 URGENT_PIECES = 3  # that go with a packet where the reference in use fails
 START_CONTENTS = 2  # references that are sent whatever they take: a quick one, and the better one a second later
+
+
+@dataclass(frozen=True, eq=False)
+class Made:
+    """A content, and the references of a sender that it goes with."""
+
+    content: Content
+    candidate: Candidate | None = None  # None: the face of another person
+    urgent: bool = False  # whether the reference before it fails
+    key: ReferencePicture | None = None
+    base: SentReference | None = None
 
 
 @dataclass(eq=False)
@@ -43,11 +56,18 @@ class SentReference:
     content: Content
     reference: Reference
     candidate: Candidate | None  # None: the face of another person
+    key: ReferencePicture | None  # what its key frame was made of, to which inter frames may refer; None: they may not
+    base: SentReference | None  # whose key frame it refers to
     pieces: list[Fragment]
     queue: deque[int]  # pieces to be sent
     urgent: bool = False  # whether the reference before it fails
     whole: bool = False  # whether the receiver has it, as far as is known
     sent_at: int = 0  # packet in which its last piece was
+
+    @property
+    def ready(self) -> bool:
+        """Whether the receiver can show it, as far as is known."""
+        return self.whole and (self.base is None or self.base.whole)
 
     @property
     def size(self) -> int:
@@ -65,7 +85,7 @@ class SentReferences:
         self._worker = ThreadPoolExecutor(1, "reference") if background else None
         self._choice = ReferenceChoice(self._rate)
         self._tried_again = 0  # frame from which references that the receiver has may be compared again
-        self._making: tuple[Candidate, bool, Future] | None = None  # of what, and whether it is urgent
+        self._making: Future[Made] | None = None
         self._entries: list[SentReference] = []  # the latest HELD
         self._coming: SentReference | None = None  # becomes the current one when the receiver has it
         self._face = False  # whether another person's is shown
@@ -77,7 +97,7 @@ class SentReferences:
 
     def switch(self) -> None:
         """Use the reference that was waited for, if the receiver has it."""
-        if self._coming is not None and self._coming.whole:
+        if self._coming is not None and self._coming.ready:
             self.current, self._coming = self._coming, None
             self._choice.changed()
 
@@ -102,7 +122,7 @@ class SentReferences:
         self._face = content is not None
         self.current = self._coming = self._making = None
         if content is not None:
-            self._add(content, None)
+            self._add(Made(content))
         else:
             self._choice = ReferenceChoice(self._rate)
 
@@ -114,7 +134,9 @@ class SentReferences:
     def _begin(self, frame: int, picture: np.ndarray, motion: torch.Tensor) -> None:
         """Begin to make a reference if another one serves better than the current one; the newest frame is given."""
         current = None if self.current is None else self.current.candidate
-        held = {e.candidate: e for e in self._entries if e.candidate is not None and e.whole and e is not self.current}
+        found = [entry for entry in self._entries if entry.candidate is not None and entry.ready]
+        again = [e for e in found if e is not self.current and e.number >= self.count - SHOWN_AGAIN]
+        held = {entry.candidate: entry for entry in again}
         urgent = self._choice.failing
         if urgent and self._serving(frame, list(held.values()), picture, motion):
             return
@@ -124,19 +146,19 @@ class SentReferences:
         if best in held:
             self._serving(frame, [held[best]], picture, motion)
             return
+        keys = [entry for entry in found if entry.key is not None and entry.number > self.count - HELD]
+        base = min(keys, key=lambda entry: _turn_between(entry.candidate, best), default=None)
         first = current is None
         if self._worker is None or first:
-            self._add(self.made(best, first or urgent), best, urgent)
+            self._add(self.made(best, urgent, first, base))
         else:
-            self._making = best, urgent, self._worker.submit(self.made, best, urgent)
+            self._making = self._worker.submit(self.made, best, urgent, False, base)
 
     def _serving(self, frame: int, held: list[SentReference], picture: np.ndarray, motion: torch.Tensor) -> bool:
         """Use the one of the references held that shows a frame far better than the current one, if there is one."""
         if frame < self._tried_again:
             return False
         self._tried_again = frame + round(TRY_SECONDS * self._rate)
-        turned = self._session.model.numbers(motion).cpu().numpy()[TURN]
-        held = sorted(held, key=lambda entry: np.abs(entry.candidate.numbers[TURN] - turned).sum())[:COMPARED]
         errors = [self._motion.error_with(picture, motion, entry.reference) for entry in held]
         if not errors or min(errors) > SERVES * self._motion.warp_error:
             return False
@@ -144,24 +166,37 @@ class SentReferences:
         self._choice.changed()
         return True
 
-    def made(self, candidate: Candidate, quick: bool) -> Content:
-        """The content of a candidate; `quick`: by a faster search."""
+    def made(self, candidate: Candidate, urgent: bool, quick: bool, base: SentReference | None) -> Made:
+        """The content of a candidate; `quick`: a key frame by a faster search. `base`: to which it may refer."""
         chosen = choose_picture(self._session, candidate.picture[None], candidate.motion[None])
         preset, later = QUICK_PRESET if quick else PRESET, self.count >= START_CONTENTS
-        return make_picture_content(self._session, chosen, self.kbps, preset=preset, later=later)
+        before = None if base is None else (base.key, base.content)
+        content = make_picture_content(self._session, chosen, self.kbps, before, preset, later)
+        refers = content.picture.base is not None
+        key = None if refers or quick else chosen
+        return Made(content, candidate, urgent, key, base if refers else None)
 
     def _collect(self) -> None:
-        if self._making is not None and self._making[2].done():
-            candidate, urgent, made = self._making
-            self._making = None
-            self._add(made.result(), candidate, urgent)
+        if self._making is not None and self._making.done():
+            made, self._making = self._making.result(), None
+            self._add(made)
 
-    def _add(self, content: Content, candidate: Candidate | None, urgent: bool = False) -> None:
-        content = replace(content, number=self.count, first_frame=0)
+    def _add(self, made: Made) -> None:
+        content = replace(made.content, number=self.count, first_frame=0)
         payload, _ = pack_content(content, self._session.tables, self._profile)
         pieces = split_content(self.count, payload)
-        reference = reference_of(self._session, content)
-        entry = SentReference(self.count, content, reference, candidate, pieces, deque(range(len(pieces))), urgent)
+        reference = reference_of(self._session, content, base=None if made.base is None else made.base.content)
+        entry = SentReference(
+            number=self.count,
+            content=content,
+            reference=reference,
+            candidate=made.candidate,
+            key=made.key,
+            base=made.base,
+            pieces=pieces,
+            queue=deque(range(len(pieces))),
+            urgent=made.urgent,
+        )
         self.count += 1
         self._entries = [*self._entries[1 - HELD :], entry]
         if self.current is None:
@@ -179,11 +214,11 @@ class SentReferences:
     @property
     def pieces_at_once(self) -> int:
         """How many pieces may go with a packet."""
-        return URGENT_PIECES if self.waiting and self._coming.urgent else 1
+        return URGENT_PIECES if self.waiting and (self._coming.urgent or self._choice.failing) else 1
 
     def report(self, report: Report) -> None:
         """Take a report of the receiver; pieces of a content that it wants are handed out next."""
-        for entry in self._entries:
+        for entry in self._handed_out():
             entry.whole |= entry.number == report.have
             if entry.number == report.wanted and not entry.queue:
                 entry.whole, every = False, range(len(entry.pieces))
@@ -191,16 +226,17 @@ class SentReferences:
 
     def send_again(self) -> None:
         """Take note that a receiver has come that has got nothing yet."""
-        for entry in self._entries:
-            needed = entry is self.current or entry is self._coming
-            entry.whole, entry.queue = False, deque(range(len(entry.pieces)) if needed else ())
+        needed = self._needed()
+        for entry in self._handed_out():
+            entry.whole, entry.queue = False, deque(range(len(entry.pieces)) if entry in needed else ())
 
     def piece(self, sequence: int, room: float, calm: bool = False) -> Fragment | None:
         """The next piece to be sent, for packet `sequence`, the newest content first.
 
         None where the wire has no `room` for it, in bytes. `calm`: nothing was lost of late.
         """
-        for entry in reversed(self._entries):
+        needed = self._needed()
+        for entry in reversed(self._handed_out()):
             if entry.queue:
                 if not self._pressing(entry) and len(entry.pieces[entry.queue[0]].data) > room:
                     continue
@@ -209,11 +245,25 @@ class SentReferences:
                 if not entry.queue and (calm or not self._reports):
                     entry.whole = True
                 return piece
-            needed = entry is self.current or entry is self._coming
-            if needed and not entry.whole and sequence - entry.sent_at >= RESEND_PACKETS:
+            if entry in needed and not entry.whole and sequence - entry.sent_at >= RESEND_PACKETS:
                 entry.queue.extend(range(len(entry.pieces)))
         return None
 
     def _pressing(self, entry: SentReference) -> bool:
         """Whether a content is sent whatever it takes: a session begins, or nothing can be shown without it."""
-        return entry.number < START_CONTENTS or (entry is self.current and not entry.whole)
+        shown = () if self.current is None else (self.current, self.current.base)
+        return entry.number < START_CONTENTS or (entry in shown and not entry.whole)
+
+    def _needed(self) -> list[SentReference]:
+        """The current reference, the one that is to follow it, and what they refer to."""
+        needed = [entry for entry in (self.current, self._coming) if entry is not None]
+        return needed + [entry.base for entry in needed if entry.base is not None]
+
+    def _handed_out(self) -> list[SentReference]:
+        """The latest, and before them what those in use refer to."""
+        return [entry for entry in self._needed() if entry not in self._entries] + self._entries
+
+
+def _turn_between(one: Candidate, other: Candidate) -> float:
+    """Radians of pitch and yaw between two frames."""
+    return float(np.abs(one.numbers[TURN] - other.numbers[TURN]).sum())

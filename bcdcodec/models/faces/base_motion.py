@@ -123,15 +123,21 @@ class BaseMotion(nn.Module):
         return features, corrected(similarity, correction)
 
     def read_both(self, pictures: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """`read`, and the expression and turn [b, 54] that picture and mirrored picture say in the mean.
-
-        The network errs otherwise in a mirror, so the mean is nearer to the teacher's.
-        """
+        """`read`, and what `with_mirrored` gives of it."""
         features, similarity = self.read(pictures)
+        return features, similarity, self.with_mirrored(self.reader, pictures, features, similarity)
+
+    def with_mirrored(self, reader: nn.Module, pictures: Tensor, features: Tensor, similarity: Tensor) -> Tensor:
+        """The expression and turn [b, 54] that pictures and mirrored pictures [b, 3, h, h] say in the mean.
+
+        The network errs otherwise in a mirror, so the mean is nearer to the teacher's. `reader`: this one's, or a copy
+        in another precision; it gave the `features` [b, g * d] near a `similarity` [b, 4].
+        """
         there = similarity * similarity.new_tensor([-1, 1, 1, -1]) + similarity.new_tensor([1, 0, 0, 0])
-        mirrored, _ = self.reader(self.view(pictures.flip(-1), there))
+        kind = next(reader.parameters()).dtype
+        mirrored, _ = reader(self.view(pictures.flip(-1), there).to(kind))
         one, other = (self.expression(self.continuous(x)) for x in (features, mirrored))
-        return features, similarity, (one + mirrored_expression(other)) / 2
+        return (one + mirrored_expression(other)) / 2
 
     def expression(self, features: Tensor) -> Tensor:
         """The teacher's expression and turn of normalised features, quantised or not: [..., g * d] -> [..., 54]."""
