@@ -8,17 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass, replace
+from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
-from torch import Tensor
 
 from bcdcodec.codec import Codec, load
-from bcdcodec.models.base import Reference
+from bcdcodec.coding.session import Session
 from bcdcodec.stream.channel import Channel, ChannelOptions
 from bcdcodec.stream.decoder import StreamDecoder
 from bcdcodec.stream.encoder import LiveOptions
 from bcdcodec.stream.motion_coder import MotionReader, MotionWriter
+from bcdcodec.stream.packet_pictures import PacketPictures
 from bcdcodec.stream.packets import ControlPacket, MediaPacket, Report, pack_packet, unpack_packet
 from bcdcodec.stream.receiver import Receiver
 from bcdcodec.stream.sender import Sender
@@ -51,11 +52,28 @@ class Run:
     motion_kbps: float  # of coded motion and the packets' own headers
 
 
+def back_and_forth(frames: np.ndarray, count: int) -> np.ndarray:
+    """So many frames [count, ...] of a clip [t, ...] that is played to its end, back to its start, and again."""
+    there_and_back = [*range(len(frames)), *range(len(frames) - 2, 0, -1)]
+    return frames[list(islice(cycle(there_and_back), count))]
+
+
+class NoPictures(PacketPictures):
+    """Runs no network and gives black pictures of one pixel."""
+
+    def begin(self, *_) -> None:
+        pass
+
+    def pictures(self, numbers: list[int], *_) -> np.ndarray:
+        return np.zeros((len(numbers), 1, 1, 3), np.uint8)
+
+
 class UndrawnDecoder(StreamDecoder):
     """Decodes all but pictures: what comes when needs none."""
 
-    def _pictures(self, reference: Reference, motion: Tensor, own: bool) -> np.ndarray:
-        return np.zeros((len(motion), 1, 1, 3), np.uint8)
+    def __init__(self, session: Session):
+        super().__init__(session)
+        self.pictures = NoPictures(session)
 
 
 class SentClip:

@@ -1,8 +1,8 @@
 """A stream against a file at the same rate: `python -m bcdcodec.benchmarks live CLIP... --quality --networks FOLDER`.
 
-The stream is coded as `bcd call` does while somebody speaks, over a network without loss. The file has the rate of the
-stream, motion and references together. Both are measured alike, within clips, and beside each the picture of its
-reference, held.
+Clips go back and forth until they are as long as is asked for. The stream is coded as `bcd call` does while somebody
+speaks, over a network without loss. The file has the rate of the stream, motion and references together. Both are
+measured alike, within clips, and beside each the picture of its reference, held.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bcdcodec.benchmarks.live import back_and_forth
 from bcdcodec.benchmarks.measure.landmarks import clip_landmarks, find_task
 from bcdcodec.benchmarks.measure.pictures import psnr
 from bcdcodec.benchmarks.measure.within_clip import SIGNALS, compare_signals, mean_head, signals_of
@@ -84,7 +85,7 @@ def quality_table(clips: tuple[Path, ...], seconds: float, networks: Path | None
     codec, landmarker = load("faces"), Landmarker(find_task(networks))
     rows: dict[str, list[tuple[float, ...]]] = {}
     for clip in clips:
-        frames = read_pictures(clip, None, codec.picture_size)[: round(seconds * 1000 / TICK_MS)]
+        frames = back_and_forth(read_pictures(clip, None, codec.picture_size), round(seconds * 1000 / TICK_MS))
         stream = streamed(codec, frames)
         span = len(frames) * TICK_MS / 1000
         kbps = 8 / 1000 * (stream.motion_bytes + stream.reference_bytes) / span

@@ -12,12 +12,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
 
-from bcdcodec.benchmarks.live import UndrawnDecoder
+from bcdcodec.benchmarks.live import UndrawnDecoder, back_and_forth
 from bcdcodec.codec import Codec, load
 from bcdcodec.container.audio import OPUS_RATE
 from bcdcodec.live.engine import BLOCK, call_options
@@ -130,9 +129,7 @@ def wire_table(clips: tuple[Path, ...], seconds: float, sound: Path | None) -> I
     yield f"| clip | {' | '.join(columns)} |"
     yield f"|---|{'---:|' * len(columns)}"
     for clip in clips:
-        pictures = read_pictures(clip, None, codec.picture_size)
-        there_and_back = [*range(len(pictures)), *range(len(pictures) - 2, 0, -1)]
-        frames = pictures[list(islice(cycle(there_and_back), round(seconds / TICK)))]
+        frames = back_and_forth(read_pictures(clip, None, codec.picture_size), round(seconds / TICK))
         samples = None if sound is None else spoken(sound, round(len(frames) * TICK * OPUS_RATE))
         datagrams = coded(codec, frames, samples)
         sent = asyncio.run(played(datagrams))

@@ -189,6 +189,19 @@ def test_the_counter_of_the_wire_forgets_what_is_old(sent):
     assert counter.kbps(1000 * PACKET_SECONDS)["all"] == pytest.approx(8 * 100 / PACKET_SECONDS / 1000, rel=0.05)
 
 
+def test_a_decoder_without_pictures_runs_no_network(codec, sent, monkeypatch):
+    from bcdcodec.benchmarks.live import UndrawnDecoder
+
+    def ran(*_, **__):
+        raise AssertionError("a network ran")
+
+    for name in ("synthesise", "maps_around"):
+        monkeypatch.setattr(codec.session.model, name, ran)
+    decoder = UndrawnDecoder(codec.session)
+    shown = [frame for data in sent[0] for frame in decoder.push(unpack_packet(data))]
+    assert len(shown) > PACKET and all(frame.picture.shape == (1, 1, 3) for frame in shown)
+
+
 def test_a_minute_of_packets_without_networks_takes_no_more_memory_and_delay_than_its_first_seconds(codec, frames):
     from bcdcodec.benchmarks.live_hours import long_call
 

@@ -68,7 +68,7 @@ class BaseLayer(nn.Module):
         own, motion = reference_motion.repeat_interleave(t, 0), motion.flatten(0, 1)
         if moved:
             geometry = self.geometry(face, own[:, :m], motion[:, :m])
-            warped = compose(warp(face.repeat_interleave(t, 0), geometry.flow), geometry)
+            warped = compose(warp(_repeated(face, t), geometry.flow), geometry)
             if self.drawing is not None and steps and noise is not None:
                 noise = noise.flatten(0, 1)[..., :size, :size]
                 known = DrawingInput(warped, face, geometry, own[:, :m], motion[:, :m])
@@ -78,7 +78,7 @@ class BaseLayer(nn.Module):
             face = face.repeat_interleave(t, 0)
         if moved and around is None:
             around = self.maps_around(reference, own, motion)
-        whole = reference.repeat_interleave(t, 0)
+        whole = _repeated(reference, t)
         if moved and around is not None:
             picture = compose(warp(whole, around.flow, cubic=True), around)
         else:
@@ -94,6 +94,11 @@ class BaseLayer(nn.Module):
             return None
         small = F.avg_pool2d(reference, reference.shape[-1] // self.surroundings.config.picture)
         return self.surroundings(small.repeat_interleave(len(motion) // len(reference), 0), own, motion)
+
+
+def _repeated(pictures: Tensor, t: int) -> Tensor:
+    """Each of pictures [b, c, h, h] t times: [b * t, c, h, h]; of a single one no copy is made."""
+    return pictures[:, None].expand(-1, t, -1, -1, -1).flatten(0, 1)
 
 
 @cache
