@@ -8,7 +8,7 @@ import torch
 from head_clips import head_frames
 
 import bcdcodec
-from bcdcodec.coding.picture_content import INTER_SHARE, LATER_SHARE
+from bcdcodec.coding.picture_content import LATER_SHARE
 from bcdcodec.container.payloads import pack_content
 from bcdcodec.stream.causal_motion import CausalMotion
 from bcdcodec.stream.fragments import split_content
@@ -16,7 +16,14 @@ from bcdcodec.stream.packets import MotionPart, Report
 from bcdcodec.stream.received_references import MOST_WAITING, ReceivedReferences
 from bcdcodec.stream.recorder import StreamRecorder
 from bcdcodec.stream.reference_choice import Candidate
-from bcdcodec.stream.sent_references import SHOWN_AGAIN, START_CONTENTS, URGENT_PIECES, Made, SentReferences
+from bcdcodec.stream.sent_references import (
+    INTER_SHARE,
+    SHOWN_AGAIN,
+    START_CONTENTS,
+    URGENT_PIECES,
+    Made,
+    SentReferences,
+)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,6 @@ from bcdcodec.video.scaling import scale
 FIELD_BYTES = 12  # of a content beside picture and codes
 BLUR = 1.0  # pixels of 256, standard deviation, of what is neither head nor near it
 LATER_SHARE = 0.6  # of the bytes of a first picture, for one that follows it: fewer frames are shown from it
-INTER_SHARE = 0.4  # of them, for one that refers to it: at two thirds of the bytes it is 3 dB better than a key frame
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,11 +55,13 @@ def make_picture_content(
     base: tuple[ReferencePicture, Content] | None = None,
     preset: int = PRESET,
     later: bool = False,
+    inter_share: float = LATER_SHARE,
 ) -> Content:
     """The content of a picture, within the budget of `content_bytes`, or LATER_SHARE of it where it comes `later`.
 
     `base`: what a key frame was made of before at PRESET, and its content. Then the picture is a later one, an inter
-    frame of INTER_SHARE that refers to it, unless a key frame is better. `preset`: of the AV1 encoder, for key frames.
+    frame of `inter_share` that refers to it, unless a key frame of LATER_SHARE is better. `preset`: of the AV1 encoder,
+    for key frames.
     """
     bits = -session.model.vq.log2_p[torch.arange(len(chosen.codes)), torch.from_numpy(chosen.codes).long()].sum().item()
 
@@ -69,7 +70,7 @@ def make_picture_content(
 
     most = budget(LATER_SHARE if later or base is not None else 1)
     alone = ReferenceSearch(chosen.image, most, chosen.weights)
-    picture = None if base is None else _inter(chosen, (budget(INTER_SHARE), most), *base, alone.quickest_error)
+    picture = None if base is None else _inter(chosen, (budget(inter_share), most), *base, alone.quickest_error)
     picture = picture or alone.best(preset)
     return Content(0, 0, 0, 0, 0, chosen.codes, np.zeros((0, 0), np.int16), picture)
 

@@ -30,11 +30,11 @@ COMPARED = 24  # frames at most by which earlier references are compared
 SUBSAMPLE = 4  # of the frames by which references are compared, one in so many is looked at
 SAMPLES = UNIT // SUBSAMPLE  # in a unit
 GAIN = 0.8  # share of the current error, below which another reference's must be
-MIN_SAVING = 0.03  # sum over frames of the error that a new reference must save: MAX_ERROR for 8 frames
+MIN_SAVING = 0.06  # sum over frames of the error that a new reference must save: MAX_ERROR for 15 frames
 REUSE_RATIO = 1.5  # times the error of a reference of its own, up to which a scene is shown by an earlier one
 KEPT = 3  # references, the latest, that are tried again
 MAX_SCENES = MAX_CONTENTS // 2  # in a file
-EXTRA_SECONDS = 2.5  # of a scene for each reference beside the first two: one costs as much as their motion
+EXTRA_SECONDS = 5.0  # of a scene for each reference beside the first two: one costs as much as their motion
 
 
 @dataclass(frozen=True, eq=False)
