@@ -40,7 +40,7 @@ from bcdcodec.models.faces.config import (
 )
 from bcdcodec.models.faces.drawing import DrawingNetwork
 from bcdcodec.models.faces.geometry import GeometryNetwork
-from bcdcodec.models.faces.model import JAW, FacesModel
+from bcdcodec.models.faces.model import FacesModel
 from bcdcodec.models.faces.surroundings import SurroundingsNetwork
 from bcdcodec.models.flow_basis import smooth_basis
 from bcdcodec.models.group_vq import GroupVQ
@@ -120,15 +120,6 @@ def load_runs(
             tensor.copy_(tensor.half().float())
     model.vq.base_codebooks.copy_(base_motion.quantiser.codebooks)
     return model.eval().requires_grad_(False)
-
-
-def scale_jaw(base_motion: BaseMotion, factor: float) -> None:
-    """Let codes say `factor` times the jawOpen that they were trained to say.
-
-    The decoder opens a mouth less far than it is told: of what it is unsure of it shows the mean.
-    """
-    base_motion.expression_mean[JAW] *= factor
-    base_motion.expression_scale[JAW] *= factor
 
 
 def is_rounded(name: str, tensor: Tensor) -> bool:
@@ -220,13 +211,11 @@ def main(arguments: list[str] | None = None) -> None:
     parse.add_argument("--bits", type=float, default=72.0, help="a frame, of all 64 groups in profile context")
     parse.add_argument("--count", type=int, default=60, help="clips for the tables, evenly picked")
     parse.add_argument("--length", type=int, default=150, help="frames of each")
-    parse.add_argument("--jaw", type=float, default=1.0, help="factor of the jawOpen that codes say")
     parse.add_argument("--card", type=Path, help="README.md of the model")
     options = parse.parse_args(arguments)
     model = load_runs(
         options.geometry, options.base_motion, options.surroundings, options.drawing, options.reader, options.share
     )
-    scale_jaw(model.base.base_motion, options.jaw)
     frame, cells = model.config.geometry.frame, model.config.geometry.cells
     pairs = PairSource(load_clips(options.frames / "train"), [], frame, cells, seed=0)
     model.choice.expression_metric.copy_(expression_metric(model.base.geometry, model.base.base_motion, pairs))
