@@ -149,6 +149,15 @@ def test_an_inter_frame_waits_for_its_key_frame_and_asks_for_it(codec, referring
         assert own and torch.equal(reference.tokens, entry.reference.tokens)
 
 
+def test_a_key_frame_is_asked_for_again_when_another_content_was_wanted_meanwhile(codec, referring, contents, head):
+    received = ReceivedReferences(codec.session)
+    taken(received, referring._entries[1].pieces, head)
+    payload, _ = pack_content(replace(contents[0], number=2), codec.session.tables, 0)
+    assert taken(received, split_content(2, payload), head) == (2, None)
+    assert received.find(1)[1] is False
+    assert received.wanted == 0
+
+
 def test_inter_frames_whose_key_frame_never_comes_take_no_more_memory(codec, referring, head):
     received = ReceivedReferences(codec.session)
     for number in range(1, 3 * MOST_WAITING):

@@ -55,7 +55,9 @@ class ReceivedReferences:
         """The reference of a content, and whether it is that; else the newest; None if there is none yet."""
         if number in self._kept:
             return self._kept[number][1], True
-        if number not in (self.wanted, self.have, *self._waiting) and (self.have is None or number > self.have):
+        if number in self._waiting:
+            self.wanted = self._waiting[number].picture.base
+        elif number not in (self.wanted, self.have) and (self.have is None or number > self.have):
             self.wanted = number
         if not self._kept:
             return None
