@@ -23,7 +23,6 @@ from bcdcodec.stream.channel import Channel, ChannelOptions
 from bcdcodec.stream.opus_voice import VoiceEncoder
 from bcdcodec.stream.receiver import Receiver
 from bcdcodec.stream.sender import Sender
-from bcdcodec.stream.sent_references import Made
 from bcdcodec.video import read_pictures
 
 TICK = 0.04  # seconds a frame
@@ -89,7 +88,8 @@ def long_call(codec: Codec, frame: np.ndarray, hours: float) -> Iterator[Span]:
     motion = WalkingMotion(session)
     sender = Sender(session, call_options(None, True), lambda now: receiver[0].report(now), motion)
     encoder = sender.encoder
-    encoder.references.made = lambda candidate, urgent, *_: Made(content, candidate, urgent)
+    references = encoder.references
+    references.made = lambda candidate, urgent, *_: references.entry(content, candidate, urgent)
     receiver.append(Receiver(session, encoder.receive))
     receiver[0].decoder = UndrawnDecoder(session)
     there = Channel(NETWORK, 1)

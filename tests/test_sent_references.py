@@ -16,14 +16,7 @@ from bcdcodec.stream.packets import MotionPart, Report
 from bcdcodec.stream.received_references import MOST_WAITING, ReceivedReferences
 from bcdcodec.stream.recorder import StreamRecorder
 from bcdcodec.stream.reference_choice import Candidate
-from bcdcodec.stream.sent_references import (
-    INTER_SHARE,
-    SHOWN_AGAIN,
-    START_CONTENTS,
-    URGENT_PIECES,
-    Made,
-    SentReferences,
-)
+from bcdcodec.stream.sent_references import INTER_SHARE, SHOWN_AGAIN, START_CONTENTS, URGENT_PIECES, SentReferences
 
 
 @pytest.fixture(scope="module")
@@ -42,11 +35,11 @@ def references(codec, contents):
     """Of a sender whose receiver reports, has the first content, and waits for a second one."""
     found = SentReferences(codec.session, CausalMotion(codec.session), 0, reports=True, background=False)
     candidate = Candidate(0, np.zeros((256, 256, 3), np.uint8), np.zeros(58), None, 1.0)
-    found._add(Made(contents[0], candidate))
+    found._add(found.entry(contents[0], candidate))
     while found.piece(0, np.inf) is not None:
         pass
     found.report(Report(0, 1, 0, have=0))
-    found._add(Made(contents[1], candidate, urgent=True))
+    found._add(found.entry(contents[1], candidate, urgent=True))
     return found
 
 
@@ -94,7 +87,7 @@ def test_several_pieces_go_with_a_packet_only_where_the_reference_before_fails(r
     assert references.pieces_at_once == URGENT_PIECES > 1
     drained(references, calm=True)
     assert references.pieces_at_once == 1
-    references._add(Made(contents[0], references.current.candidate))
+    references._add(references.entry(contents[0], references.current.candidate))
     assert references.waiting
     assert references.pieces_at_once == 1
 
@@ -104,8 +97,8 @@ def test_several_pieces_go_with_a_packet_only_where_the_reference_before_fails(r
 
 @pytest.fixture(scope="module")
 def turning(codec):
-    """Frames of one head, and the motion of each."""
-    pictures = head_frames(3, 30, 256)[[0, 10, 20, 29]]
+    """Two frames of one head, and the motion of each."""
+    pictures = head_frames(3, 11, 256)[[0, 10]]
     return pictures, codec.model.motion(torch.from_numpy(pictures).permute(0, 3, 1, 2)[None] / 127.5 - 1)[0]
 
 
@@ -115,8 +108,7 @@ def referring(codec, turning):
     found = SentReferences(codec.session, CausalMotion(codec.session), 0, reports=True, background=False)
     for i, (picture, motion) in enumerate(zip(*turning, strict=True)):
         candidate = Candidate(i, picture, codec.model.numbers(motion).numpy(), motion, 1.0)
-        if i < 2:
-            found._add(found.made(candidate, False, False, found.current))
+        found._add(found.made(candidate, False, False, found.current))
     return found
 
 
@@ -193,7 +185,8 @@ def test_a_recording_holds_the_key_frame_that_its_reference_refers_to(codec, ref
 def test_only_references_whose_number_a_packet_can_state_are_shown_again(codec, contents, monkeypatch):
     found = SentReferences(codec.session, CausalMotion(codec.session), 0, reports=False, background=False)
     for i in range(SHOWN_AGAIN + 3):
-        found._add(Made(contents[i % 2], Candidate(i, np.zeros((256, 256, 3), np.uint8), np.zeros(58), None, 1.0)))
+        candidate = Candidate(i, np.zeros((256, 256, 3), np.uint8), np.zeros(58), None, 1.0)
+        found._add(found.entry(contents[i % 2], candidate))
         drained(found, calm=True)
     offered = []
     monkeypatch.setattr(found._choice, "best", lambda frame, current, held: offered.extend(held))

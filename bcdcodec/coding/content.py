@@ -94,8 +94,7 @@ def reference_of(session: Session, content: Content, detailed: bool = False, bas
 
 def base_of(content: Content, contents: Iterable[Content]) -> Content | None:
     """The content among others to which that of an inter frame refers; None without one."""
-    number = None if content.picture is None else content.picture.base
-    return next((other for other in contents if other.number == number), None)
+    return next((other for other in contents if other.number == content.base), None)
 
 
 @torch.inference_mode()

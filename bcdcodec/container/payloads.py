@@ -45,6 +45,11 @@ class Content:
     values: np.ndarray  # int16 [n, d], n = rows * columns in raster order
     picture: Picture | None = None
 
+    @property
+    def base(self) -> int | None:
+        """Number of the content to whose picture that of this one refers; None where it refers to none."""
+        return None if self.picture is None else self.picture.base
+
 
 @dataclass(frozen=True, eq=False)
 class Motion:

@@ -14,7 +14,7 @@ from bcdcodec.models.faces.reference import FacesReference
 from bcdcodec.stream.fragments import ContentAssembly
 from bcdcodec.stream.packets import Fragment
 
-KEPT = 8  # contents, the latest
+KEPT = 8  # contents, the latest, that both sides keep
 MOST_WAITING = 4  # inter frames at a time whose key frame has not come
 
 
@@ -48,7 +48,7 @@ class ReceivedReferences:
             raise FormatError(f"fragments of content {fragment.content} hold content {content.number}")
         self._decode(content, head)
         for waiting in list(self._waiting.values()):
-            if waiting.picture.base == content.number:
+            if waiting.base == content.number:
                 self._decode(self._waiting.pop(waiting.number), head)
 
     def find(self, number: int) -> tuple[Reference, bool] | None:
@@ -56,7 +56,7 @@ class ReceivedReferences:
         if number in self._kept:
             return self._kept[number][1], True
         if number in self._waiting:
-            self.wanted = self._waiting[number].picture.base
+            self.wanted = self._waiting[number].base
         elif number not in (self.wanted, self.have) and (self.have is None or number > self.have):
             self.wanted = number
         if not self._kept:
@@ -65,15 +65,13 @@ class ReceivedReferences:
 
     def _decode(self, content: Content, head: Head) -> None:
         """Decode a content and keep it, or let it wait for its key frame."""
-        base, number = None, None if content.picture is None else content.picture.base
-        if number is not None:
-            if number not in self._kept:
-                self._waiting[content.number] = content
-                while len(self._waiting) > MOST_WAITING:
-                    self._waiting.popitem(last=False)
-                self.wanted = number
-                return
-            base = self._kept[number][0]
+        if content.base is not None and content.base not in self._kept:
+            self._waiting[content.number] = content
+            while len(self._waiting) > MOST_WAITING:
+                self._waiting.popitem(last=False)
+            self.wanted = content.base
+            return
+        base = None if content.base is None else self._kept[content.base][0]
         reference = reference_of(self._session, content, detailed=True, base=base)
         if head.reenacted and isinstance(reference, FacesReference):
             reference = reference.of_another()

@@ -65,13 +65,11 @@ class StreamRecorder:
         motions, begin, frames = [], self._motions[0].first_frame, 0
         numbers = {number: i for i, number in enumerate(self._contents)}
         contents = [_renumbered(content, numbers) for content in self._contents.values()]
-        firsts: dict[int, int] = {}
+        firsts: dict[int | None, int] = {}  # first frames of contents
         for motion in _joined(self._motions):
             motions.append(replace(motion, first_frame=frames))
-            picture = contents[motion.content].picture
-            for number in (motion.content, None if picture is None else picture.base):
-                if number is not None:
-                    firsts.setdefault(number, frames)
+            for number in (motion.content, contents[motion.content].base):
+                firsts.setdefault(number, frames)
             frames += motion.frames
         contents = [replace(content, first_frame=firsts[content.number]) for content in contents]
         head = replace(self._head, frame_count=0, reenacted=self._reenacted)
@@ -101,8 +99,8 @@ class StreamRecorder:
 def _renumbered(content: Content, numbers: dict[int, int]) -> Content:
     """A content of the stream by the numbers of the file, by those of the stream."""
     picture = content.picture
-    if picture is not None and picture.base is not None:
-        picture = replace(picture, base=numbers[picture.base])
+    if content.base is not None:
+        picture = replace(picture, base=numbers[content.base])
     return replace(content, number=numbers[content.number], picture=picture)
 
 

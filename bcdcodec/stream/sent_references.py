@@ -23,10 +23,10 @@ from bcdcodec.models.faces.model import TURN
 from bcdcodec.stream.fragments import split_content
 from bcdcodec.stream.motion import StreamMotion
 from bcdcodec.stream.packets import Fragment, Report
+from bcdcodec.stream.received_references import KEPT
 from bcdcodec.stream.reference_choice import Candidate, ReferenceChoice
 from bcdcodec.video.av1 import PRESET, QUICK_PRESET
 
-HELD = 8  # references, the latest, that both sides keep
 # The latest of them that may be shown again: a packet states the number modulo 8, which is at most 4 below the newest
 # that the receiver knows, and one more may come meanwhile.
 SHOWN_AGAIN = 4
@@ -38,17 +38,6 @@ URGENT_PIECES = 3  # that go with a packet where the reference in use fails
 # wait for the wire's room.
 INTER_SHARE = 0.4
 START_CONTENTS = 2  # references that are sent whatever they take: a quick one, and the better one a second later
-
-
-@dataclass(frozen=True, eq=False)
-class Made:
-    """A content, and the references of a sender that it goes with."""
-
-    content: Content
-    candidate: Candidate | None = None  # None: the face of another person
-    urgent: bool = False  # whether the reference before it fails
-    key: ReferencePicture | None = None
-    base: SentReference | None = None
 
 
 @dataclass(eq=False)
@@ -88,8 +77,8 @@ class SentReferences:
         self._worker = ThreadPoolExecutor(1, "reference") if background else None
         self._choice = ReferenceChoice(self._rate)
         self._tried_again = 0  # frame from which references that the receiver has may be compared again
-        self._making: Future[Made] | None = None
-        self._entries: list[SentReference] = []  # the latest HELD
+        self._making: Future[SentReference] | None = None
+        self._entries: list[SentReference] = []  # the latest KEPT
         self._coming: SentReference | None = None  # becomes the current one when the receiver has it
         self._face = False  # whether another person's is shown
         self.current: SentReference | None = None
@@ -125,7 +114,7 @@ class SentReferences:
         self._face = content is not None
         self.current = self._coming = self._making = None
         if content is not None:
-            self._add(Made(content))
+            self._add(self.entry(content))
         else:
             self._choice = ReferenceChoice(self._rate)
 
@@ -149,7 +138,7 @@ class SentReferences:
         if best in held:
             self._serving(frame, [held[best]], picture, motion)
             return
-        keys = [entry for entry in found if entry.key is not None and entry.number > self.count - HELD]
+        keys = [entry for entry in found if entry.key is not None and entry.number > self.count - KEPT]
         base = min(keys, key=lambda entry: _turn_between(entry.candidate, best), default=None)
         first = current is None
         if self._worker is None or first:
@@ -169,39 +158,40 @@ class SentReferences:
         self._choice.changed()
         return True
 
-    def made(self, candidate: Candidate, urgent: bool, quick: bool, base: SentReference | None) -> Made:
-        """The content of a candidate; `quick`: a key frame by a faster search. `base`: to which it may refer."""
+    def made(self, candidate: Candidate, urgent: bool, quick: bool, base: SentReference | None) -> SentReference:
+        """The reference of a candidate; `quick`: a key frame by a faster search. `base`: to which it may refer."""
         chosen = choose_picture(self._session, candidate.picture[None], candidate.motion[None])
         preset, later = QUICK_PRESET if quick else PRESET, self.count >= START_CONTENTS
         before = None if base is None else (base.key, base.content)
         content = make_picture_content(self._session, chosen, self.kbps, before, preset, later, INTER_SHARE)
-        refers = content.picture.base is not None
-        key = None if refers or quick else chosen
-        return Made(content, candidate, urgent, key, base if refers else None)
+        if content.base is not None:
+            return self.entry(content, candidate, urgent, base=base)
+        return self.entry(content, candidate, urgent, key=None if quick else chosen)
 
     def _collect(self) -> None:
         if self._making is not None and self._making.done():
             made, self._making = self._making.result(), None
             self._add(made)
 
-    def _add(self, made: Made) -> None:
-        content = replace(made.content, number=self.count, first_frame=0)
+    def entry(
+        self,
+        content: Content,
+        candidate: Candidate | None = None,
+        urgent: bool = False,
+        key: ReferencePicture | None = None,
+        base: SentReference | None = None,
+    ) -> SentReference:
+        """A content as the next reference; the rest as in `SentReference`."""
+        content = replace(content, number=self.count, first_frame=0)
         payload, _ = pack_content(content, self._session.tables, self._profile)
         pieces = split_content(self.count, payload)
-        reference = reference_of(self._session, content, base=None if made.base is None else made.base.content)
-        entry = SentReference(
-            number=self.count,
-            content=content,
-            reference=reference,
-            candidate=made.candidate,
-            key=made.key,
-            base=made.base,
-            pieces=pieces,
-            queue=deque(range(len(pieces))),
-            urgent=made.urgent,
-        )
+        reference = reference_of(self._session, content, base=None if base is None else base.content)
+        queue = deque(range(len(pieces)))
+        return SentReference(self.count, content, reference, candidate, key, base, pieces, queue, urgent)
+
+    def _add(self, entry: SentReference) -> None:
         self.count += 1
-        self._entries = [*self._entries[1 - HELD :], entry]
+        self._entries = [*self._entries[1 - KEPT :], entry]
         if self.current is None:
             self.current = entry
         else:

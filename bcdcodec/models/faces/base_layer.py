@@ -75,7 +75,7 @@ class BaseLayer(nn.Module):
                 warped = draw(self.drawing, known, noise, steps)
             face = warped
         else:
-            face = face.repeat_interleave(t, 0)
+            face = _repeated(face, t)
         if moved and around is None:
             around = self.maps_around(reference, own, motion)
         whole = _repeated(reference, t)
