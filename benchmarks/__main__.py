@@ -187,12 +187,22 @@ def sprites(
 @benchmarks.command("sprites-ablations")
 @_data("sprite sheets")
 @_out("out/sprites-ablations")
+@click.option(
+    "--recipe",
+    type=click.Choice(["sprites-small", "sprites-bcd"]),
+    default="sprites-small",
+    show_default=True,
+    help="Whose variants: of our recipe, or of the paper's model as written.",
+)
 @click.option("--steps", type=COUNT, default=500, show_default=True, help="Optimiser steps of every variant.")
 @click.option("--only", "names", multiple=True, help="A variant's name; may be given several times. [default: all]")
 @click.option("--seed", type=int, default=0, show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
-def sprites_ablations(data: Path, out: Path, steps: int, names: tuple[str, ...], seed: int, device: str) -> None:
-    """Train variants of the sprites recipe for equally many steps and measure them; goes on where it was stopped."""
+def sprites_ablations(
+    data: Path, out: Path, recipe: str, steps: int, names: tuple[str, ...], seed: int, device: str
+) -> None:
+    """Train variants of a recipe for equally many steps and measure them; goes on where it was stopped."""
+    from bcdcodec.benchmarks.sprites import paper_variants, variants
     from bcdcodec.benchmarks.sprites.ablations import run_ablations
     from bcdcodec.benchmarks.sprites.benchmark import Judges, Options
     from bcdcodec.device import pick_device
@@ -201,7 +211,8 @@ def sprites_ablations(data: Path, out: Path, steps: int, names: tuple[str, ...],
     out.mkdir(parents=True, exist_ok=True)
     judges = Judges.of(Sheets.load(data), Options(), out, _progress)
     say = lambda line: click.echo(line, err=True)  # noqa: E731
-    click.echo(run_ablations(data, judges, out, steps, seed, pick_device(device), names, say))
+    study = paper_variants.study(steps) if recipe == "sprites-bcd" else variants.study()
+    click.echo(run_ablations(study, data, judges, out, steps, seed, pick_device(device), names, say))
 
 
 @benchmarks.command("sprites-generation")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from sprite_sheets import TINY_SPRITES, write_sheets
 
-from bcdcodec.benchmarks.sprites import ablations as module
+from bcdcodec.benchmarks.sprites import ablations as module, paper_variants, variants
 from bcdcodec.benchmarks.sprites.benchmark import Judges, Options, measure_model
 from bcdcodec.benchmarks.sprites.classifier import classified_right, kept_classifier, labels, to_unit, train_classifier
 from bcdcodec.benchmarks.sprites.information import entropy, expected_by_chance, measure_information, mutual_information
@@ -29,6 +29,7 @@ from bcdcodec.benchmarks.sprites.report import percent, write_report
 from bcdcodec.benchmarks.sprites.transfer import decode_pairs
 from bcdcodec.codec import load
 from bcdcodec.errors import ModelError
+from bcdcodec.training.data.halves import Halves
 from bcdcodec.training.data.sheets import ACTIONS, CHARACTERS, MOTIONS, Sheets
 
 PEOPLE = np.array([0, 7, 215, 1000, 1295])
@@ -247,7 +248,7 @@ def tiny_config():
     return replace(TINY_SPRITES, name="tiny-sprites")
 
 
-TRAINING = replace(module.TRAINING, batches=replace(module.TRAINING.batches, batch=4))
+TRAINING = replace(variants.TRAINING, batches=replace(variants.TRAINING.batches, batch=4))
 
 
 @pytest.fixture(scope="module")
@@ -260,17 +261,16 @@ def judges(sheets, clips, judge):
 def ablations(tiny_config, judges, tmp_path_factory):
     """The folder of two variants, trained for a step each."""
     out, data = tmp_path_factory.mktemp("ablations"), write_sheets(tmp_path_factory.mktemp("data"))
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (("BASE", tiny_config), ("TRAINING", TRAINING), ("TABLE_CHARACTERS", 2), ("PAIRS", 6)):
-            patch.setattr(module, name, value)
-        for names in (("base",), ("base", "no-cross")):
-            text = module.run_ablations(data, judges, out, 1, 0, "cpu", names, lambda line: None)
+    study = replace(variants.study(tiny_config, TRAINING), pairs=6, table_people=2)
+    for names in (("base",), ("base", "no-cross")):
+        text = module.run_ablations(study, data, judges, out, 1, 0, "cpu", names, lambda line: None)
     return out, text
 
 
-def test_files_can_carry_the_names_of_all_variants():
-    names = [variant.config.name for variant in module.variants(module.BASE, module.TRAINING)]
-    assert len(names) == 8 and all(len(name.encode("ascii")) <= 16 for name in names)
+@pytest.mark.parametrize("study", [variants.study(), paper_variants.study(700)])
+def test_files_can_carry_the_names_of_all_variants(study):
+    names = [variant.recipe().config.name for variant in study.variants]
+    assert len(names) >= 7 and all(len(name.encode("ascii")) <= 16 for name in names)
 
 
 def test_ablations_are_listed_and_what_was_done_stays(ablations):
@@ -283,16 +283,42 @@ def test_ablations_are_listed_and_what_was_done_stays(ablations):
 
 
 def test_variants_differ_from_the_base_in_what_they_say():
-    found = {variant.name: variant for variant in module.variants(module.BASE, module.TRAINING)}
+    found = {variant.name: variant.recipe() for variant in variants.study().variants}
     base = found["base"].config
-    assert found["no-rate"].training == replace(module.TRAINING, rate_weight=0.0)
+    assert found["no-rate"].training == replace(variants.TRAINING, rate_weight=0.0)
     assert found["no-rate"].config == found["halves-only"].config == base
     assert found["8-bits"].config.quantiser == replace(base.quantiser, target_bits=8.0, codes=256)
-    assert [v.name for v in found.values() if v.same_frames] == ["no-cross", "no-cross-unmasked"]
+    same_frames = [name for name, recipe in found.items() if isinstance(recipe, variants.SameFrames)]
+    assert same_frames == ["no-cross", "no-cross-unmasked"]
+
+
+def test_variants_of_the_papers_model_differ_in_one_thing_and_anneal_within_the_run():
+    found = {variant.name: variant.recipe() for variant in paper_variants.study(200).variants}
+    base = found.pop("base")
+    assert base.training.temperature(180) == pytest.approx(base.training.temperature_min)
+    assert base.training.temperature(90) == pytest.approx(1.0)
+    assert found["no-rate"].training == replace(base.training, rate_weight=0.0)
+    assert found["no-cross"].training == base.training
+    assert {name: (r.config.quantiser.target_bits, r.config.quantiser.codes) for name, r in found.items()} == {
+        "no-rate": (5.0, 64),
+        "no-cross": (5.0, 64),
+        "2-bits": (2.0, 64),
+        "4-bits": (4.0, 64),
+        "6-bits": (6.0, 64),
+        "8-bits": (8.0, 256),
+    }
+    assert all(replace(r.config, quantiser=base.config.quantiser) == base.config for r in found.values())
+
+
+def test_without_cross_driving_the_papers_content_is_what_is_rebuilt(monkeypatch):
+    first, second = object(), object()
+    monkeypatch.setattr(paper_variants.BCDRecipe, "batch", lambda self, run: Halves(first, second))
+    recipe = next(v.recipe() for v in paper_variants.study(10).variants if v.name == "no-cross")
+    assert recipe.batch(None) == Halves(second, second)
 
 
 def test_without_cross_driving_the_content_is_the_target(sheets):
-    batch = module.SameFramesSampler(TRAINING.batches, 4, sheets, 0).batch(0)
+    batch = variants.SameFramesSampler(TRAINING.batches, 4, sheets, 0).batch(0)
     assert batch.content is batch.target
 
 
