@@ -79,7 +79,7 @@ def test_references_from_the_third_on_take_fewer_bytes(codec):
     found = SentReferences(codec.session, CausalMotion(codec.session), 0, reports=True, background=False)
     candidate, sizes = Candidate(0, picture[0], np.zeros(58), motion, 1.0), []
     for found.count in (START_CONTENTS - 1, START_CONTENTS):
-        sizes.append(len(found.made(candidate, False, True, None).content.picture.unit))
+        sizes.append(len(found.made(candidate, False, None).content.picture.unit))
     assert sizes[1] <= LATER_SHARE * codec.config.content.byte_budget < sizes[0]
 
 
@@ -108,7 +108,7 @@ def referring(codec, turning):
     found = SentReferences(codec.session, CausalMotion(codec.session), 0, reports=True, background=False)
     for i, (picture, motion) in enumerate(zip(*turning, strict=True)):
         candidate = Candidate(i, picture, codec.model.numbers(motion).numpy(), motion, 1.0)
-        found._add(found.made(candidate, False, False, found.current))
+        found._add(found.made(candidate, False, found.current))
     return found
 
 
@@ -190,6 +190,6 @@ def test_only_references_whose_number_a_packet_can_state_are_shown_again(codec, 
         drained(found, calm=True)
     offered = []
     monkeypatch.setattr(found._choice, "best", lambda frame, current, held: offered.extend(held))
-    found._begin(100, np.zeros((256, 256, 3), np.uint8), None)
+    found._begin(100)
     newest = SHOWN_AGAIN + 2
     assert [candidate.frame for candidate in offered] == [newest - 3, newest - 2, newest - 1]

@@ -59,9 +59,9 @@ def make_picture_content(
 ) -> Content:
     """The content of a picture, within the budget of `content_bytes`, or LATER_SHARE of it where it comes `later`.
 
-    `base`: what a key frame was made of before at PRESET, and its content. Then the picture is a later one, an inter
-    frame of `inter_share` that refers to it, unless a key frame of LATER_SHARE is better. `preset`: of the AV1 encoder,
-    for key frames.
+    `base`: what a key frame was made of before at the same `preset` of the AV1 encoder, and its content. Then the
+    picture is a later one, an inter frame of `inter_share` that refers to it, unless a key frame of LATER_SHARE is
+    better.
     """
     bits = -session.model.vq.log2_p[torch.arange(len(chosen.codes)), torch.from_numpy(chosen.codes).long()].sum().item()
 
@@ -70,13 +70,18 @@ def make_picture_content(
 
     most = budget(LATER_SHARE if later or base is not None else 1)
     alone = ReferenceSearch(chosen.image, most, chosen.weights)
-    picture = None if base is None else _inter(chosen, (budget(inter_share), most), *base, alone.quickest_error)
+    picture = None if base is None else _inter(chosen, (budget(inter_share), most), *base, alone.quickest_error, preset)
     picture = picture or alone.best(preset)
     return Content(0, 0, 0, 0, 0, chosen.codes, np.zeros((0, 0), np.int16), picture)
 
 
 def _inter(
-    chosen: ReferencePicture, budgets: tuple[int, int], base: ReferencePicture, content: Content, key_error: float
+    chosen: ReferencePicture,
+    budgets: tuple[int, int],
+    base: ReferencePicture,
+    content: Content,
+    key_error: float,
+    preset: int,
 ) -> Picture | None:
     """The inter frame of a picture; None where a key frame of more bytes serves better, both made quickly.
 
@@ -86,14 +91,15 @@ def _inter(
     """
     key, (budget, most) = content.picture, budgets
     image, before = (scale(x.image, key.width, key.height) for x in (chosen, base))
-    rough = rough_key(before, key)
+    rough = key if preset == QUICK_PRESET else rough_key(before, key)
     try:
         inter = encode_inter(image, before, rough, content.number, budget, QUICK_PRESET)
         if len(inter.unit) > most:
             return None
         if weighted_error(decode_picture(inter, rough), chosen.image, chosen.weights) > key_error:
             return None
-        inter = encode_inter(image, before, key, content.number, budget, rough=inter)
+        if preset != QUICK_PRESET:
+            inter = encode_inter(image, before, key, content.number, budget, preset, inter)
     except FormatError:
         return None
     return inter if len(inter.unit) <= most else None

@@ -15,16 +15,14 @@ HISTORY_SECONDS = 4.0  # of motion that a reference is to serve
 CANDIDATES = 4  # frames that are kept as possible references
 BLURRED = 2.0  # badness of a frame without any detail; half of the usual detail: 1
 FIRST_SECONDS = 1.0  # after which the first reference, coded in haste, is replaced by the best frame until then
-NEXT_SECONDS = 4.0  # least time between later ones: one costs as much as three seconds of motion
+NEXT_SECONDS = 4.0  # least time between later ones: one costs as much as two seconds of motion
 NEXT_GAIN = 0.2  # of badness, that a new reference must bring
 REUSE_GAIN = 0.15  # likewise for one that the receiver has already
 MAX_ERROR = 0.003  # `CausalMotion.warp_error` up to which the reference serves; the file encoder's, at half the size
 MAX_RATIO = 2.0  # times the least error so far, which is allowed too
 FAILED_PACKETS = 2  # whose mean error is looked at
 NEWEST_FRAMES = 4  # one of which follows a reference that fails
-URGENT_SECONDS = 1.5  # least time between two references, where one fails; twice as long from the third in vain on
-FIRST_URGENT_SECONDS = 0.5  # likewise from the first one, coded in haste, to the second
-MOST_IN_VAIN = 4
+URGENT_SECONDS = 0.5  # least time between two references, where one fails
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +52,7 @@ class ReferenceChoice:
         self._newest: deque[Candidate] = deque(maxlen=NEWEST_FRAMES)
         self._errors: deque[float] = deque(maxlen=FAILED_PACKETS)  # of the current reference
         self._least = math.inf  # mean of so many, of any reference
-        self._in_vain = 0  # successors since a reference has served
+        self.failed = 0  # packets in a row that the current reference has shown badly
         self._usual_detail = 0.0
         self._made = 0  # references so far
         self._last = 0  # frame at which the last one was made
@@ -75,11 +73,12 @@ class ReferenceChoice:
         self._errors.append(error)
         if len(self._errors) == FAILED_PACKETS:
             self._least = min(self._least, float(np.mean(self._errors)))
-            self._in_vain = self._in_vain if self.failing else 0
+        self.failed = self.failed + 1 if self.failing else 0
 
     def changed(self) -> None:
         """Take note that another reference is the current one."""
         self._errors.clear()
+        self.failed = 0
 
     @property
     def failing(self) -> bool:
@@ -103,30 +102,23 @@ class ReferenceChoice:
         if not self._candidates:
             return None
         if current is None:
-            return self._taken(self._candidates[0], frame)
+            return self._candidates[0]
+        since = (frame - self._last) / self._rate
         if self.failing:
-            return self._successor(frame)
+            return self._successor() if since >= URGENT_SECONDS else None
         now = self.badness(current)
         again = min(held, key=self.badness, default=None)
         if again is not None and now - self.badness(again) > REUSE_GAIN:
             return again
-        first = self._made == 1
-        if frame - self._last < (FIRST_SECONDS if first else NEXT_SECONDS) * self._rate:
-            return None
         best = self._candidates[0]
-        if first or (best is not current and now - self.badness(best) > NEXT_GAIN):
-            return self._taken(best, frame)
-        return None
+        due = since >= (FIRST_SECONDS if self._made == 1 else NEXT_SECONDS)
+        return best if due and best is not current and now - self.badness(best) > NEXT_GAIN else None
 
-    def _successor(self, frame: int) -> Candidate | None:
-        """One of the newest frames, eyes open if they can be, in place of a reference that fails; None: not yet."""
-        wait = FIRST_URGENT_SECONDS if self._made == 1 else URGENT_SECONDS * 2 ** max(0, self._in_vain - 1)
-        if frame - self._last < wait * self._rate:
-            return None
-        self._in_vain = min(self._in_vain + 1, MOST_IN_VAIN)
-        return self._taken(min(self._newest, key=lambda found: found.numbers[list(LIDS)].mean()), frame)
+    def _successor(self) -> Candidate:
+        """One of the newest frames, eyes open if they can be."""
+        return min(self._newest, key=lambda found: found.numbers[list(LIDS)].mean())
 
-    def _taken(self, candidate: Candidate, frame: int) -> Candidate:
+    def taken(self, frame: int) -> None:
+        """Take note that what `best` gave becomes a reference."""
         self._made += 1
         self._last = frame
-        return candidate

@@ -24,20 +24,20 @@ from bcdcodec.stream.fragments import split_content
 from bcdcodec.stream.motion import StreamMotion
 from bcdcodec.stream.packets import Fragment, Report
 from bcdcodec.stream.received_references import KEPT
+from bcdcodec.stream.recent_frames import RecentFrames
 from bcdcodec.stream.reference_choice import Candidate, ReferenceChoice
-from bcdcodec.video.av1 import PRESET, QUICK_PRESET
+from bcdcodec.video.av1 import QUICK_PRESET
 
 # The latest of them that may be shown again: a packet states the number modulo 8, which is at most 4 below the newest
 # that the receiver knows, and one more may come meanwhile.
 SHOWN_AGAIN = 4
 RESEND_PACKETS = 12  # after which pieces are sent again if no report tells of the content
-SERVES = 0.7  # share of the current reference's error, below which that of another must be
 TRY_SECONDS = 0.5  # from one comparison of references to the next: one costs as much as a packet
 URGENT_PIECES = 3  # that go with a packet where the reference in use fails
 # Of the bytes of a first reference, for an inter frame; files take LATER_SHARE, which is 2 dB better: a stream has to
 # wait for the wire's room.
 INTER_SHARE = 0.4
-START_CONTENTS = 2  # references that are sent whatever they take: a quick one, and the better one a second later
+START_CONTENTS = 2  # references that are sent whatever they take: that of the first frame, and a better one
 
 
 @dataclass(eq=False)
@@ -76,7 +76,9 @@ class SentReferences:
         self._profile, self._reports = profile, reports
         self._worker = ThreadPoolExecutor(1, "reference") if background else None
         self._choice = ReferenceChoice(self._rate)
-        self._tried_again = 0  # frame from which references that the receiver has may be compared again
+        self._tried_again = 0  # frame from which references may be compared again
+        self._recent = RecentFrames(session, motion)
+        self._error: float | None = None  # of the packet that is looked at next
         self._making: Future[SentReference] | None = None
         self._entries: list[SentReference] = []  # the latest KEPT
         self._coming: SentReference | None = None  # becomes the current one when the receiver has it
@@ -101,13 +103,17 @@ class SentReferences:
         first = next_frame - len(pictures)  # about, where some are shown on
         for i, (picture, each) in enumerate(zip(pictures, numbers, strict=True)):
             self._choice.look(first + i, picture, each, motion[i])
+        if self._error is not None:
+            self._recent.add(pictures, motion, self._error)
+            self._error = None
         self._collect()
         if self._making is None and self._coming is None and self.count < MAX_CONTENTS:
-            self._begin(next_frame, pictures[-1], motion[-1])
+            self._begin(next_frame)
 
     def judge(self, error: float) -> None:
         """Take note of the error of a packet's frames with the current reference."""
         self._choice.judge(error)
+        self._error = error
 
     def show(self, content: Content | None) -> None:
         """Use the face of a content, of another person, from now on; None: references of one's own again."""
@@ -123,50 +129,56 @@ class SentReferences:
         if self._worker is not None:
             self._worker.shutdown()
 
-    def _begin(self, frame: int, picture: np.ndarray, motion: torch.Tensor) -> None:
-        """Begin to make a reference if another one serves better than the current one; the newest frame is given."""
+    def _begin(self, frame: int) -> None:
+        """Begin to make a reference before `frame` if another one serves better than the current one."""
         current = None if self.current is None else self.current.candidate
         found = [entry for entry in self._entries if entry.candidate is not None and entry.ready]
         again = [e for e in found if e is not self.current and e.number >= self.count - SHOWN_AGAIN]
         held = {entry.candidate: entry for entry in again}
         urgent = self._choice.failing
-        if urgent and self._serving(frame, list(held.values()), picture, motion):
+        if urgent and (not self._may_compare(frame) or self._serving(list(held.values()))):
             return
         best = self._choice.best(frame, current, list(held))
-        if best is None:
+        if best is None or (urgent and not self._recent.saves(best, self._choice.failed)):
             return
         if best in held:
-            self._serving(frame, [held[best]], picture, motion)
+            if self._may_compare(frame):
+                self._serving([held[best]])
             return
+        self._choice.taken(frame)
         keys = [entry for entry in found if entry.key is not None and entry.number > self.count - KEPT]
         base = min(keys, key=lambda entry: _turn_between(entry.candidate, best), default=None)
-        first = current is None
-        if self._worker is None or first:
-            self._add(self.made(best, urgent, first, base))
+        if self._worker is None or current is None:
+            self._add(self.made(best, urgent, base))
         else:
-            self._making = self._worker.submit(self.made, best, urgent, False, base)
+            self._making = self._worker.submit(self.made, best, urgent, base)
 
-    def _serving(self, frame: int, held: list[SentReference], picture: np.ndarray, motion: torch.Tensor) -> bool:
-        """Use the one of the references held that shows a frame far better than the current one, if there is one."""
+    def _may_compare(self, frame: int) -> bool:
+        """Whether references may be compared before `frame`, as a while has passed."""
         if frame < self._tried_again:
             return False
         self._tried_again = frame + round(TRY_SECONDS * self._rate)
-        errors = [self._motion.error_with(picture, motion, entry.reference) for entry in held]
-        if not errors or min(errors) > SERVES * self._motion.warp_error:
+        return True
+
+    def _serving(self, held: list[SentReference]) -> bool:
+        """Use the one of the references held that shows the newest frame far better, if there is one."""
+        found = self._recent.serving([entry.reference for entry in held])
+        if found is None:
             return False
-        self.current = held[int(np.argmin(errors))]
+        self.current = held[found]
         self._choice.changed()
         return True
 
-    def made(self, candidate: Candidate, urgent: bool, quick: bool, base: SentReference | None) -> SentReference:
-        """The reference of a candidate; `quick`: a key frame by a faster search. `base`: to which it may refer."""
+    def made(self, candidate: Candidate, urgent: bool, base: SentReference | None) -> SentReference:
+        """The reference of a candidate; `base`: to which it may refer."""
         chosen = choose_picture(self._session, candidate.picture[None], candidate.motion[None])
-        preset, later = QUICK_PRESET if quick else PRESET, self.count >= START_CONTENTS
         before = None if base is None else (base.key, base.content)
-        content = make_picture_content(self._session, chosen, self.kbps, before, preset, later, INTER_SHARE)
+        content = make_picture_content(
+            self._session, chosen, self.kbps, before, QUICK_PRESET, self.count >= START_CONTENTS, INTER_SHARE
+        )
         if content.base is not None:
             return self.entry(content, candidate, urgent, base=base)
-        return self.entry(content, candidate, urgent, key=None if quick else chosen)
+        return self.entry(content, candidate, urgent, key=chosen)
 
     def _collect(self) -> None:
         if self._making is not None and self._making.done():
