@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from head_clips import head_frames, write_clip
+from head_clips import head_frames, write_clip, write_lossless_clip
 from sprite_sheets import write_sheets
 
 
@@ -40,7 +40,7 @@ def footage(tmp_path_factory) -> Path:
     """A folder of four short clips of different procedural heads, to train on."""
     folder = tmp_path_factory.mktemp("footage")
     for i in range(4):
-        write_clip(folder / f"head-{i}.mp4", head_frames(i, 24, 32))
+        write_lossless_clip(folder / f"head-{i}.mkv", head_frames(i, 24, 32))
     return folder
 
 
@@ -98,9 +98,12 @@ def other_model(tiny_run, footage, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def clip(tmp_path_factory) -> Path:
-    """Two and a half seconds of one head, 64 x 48 pixels, 25 frames a second."""
-    frames = head_frames(11, 62, 64)[:, 8:56]
-    return write_clip(tmp_path_factory.mktemp("clips") / "clip.mp4", frames)
+    """Two and a half seconds of one head, 64 x 48 pixels, 25 frames a second.
+
+    One on which no model of the tests is undecided about another reference: on another machine it is coded the same.
+    """
+    frames = head_frames(15, 62, 64)[:, 8:56]
+    return write_lossless_clip(tmp_path_factory.mktemp("clips") / "clip.mkv", frames)
 
 
 @pytest.fixture(scope="session")
