@@ -10,6 +10,15 @@ from head_clips import head_frames, write_clip, write_lossless_clip
 from sprite_sheets import write_sheets
 
 
+def encoded(source: Path, name: str, model: Path) -> Path:
+    """A video, encoded into a file beside it."""
+    from bcdcodec.files.encode_file import EncodeOptions, encode_file
+
+    path = source.with_name(name)
+    encode_file(source, path, EncodeOptions(model, "cpu"))
+    return path
+
+
 @pytest.fixture
 def bcd(monkeypatch, capfd):
     """Run `bcd` in this process, where torch is loaded already; returns its exit code and what it printed."""
@@ -109,11 +118,7 @@ def clip(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def recording(clip, tiny_model) -> Path:
     """`clip`, encoded with the tiny model."""
-    from bcdcodec.files.encode_file import EncodeOptions, encode_file
-
-    path = clip.with_name("clip.bcd")
-    encode_file(clip, path, EncodeOptions(tiny_model, "cpu"))
-    return path
+    return encoded(clip, "clip.bcd", tiny_model)
 
 
 @pytest.fixture(scope="session")
@@ -133,19 +138,11 @@ def faces(bcd, faces_model):
 @pytest.fixture(scope="session")
 def faces_recording(clip, faces_model) -> Path:
     """`clip`, encoded with the small `faces` model."""
-    from bcdcodec.files.encode_file import EncodeOptions, encode_file
-
-    path = clip.with_name("faces.bcd")
-    encode_file(clip, path, EncodeOptions(faces_model, "cpu"))
-    return path
+    return encoded(clip, "faces.bcd", faces_model)
 
 
 @pytest.fixture(scope="session")
 def other_person(tmp_path_factory, faces_model) -> Path:
     """Another head, encoded with the small `faces` model."""
-    from bcdcodec.files.encode_file import EncodeOptions, encode_file
-
-    folder = tmp_path_factory.mktemp("others")
-    source = write_clip(folder / "other.mp4", head_frames(12, 30))
-    encode_file(source, folder / "other.bcd", EncodeOptions(faces_model, "cpu"))
-    return folder / "other.bcd"
+    source = write_clip(tmp_path_factory.mktemp("others") / "other.mp4", head_frames(12, 30))
+    return encoded(source, "other.bcd", faces_model)
