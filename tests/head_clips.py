@@ -3,6 +3,7 @@
 from fractions import Fraction
 
 import numpy as np
+from golden_inputs import write_mkv
 
 from bcdcodec.video import write_video
 
@@ -22,4 +23,10 @@ def write_clip(path, frames, pts=None, time_base=TICK):
     with write_video(path, frames.shape[2], frames.shape[1], time_base) as video:
         for i, frame in enumerate(frames):
             video.write(frame, i if pts is None else pts[i])
+    return path
+
+
+def write_lossless_clip(path, frames):
+    """Pictures [t, h, w, 3] as FFV1 in Matroska, 25 a second: the same pictures whatever the machine's encoder does."""
+    write_mkv(path, frames, range(0, 2 * len(frames), 2))
     return path

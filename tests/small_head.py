@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 import cv2
 import numpy as np
 
@@ -107,15 +109,7 @@ def landmarks(head: Head, shape: np.ndarray, pose: Pose) -> np.ndarray:
     seen = pose.project(shape.astype(np.float32))
     points = np.zeros((478, 3), np.float32)
     points[:468] = seen[head.surface]
-    lines = (
-        head.upper_lip,
-        head.lower_lip,
-        head.upper_lids[0],
-        head.lower_lids[0],
-        head.upper_lids[1],
-        head.lower_lids[1],
-    )
-    for marks, line in zip((*LIPS, *EYES), lines, strict=True):
+    for marks, line in zip((*LIPS, *EYES), chain(*head.contour_pairs), strict=True):
         at = np.r_[0, np.cumsum(np.linalg.norm(np.diff(seen[line, :2], axis=0), axis=1))]
         for k, where in zip(marks, np.linspace(0, at[-1], len(marks)), strict=True):
             points[k] = [np.interp(where, at, seen[line, c]) for c in range(3)]

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from vector_parts import randomly_damaged
 from vector_pictures import INTER, KEY, ODD, OTHER_KEY, STILL
 
 from bcdcodec.container.av1 import parse_inter_unit, parse_key_unit
@@ -142,19 +143,10 @@ def test_random_units_give_format_errors_only_and_take_no_memory():
     units = [KEY.unit, INTER.unit, STILL.unit, ODD.unit]
     tracemalloc.start()
     for i in range(2000):
-        unit = bytearray(units[i % 4])
-        for _ in range(rng.integers(1, 5)):
-            at, size = int(rng.integers(0, min(len(unit), 40))), int(rng.integers(1, 5))
-            kind = rng.integers(3)
-            if kind == 0:
-                unit[at : at + size] = rng.bytes(size)
-            elif kind == 1:
-                del unit[at : at + size]
-            else:
-                unit[at:at] = rng.bytes(size)
+        unit = randomly_damaged(units[i % 4], rng, most=4, reach=40, longest=4)
         for parse in (lambda u: parse_key_unit(u, 96, 64), lambda u: parse_inter_unit(u, KEY_PARSED)):
             try:
-                parse(bytes(unit))
+                parse(unit)
             except FormatError as error:
                 assert "\n" not in str(error)
     assert tracemalloc.get_traced_memory()[1] < 1 << 20

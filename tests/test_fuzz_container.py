@@ -6,7 +6,7 @@ import tracemalloc
 import numpy as np
 import pytest
 from vector_files import valid_vectors
-from vector_parts import LEARNED, file_bytes, motion_for, recording
+from vector_parts import LEARNED, file_bytes, motion_for, randomly_damaged, recording
 
 from bcdcodec.container import open_bcd, read_recording, verify_file
 from bcdcodec.container.chunks import SIGNATURE, pack_chunk, read_chunks
@@ -99,17 +99,7 @@ def test_random_damage_gives_bcd_errors_only(seed):
     rng = np.random.default_rng(seed)
     files = [data for tables, data in valid_vectors().values() if tables in ("small", "small_context", "learned")]
     for _ in range(150):
-        data = bytearray(files[rng.integers(len(files))])
-        for _ in range(rng.integers(1, 4)):
-            at, size = int(rng.integers(0, len(data))), int(rng.integers(1, 9))
-            kind = rng.integers(3)
-            if kind == 0:
-                data[at : at + size] = rng.bytes(size)
-            elif kind == 1:
-                del data[at : at + size]
-            else:
-                data[at:at] = rng.bytes(size)
-        frames_until_error(bytes(data))
+        frames_until_error(randomly_damaged(files[rng.integers(len(files))], rng, most=3, longest=8))
 
 
 @pytest.mark.parametrize("profile", ["constant", "context", "learned"])

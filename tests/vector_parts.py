@@ -201,6 +201,22 @@ def put(payload: bytes, at: int, new: bytes) -> bytes:
     return payload[:at] + new + payload[at + len(new) :]
 
 
+def randomly_damaged(data: bytes, rng: np.random.Generator, most: int, longest: int, reach: int | None = None) -> bytes:
+    """Return the data with 1 to `most` pieces of 1 to `longest` bytes, in its first `reach`, changed, cut or put in."""
+    data = bytearray(data)
+    for _ in range(rng.integers(1, most + 1)):
+        end = len(data) if reach is None else min(len(data), reach)
+        at, size = int(rng.integers(0, end)), int(rng.integers(1, longest + 1))
+        kind = rng.integers(3)
+        if kind == 0:
+            data[at : at + size] = rng.bytes(size)
+        elif kind == 1:
+            del data[at : at + size]
+        else:
+            data[at:at] = rng.bytes(size)
+    return bytes(data)
+
+
 def changes_to_itself(tables: ContextTables) -> bytes:
     """Return the coded part of two frames, of which the second says that a group changes, and to the code it has."""
     encoder, state = RangeEncoder(), ContextState(tables)

@@ -1,7 +1,7 @@
 """The reference picture of a CONT: its fields and the rules for its AV1 temporal unit (format-spec.md, section 16)."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bcdcodec.container.av1 import KeyUnit, parse_inter_unit, parse_key_unit
 from bcdcodec.container.varint import pack_varint, read_varint
@@ -19,6 +19,10 @@ class Picture:
     height: int
     unit: bytes  # OBUs: a sequence header and a key frame, or one inter frame
     base: int | None = None  # number of the content whose key frame the inter frame refers to; None: a key frame
+
+    def renumbered(self, numbers: Mapping[int, int]) -> "Picture":
+        """Return the picture where contents have other numbers, new by old; KeyError without that of its base."""
+        return self if self.base is None else replace(self, base=numbers[self.base])
 
 
 def check_picture(number: int, picture: Picture, keys: Mapping[int, KeyUnit]) -> KeyUnit | None:

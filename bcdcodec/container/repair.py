@@ -84,7 +84,6 @@ class _Kept:
     start: int  # of its payload in the damaged bytes
     end: int
     content: int = 0  # new number of the content that it is, or belongs to
-    base: int | None = None  # new number of the content that a content's picture refers to
     first_frame: int = 0  # new number
     cut: Motion | None = None  # of a MOTN that the file's end cuts: the frames before the cut
 
@@ -215,7 +214,7 @@ class _Plan:
         payload = self._data[kept.start : kept.end]
         if kept.type == CONT:
             fields = unpack_content_fields(payload)
-            picture = fields.picture and replace(fields.picture, base=kept.base)
+            picture = fields.picture and fields.picture.renumbered(self._numbers)
             first_frame = kept.first_frame if self._renumbered else fields.first_frame
             moved = replace(fields, number=kept.content, first_frame=first_frame, picture=picture)
             return pack_content_fields(moved) + payload[fields.coded_start :]
@@ -326,17 +325,17 @@ class _Plan:
         if fields.number in self._numbers:
             raise FormatError(f"a content {fields.number} came before it")
         number, picture = len(self._order.content_starts), fields.picture
-        if picture is not None and picture.base is not None:
-            if picture.base not in self._numbers:
+        if picture is not None:
+            if picture.base is not None and picture.base not in self._numbers:
                 raise FormatError(f"its picture refers to content {picture.base}, which is lost")
-            picture = replace(picture, base=self._numbers[picture.base])
+            picture = picture.renumbered(self._numbers)
         if tables is not None:
             unpack_content(payload, tables, self._head.content_profile)
         if fields.first_frame < self._next_frame:
             raise FormatError(f"it begins at frame {fields.first_frame}, but {self._next_frame} frames came before it")
         self._order.add_content(number, self._order.frames, picture)
         self._numbers[fields.number], self._starts[fields.number] = number, fields.first_frame
-        self._kept.append(_Kept(CONT, start, end, number, picture and picture.base, self._order.frames))
+        self._kept.append(_Kept(CONT, start, end, number, self._order.frames))
 
     def _add_motion(
         self, start: int, end: int, fields: MotionFields | Motion, codes: np.ndarray | None, cut: Motion | None = None
@@ -363,7 +362,7 @@ class _Plan:
         if codes is not None:
             self._digest.update(codes.tobytes())
         self._next_frame = first + fields.frames
-        self._kept.append(_Kept(MOTN, start, end, number, None, order.frames - fields.frames, cut))
+        self._kept.append(_Kept(MOTN, start, end, number, order.frames - fields.frames, cut))
 
     def _lose_frames(self, end: int, ticks: tuple[int, int] | None) -> None:
         """State that the frames from the next one on and before `end` are lost; `ticks`: when they were shown."""

@@ -98,9 +98,7 @@ class StreamRecorder:
 
 def _renumbered(content: Content, numbers: dict[int, int]) -> Content:
     """A content of the stream by the numbers of the file, by those of the stream."""
-    picture = content.picture
-    if content.base is not None:
-        picture = replace(picture, base=numbers[content.base])
+    picture = content.picture and content.picture.renumbered(numbers)
     return replace(content, number=numbers[content.number], picture=picture)
 
 

@@ -160,9 +160,9 @@ def headlines(rows: Sequence[Row]) -> dict[str, dict]:
     return found
 
 
-def settings_of(rows: Sequence[Row], codec: str = BCD) -> list[str]:
-    """Settings of a codec; of BCD the default rate first."""
-    return list(dict.fromkeys(r.setting for r in rows if r.codec == codec and not r.without))
+def settings_of(rows: Sequence[Row]) -> list[str]:
+    """Settings of BCD, the default rate first."""
+    return list(dict.fromkeys(r.setting for r in rows if r.codec == BCD and not r.without))
 
 
 def ablation(rows: Sequence[Row]) -> list[dict]:

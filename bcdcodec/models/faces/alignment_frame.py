@@ -28,10 +28,10 @@ def to_frame(similarity: Tensor, positions: Tensor) -> Tensor:
     return (positions - _centre(similarity, positions)) @ axes / side**2
 
 
-def crop(picture: Tensor, similarity: Tensor, size: int, mode: str = "bilinear") -> Tensor:
+def crop(picture: Tensor, similarity: Tensor, size: int) -> Tensor:
     """What the frame shows of a picture: [b, c, h, h] -> [b, c, size, size]; outside the picture its border repeats."""
     grid = to_picture(similarity, positions(size, picture).expand(len(picture), -1, -1, -1))
-    return F.grid_sample(picture, grid, mode=mode, padding_mode="border", align_corners=False)
+    return F.grid_sample(picture, grid, padding_mode="border", align_corners=False)
 
 
 def paste(face: Tensor, mask: Tensor, similarity: Tensor, picture: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
@@ -13,6 +14,7 @@ ROUNDS = 8  # pose and shape in turn
 LANDMARK_SIGMA = 0.08  # units of the head, of a landmark
 EXPRESSION_SIGMA = 0.4  # of the weights, least squares' prior
 DRIVER_SIGMA = 0.3  # the same for a clip, where the identity is known
+IDENTITIES = 5  # frames of a clip that its identity is the mean of
 POSE_ROUNDS = 10  # from nothing; 3 from the frame before
 SMOOTHNESS = 1.5  # units of the head, reach of what is left over
 
@@ -47,18 +49,7 @@ class Fit:
 def contours(head: Head, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Vertices [k] on lips and lids and where they are [k, 2], by arc length of the landmarker's contours."""
     vertices, places = [], []
-    for way, marks in zip(
-        (
-            head.upper_lip,
-            head.lower_lip,
-            head.upper_lids[0],
-            head.lower_lids[0],
-            head.upper_lids[1],
-            head.lower_lids[1],
-        ),
-        (*LIPS, *EYES),
-        strict=True,
-    ):
+    for way, marks in zip(chain(*head.contour_pairs), (*LIPS, *EYES), strict=True):
         at = _arc(head.vertices[way][:, :2])
         target = points[list(marks), :2]
         there = _arc(target)
@@ -115,18 +106,18 @@ def fit(head: Head, points: np.ndarray) -> Fit:
     return Fit(neutral.astype(np.float32), expression, pose, error, identity)
 
 
-def fit_expressions(head: Head, points: np.ndarray, identities: int = 5) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def fit_expressions(head: Head, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Expressions [t, 57], rotations [t, 3, 3] and the neutral [v, 3] of one person from landmarks [t, 478, 3]."""
-    expressions, poses, neutral = fit_clip(head, points, identities)
+    expressions, poses, neutral = fit_clip(head, points)
     return expressions, np.array([pose.rotation for pose in poses]), neutral
 
 
-def fit_clip(head: Head, points: np.ndarray, identities: int = 5) -> tuple[np.ndarray, list[Pose], np.ndarray]:
+def fit_clip(head: Head, points: np.ndarray) -> tuple[np.ndarray, list[Pose], np.ndarray]:
     """Expressions [t, 57], poses and the neutral [v, 3] of one person from landmarks [t, 478, 3].
 
-    The identity is the mean of what `identities` frames give, spread over the clip; then only expression and pose move.
+    The identity is the mean of what IDENTITIES frames give, spread over the clip; then only expression and pose move.
     """
-    some = [fit(head, points[t]) for t in np.unique(np.linspace(0, len(points) - 1, identities).round().astype(int))]
+    some = [fit(head, points[t]) for t in np.unique(np.linspace(0, len(points) - 1, IDENTITIES).round().astype(int))]
     neutral = np.mean([f.neutral for f in some], axis=0)
     prior = np.full(len(head.names), 1 / DRIVER_SIGMA**2)
     expressions, poses = [], []

@@ -51,7 +51,7 @@ def _around(head: Head, person: Person, seen: np.ndarray, known: np.ndarray, par
     ratio = SIDE / FIELD
     face = (share > 0).astype(np.uint8)
     spread = small.reshape(-1, 4)[nearest_outside(share == 0)]
-    for upper, lower in ((head.upper_lip, head.lower_lip), *zip(head.upper_lids, head.lower_lids, strict=True)):
+    for upper, lower in head.contour_pairs:
         way = np.concatenate([seen[upper, :2], seen[lower[::-1], :2]])
         cv2.fillPoly(face, [(way / ratio).round().astype(np.int32)], 1)
     away = cv2.distanceTransform(1 - face, cv2.DIST_L2, 5)[..., None] * ratio  # pixels of the picture

@@ -49,6 +49,11 @@ class Head:
     surface: np.ndarray  # int [468] vertices that the landmarker's points lie on
     source: np.ndarray  # int [v] indices in the file
 
+    @property
+    def contour_pairs(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """Upper and lower contours of the mouth, the right eye and the left one."""
+        return (self.upper_lip, self.lower_lip), *zip(self.upper_lids, self.lower_lids, strict=True)
+
     def shape(self, identity: np.ndarray, expression: np.ndarray) -> np.ndarray:
         """Vertices [v, 3] of weights of identity [m] and of expression [57]."""
         shape = self.vertices + np.tensordot(identity, self.identity[: len(identity)], 1)

@@ -71,8 +71,7 @@ def render(head: Head, person: Person, motion: Motion) -> Frame:
     seen = pose.project(shape)
     still = person.fit.pose.project(shape)  # the same face in the photograph's pose
     surface = rasterise(seen, person.face, SIDE, SIDE)
-    mouth = opening(seen[head.upper_lip, :2], seen[head.lower_lip, :2], SIDE)
-    eyes = [opening(seen[head.upper_lids[k], :2], seen[head.lower_lids[k], :2], SIDE) for k in range(2)]
+    mouth, *eyes = (opening(seen[upper, :2], seen[lower, :2], SIDE) for upper, lower in head.contour_pairs)
     place, known = source(head, person, seen, still, surface)
 
     skin = sample(person.skin.picture, place)
