@@ -1,12 +1,12 @@
 """Base motion and geometry: the face-aligned frame, the networks, their training data and exact resume."""
 
 import argparse
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from faces_runs import log_of, options, smooth_picture, write_prepared
 from head_clips import head_frames, write_clip
 from safetensors.torch import load_file
 from torch.nn import functional as F
@@ -35,11 +35,6 @@ SMALL_MOTION = BaseMotionConfig(
     codes=8, place_fine=8,
 )  # fmt: skip
 SIMILARITY = torch.tensor([[0.45, 0.55, -0.5, 0.3], [0.5, 0.5, 0.0, 0.0]])
-
-
-def smooth_picture(b, size, seed=0):
-    noise = torch.randn(b, 3, 6, 6, generator=torch.Generator().manual_seed(seed))
-    return F.interpolate(noise, size=(size, size), mode="bicubic").clamp(-2, 2) / 2
 
 
 def random_motion(b, m=54, seed=0):
@@ -232,32 +227,7 @@ def test_held_frames_have_no_slope_and_right_ones_have_one():
 
 @pytest.fixture
 def prepared(tmp_path):
-    """Two clips of 10 frames as `prepare_clips` writes them."""
-    rng = np.random.default_rng(0)
-    folder = tmp_path / "frames" / "train"
-    folder.mkdir(parents=True)
-    for name in ("p001_0", "p002_0"):
-        pictures = (smooth_picture(10, 256).permute(0, 2, 3, 1).numpy() * 127 + 128).astype(np.uint8)
-        np.save(folder / f"{name}.npy", pictures)
-        labels = {
-            "points": rng.uniform(60, 200, (10, 478, 3)), "blendshapes": rng.random((10, 52)),
-            "turn": rng.normal(size=(10, 2)) * 0.1, "roll": rng.normal(size=10) * 0.1,
-            "scale": np.full(10, 6.0), "centre": np.full((10, 2), 128.0),
-        }  # fmt: skip
-        labels = {key: value.astype(np.float32) for key, value in labels.items()}
-        np.savez(folder / f"{name}.npz", found=np.ones(10, bool), **labels)
-    return tmp_path / "frames"
-
-
-def options(prepared, run, steps):
-    return argparse.Namespace(
-        clips=prepared, portraits=None, landmarker=None, run=run, steps=steps, save=1e9, every=1, lr_scale=1.0
-    )
-
-
-def log_of(run):
-    lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
-    return [{key: value for key, value in line.items() if key not in ("hours", "steps_per_second")} for line in lines]
+    return write_prepared(tmp_path / "frames")
 
 
 def trained_geometry(prepared, run):

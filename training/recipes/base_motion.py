@@ -10,16 +10,18 @@ similarity of the face-aligned frame; commitment; rate.
 
 `--keep-codes` trains the reader alone, on unquantised features: codebooks and linear heads stay as they are. There the
 crop is also disturbed: light, blur, noise, proportions, and things in front of the face.
+
+In a run `--from` a model codes and rate count from the first step on, codebooks are not seeded, and batch norm keeps
+its statistics.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.models.faces.alignment_frame import crop
@@ -29,6 +31,7 @@ from bcdcodec.training.data.aligned_pairs import PortraitFolders, load_clips, mo
 from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.data.single_frames import FrameSource
 from bcdcodec.training.recipes import run as runs
+from bcdcodec.training.recipes.model_parts import beginning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,7 +150,11 @@ def _expression(said: Tensor, right: Tensor, weight: Tensor) -> Tensor:
 def train(options: argparse.Namespace, schedule: Schedule, config: BaseMotionConfig) -> None:
     """Train as `run.train` does."""
     torch.manual_seed(schedule.seed)
-    model = BaseMotion(config)
+    begun = beginning(options, "base_motion", BaseMotion, config)
+    model, config = begun.network, begun.network.config
+    if begun.origin:  # its codes have a meaning from the first step on
+        schedule = replace(schedule, quantise_from=0, rate_from=0)
+        keep_statistics(model)
     clips = load_clips(options.clips / "train")
     portraits = PortraitFolders(options.portraits, options.landmarker).read() if options.portraits else []
     source = FrameSource(clips, portraits, schedule.seed)
@@ -158,7 +165,7 @@ def train(options: argparse.Namespace, schedule: Schedule, config: BaseMotionCon
         model.expression_scale.copy_(deviation[:54])
 
     def of_batch(raw: dict, step: int) -> dict[str, Tensor]:
-        if step == schedule.quantise_from:
+        if step == schedule.quantise_from and not (begun.origin or schedule.keep_codes):
             seed_codebooks(model, source, schedule)
         return losses(model, raw, schedule, step)
 
@@ -168,9 +175,19 @@ def train(options: argparse.Namespace, schedule: Schedule, config: BaseMotionCon
     recipe = runs.Recipe(
         "base_motion", config, model, model.reader.layers, weights, begin,
         lambda number: source.raw(number, schedule.batch, schedule.portraits), of_batch,
-        f"{len(clips)} clips, {len(source.portraits)} portraits",
+        f"{len(clips)} clips, {len(source.portraits)} portraits", begun.origin,
     )  # fmt: skip
     runs.train(recipe, options, schedule)
+
+
+def keep_statistics(model: BaseMotion) -> None:
+    """Let batch norm use the statistics that the model has, also in training.
+
+    Those of a few clips would replace them within some steps, and other people would be read much worse.
+    """
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+            module.eval()
 
 
 @torch.no_grad()
@@ -190,9 +207,13 @@ def main(arguments: list[str] | None = None) -> None:
     """Train."""
     parse = runs.parser("Train the encoder of the base motion from the teacher's labels.")
     parse.add_argument(
-        "--quantise-from", type=int, default=Schedule.quantise_from, help="step from which codes are used"
-    )
-    parse.add_argument("--rate-from", type=int, default=Schedule.rate_from, help="step from which the rate counts")
+        "--quantise-from", type=int, default=Schedule.quantise_from,
+        help="step from which codes are used; in a run --from a model: the first",
+    )  # fmt: skip
+    parse.add_argument(
+        "--rate-from", type=int, default=Schedule.rate_from,
+        help="step from which the rate counts; in a run --from a model: the first",
+    )  # fmt: skip
     parse.add_argument("--keep-codes", action="store_true", help="train the reader alone, on disturbed crops")
     options = parse.parse_args(arguments)
     schedule = Schedule(quantise_from=options.quantise_from, rate_from=options.rate_from, keep_codes=options.keep_codes)
@@ -200,4 +221,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    runs.command(main)

@@ -1,6 +1,6 @@
 """Train the drawing network over a trained geometry network.
 
-    python -m bcdcodec.training.recipes.drawing --geometry RUN --run DIR ...
+    python -m bcdcodec.training.recipes.drawing --geometry RUN_OR_MODEL --run DIR ...
 
 Data: as for the geometry network. References are coded by AV1 as files code them, so that drawing also brings back what
 that loses. Three quarters of a batch see noise alone, as the first step does: noise of any level with the true
@@ -9,15 +9,15 @@ step draws with a little noise over it, as later steps do; the rest the true dif
 has it (Karras et al. 2022).
 Losses: for the last the denoising loss; for what steps draw a smooth absolute error, that of neighbouring pixels'
 differences, features of a face recognition network (SFace), and, from step `critic_from`, a discriminator that looks at
-eyes and mouth. The errors count more there, too.
+eyes and mouth. The errors count more there, too. No model has the discriminator: in a run `--from` a model, whose
+network has learned against one already, a new one learns and counts from the first step on.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,13 +26,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bcdcodec.models.faces.alignment_frame import positions
-from bcdcodec.models.faces.config import DrawingConfig, GeometryConfig
+from bcdcodec.models.faces.config import DrawingConfig, GeometryConfig, check_same_frame
 from bcdcodec.models.faces.drawing import DrawingInput, DrawingNetwork, draw
 from bcdcodec.models.faces.geometry import Geometry, GeometryNetwork, compose, warp
 from bcdcodec.training.data.aligned_pairs import Pairs, PairSource, PortraitFolders, aligned, load_clips
 from bcdcodec.training.discriminator import Discriminator, balanced
 from bcdcodec.training.recipes import run as runs
 from bcdcodec.training.recipes.geometry import charbonnier, predict, set_motion_statistics
+from bcdcodec.training.recipes.model_parts import beginning, run_or_model
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -211,8 +212,12 @@ WEIGHTS = {"denoising": 1.0, "picture": 10.0, "edges": 10.0, "features": 4.0, "f
 def train(options: argparse.Namespace, schedule: Schedule, config: DrawingConfig) -> None:
     """Train as `run.train` does; the geometry network stays as it is."""
     torch.manual_seed(schedule.seed)
-    network = DrawingNetwork(config)
-    geometry = runs.trained(options.geometry, "geometry", GeometryNetwork, GeometryConfig).requires_grad_(False)
+    begun = beginning(options, "drawing", DrawingNetwork, config)
+    network, config = begun.network, begun.network.config
+    if begun.origin:
+        schedule = replace(schedule, critic_from=0)
+    geometry = run_or_model(options.geometry, "geometry", GeometryNetwork, GeometryConfig).requires_grad_(False)
+    check_same_frame(config, geometry.config)
     cells = geometry.config.cells
     source = PairSource(load_clips(options.clips / "train"), [], config.frame, cells, schedule.seed)
     folder = PortraitFolders(options.portraits, options.landmarker) if options.portraits else None
@@ -231,7 +236,8 @@ def train(options: argparse.Namespace, schedule: Schedule, config: DrawingConfig
 
     recipe = runs.Recipe(
         "drawing", config, network, network.blocks, WEIGHTS, lambda: set_motion_statistics(network, source),
-        batch, of_batch, f"{len(source.clips)} clips, {len(folder.read()) if folder else 0} portraits", critic,
+        batch, of_batch, f"{len(source.clips)} clips, {len(folder.read()) if folder else 0} portraits", begun.origin,
+        critic,
     )  # fmt: skip
     runs.train(recipe, options, schedule)
 
@@ -239,7 +245,7 @@ def train(options: argparse.Namespace, schedule: Schedule, config: DrawingConfig
 def main(arguments: list[str] | None = None) -> None:
     """Train."""
     parse = runs.parser("Train the drawing network over a trained geometry network.")
-    parse.add_argument("--geometry", type=Path, required=True, help="run of recipes.geometry, which is not changed")
+    parse.add_argument("--geometry", required=True, help="run of recipes.geometry, or a model; it is not changed")
     parse.add_argument("--sface", type=Path, help="folder of SFace, for the loss of its features")
     parse.add_argument("--batch", type=int, default=Schedule.batch, help="pairs a step")
     options = parse.parse_args(arguments)
@@ -247,4 +253,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    runs.command(main)

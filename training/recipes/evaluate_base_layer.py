@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import csv
 import json
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from bcdcodec.training.data.landmarker import BLENDSHAPES
 from bcdcodec.training.recipes import run as runs
 from bcdcodec.training.recipes.drawing import coded
 from bcdcodec.training.recipes.face_movement import dlib_judge, landmarker_judge, movement
+from bcdcodec.training.recipes.model_parts import run_or_model
 
 EYES_SHUT = [BLENDSHAPES.index(f"eyeBlink{side}") for side in ("Left", "Right")]
 JAW = BLENDSHAPES.index("jawOpen")
@@ -166,7 +166,7 @@ def write_sheet(rows: list, kinds: tuple[str, ...], path: Path) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Evaluate a run's averaged weights and add a line to its curve."""
     parse = argparse.ArgumentParser(description="Measure the geometry network on val.")
-    parse.add_argument("--run", type=Path, required=True, help="folder of the run")
+    parse.add_argument("--run", required=True, help="run of recipes.geometry; with --drawing, or a model")
     parse.add_argument("--clips", type=Path, required=True, help="folder of prepared clips (train and val)")
     parse.add_argument("--landmarker", type=Path, required=True, help="MediaPipe's face_landmarker.task")
     parse.add_argument("--count", type=int, default=76, help="clips, evenly picked")
@@ -178,19 +178,20 @@ def main(arguments: list[str] | None = None) -> None:
     parse.add_argument("--sheet", type=Path, help="PNG of the clips that move most")
     options = parse.parse_args(arguments)
     decoder = Decoder(
-        runs.trained(options.run, "geometry", GeometryNetwork, GeometryConfig),
+        run_or_model(options.run, "geometry", GeometryNetwork, GeometryConfig),
         runs.trained(options.drawing, "drawing", DrawingNetwork, DrawingConfig) if options.drawing else None,
         tuple(map(int, options.steps.split(","))) if options.drawing else (),
         options.quality,
     )
-    run = options.drawing or options.run
+    run = options.drawing or Path(options.run)
+    progress = runs.progress(run)
     clips = load_clips(options.clips / "val")
     names = [list(clips)[i] for i in evenly_in_time(len(clips), options.count)]
     judges = {"mediapipe": landmarker_judge(options.landmarker)}
     if not options.no_dlib:
         judges["dlib"] = dlib_judge()
     result = evaluate(decoder, {name: clips[name] for name in names}, options.frames, judges, options.sheet)
-    result = runs.progress(run) | {"clips": len(names)} | result
+    result = progress | {"clips": len(names)} | result
     path = run / "curve.csv"
     new = not path.exists()
     with open(path, "a", newline="") as file:
@@ -202,4 +203,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    runs.command(main)

@@ -1,7 +1,9 @@
-"""Write a `faces` model folder from the runs of its parts.
+"""Write a `faces` model folder from the runs of its parts, or from parts of other models.
 
     python -m bcdcodec.training.recipes.export_faces --geometry RUN --surroundings RUN --drawing RUN \
         --base-motion RUN --frames DIR --clips DIR --out DIR
+
+In place of a run's folder may stand the name or the folder of a model, whose network is taken as it is.
 
 The enhancement layer is fitted here, to what the base layer leaves over on training clips: its flow fields are the
 principal components of the remaining flow, its codes are fitted to their coefficients, and the Lagrangian multiplier is
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import argparse
 import csv
-import sys
+import os
 from itertools import islice
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from bcdcodec.config import DiffusionConfig, LatentConfig, QuantiserConfig, Wind
 from bcdcodec.entropy.content import BUCKETS, SYMBOLS, ContentModel
 from bcdcodec.entropy.model_tables import ModelTables
 from bcdcodec.entropy.tables import FrequencyTables
+from bcdcodec.errors import BcdError
 from bcdcodec.model_folder import CARD, CONFIG, TABLES
 from bcdcodec.models.faces.alignment import align
 from bcdcodec.models.faces.base_motion import BaseMotion
@@ -54,6 +57,7 @@ from bcdcodec.training.entropy_fit.context_tables import fit_context
 from bcdcodec.training.export import context_bits, fit_rate
 from bcdcodec.training.expression_metric import expression_metric
 from bcdcodec.training.recipes import run as runs
+from bcdcodec.training.recipes.model_parts import run_or_model
 
 # Small, or compared with exact values: kept in float32.
 WHOLE = ("motion_", "expression_", "place_", "locator.mean", "locator.scale", "quantiser.", "running_", "vq.", "basis")
@@ -87,30 +91,33 @@ def configured(
 
 
 def load_runs(
-    geometry: Path,
-    base: Path,
-    surroundings: Path | None = None,
-    drawing: Path | None = None,
-    reader: Path | None = None,
+    geometry: str | os.PathLike,
+    base: str | os.PathLike,
+    surroundings: str | os.PathLike | None = None,
+    drawing: str | os.PathLike | None = None,
+    reader: str | os.PathLike | None = None,
     share: float = 0.0,
 ) -> FacesModel:
-    """The averaged weights of the runs, as they will be shipped.
+    """The averaged weights of the runs, or of what `run_or_model` takes in their place, as they will be shipped.
 
     Those of the base motion `share` of the way to `reader`, which has gone on from there: between a network and what
     it has become by further training on other data there is often one that is better than both on people whom neither
     knows (Wortsman et al. 2022, arXiv 2109.01903).
     """
-    network = runs.trained(geometry, "geometry", GeometryNetwork, GeometryConfig)
-    base_motion = runs.trained(base, "base_motion", BaseMotion, BaseMotionConfig)
+    network = run_or_model(geometry, "geometry", GeometryNetwork, GeometryConfig)
+    base_motion = run_or_model(base, "base_motion", BaseMotion, BaseMotionConfig)
     if reader:
-        further = runs.trained(reader, "base_motion", BaseMotion, BaseMotionConfig).state_dict()
+        further = run_or_model(reader, "base_motion", BaseMotion, BaseMotionConfig)
+        if further.config != base_motion.config:
+            raise BcdError(f"the reader {reader} has another config than the base motion {base}")
+        further = further.state_dict()
         for name, tensor in base_motion.state_dict().items():
             if tensor.is_floating_point():
                 tensor.lerp_(further[name], share)
     around = (
-        runs.trained(surroundings, "surroundings", SurroundingsNetwork, SurroundingsConfig) if surroundings else None
+        run_or_model(surroundings, "surroundings", SurroundingsNetwork, SurroundingsConfig) if surroundings else None
     )
-    drawn = runs.trained(drawing, "drawing", DrawingNetwork, DrawingConfig) if drawing else None
+    drawn = run_or_model(drawing, "drawing", DrawingNetwork, DrawingConfig) if drawing else None
     optional = (part.config if part else None for part in (around, drawn))
     model = FacesModel(configured(network.config, base_motion.config, *optional))
     base = model.base
@@ -198,12 +205,14 @@ def fit_tables(model: FacesModel, coded: list[tuple[Tensor, Tensor]], bits: floa
 @torch.no_grad()
 def main(arguments: list[str] | None = None) -> None:
     """Export."""
-    parse = argparse.ArgumentParser(description="Export a `faces` model from the runs of its parts.")
-    parse.add_argument("--geometry", type=Path, required=True, help="run of recipes.geometry")
-    parse.add_argument("--surroundings", type=Path, help="run of recipes.surroundings; without it a rule moves them")
-    parse.add_argument("--drawing", type=Path, help="run of recipes.drawing; without it nothing is drawn")
-    parse.add_argument("--base-motion", type=Path, required=True, help="run of recipes.base_motion")
-    parse.add_argument("--reader", type=Path, help="run that has gone on from --base-motion with --keep-codes")
+    parse = argparse.ArgumentParser(
+        description="Export a `faces` model from the runs of its parts; a model's name or folder may stand for a run."
+    )
+    parse.add_argument("--geometry", required=True, help="run of recipes.geometry")
+    parse.add_argument("--surroundings", help="run of recipes.surroundings; without it a rule moves them")
+    parse.add_argument("--drawing", help="run of recipes.drawing; without it nothing is drawn")
+    parse.add_argument("--base-motion", required=True, help="run of recipes.base_motion")
+    parse.add_argument("--reader", help="run that has gone on from --base-motion with --keep-codes")
     parse.add_argument("--share", type=float, default=0.3, help="of the way to --reader")
     parse.add_argument("--frames", type=Path, required=True, help="folder of prepared clips")
     parse.add_argument("--clips", type=Path, required=True, help="folder of .mp4 clips, manifest.csv beside it")
@@ -239,4 +248,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    runs.command(main)

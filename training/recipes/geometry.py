@@ -11,7 +11,6 @@ picture, warped and with its fill. All count more at the eyes and the mouth.
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +31,7 @@ from bcdcodec.training.data.aligned_pairs import (
     prepare_clips,
 )
 from bcdcodec.training.recipes import run as runs
+from bcdcodec.training.recipes.model_parts import beginning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +115,8 @@ def predict(network: GeometryNetwork, pairs: Pairs) -> Geometry:
 def train(options: argparse.Namespace, schedule: Schedule, config: GeometryConfig) -> None:
     """Train as `run.train` does; portraits are added as they are written."""
     torch.manual_seed(schedule.seed)
-    network = GeometryNetwork(config)
+    begun = beginning(options, "geometry", GeometryNetwork, config)
+    network, config = begun.network, begun.network.config
     source = PairSource(load_clips(options.clips / "train"), [], config.frame, config.cells, schedule.seed)
     folder = PortraitFolders(options.portraits, options.landmarker) if options.portraits else None
 
@@ -130,7 +131,7 @@ def train(options: argparse.Namespace, schedule: Schedule, config: GeometryConfi
 
     recipe = runs.Recipe(
         "geometry", config, network, network.blocks, WEIGHTS, lambda: set_motion_statistics(network, source),
-        batch, of_batch, f"{len(source.clips)} clips, {len(folder.read()) if folder else 0} portraits",
+        batch, of_batch, f"{len(source.clips)} clips, {len(folder.read()) if folder else 0} portraits", begun.origin,
     )  # fmt: skip
     runs.train(recipe, options, schedule)
 
@@ -151,4 +152,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    runs.command(main)

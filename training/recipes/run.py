@@ -7,6 +7,7 @@ import json
 import os
 import queue
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -17,7 +18,10 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from bcdcodec.config import build
 from bcdcodec.errors import BcdError
+
+CHECKPOINT, CONFIG = "checkpoint.safetensors", "config.json"  # files of a run's folder
 
 
 class Average:
@@ -57,7 +61,7 @@ class Run:
     @property
     def checkpoint(self) -> Path:
         """Where the run's state lies."""
-        return self.folder / "checkpoint.safetensors"
+        return self.folder / CHECKPOINT
 
     def save(self) -> None:
         """Write everything the run needs to go on."""
@@ -142,34 +146,35 @@ class Recipe:
     network: nn.Module
     blocks: nn.Module  # whose matrices Muon moves
     weights: dict[str, float]  # what each loss counts; others are only logged
-    begin: Callable[[], None]  # sets the statistics of a new run's data in the network
+    begin: Callable[[], None]  # sets the statistics of the data in the network of a run from nothing
     batch: Callable[[int], dict]  # of a step
     losses: Callable[[dict, int], dict[str, Tensor]]  # of a batch at a step, by name
     about: str  # the data, for the first line of the output
+    origin: str | None  # name and fingerprint of the model whose weights the run began with; None: from nothing
     critic: nn.Module | None = None  # trained beside the network by a loss of its own; not part of what is exported
 
 
 def train(recipe: Recipe, options: argparse.Namespace, schedule: RunSchedule) -> None:
     """Train until `options.steps` or a signal; save every `options.save` seconds and at the end.
 
-    A step whose gradient is not finite is left out. Raises BcdError without `options.run`.
+    A step whose gradient is not finite is left out.
     """
-    if options.run is None:
-        raise BcdError("no folder of the run is given: name it with --run")
     network, stop = recipe.network, []
     steppers = optimisers(network, recipe.blocks, schedule.lr, schedule.weight_decay)
     if recipe.critic is not None:
         steppers.append(torch.optim.Adam(recipe.critic.parameters(), schedule.lr, betas=(0.5, 0.99)))
     run = Run(options.run, network, steppers, schedule.decay, recipe.critic)
     if not run.resume():
-        recipe.begin()
+        if recipe.origin is None:
+            recipe.begin()
         run.average = Average(network, schedule.decay)
-    config = {recipe.name: asdict(recipe.config), "schedule": asdict(schedule)}
-    (options.run / "config.json").write_text(json.dumps(config, indent=1))
+    config = {recipe.name: asdict(recipe.config), "schedule": asdict(schedule), "origin": recipe.origin}
+    (options.run / CONFIG).write_text(json.dumps(config, indent=1))
     for name in (signal.SIGTERM, signal.SIGINT):
         signal.signal(name, lambda *_: stop.append(1))
     parameters = sum(p.numel() for p in network.parameters()) / 1e6
-    print(f"{parameters:.1f} M parameters; step {run.step}; {recipe.about}", flush=True)
+    begun = f"; begun from {recipe.origin}" if recipe.origin else ""
+    print(f"{parameters:.1f} M parameters; step {run.step}{begun}; {recipe.about}", flush=True)
     save_now, sums, batches = Clock(options.save), {}, ahead(recipe.batch, run.step)
     start = last = time.time()
     for raw in batches:
@@ -208,6 +213,13 @@ def parser(description: str) -> argparse.ArgumentParser:
     parse.add_argument("--portraits", type=Path, nargs="*", help="folders of re-animated portraits")
     parse.add_argument("--landmarker", type=Path, help="MediaPipe's face_landmarker.task, for --portraits")
     parse.add_argument("--run", type=Path, help="folder of the run")
+    parse.add_argument(
+        "--from",
+        dest="from_model",
+        metavar="MODEL",
+        help="begin with the network of a shipped model or a model folder; a run goes on from its own checkpoint, and "
+        "--from may then be left out or the same",
+    )
     parse.add_argument("--steps", type=int, default=10**9, help="end after so many steps")
     parse.add_argument("--save", type=float, default=180, help="seconds between checkpoints")
     parse.add_argument("--every", type=int, default=20, help="steps between lines of the log")
@@ -215,20 +227,41 @@ def parser(description: str) -> argparse.ArgumentParser:
     return parse
 
 
+def read_config(folder: Path) -> dict:
+    """What `train` has written of a run: the network's config by its name, schedule and origin. Raises BcdError."""
+    try:
+        return json.loads((folder / CONFIG).read_text())
+    except (OSError, ValueError) as error:
+        raise BcdError(f"{folder / CONFIG} is not readable: {error}") from error
+
+
+def untrained(folder: Path, name: str, network: type[nn.Module], config: type) -> nn.Module:
+    """A network of the config that a run has; arguments as in `Recipe`. Raises BcdError for another recipe's run."""
+    found = read_config(folder)
+    if name not in found:
+        raise BcdError(f"{folder} is a run of {next(iter(found))}, expected one of {name}")
+    return network(build(config, found[name]))
+
+
 def trained(folder: Path, name: str, network: type[nn.Module], config: type) -> nn.Module:
-    """A run's network with the averaged weights, to be measured; arguments as in `Recipe`."""
-    fields = json.loads((folder / "config.json").read_text())[name]
-    found = network(config(**{k: tuple(v) if isinstance(v, list) else v for k, v in fields.items()}))
-    take(found, averaged(folder))
+    """A run's network with the averaged weights, to be measured; arguments and errors as of `untrained`."""
+    weights = averaged(folder)
+    found = untrained(folder, name, network, config)
+    take(found, weights)
     return found.eval()
 
 
 def averaged(folder: Path) -> dict[str, Tensor]:
     """The averaged weights of a run's folder. Raises BcdError where there is none."""
-    path = folder / "checkpoint.safetensors"
+    path = _existing(folder)
+    return {k.removeprefix("average."): v for k, v in load_file(path).items() if k.startswith("average.")}
+
+
+def _existing(folder: Path) -> Path:
+    path = folder / CHECKPOINT
     if not path.exists():
         raise BcdError(f"{path}: no such file; train first")
-    return {k.removeprefix("average."): v for k, v in load_file(path).items() if k.startswith("average.")}
+    return path
 
 
 def optimisers(network: nn.Module, blocks: nn.Module, lr: float, weight_decay: float) -> list[torch.optim.Optimizer]:
@@ -297,9 +330,17 @@ class Clock:
 
 
 def progress(folder: Path) -> dict[str, float]:
-    """Steps and hours of a run's last checkpoint."""
+    """Steps and hours of a run's last checkpoint. Raises BcdError where there is none."""
     from safetensors import safe_open
 
-    with safe_open(folder / "checkpoint.safetensors", "pt") as file:
+    with safe_open(_existing(folder), "pt") as file:
         metadata = file.metadata()
     return {"step": int(metadata["step"]), "hours": round(float(metadata["seconds"]) / 3600, 3)}
+
+
+def command(main: Callable[[], None]) -> None:
+    """Run a module's `main`: a BcdError ends the process with one line on stderr and status 1."""
+    try:
+        main()
+    except BcdError as error:
+        sys.exit(f"error: {error}")

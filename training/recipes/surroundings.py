@@ -12,7 +12,6 @@ that it is there only where it brings something.
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +33,7 @@ from bcdcodec.training.data.aligned_pairs import (
 )
 from bcdcodec.training.recipes import run as runs
 from bcdcodec.training.recipes.geometry import charbonnier
+from bcdcodec.training.recipes.model_parts import beginning
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,7 +130,9 @@ WEIGHTS = {"warped": 10.0, "warped_coarse": 10.0, "composed": 10.0, "beside": 1.
 def train(options: argparse.Namespace, schedule: Schedule, config: SurroundingsConfig) -> None:
     """Train as `run.train` does."""
     torch.manual_seed(schedule.seed)
-    network, clips = SurroundingsNetwork(config), load_clips(options.clips / "train")
+    begun = beginning(options, "surroundings", SurroundingsNetwork, config)
+    network, config = begun.network, begun.network.config
+    clips = load_clips(options.clips / "train")
     source = ClipPairs(clips, schedule)
 
     def begin() -> None:
@@ -143,8 +145,9 @@ def train(options: argparse.Namespace, schedule: Schedule, config: SurroundingsC
         return losses(network, pictures, motion, torch.from_numpy(raw["noise"]), schedule.inside)
 
     recipe = runs.Recipe(
-        "surroundings", config, network, network.blocks, WEIGHTS, begin, source.raw, of_batch, f"{len(clips)} clips"
-    )
+        "surroundings", config, network, network.blocks, WEIGHTS, begin, source.raw, of_batch, f"{len(clips)} clips",
+        begun.origin,
+    )  # fmt: skip
     runs.train(recipe, options, schedule)
 
 
@@ -155,4 +158,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    runs.command(main)

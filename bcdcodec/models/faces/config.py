@@ -103,6 +103,15 @@ class SurroundingsConfig:
         return self.picture // self.cell
 
 
+def check_same_frame(drawing: DrawingConfig, geometry: GeometryConfig) -> None:
+    """Raise ModelError unless the drawing network draws over pictures and maps of the geometry network's sizes."""
+    if (drawing.frame, drawing.cell) != (geometry.frame, geometry.cell):
+        raise ModelError(
+            f"the drawing network has a frame of {drawing.frame} pixels and cells of {drawing.cell}, the geometry "
+            f"network {geometry.frame} and {geometry.cell}"
+        )
+
+
 @dataclass(frozen=True)
 class EnhancementConfig:
     """The flow fields of the enhancement layer."""
@@ -140,6 +149,8 @@ class FacesConfig(ModelConfig):
     def __post_init__(self):
         if self.base_groups >= self.quantiser.groups:
             raise ModelError(f"the base layer has {self.base_groups} groups of {self.quantiser.groups}")
+        if self.drawing is not None:
+            check_same_frame(self.drawing, self.geometry)
 
     @property
     def base_groups(self) -> int:
