@@ -24,7 +24,15 @@ from bcdcodec.training import expression_metric
 from bcdcodec.training.data.aligned_pairs import _carried_flow, load_clips, mirrored_motion
 from bcdcodec.training.data.head_pose import HEAD_CENTRE, head_pose, roll_and_turn
 from bcdcodec.training.data.landmarker import BLENDSHAPES
-from bcdcodec.training.recipes import base_motion, drawing, export_faces, geometry, run as runs, surroundings
+from bcdcodec.training.recipes import (
+    base_motion,
+    drawing,
+    enhancement,
+    export_faces,
+    geometry,
+    run as runs,
+    surroundings,
+)
 from bcdcodec.training.recipes.face_movement import movement
 
 SHARED = next((p / "shared" for p in Path(__file__).resolve().parents if (p / "shared").is_dir()), Path("shared"))
@@ -298,9 +306,9 @@ def test_export_writes_a_model_that_codes(prepared, tmp_path, monkeypatch):
         write_clip(tmp_path / f"clips/{seed}.mp4", head_frames(seed, 12, 256))
     rows = [f"clips/{seed}.mp4,train" for seed in (0, 1)]
     (tmp_path / "manifest.csv").write_text("\n".join(["file,split", *rows]) + "\n")
-    monkeypatch.setattr(export_faces, "FITTED_FRAMES", 2)
-    monkeypatch.setattr(export_faces, "ROUNDS", 1)
-    monkeypatch.setattr(export_faces, "FIRST_BITS", 400.0)  # so few frames tell no code from another
+    monkeypatch.setattr(enhancement, "FITTED_FRAMES", 2)
+    monkeypatch.setattr(enhancement, "ROUNDS", 1)
+    monkeypatch.setattr(enhancement, "FIRST_BITS", 400.0)  # so few frames tell no code from another
     arguments = {
         "geometry": "geometry", "surroundings": "around", "drawing": "drawing", "base-motion": "base",
         "frames": "frames", "clips": "clips",

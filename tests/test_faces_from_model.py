@@ -14,7 +14,15 @@ from bcdcodec.errors import BcdError, ModelError
 from bcdcodec.model_folder import load_weights, open_model, shipped_models
 from bcdcodec.models.faces.config import BaseMotionConfig, DrawingConfig, GeometryConfig, SurroundingsConfig
 from bcdcodec.models.faces.geometry import GeometryNetwork
-from bcdcodec.training.recipes import base_motion, drawing, export_faces, geometry, run as runs, surroundings
+from bcdcodec.training.recipes import (
+    base_motion,
+    drawing,
+    enhancement,
+    export_faces,
+    geometry,
+    run as runs,
+    surroundings,
+)
 from bcdcodec.training.recipes.model_parts import beginning, run_or_model
 
 RECIPES = ["geometry", "base_motion", "reader", "surroundings", "drawing"]
@@ -155,6 +163,28 @@ def test_parts_of_the_shipped_model_are_exported_as_they_are():
     assert found.base.state_dict().keys() == base.keys()
     assert all(torch.equal(tensor, base[name]) for name, tensor in found.base.state_dict().items())
     assert torch.equal(found.vq.base_codebooks, shipped.vq.base_codebooks)
+
+
+@pytest.mark.skipif("faces" not in shipped_models(), reason="no weights of faces are shipped")
+def test_a_model_of_nothing_but_shipped_parts_is_the_shipped_one(tmp_path):
+    parts = ("geometry", "surroundings", "drawing", "base-motion", "enhancement")
+    out = tmp_path / "model"
+    export_faces.main([*(text for part in parts for text in (f"--{part}", "faces")), "--out", str(out)])
+    found, shipped = open_model(out), open_model("faces")
+    assert found.fingerprint == shipped.fingerprint
+    assert found.tables.fingerprint() == shipped.tables.fingerprint()
+
+
+def test_an_enhancement_layer_of_other_codes_is_refused(faces_model, tmp_path):
+    model = load_weights(open_model(faces_model))
+    model.vq.base_codebooks += 1
+    with pytest.raises(ModelError, match="belongs to other codes of the base motion"):
+        enhancement.take(model, faces_model)
+
+
+def test_an_export_without_clips_needs_a_model_for_the_enhancement_layer(faces_model, tmp_path):
+    with pytest.raises(BcdError, match="give --frames and --clips, or --enhancement"):
+        export_faces.main(["--geometry", "faces", "--base-motion", "faces", "--out", str(tmp_path / "model")])
 
 
 def test_one_trained_part_is_exported_with_the_rest_of_a_model(prepared, faces_model, tmp_path):
