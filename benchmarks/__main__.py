@@ -274,6 +274,21 @@ def reference_images(folder: Path, people: int, budget: int, model: str, second:
     click.echo(compare_coders(folder, people, budget, model, second, _progress))
 
 
+@benchmarks.command()
+@click.argument("folder", type=PATH)
+@click.option("--workers", "counts", default="2", show_default=True, help="Numbers of workers, beside one: 2,4,8.")
+@click.option("--repeats", type=COUNT, default=3, show_default=True, help="Rounds; in each all numbers take turns.")
+@_model("faces")
+def workers(folder: Path, counts: str, repeats: int, model: str) -> None:
+    """Throughput of bulk encoding (bcd encode --workers) by the number of workers; the machine should be idle."""
+    from bcdcodec.benchmarks.workers import workers_table
+
+    if not all(count.strip().isdecimal() and int(count) for count in counts.split(",")):
+        raise click.UsageError(f"--workers is {counts!r}, expected numbers such as 2,4")
+    for line in workers_table(folder, [int(count) for count in counts.split(",")], repeats, model):
+        click.echo(line)
+
+
 if __name__ == "__main__":
     keep_freed_memory()
     try:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
+import subprocess
+import sys
 
 import pytest
 from head_clips import head_frames, write_clip
@@ -154,3 +157,51 @@ def test_more_workers_than_cores_and_missing_gpus_are_refused(ray, bcd, tmp_path
 def test_options_for_workers_need_each_other(bcd, tmp_path):
     assert "--workers goes with --out" in bcd("encode", "a.mp4", "a.bcd", "--workers", 2).err
     assert "--report with --workers" in bcd("encode", "a.mp4", "--out", tmp_path, "--report", "r.csv").err
+
+
+def test_a_cluster_of_two_nodes_survives_a_worker_and_then_a_node(tmp_path):
+    """In a process of its own, as one process has one Ray."""
+    pytest.importorskip("ray")
+    (tmp_path / "in").mkdir()
+    for i in range(12):
+        write_clip(tmp_path / f"in/{i}.mp4", head_frames(i % 3, 12, 32))
+    done = subprocess.run(
+        [sys.executable, "-c", CLUSTER, tmp_path / "in", tmp_path / "out"], capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    rows = re.findall(r"^row (\d+) (\w+)$", done.stdout, re.MULTILINE)  # Ray prints, too
+    assert sorted(int(place) for place, _ in rows) == list(range(12))
+    assert {status for _, status in rows} <= {"encoded", "present"}  # present: its worker died before it could tell
+    assert sorted(os.listdir(tmp_path / "out")) == sorted(f"{i}.bcd" for i in range(12))
+    for i in range(12):
+        with open_bcd(tmp_path / f"out/{i}.bcd") as reader:
+            assert reader.complete and reader.frames == 12
+
+
+CLUSTER = """
+import os
+import signal
+import sys
+from pathlib import Path
+
+os.environ["RAY_worker_niceness"] = "0"
+import ray
+from ray.cluster_utils import Cluster
+
+from bcdcodec.distributed import encode_all
+from bcdcodec.files.encode_file import EncodeOptions
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 * 2**20})
+other = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
+ray.init(cluster.address, log_to_driver=False)
+assert ray.cluster_resources()["CPU"] == 2
+results = encode_all(sys.argv[1:2], sys.argv[2], EncodeOptions("sprites", "cpu"), workers=2)
+for done, result in enumerate(results, start=1):
+    print("row", Path(result.source).stem, result.status, flush=True)
+    if done == 2:
+        os.kill(int(result.worker.split(":")[1]), signal.SIGKILL)
+    if done == 6:
+        cluster.remove_node(other, allow_graceful=False)
+ray.shutdown()
+cluster.shutdown()
+"""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -38,7 +42,7 @@ def encode_all(
     if model.path.parent != SHIPPED:
         options = replace(options, model=model.path.resolve())  # workers have another working directory
     jobs = list_jobs(sources, folder)
-    ray = _connected()
+    ray = connected()
     resources = ray.cluster_resources()
     if workers > resources.get("CPU", 0):
         raise BcdError(
@@ -59,18 +63,51 @@ def gpu_share(resources: dict[str, float], workers: int) -> float:
     return 1.0 if per_gpu <= 1 else int(10_000 / per_gpu) / 10_000  # Ray counts in ten-thousandths
 
 
-def _connected() -> Any:
-    """Ray, running."""
+def connected() -> Any:
+    """Ray, running: the cluster that RAY_ADDRESS names, or one of this process. Raises BcdError without Ray."""
     try:
         import ray
         import ray.data
     except ImportError as error:
         raise BcdError("several workers need Ray: pip install 'bcdcodec[distributed]'") from error
     if not ray.is_initialized():
-        address = os.environ.get("RAY_ADDRESS", "local")
-        own = {"include_dashboard": False} if address == "local" else {}
-        ray.init(address, log_to_driver=False, logging_level="warning", **own)
+        _start(ray)
     return ray
+
+
+def _start(ray: Any) -> None:
+    _keep_logs_from_the_terminal()
+    address = os.environ.get("RAY_ADDRESS", "local")
+    own = {"include_dashboard": False} if address == "local" else {}
+    try:
+        with _without_stderr() if address == "local" else nullcontext():  # Ray's C++ part says there what it sets
+            ray.init(address, log_to_driver=False, logging_level="error", **own)
+    except Exception as error:  # ConnectionError, ValueError, RuntimeError and Ray's own
+        raise BcdError(f"Ray does not start at {address}: {' '.join(str(error).split())}") from error
+
+
+@contextmanager
+def _without_stderr() -> Iterator[None]:
+    """Standard error, of C libraries too, goes nowhere for the time of the block."""
+    sys.stderr.flush()
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
+
+
+def _keep_logs_from_the_terminal() -> None:
+    """Ray's warnings and progress, not its files below /tmp/ray/session_latest/logs."""
+    # Of its C++ part: that a restarted worker needs arguments which this process holds; it does, to the end.
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    for handler in logging.getLogger("ray.data").handlers:
+        if isinstance(handler, logging.StreamHandler):
+            handler.setLevel(logging.CRITICAL)
 
 
 def _encode(jobs: list[Job], options: EncodeOptions, workers: int, gpus: float) -> Iterator[Result]:
@@ -94,16 +131,18 @@ def _run(jobs: Iterable[Job], options: EncodeOptions, workers: int, gpus: float,
     context.max_errored_blocks = -1  # of workers that died too often: the next pass takes their jobs
     context.enable_progress_bars = context.print_on_execution_start = False
     items = ray.data.from_items([asdict(job) for job in jobs], override_num_blocks=blocks)
-    results = items.map_batches(
-        BatchWorker,
-        fn_constructor_args=(options,),
-        batch_size=1,
-        compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
-        num_cpus=1,
-        num_gpus=gpus,
-        max_task_retries=RETRIES,
-        udf_modifying_row_count=False,
-    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # max_task_retries: as it is until Ray 2.64
+        results = items.map_batches(
+            BatchWorker,
+            fn_constructor_args=(options,),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=2),
+            num_cpus=1,
+            num_gpus=gpus,
+            max_task_retries=RETRIES,
+            udf_modifying_row_count=False,
+        )
     for row in results.iter_rows():
         yield Result(**row)
 

@@ -37,6 +37,7 @@ class Result:
     worker: str = ""  # host:process
     frames: int = 0
     duration_s: float = 0.0  # seconds of video
+    began: float = 0.0  # when the encoding began, in seconds of Unix time, by the worker's clock
     seconds: float = 0.0  # that the encoding took, with the transfers
     bytes_total: int = 0  # of the file as written
     bytes_motion: int = 0
@@ -54,8 +55,7 @@ class Worker:
 
         from bcdcodec.coding.session import open_session
 
-        # Ray gives a worker its cores in this variable, but torch may have been imported before.
-        torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
+        torch.set_num_threads(1)  # a worker has one core, whatever OMP_NUM_THREADS says
         self.options, self.folder = options, open_model(options.model)
         self.session = open_session(self.folder, pick_device(options.device), options.vae)
         self.name = f"{socket.gethostname()}:{os.getpid()}"
@@ -66,22 +66,22 @@ class Worker:
         A target appears under its name only when it is whole, so a file that is there is complete. A worker that is
         killed before that leaves at most a temporary file.
         """
-        began = time.monotonic()
+        began, clock = round(time.time(), 3), time.monotonic()
         try:
             fs, path = url_to_fs(job.target)
             if fs.exists(path):
-                return self._present(job, fs, path)
+                return self._present(job, fs, path, began)
             with _local_copy(job.source) as source, _appearing(fs, path) as target:
                 done = encode_file(source, target, self.options, session=self.session)
         except BcdError as error:
             return Result(job.source, job.target, FAILED, self.name, message=str(error))
         except Exception as error:  # of a file system, or a defect: one file must not end a run of thousands
             return Result(job.source, job.target, FAILED, self.name, message=f"{type(error).__name__}: {error}")
-        seconds = time.monotonic() - began
-        facts = done.frames, done.duration_s, seconds, *_sizes(done.byte_counts)
+        seconds = round(time.monotonic() - clock, 3)
+        facts = done.frames, done.duration_s, began, seconds, *_sizes(done.byte_counts)
         return Result(job.source, job.target, ENCODED, self.name, *facts, "; ".join(done.notes))
 
-    def _present(self, job: Job, fs: AbstractFileSystem, path: str) -> Result:
+    def _present(self, job: Job, fs: AbstractFileSystem, path: str, began: float) -> Result:
         """The facts of a file that an earlier run wrote, or this one before a worker was killed."""
         from bcdcodec.coding.head import check_model
 
@@ -92,7 +92,7 @@ class Worker:
                 raise ModelMismatchError(
                     f"{job.target} is there, of another model: {error}; or remove it, or encode into another folder"
                 ) from None
-            facts = reader.frames, reader.duration_seconds, 0.0, *_sizes(reader.byte_counts)
+            facts = reader.frames, reader.duration_seconds, began, 0.0, *_sizes(reader.byte_counts)
         return Result(job.source, job.target, PRESENT, self.name, *facts)
 
 
