@@ -41,18 +41,26 @@ def test_a_new_reference_is_worth_it_once_as_much_is_lost_as_one_costs(left, pac
         found.add(PICTURES, MOTION, 0.01)
     assert found.saves(CANDIDATE, packets) == saves
     assert saves == (3 * packets * (0.01 - left) >= LEAST_SAVING and left <= MOST_LEFT * 0.01)
-    assert len(asked) == min(packets, 4)
+    assert len(asked) == min(packets, 4) * (3 * packets * 0.01 >= LEAST_SAVING)
 
 
 def test_only_the_packets_that_were_shown_badly_count():
     found, asked = recent(0.002)
     for i in range(20):
         found.add(PICTURES, MOTION + i, 0.05 if i < 15 else 0.01)
+    assert found.saves(CANDIDATE, 5)  # 15 frames of .008
     assert not found.saves(CANDIDATE, 4)
-    assert [motion[0].item() for motion in asked] == [16, 17, 18, 19]
+    assert [motion[0].item() for motion in asked] == [15, 16, 18, 19, 16, 17, 18, 19]
     asked.clear()
     assert found.saves(CANDIDATE, 9)
     assert [motion[0].item() for motion in asked] == [11, 14, 16, 19]
+
+
+def test_nothing_is_compared_before_as_much_can_have_been_lost():
+    found, asked = recent(0.0)
+    for _ in range(3):
+        found.add(PICTURES, MOTION, 0.01)
+    assert not found.saves(CANDIDATE, 3) and not asked
 
 
 def test_a_reference_held_is_used_if_it_shows_the_newest_frame_far_better():

@@ -55,6 +55,8 @@ class RecentFrames:
     def saves(self, candidate: Candidate, packets: int) -> bool:
         """Whether a candidate is worth a new reference, as the one in use shows the last `packets` badly."""
         failed = list(self._frames)[-packets:]
+        if sum(each.frames * each.error for each in failed) < LEAST_SAVING:
+            return False
         some = [failed[i] for i in np.unique(np.linspace(0, len(failed) - 1, COMPARED).round().astype(int))]
         picture = to_unit(candidate.picture[None], self._session.device)
         reference = self._session.model.reference(picture, candidate.motion[None])
