@@ -191,9 +191,11 @@ from ray.cluster_utils import Cluster
 from bcdcodec.distributed import encode_all
 from bcdcodec.files.encode_file import EncodeOptions
 
-cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "object_store_memory": 100 * 2**20})
-other = cluster.add_node(num_cpus=1, object_store_memory=100 * 2**20)
-ray.init(cluster.address, log_to_driver=False)
+size = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
+cluster = Cluster(initialize_head=True, head_node_args=size)
+ray.init(cluster.address, log_to_driver=False)  # of the first node: this process would die with the other one
+other = cluster.add_node(**size)
+cluster.wait_for_nodes()
 assert ray.cluster_resources()["CPU"] == 2
 results = encode_all(sys.argv[1:2], sys.argv[2], EncodeOptions("sprites", "cpu"), workers=2)
 for done, result in enumerate(results, start=1):
