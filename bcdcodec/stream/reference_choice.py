@@ -14,7 +14,7 @@ from bcdcodec.models.faces.model import JAW, LIDS, MOVED, OPEN_MOUTH, TURNED
 HISTORY_SECONDS = 4.0  # of motion that a reference is to serve
 CANDIDATES = 4  # frames that are kept as possible references
 BLURRED = 2.0  # badness of a frame without any detail; half of the usual detail: 1
-FIRST_SECONDS = 1.0  # after which the first reference, coded in haste, is replaced by the best frame until then
+FIRST_SECONDS = 1.0  # after which the first reference is replaced by a better frame, if there is one
 NEXT_SECONDS = 4.0  # least time between later ones: one costs as much as two seconds of motion
 NEXT_GAIN = 0.2  # of badness, that a new reference must bring
 REUSE_GAIN = 0.15  # likewise for one that the receiver has already

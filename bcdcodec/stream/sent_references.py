@@ -32,7 +32,7 @@ from bcdcodec.video.av1 import QUICK_PRESET
 # that the receiver knows, and one more may come meanwhile.
 SHOWN_AGAIN = 4
 RESEND_PACKETS = 12  # after which pieces are sent again if no report tells of the content
-TRY_SECONDS = 0.5  # from one comparison of references to the next: one costs as much as a packet
+TRY_SECONDS = 0.5  # from one comparison of references to the next: some frames are aligned for it
 URGENT_PIECES = 3  # that go with a packet where the reference in use fails
 # Of the bytes of a first reference, for an inter frame; files take LATER_SHARE, which is 2 dB better: a stream has to
 # wait for the wire's room.

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from bcdcodec.benchmarks.report.render import as_markdown
 from bcdcodec.benchmarks.report.tables import frame
@@ -15,12 +17,14 @@ from bcdcodec.benchmarks.sprites.judge import COLUMNS
 from bcdcodec.benchmarks.sprites.pairs import BOTH, OTHER_CHARACTER, SELF, ClipSet, draw_pairs, spread
 from bcdcodec.benchmarks.sprites.transfer import Accuracy, Quality, decode_pairs, judge_pairs, measure_quality
 from bcdcodec.codec import load
+from bcdcodec.config import ModelConfig
 from bcdcodec.training.data.run_data import RunOptions
 from bcdcodec.training.data.sheets import ACTIONS, split
 from bcdcodec.training.data.sprite_batches import SpriteClips
 from bcdcodec.training.export import export_model
 from bcdcodec.training.trainer import Recipe, Trainer
 
+Config = TypeVar("Config", bound=ModelConfig)
 JUDGED = (SELF, OTHER_CHARACTER, BOTH)
 ROW = "row.json"
 
@@ -42,6 +46,16 @@ class Study:
     people: int  # test characters whose clips are coded
     pairs: int  # decoded and judged, of each case
     table_people: int = 24  # training characters whose clips the entropy tables are fitted on
+
+
+def with_targets(
+    base: Config, targets: tuple[tuple[int, int], ...], recipe: Callable[[Config], Recipe]
+) -> Iterator[Variant]:
+    """Variants of other target rates, bits a frame, and numbers of codes; `recipe`: of a config."""
+    for bits, codes in targets:
+        config = replace(base, quantiser=replace(base.quantiser, target_bits=float(bits), codes=codes))
+        about = f"target {bits} bits a frame (table 3)" + (f", {codes} codes" if codes != base.quantiser.codes else "")
+        yield Variant(f"{bits}-bits", about, partial(recipe, config))
 
 
 @dataclass(frozen=True)

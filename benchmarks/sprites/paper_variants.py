@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from bcdcodec.benchmarks.sprites.ablations import Study, Variant
+from bcdcodec.benchmarks.sprites.ablations import Study, Variant, with_targets
 from bcdcodec.models.bcd.config import BCDConfig
 from bcdcodec.models.bcd.presets import SPRITES_BCD
 from bcdcodec.training.data.halves import Halves
@@ -41,18 +41,6 @@ def study(steps: int, base: BCDConfig = BASE, training: BCDTraining = SPRITES_BC
             "without cross-driven training (table 3): content from the very frames that are rebuilt",
             partial(SameFrames, base, training),
         ),
-        *(
-            Variant(
-                f"{target}-bits",
-                f"target {target} bits a frame (table 3)" + (f", {codes} codes" if codes != 64 else ""),
-                partial(BCDRecipe, with_target(base, target, codes), training),
-            )
-            for target, codes in TARGETS
-        ),
+        *with_targets(base, TARGETS, lambda config: BCDRecipe(config, training)),
     )
     return Study(variants, people=24, pairs=36)
-
-
-def with_target(config: BCDConfig, bits: int, codes: int) -> BCDConfig:
-    """The config with another target rate and codebook."""
-    return replace(config, quantiser=replace(config.quantiser, target_bits=float(bits), codes=codes))

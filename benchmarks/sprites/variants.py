@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from bcdcodec.benchmarks.sprites.ablations import Study, Variant
+from bcdcodec.benchmarks.sprites.ablations import Study, Variant, with_targets
 from bcdcodec.models.sprites.config import SpritesConfig
 from bcdcodec.presets import SPRITES_SMALL
 from bcdcodec.training.data.sprite_batches import SpriteBatch, SpriteBatches, SpriteSampler
@@ -66,18 +66,6 @@ def study(base: SpritesConfig = BASE, training: SpritesTraining = TRAINING) -> S
             "without the rate loss (table A6)",
             partial(SpritesRecipe, base, replace(training, rate_weight=0.0)),
         ),
-        *(
-            Variant(
-                f"{bits}-bits",
-                f"target {bits} bits a frame (table 3)" + (f", {codes} codes" if codes != 64 else ""),
-                partial(SpritesRecipe, with_target(base, bits, codes), training),
-            )
-            for bits, codes in ((2, 64), (4, 64), (8, 256))
-        ),
+        *with_targets(base, ((2, 64), (4, 64), (8, 256)), lambda config: SpritesRecipe(config, training)),
     )
     return Study(variants, people=24, pairs=72)
-
-
-def with_target(config: SpritesConfig, bits: int, codes: int) -> SpritesConfig:
-    """The config with another target rate and codebook."""
-    return replace(config, quantiser=replace(config.quantiser, target_bits=float(bits), codes=codes))

@@ -26,7 +26,6 @@ from bcdcodec.entropy.tables import FrequencyTables
 from bcdcodec.errors import ModelError
 from bcdcodec.model_folder import load_weights, open_model
 from bcdcodec.models.faces.alignment import align
-from bcdcodec.models.faces.config import FacesConfig
 from bcdcodec.models.faces.model import FacesModel
 from bcdcodec.models.flow_basis import smooth_basis
 from bcdcodec.models.group_vq import GroupVQ
@@ -38,6 +37,7 @@ from bcdcodec.training.data.teacher import read_frames
 from bcdcodec.training.entropy_fit.context_tables import fit_context
 from bcdcodec.training.export import context_bits, fit_rate
 from bcdcodec.training.expression_metric import expression_metric
+from bcdcodec.training.recipes.model_parts import check_faces
 
 FITTED_FRAMES = 6  # of each prepared clip, for the flow fields
 FIRST_BITS = 60.0  # a frame, static, of the enhancement layer's codes before the rate is set
@@ -77,8 +77,7 @@ def take(model: FacesModel, source: str | os.PathLike) -> ModelTables:
     Raises ModelError for a model of another kind, or whose base layer has other codes: the tables are of those.
     """
     folder = open_model(source)
-    if not isinstance(folder.config, FacesConfig):
-        raise ModelError(f"{folder.path} is a model of kind {folder.config.model}, expected faces")
+    check_faces(folder)
     other = load_weights(folder)
     if folder.config.enhancement != model.config.enhancement or not torch.equal(
         other.vq.base_codebooks, model.vq.base_codebooks

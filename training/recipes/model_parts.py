@@ -62,9 +62,14 @@ def run_or_model(source: str | os.PathLike, name: str, network: type[nn.Module],
     return _part(model, name).eval()
 
 
-def _part(model: ModelFolder, name: str) -> nn.Module:
+def check_faces(model: ModelFolder) -> None:
+    """Raise ModelError for a model of another kind."""
     if not isinstance(model.config, FacesConfig):
         raise ModelError(f"{model.path} is a model of kind {model.config.model}, expected faces")
+
+
+def _part(model: ModelFolder, name: str) -> nn.Module:
+    check_faces(model)
     part = getattr(load_weights(model).base, name)
     if part is None:
         raise ModelError(f"{model.path} is a model without a {name} network")
