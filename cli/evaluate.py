@@ -30,9 +30,12 @@ def evaluate(pairs: Path, networks: Path, model: str, as_json: bool) -> None:
     """
     from bcdcodec.benchmarks.evaluate_pairs import as_text, evaluate_pairs, read_pairs
     from bcdcodec.cli.progress import progress_bar
+    from bcdcodec.errors import BcdError
 
     with progress_bar("eval", "pair") as progress:
         report = evaluate_pairs(read_pairs(pairs), networks, model, progress)
     for pair, error in report.failed.items():
         click.echo(f"failed: {pair}: {' '.join(error.split())}", err=True)
     click.echo(json.dumps(asdict(report), indent=1) if as_json else f"{report.pairs} pairs\n{as_text(report)}")
+    if report.failed:
+        raise BcdError(f"{len(report.failed)} of {len(report.failed) + report.pairs} pairs failed")

@@ -114,9 +114,9 @@ def train(
     )
     trainer = Trainer(open_recipe(preset), options)
     trainer.run()
-    if trainer.processes.rank:
-        return
-    click.echo(f"{out / 'checkpoint'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes")
+    if not trainer.processes.rank:
+        click.echo(f"{out / 'checkpoint'}: {preset}, step {trainer.step}, {trainer.elapsed / 60:.1f} minutes")
+    trainer.processes.leave()
 
 
 def _train_gpt2(

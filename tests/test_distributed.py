@@ -6,6 +6,7 @@ import csv
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 
@@ -57,6 +58,19 @@ def test_wrong_sources_are_refused(tmp_path):
         list_jobs([tmp_path / "empty"], "out")
     with pytest.raises(BcdError, match="cannot open .*none.mp4: no such file"):
         list_jobs([tmp_path / "none.mp4"], "out")
+    with pytest.raises(BcdError, match="cannot write to foo://out: .*foo"):
+        list_jobs([tmp_path], "foo://out")
+
+
+def test_a_cluster_that_does_not_answer_is_refused_at_once(monkeypatch, bcd, tmp_path):
+    pytest.importorskip("ray")
+    source = write_clip(tmp_path / "a.mp4", head_frames(0, 2, 32))
+    with socket.socket() as bound:  # and not listening
+        bound.bind(("127.0.0.1", 0))
+        address = f"ray://127.0.0.1:{bound.getsockname()[1]}"
+        monkeypatch.setenv("RAY_ADDRESS", address)
+        done = bcd("encode", source, "--out", tmp_path / "out", "--model", "sprites", "--workers", 1)
+    assert done.code == 1 and f"no Ray at RAY_ADDRESS {address}" in done.err
 
 
 @pytest.mark.parametrize("gpus, workers, share", [(0, 4, 0), (2, 1, 1), (2, 2, 1), (2, 8, 0.25), (1, 3, 0.3333)])

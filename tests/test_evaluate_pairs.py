@@ -11,7 +11,7 @@ pytest.importorskip("cv2", reason="portraits need opencv-python-headless")
 
 from small_head import NAMES, POSE, landmarks, small_head  # noqa: E402
 
-from bcdcodec.benchmarks.evaluate_pairs import MODEL, PUBLISHED, PairsReport, as_text, read_pairs  # noqa: E402
+from bcdcodec.benchmarks.evaluate_pairs import MEASURES, MODEL, PUBLISHED, PairsReport, as_text, read_pairs  # noqa: E402
 from bcdcodec.benchmarks.measure.landmarks import Landmarks  # noqa: E402
 from bcdcodec.benchmarks.measure.meshes import FittedClip, fit_landmarks, mesh_errors  # noqa: E402
 from bcdcodec.errors import BcdError  # noqa: E402
@@ -96,3 +96,13 @@ def test_the_table_has_the_published_rows_and_what_was_not_measured():
     assert lines[1].split() == ["this", "-", "-", "-", "0.250", "-", "-"]
     assert [line.split("  ")[0] for line in lines[3:-1]] == list(PUBLISHED)
     assert lines[-1] == "not measured: FID: inception-2015-12-05.pt"
+
+
+def test_a_pair_that_fails_makes_the_command_fail(bcd, tmp_path, monkeypatch):
+    report = PairsReport({MODEL: dict.fromkeys(MEASURES)}, 1, [], {"a.mp4, b.mp4": "cannot open a.mp4"})
+    monkeypatch.setattr("bcdcodec.benchmarks.evaluate_pairs.evaluate_pairs", lambda *given: report)
+    pairs = tmp_path / "pairs.csv"
+    pairs.write_text("content,motion\na.mp4,b.mp4\nc.mp4,d.mp4\n")
+    done = bcd("eval", pairs, "--networks", tmp_path)
+    assert done.code == 1 and "1 pairs" in done.out
+    assert "failed: a.mp4, b.mp4: cannot open a.mp4" in done.err and "1 of 2 pairs failed" in done.err

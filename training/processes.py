@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
@@ -49,11 +50,20 @@ class Processes:
         """The sum over the processes, on the CPU."""
         return x.cpu() if self.accelerator is None else self.accelerator.reduce(x.to(self.device), "sum").cpu()
 
-    def end(self) -> None:
-        """Wait for the others, and part."""
+    def wait(self) -> None:
+        """Wait for the others."""
         if self.accelerator is not None:
             self.accelerator.wait_for_everyone()
-            self.accelerator.end_training()
+
+    def leave(self) -> None:
+        """End this process if it is one of several, after `wait`: gloo's threads may abort it while they are torn down.
+
+        The launcher would take that for a failed run. Does not return then.
+        """
+        if self.accelerator is not None:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(0)
 
 
 class Objective(nn.Module):

@@ -160,7 +160,7 @@ class Trainer:
         else:  # only the first writes into the folder of the run
             while self.progress < 1:
                 self.train_step()
-        self.processes.end()
+        self.processes.wait()
 
     def _divide(self) -> None:
         """Set the clips of a step and of each pass, and the number of steps. Raises ModelError."""

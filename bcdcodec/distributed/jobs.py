@@ -36,7 +36,10 @@ def list_jobs(sources: Sequence[PathLike], folder: PathLike) -> list[Job]:
     sources with one target.
     """
     found = [pair for source in sources for pair in _found(str(source))]
-    folder = _whole_name(*url_to_fs(str(folder)))
+    try:
+        folder = _whole_name(*url_to_fs(str(folder)))
+    except (OSError, ImportError, ValueError) as error:  # ValueError: a protocol that fsspec does not know
+        raise BcdError(f"cannot write to {folder}: {error}") from error
     if not found:
         raise BcdError(f"no video in {', '.join(map(str, sources))}: known suffixes are {', '.join(VIDEO_SUFFIXES)}")
     stems = Counter(posixpath.splitext(place)[0] for place in {place for _, place in found})

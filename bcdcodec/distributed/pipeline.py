@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -23,6 +24,7 @@ from bcdcodec.model_folder import SHIPPED, open_model
 BLOCKS = 10_000  # of jobs at most: one block costs the driver some kilobytes and milliseconds
 RETRIES = 3  # of a block whose worker died; a video that kills every worker must not hold up the others for ever
 PASSES = 2  # the second takes what the first lost, one job a block
+PATIENCE = 5.0  # seconds for a cluster's address to answer: Ray itself tries for two minutes
 
 
 def encode_all(
@@ -78,12 +80,24 @@ def connected() -> Any:
 def _start(ray: Any) -> None:
     _keep_logs_from_the_terminal()
     address = os.environ.get("RAY_ADDRESS", "local")
+    _check_reachable(address)
     own = {"include_dashboard": False} if address == "local" else {}
     try:
-        with _without_stderr() if address == "local" else nullcontext():  # Ray's C++ part says there what it sets
+        with _without_stderr():  # Ray's C++ part says there what it sets
             ray.init(address, log_to_driver=False, logging_level="error", **own)
     except Exception as error:  # ConnectionError, ValueError, RuntimeError and Ray's own
         raise BcdError(f"Ray does not start at {address}: {' '.join(str(error).split())}") from error
+
+
+def _check_reachable(address: str) -> None:
+    """Raise BcdError where nothing answers at an address with a host and a port; other addresses are Ray's own."""
+    host, colon, port = address.rpartition("://")[2].rpartition(":")
+    if not colon or not port.isdecimal():
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), PATIENCE).close()
+    except (OSError, OverflowError) as error:
+        raise BcdError(f"no Ray at RAY_ADDRESS {address}: {error}; `ray start --head` starts a cluster") from error
 
 
 @contextmanager
