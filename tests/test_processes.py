@@ -67,8 +67,8 @@ def _one_of_two(rank: int, port: int, sheets: str, folder: str) -> None:
         for _ in range(STEPS // 2 - 1):
             run.train_step()
         run.save()
-        torch.distributed.barrier()
-    os._exit(0)  # gloo's threads may abort the process when they are destroyed
+        run.processes.wait()
+    run.processes.leave()
 
 
 def test_two_processes_do_what_one_does_and_one_goes_on_with_their_run(sheets, tmp_path):

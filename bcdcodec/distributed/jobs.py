@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from fsspec import AbstractFileSystem
@@ -36,10 +37,8 @@ def list_jobs(sources: Sequence[PathLike], folder: PathLike) -> list[Job]:
     sources with one target.
     """
     found = [pair for source in sources for pair in _found(str(source))]
-    try:
+    with _refusing(f"cannot write to {folder}"):
         folder = _whole_name(*url_to_fs(str(folder)))
-    except (OSError, ImportError, ValueError) as error:  # ValueError: a protocol that fsspec does not know
-        raise BcdError(f"cannot write to {folder}: {error}") from error
     if not found:
         raise BcdError(f"no video in {', '.join(map(str, sources))}: known suffixes are {', '.join(VIDEO_SUFFIXES)}")
     stems = Counter(posixpath.splitext(place)[0] for place in {place for _, place in found})
@@ -54,9 +53,18 @@ def list_jobs(sources: Sequence[PathLike], folder: PathLike) -> list[Job]:
     return jobs
 
 
+@contextmanager
+def _refusing(what: str) -> Iterator[None]:
+    """Raise BcdError, which begins with `what`, for errors of a file system in the block."""
+    try:
+        yield
+    except (OSError, ImportError, ValueError) as error:  # ValueError: a protocol that fsspec does not know
+        raise BcdError(f"{what}: {error}") from error
+
+
 def _found(source: str) -> Iterable[tuple[str, str]]:
     """The videos of one source, each with its place below the target folder."""
-    try:
+    with _refusing(f"cannot open {source}"):
         fs, path = url_to_fs(source)
         if "*" in path:
             paths = sorted(fs.glob(path))
@@ -70,8 +78,6 @@ def _found(source: str) -> Iterable[tuple[str, str]]:
         if source.endswith(LIST_SUFFIX):
             lines = fs.read_text(path).splitlines()
             return [pair for line in lines if line.strip() for pair in _found(line.strip())]
-    except (OSError, ImportError, ValueError) as error:  # ValueError: a protocol that fsspec does not know
-        raise BcdError(f"cannot open {source}: {error}") from error
     return [(_whole_name(fs, path), posixpath.basename(path))]
 
 
